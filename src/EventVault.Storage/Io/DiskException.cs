@@ -1,0 +1,33 @@
+namespace EventVault.Storage.Io;
+
+/// <summary>A call to the file system failed.</summary>
+/// <param name="operation">What was tried, such as <c>fdatasync</c>.</param>
+/// <param name="path">On which file or folder.</param>
+/// <param name="errorNumber">The system's errno.</param>
+/// <param name="text">The system's text for it.</param>
+public sealed class DiskException(string operation, string path, int errorNumber, string text)
+    : IOException($"{operation} on '{path}' failed: {text} (errno {errorNumber}).")
+{
+    private const int NoSpace = 28;      // ENOSPC
+    private const int QuotaExceeded = 122; // EDQUOT
+
+    /// <summary>What was tried.</summary>
+    public string Operation { get; } = operation;
+
+    /// <summary>On which file or folder.</summary>
+    public string Path { get; } = path;
+
+    /// <summary>The system's errno.</summary>
+    public int ErrorNumber { get; } = errorNumber;
+
+    /// <summary>Whether the disk (or the quota) is full.</summary>
+    public bool IsFull => ErrorNumber is NoSpace or QuotaExceeded;
+}
+
+/// <summary>Another process holds the data directory.</summary>
+public sealed class DirectoryInUseException(string path, string holder)
+    : IOException($"The data directory is in use: '{path}' is locked{holder}. Stop the other node, or start this one with another --data.")
+{
+    /// <summary>The lock file.</summary>
+    public string Path { get; } = path;
+}

@@ -27,7 +27,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         try
         {
-            storage.MoveToSealed(Seal(view.Unsealed[0], view));
+            storage.MoveToSealed(Seal(view.Unsealed[0], view.Unsealed[0].LastIndexBefore(view.Unsealed[1]), view));
             _blocked = false;
             return true;
         }
@@ -40,39 +40,31 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
     /// <summary>Seals a segment all of whose groups are committed and indexed.</summary>
     /// <param name="segment">The segment; every older one is sealed.</param>
+    /// <param name="lastIndex">Index of its last group.</param>
     /// <param name="view">Has the older ones.</param>
-    public SealedSegment Seal(UnsealedSegment segment, LogView view)
+    public SealedSegment Seal(UnsealedSegment segment, LogIndex lastIndex, LogView view)
     {
         var index = segment.Index;
-        var footer = MakeFooter(segment);
+        var footer = MakeFooter(segment, lastIndex);
         WriteFooter(footer);
         var indexPath = IndexPath(storage, index.Segment);
         var (mark, headsChanged) = WriteIndex(segment, view, indexPath);
-        var record = new CatalogRecord
-        {
-            Segment = index.Segment,
-            FirstPosition = footer.FirstPosition,
-            EventCount = (int)footer.Events,
-            FirstIndex = footer.FirstIndex,
-            LastIndex = footer.LastIndex,
-            FirstTerm = footer.FirstTerm,
-            LastTerm = footer.LastTerm,
-            FirstTime = footer.FirstTime,
-            LastTime = footer.LastTime,
-            EndOffset = footer.End,
-            LastGroupChecksum = footer.LastGroup,
-            Digest = footer.Digest,
-            AppendCount = footer.Appends,
-            IndexLengthBytes = mark.LengthBytes,
-            IndexChecksum = mark.Checksum,
-        };
+        var record = Record(footer, mark);
         if (catalog.Count == (int)index.Segment)
         {
             catalog.Append(record);
         }
 
-        heads.Apply(index.Segment, headsChanged);
-        ApplyOperations(index);
+        if (heads.AppliedThrough < index.Segment)
+        {
+            heads.Apply(index.Segment, headsChanged);
+        }
+
+        if (operations.AppliedThrough < index.Segment)
+        {
+            ApplyOperations(index);
+        }
+
         state.Write(index.Segment, []);
         return new SealedSegment(storage.Files, LogPath(storage, index.Segment), indexPath, record, storage.Meta, segment.Reader);
     }
@@ -89,8 +81,27 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string IndexPath(VaultStorage storage, uint segment) =>
         Path.Combine(storage.IndexDirectory, $"{segment:D20}.ix");
 
+    public static CatalogRecord Record(in SegmentFooter footer, SealedIndexMark index) => new()
+    {
+        Segment = footer.Segment,
+        FirstPosition = footer.FirstPosition,
+        EventCount = (int)footer.Events,
+        FirstIndex = footer.FirstIndex,
+        LastIndex = footer.LastIndex,
+        FirstTerm = footer.FirstTerm,
+        LastTerm = footer.LastTerm,
+        FirstTime = footer.FirstTime,
+        LastTime = footer.LastTime,
+        EndOffset = footer.End,
+        LastGroupChecksum = footer.LastGroup,
+        Digest = footer.Digest,
+        AppendCount = footer.Appends,
+        IndexLengthBytes = index.LengthBytes,
+        IndexChecksum = index.Checksum,
+    };
+
     // The groups are read back and checked once more: what is sealed was seen whole after it was written.
-    private SegmentFooter MakeFooter(UnsealedSegment segment)
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex)
     {
         var digest = new SipHash128(storage.Meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
@@ -98,18 +109,18 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         long appends = 0;
         uint checksum = 0;
         var offset = (uint)Blocks.Size;
-        var groups = 0;
-        while (segment.Reader.HasGroup(offset))
+        do
         {
             segment.Reader.ReadGroup(offset, out last);
-            first = groups++ == 0 ? last : first;
+            first = first.Appends == 0 ? last : first;
             checksum = last.EncodeShared(shared, storage.Meta.ChecksumSeed);
             digest.Append(shared[..GroupHeader.SharedLength]);
             appends += last.Appends;
             offset += (uint)last.TotalLength;
         }
+        while (last.Index != lastIndex);
 
-        Invariant.Check(groups > 0 && appends == segment.Index.OperationCount);
+        Invariant.Check( appends == segment.Index.OperationCount);
         var events = last.FirstPosition.Value + last.Events - first.FirstPosition.Value;
         Invariant.Check(events == segment.Index.EventCount);
         return new SegmentFooter(
@@ -209,13 +220,20 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return head;
     }
 
+    public static OperationEntry Operation(UInt128 id, Place group)
+    {
+        Span<byte> bytes = stackalloc byte[OperationEntry.IdLengthBytes];
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
+        return OperationEntry.Create(bytes, group);
+    }
+
     private void ApplyOperations(ActiveIndex index)
     {
         var entries = new OperationEntry[index.OperationCount];
         for (var i = 0; i < entries.Length; i++)
         {
             var (id, offset) = index.Operation(i);
-            entries[i] = new OperationEntry(id, new Place(index.Segment, offset));
+            entries[i] = Operation(id, new Place(index.Segment, offset));
         }
 
         operations.Apply(index.Segment, entries);

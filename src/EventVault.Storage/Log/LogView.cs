@@ -3,7 +3,11 @@ using EventVault.Storage.Index;
 namespace EventVault.Storage.Log;
 
 /// <summary>A segment whose index is in memory.</summary>
-internal sealed record UnsealedSegment(ActiveIndex Index, SegmentReader Reader);
+internal sealed record UnsealedSegment(ActiveIndex Index, SegmentReader Reader)
+{
+    /// <summary>Index of this segment's last group, told by the segment behind it.</summary>
+    public LogIndex LastIndexBefore(UnsealedSegment next) => new(next.Index.FirstIndex.Value - 1);
+}
 
 /// <summary>
 /// Which segments there are, at one moment. Immutable: a reader takes it once per page and keeps what it holds alive

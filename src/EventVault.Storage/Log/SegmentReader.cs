@@ -61,12 +61,6 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
         return view;
     }
 
-    /// <summary>Whether a group begins at an offset, rather than the log's end or the footer.</summary>
-    public bool HasGroup(uint offset) =>
-        offset + GroupHeader.Length <= mapping.Length - Blocks.Size
-        && mapping.Span(offset, GroupHeader.Length).IndexOfAnyExcept((byte)0) >= 0
-        && GroupHeader.MayBegin(mapping.Span(offset, GroupHeader.Length));
-
     /// <summary>The group at an offset, its checksums checked. The caller holds a lease.</summary>
     public ReadOnlySpan<byte> ReadGroup(uint offset, out GroupHeader header)
     {

@@ -123,6 +123,38 @@ internal sealed class SegmentScanner
     }
 
     /// <summary>
+    /// Steps to the next intact group header, at its own place, behind damage: for verify, which tells all damage at
+    /// once. False if there is none.
+    /// </summary>
+    public bool Resume()
+    {
+        for (var at = (long)Offset + Blocks.Alignment; at + GroupHeader.Length <= _limit; at += Blocks.Alignment)
+        {
+            if (!TryBytes((uint)at, GroupHeader.Length, out var bytes))
+            {
+                return false;
+            }
+
+            if (bytes.IndexOfAnyExcept((byte)0) < 0)
+            {
+                at += SkipZeros(at) - Blocks.Alignment;
+            }
+            else if (GroupHeader.MayBegin(bytes)
+                && GroupHeader.TryDecode(bytes, new Place(_segment, (uint)at), _meta.ChecksumSeed, out var header, out _)
+                && header.Index.Value >= _nextIndex.Value)
+            {
+                Offset = (uint)at;
+                _nextIndex = header.Index;
+                _previousGroup = header.PreviousGroup;
+                _nextPosition = header.FirstPosition;
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
     /// Looks behind <see cref="Offset"/> for something intact, at its own place, that says that the group missing here
     /// was durable: a group or a commit mark.
     /// </summary>

@@ -1,0 +1,177 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using EventVault.Rpc.Wire;
+using Microsoft.AspNetCore.Http;
+
+namespace EventVault.Rpc.Server;
+
+/// <summary>
+/// Takes request messages off a call, encoded. Reading is what lets the client send more: a handler that does not
+/// read holds its client back. For one user at a time.
+/// </summary>
+public class RpcFrameReader
+{
+    private readonly RpcContext _context;
+    private readonly PipeReader _pipe;
+    private readonly int _limitBytes;
+    private readonly bool _gzip;
+    private ReadOnlySequence<byte> _unread;
+    private byte[]? _decompressed;
+    private bool _holding;
+    private bool _end;
+
+    internal RpcFrameReader(RpcContext context, PipeReader pipe, int limitBytes, bool gzip)
+    {
+        _context = context;
+        _pipe = pipe;
+        _limitBytes = limitBytes;
+        _gzip = gzip;
+    }
+
+    /// <summary>The encoded message of the last successful read. Lies in the connection's buffers: valid only until the next read.</summary>
+    public ReadOnlySequence<byte> Message { get; private set; }
+
+    /// <summary>Waits for the next message.</summary>
+    /// <returns>False when the client has sent its last one.</returns>
+    /// <exception cref="RpcException">A frame is malformed, too large or cut short.</exception>
+    /// <exception cref="OperationCanceledException">The call has ended: client gone, deadline passed, server stopping.</exception>
+    public ValueTask<bool> ReadFrameAsync() => TryReadFrame() ? new ValueTask<bool>(true) : ReadSlowAsync();
+
+    /// <summary>
+    /// Takes the next message if it has already arrived. Take all there are, write the answers, then flush once: that is
+    /// what makes a stream fast. Ends by itself, because it looks only at what the last wait brought.
+    /// </summary>
+    /// <returns>Whether <see cref="Message"/> is a new message; false says nothing about the end.</returns>
+    /// <exception cref="RpcException">A frame is malformed or too large.</exception>
+    public bool TryReadFrame()
+    {
+        if (!Framing.TryReadHeader(_unread, _limitBytes, out var compressed, out var length)
+            || _unread.Length - Framing.HeaderBytes < length)
+        {
+            return false;
+        }
+
+        var message = _unread.Slice(Framing.HeaderBytes, length);
+        _unread = _unread.Slice(message.End);
+        Message = compressed ? Decompress(message) : message;
+        return true;
+    }
+
+    /// <summary>Reads the only message of a call, to the end of the body. <see cref="Message"/> is valid until the call ends.</summary>
+    internal async ValueTask ReadSingleAsync()
+    {
+        while (true)
+        {
+            // A second message is refused before it is buffered.
+            if (Framing.TryReadHeader(_unread, _limitBytes, out _, out var length) && _unread.Length > Framing.HeaderBytes + length)
+            {
+                throw WrongCount("more than one");
+            }
+
+            if (_end)
+            {
+                if (_unread.IsEmpty)
+                {
+                    throw WrongCount("none");
+                }
+
+                if (!TryReadFrame())
+                {
+                    throw Framing.Truncated();
+                }
+
+                return;
+            }
+
+            await FillAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Gives back what is held; nothing may be read afterwards.</summary>
+    internal void Release()
+    {
+        Message = default;
+        if (_holding)
+        {
+            _holding = false;
+            _pipe.AdvanceTo(_unread.Start);
+            _unread = default;
+        }
+
+        ReturnDecompressed();
+    }
+
+    private async ValueTask<bool> ReadSlowAsync()
+    {
+        while (!_end)
+        {
+            await FillAsync().ConfigureAwait(false);
+            if (TryReadFrame())
+            {
+                return true;
+            }
+        }
+
+        return _unread.IsEmpty ? false : throw Framing.Truncated();
+    }
+
+    private async ValueTask FillAsync()
+    {
+        Message = default;
+        if (_holding)
+        {
+            _holding = false;
+            _pipe.AdvanceTo(_unread.Start, _unread.End);
+        }
+
+        ReadResult result;
+        try
+        {
+            if (!_pipe.TryRead(out result))
+            {
+                result = await _pipe.ReadAsync(_context.Cancellation).ConfigureAwait(false);
+            }
+        }
+        catch (BadHttpRequestException e)
+        {
+            throw new RpcException(RpcCode.Internal, $"The request body is malformed: {e.Message}", inner: e);
+        }
+        catch (IOException e)
+        {
+            // A client's reset shows here before the call's abort token fires. It is a cancellation, not a fault.
+            throw _context.ClientGone(e);
+        }
+
+        _unread = result.Buffer;
+        _holding = true;
+        _end = result.IsCompleted;
+        if (result.IsCanceled)
+        {
+            throw _context.ClientGone(null);
+        }
+    }
+
+    private ReadOnlySequence<byte> Decompress(in ReadOnlySequence<byte> message)
+    {
+        if (!_gzip)
+        {
+            throw new RpcException(RpcCode.Internal, "A request message is compressed, but the call names no encoding in grpc-encoding.");
+        }
+
+        ReturnDecompressed();
+        (_decompressed, var length) = GzipCodec.Decompress(message, _limitBytes);
+        return new ReadOnlySequence<byte>(_decompressed, 0, length);
+    }
+
+    private void ReturnDecompressed()
+    {
+        if (_decompressed is { } rented)
+        {
+            _decompressed = null;
+            ArrayPool<byte>.Shared.Return(rented);
+        }
+    }
+
+    private RpcException WrongCount(string count) =>
+        new(RpcCode.Unimplemented, $"{_context.Method} takes exactly one request message, the client sent {count}.");
+}

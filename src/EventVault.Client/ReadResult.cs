@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace EventVault.Client;
 
 /// <summary>
@@ -31,12 +33,12 @@ public sealed class ReadResult : IAsyncEnumerable<RecordedEvent>, IAsyncDisposab
     /// <summary>The events one by one.</summary>
     /// <param name="cancellationToken">Ends the read.</param>
     public IAsyncEnumerator<RecordedEvent> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
-        EventsAsync(cancellationToken).GetAsyncEnumerator(CancellationToken.None);
+        EventsAsync(CancellationToken.None).GetAsyncEnumerator(cancellationToken);
 
     /// <summary>Ends the read.</summary>
     public ValueTask DisposeAsync() => _reader.DisposeAsync();
 
-    private async IAsyncEnumerable<RecordedEvent> EventsAsync(CancellationToken cancellation)
+    private async IAsyncEnumerable<RecordedEvent> EventsAsync([EnumeratorCancellation] CancellationToken cancellation)
     {
         await foreach (EventPage page in _reader.PagesAsync(cancellation).ConfigureAwait(false))
         {

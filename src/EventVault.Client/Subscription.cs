@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace EventVault.Client;
 
 /// <summary>
@@ -31,7 +33,7 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
     /// <summary>Only the events. Instead of, not beside, enumerating the messages.</summary>
     /// <param name="cancellationToken">Ends the subscription.</param>
     public async IAsyncEnumerable<RecordedEvent> EventsAsync(
-        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken = default)
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         await foreach (EventPage page in _reader.PagesAsync(cancellationToken).ConfigureAwait(false))
         {
@@ -45,12 +47,12 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
     /// <summary>Events and word of progress, one by one.</summary>
     /// <param name="cancellationToken">Ends the subscription.</param>
     public IAsyncEnumerator<SubscriptionMessage> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
-        MessagesAsync(cancellationToken).GetAsyncEnumerator(CancellationToken.None);
+        MessagesAsync(CancellationToken.None).GetAsyncEnumerator(cancellationToken);
 
     /// <summary>Ends the subscription.</summary>
     public ValueTask DisposeAsync() => _reader.DisposeAsync();
 
-    private async IAsyncEnumerable<SubscriptionMessage> MessagesAsync(CancellationToken cancellation)
+    private async IAsyncEnumerable<SubscriptionMessage> MessagesAsync([EnumeratorCancellation] CancellationToken cancellation)
     {
         await foreach (EventPage page in _reader.PagesAsync(cancellation).ConfigureAwait(false))
         {

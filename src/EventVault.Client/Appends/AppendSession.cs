@@ -144,7 +144,7 @@ internal sealed class AppendSession : IAsyncDisposable
             if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
             {
                 // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
-                await reader.WaitAsync(EndOfCallTimeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
                 call.Cancel();
             }
 

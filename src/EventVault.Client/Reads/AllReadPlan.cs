@@ -11,7 +11,7 @@ internal sealed class AllReadPlan(ReadOptions options) : ReadPlan<Protocol.ReadA
     {
         From = _range.From,
         Until = _range.Until,
-        Direction = _range.Direction,
+        Direction = _range.WireDirection,
         Limit = _range.RemainingLimit,
         IncludeSystem = options.IncludeSystem,
     };

@@ -40,7 +40,7 @@ internal sealed class ReadRange(ReadOptions options, bool byVersion)
 
     public ulong RemainingLimit => options.Limit == 0 ? 0 : options.Limit - _delivered;
 
-    public Protocol.Direction Direction => _backwards ? Protocol.Direction.Backwards : Protocol.Direction.Forwards;
+    public Protocol.Direction WireDirection => _backwards ? Protocol.Direction.Backwards : Protocol.Direction.Forwards;
 
     public Protocol.ReadBound? Until => options.Until?.ToMessage();
 

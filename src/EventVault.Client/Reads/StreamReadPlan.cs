@@ -12,7 +12,7 @@ internal sealed class StreamReadPlan(string stream, ReadOptions options) : ReadP
         Stream = stream,
         From = _range.From,
         Until = _range.Until,
-        Direction = _range.Direction,
+        Direction = _range.WireDirection,
         Limit = _range.RemainingLimit,
     };
 

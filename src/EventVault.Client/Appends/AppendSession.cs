@@ -1,0 +1,449 @@
+using EventVault.Rpc;
+
+namespace EventVault.Client;
+
+using SessionCall = RpcCall<Protocol.AppendSessionRequest, Protocol.AppendSessionResponse>;
+
+/// <summary>
+/// One <c>AppendSession</c> call after another, as long as there is something to append. One loop opens the call,
+/// waits for its end and decides what becomes of the unanswered; while a call is open, a writer sends all that is
+/// queued in one write and one flush, and a reader matches the answers.
+/// </summary>
+/// <remarks>
+/// What it guarantees: appends reach the node in the order of their calls; an append whose answer was lost is sent
+/// again with the same operation id and bytes, before anything newer; a caller is told "not written" only if every
+/// attempt was definitely refused or never sent.
+/// </remarks>
+internal sealed class AppendSession : IAsyncDisposable
+{
+    // Enough to fill a flush; the flush before it has to be waited for anyway.
+    private const int MaxAppendsPerFlush = 512;
+    private const int MaxBytesPerFlush = 1 << 20;
+
+    // Time-outs are checked this often, and so are late by at most this much.
+    private const int TickMs = 50;
+
+    private static readonly TimeSpan EndOfCallTimeout = TimeSpan.FromSeconds(2);
+
+    private readonly RpcChannel _channel;
+    private readonly VaultClientOptions _options;
+    private readonly AppendQueue _queue;
+    private readonly Backoff _backoff;
+    private readonly Queue<AnswerCompletion> _completions = new();
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Lock _startLock = new();
+    private readonly Timer _timer;
+    private Task? _loop;
+    private int _ticking;
+    private volatile bool _callEnded;
+    private volatile VaultException? _lastFailure;
+
+    public AppendSession(RpcChannel channel, VaultClientOptions options)
+    {
+        _channel = channel;
+        _options = options;
+        _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
+        _backoff = new Backoff(options.Retry, Timeout.InfiniteTimeSpan);
+        _timer = new Timer(static state => ((AppendSession)state!).Tick(), this, Timeout.Infinite, Timeout.Infinite);
+    }
+
+    public Task<AppendResult> Append(PendingAppend append)
+    {
+        if (_queue.HasRoomFor(append.Size))
+        {
+            append.Encode();
+        }
+
+        if (!_queue.TryAdd(append))
+        {
+            append.Release();
+            throw new ObjectDisposedException(nameof(VaultClient));
+        }
+
+        if (_loop is null)
+        {
+            Start();
+        }
+
+        if (Volatile.Read(ref _ticking) == 0)
+        {
+            StartTicking();
+        }
+
+        return append.Task;
+    }
+
+    /// <summary>Waits for what is in flight, for at most the close time-out, and fails the rest.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        Task emptied = _queue.CloseAsync();
+        try
+        {
+            await emptied.WaitAsync(_options.CloseTimeout).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            // What is left is failed below, once nothing is sent any more.
+        }
+
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        _queue.Work.Set();
+        if (_loop is { } loop)
+        {
+            await loop.ConfigureAwait(false);
+        }
+
+        await _timer.DisposeAsync().ConfigureAwait(false);
+        _queue.Rewind(refusedFrom: null, giveUpAt: 0);
+        FailExpired(long.MaxValue, static append => append.MayBeWritten
+            ? OutcomeUnknown(append, "the client was disposed", null)
+            : new VaultException(VaultErrorCode.Closed, "The client was disposed before the append was sent; it was definitely not written."));
+
+        // Without the timer this is the last chance to overtake a caller that blocks.
+        AnswerCompletion.Rescue(_completions);
+        AnswerCompletion.Rescue(_completions);
+        _stopping.Dispose();
+    }
+
+    private void Start()
+    {
+        lock (_startLock)
+        {
+            _loop ??= Task.Run(RunAsync);
+        }
+    }
+
+    private async Task RunAsync()
+    {
+        while (!_stopping.IsCancellationRequested)
+        {
+            if (_queue.Undecided == 0)
+            {
+                await _queue.Work.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            CallEnd end = await RunCallAsync().ConfigureAwait(false);
+            if (_stopping.IsCancellationRequested)
+            {
+                return;
+            }
+
+            await RecoverAsync(end).ConfigureAwait(false);
+        }
+    }
+
+    private async Task<CallEnd> RunCallAsync()
+    {
+        _callEnded = false;
+        SessionCall call = _channel.Start(VaultMethods.AppendSession, default, _stopping.Token);
+        await using (call.ConfigureAwait(false))
+        {
+            Task<CallEnd> reader = ReadAsync(call);
+            Task writer = Task.Run(() => WriteAsync(call));
+            if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
+            {
+                // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
+                await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
+                call.Cancel();
+            }
+
+            CallEnd end = await reader.ConfigureAwait(false);
+
+            // The writer may be waiting for work, or for the peer to take more.
+            _callEnded = true;
+            _queue.Work.Set();
+            call.Cancel();
+            await writer.ConfigureAwait(false);
+            return end;
+        }
+    }
+
+    private async Task WriteAsync(SessionCall call)
+    {
+        var appends = new PendingAppend[MaxAppendsPerFlush];
+        try
+        {
+            while (!_callEnded)
+            {
+                int count = _queue.TakeUnsent(appends, MaxBytesPerFlush);
+                if (count == 0)
+                {
+                    await _queue.Work.WaitAsync().ConfigureAwait(false);
+                    continue;
+                }
+
+                Write(call, appends.AsSpan(0, count));
+                await call.FlushAsync().ConfigureAwait(false);
+            }
+        }
+        catch (Exception e) when (e is RpcException or OperationCanceledException)
+        {
+            // The reader gets the call's real end.
+        }
+    }
+
+    private void Write(SessionCall call, Span<PendingAppend> appends)
+    {
+        long now = Environment.TickCount64;
+        foreach (PendingAppend append in appends)
+        {
+            if (append.IsEncoded || TryEncode(append))
+            {
+                call.WriteRaw(append.Frame(now));
+            }
+        }
+
+        _queue.MarkWritten();
+        appends.Clear();
+    }
+
+    private bool TryEncode(PendingAppend append)
+    {
+        try
+        {
+            append.Encode();
+            return true;
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            // The caller's lists changed since they were measured. That is this append's fault alone.
+            if (_queue.TryWithdraw(append))
+            {
+                append.Failure = new VaultException(VaultErrorCode.InvalidRequest, "The append was not sent: " + e.Message, inner: e);
+                new AnswerCompletion([append]).Start(_completions);
+            }
+
+            return false;
+        }
+    }
+
+    private async Task<CallEnd> ReadAsync(SessionCall call)
+    {
+        try
+        {
+            while (await call.MoveNextRawAsync().ConfigureAwait(false))
+            {
+                if (ReadAnswers(call.RawMessage.Span) is { } end)
+                {
+                    return end;
+                }
+            }
+
+            return new CallEnd(new VaultException(VaultErrorCode.Unreachable, "The node ended the append session."), null, null);
+        }
+        catch (RpcException e)
+        {
+            // What was certainly never processed may be sent again as if it had never been sent.
+            bool notDone = e.NotProcessed || e.Code is RpcCode.Unimplemented or RpcCode.Unauthenticated or RpcCode.PermissionDenied;
+            return new CallEnd(VaultErrors.From(e), notDone ? 0 : null, null);
+        }
+        catch (VaultException e)
+        {
+            return new CallEnd(e, null, null);
+        }
+        catch (OperationCanceledException e)
+        {
+            return new CallEnd(new VaultException(VaultErrorCode.Unreachable, "The append session was cancelled.", inner: e), null, null);
+        }
+    }
+
+    private CallEnd? ReadAnswers(ReadOnlySpan<byte> message)
+    {
+        var done = new List<PendingAppend>();
+        try
+        {
+            var reader = new WireReader(message);
+            while (reader.Next())
+            {
+                if (reader.Field != 1)
+                {
+                    reader.Skip();
+                    continue;
+                }
+
+                Answer answer = AnswerReader.Read(reader.BytesField());
+                if (answer.HasError)
+                {
+                    (VaultException failure, bool endsSession) = AnswerReader.ReadError(answer.Error);
+                    if (endsSession)
+                    {
+                        return new CallEnd(failure, answer.RequestId, answer.RequestId);
+                    }
+
+                    Take(answer.RequestId, failure, default, done);
+                }
+                else
+                {
+                    Take(answer.RequestId, null, answer.Result, done);
+                }
+            }
+        }
+        finally
+        {
+            // Also when a later answer is malformed: those before it stand.
+            Complete(done);
+        }
+
+        return null;
+    }
+
+    private void Take(ulong requestId, VaultException? failure, ReadOnlySpan<byte> result, List<PendingAppend> done)
+    {
+        PendingAppend? append = _queue.Answered(requestId, out bool wasWaiting);
+        if (append is null || !wasWaiting)
+        {
+            return;
+        }
+
+        append.Failure = failure;
+        done.Add(append);
+        try
+        {
+            append.Result = failure is null ? AnswerReader.ReadResult(result, append.Streams) : null;
+        }
+        catch (VaultException e)
+        {
+            // It has left the queue, so it must be told here: it was done, but nobody can say how.
+            append.Failure = OutcomeUnknown(append, "its answer is malformed", e);
+            throw;
+        }
+    }
+
+    private void Complete(List<PendingAppend> done)
+    {
+        if (done.Count == 0)
+        {
+            return;
+        }
+
+        _backoff.Progressed();
+        _lastFailure = null;
+        new AnswerCompletion(done).Start(_completions);
+    }
+
+    /// <summary>Decides what becomes of the unanswered: some fail at once, the rest is sent again after a wait.</summary>
+    private async Task RecoverAsync(CallEnd end)
+    {
+        bool wasIdle = _queue.Undecided == 0;
+        VaultErrorCode code = end.Failure.Code;
+        ulong? refusedFrom = code == VaultErrorCode.OutcomeUnknown ? null : end.RefusedFrom;
+        List<PendingAppend> sent = _queue.Sent();
+        long giveUpAt = _options.Retry.GiveUpAfter == Timeout.InfiniteTimeSpan
+            ? long.MaxValue
+            : Environment.TickCount64 + (long)_options.Retry.GiveUpAfter.TotalMilliseconds;
+        _lastFailure = wasIdle ? null : end.Failure;
+        _queue.Rewind(refusedFrom, giveUpAt);
+        if (code is VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOut && end.RequestId is { } late)
+        {
+            // Its own time is over; those behind it were refused only for the sake of the order.
+            Fail(sent.FindAll(a => a.RequestId == late), end.Failure);
+            return;
+        }
+
+        if (!end.Failure.IsTransient)
+        {
+            Fail(sent, end.Failure);
+        }
+
+        Tick();
+        if (!wasIdle && _backoff.Next(end.Failure.RetryAfter) is { } wait)
+        {
+            await Task.Delay(wait, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private void Fail(List<PendingAppend> appends, VaultException failure)
+    {
+        var done = new List<PendingAppend>();
+        foreach (PendingAppend append in appends)
+        {
+            if (_queue.TryDecide(append))
+            {
+                append.Failure = append.MayBeWritten ? OutcomeUnknown(append, "the session ended", failure) : failure;
+                done.Add(append);
+            }
+        }
+
+        if (done.Count > 0)
+        {
+            new AnswerCompletion(done).Start(_completions);
+        }
+    }
+
+    private void StartTicking()
+    {
+        if (Interlocked.Exchange(ref _ticking, 1) == 0)
+        {
+            try
+            {
+                _timer.Change(TickMs, Timeout.Infinite);
+            }
+            catch (ObjectDisposedException)
+            {
+                // The client was disposed meanwhile and fails what is left by itself.
+            }
+        }
+    }
+
+    private void Tick()
+    {
+        FailExpired(Environment.TickCount64, Expired);
+        bool watching = AnswerCompletion.Rescue(_completions);
+        Volatile.Write(ref _ticking, 0);
+        if (watching || _queue.Undecided > 0)
+        {
+            StartTicking();
+        }
+    }
+
+    private void FailExpired(long now, Func<PendingAppend, VaultException> failure)
+    {
+        var expired = new List<PendingAppend>();
+        _queue.TakeExpired(now, expired);
+        if (expired.Count == 0)
+        {
+            return;
+        }
+
+        foreach (PendingAppend append in expired)
+        {
+            append.Failure = failure(append);
+        }
+
+        new AnswerCompletion(expired).Start(_completions);
+    }
+
+    private VaultException Expired(PendingAppend append)
+    {
+        VaultException? last = _lastFailure;
+        if (append.MayBeWritten)
+        {
+            return OutcomeUnknown(append, "no answer came in time", last);
+        }
+
+        return last is null
+            ? new VaultException(
+                VaultErrorCode.TimedOut,
+                "The append waited for others in this client until its time-out; it was definitely not written. Allow more time or append less at once.")
+            : new VaultException(
+                last.Code,
+                $"The append was given up; it was definitely not written. The last failure was: {last.Message}",
+                last.Failures,
+                last);
+    }
+
+    private static VaultException OutcomeUnknown(PendingAppend append, string why, VaultException? last)
+    {
+        string message = $"Whether the append was written is unknown: {why}. Send it again with operation id {append.OperationId}: "
+            + "a repeat writes nothing twice." + (last is null ? "" : $" The last failure was: {last.Message}");
+        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, Stream = append.Streams[0].Stream };
+        return new VaultException(VaultErrorCode.OutcomeUnknown, message, [failure], last);
+    }
+
+    /// <summary>How a call ended.</summary>
+    /// <param name="Failure">What it ended with.</param>
+    /// <param name="RefusedFrom">This request and all after it were definitely not done; null: unknown.</param>
+    /// <param name="RequestId">The request whose refusal ended the call, if one did.</param>
+    private sealed record CallEnd(VaultException Failure, ulong? RefusedFrom, ulong? RequestId);
+}

@@ -1,0 +1,80 @@
+namespace EventVault.Client;
+
+/// <summary>
+/// Why a call failed. Codes below 100 come from the node (the contract's <c>Reason</c>, same numbers); those
+/// from 100 on are the client's own.
+/// </summary>
+/// <remarks>
+/// For an append, every code but <see cref="OutcomeUnknown"/> means that it was definitely not written.
+/// </remarks>
+public enum VaultErrorCode
+{
+    /// <summary>The node failed in a way that this client has no name for; the message has its words.</summary>
+    Unknown = 0,
+
+    /// <summary>A name is empty, not valid UTF-8 or holds control characters.</summary>
+    InvalidName = 1,
+
+    /// <summary>Names that start with <c>$</c> belong to the vault.</summary>
+    ReservedName = 2,
+
+    /// <summary>An event is not well formed.</summary>
+    InvalidEvent = 3,
+
+    /// <summary>The node does not know, or does not serve yet, a field of the request.</summary>
+    UnknownField = 4,
+
+    /// <summary>A named limit was exceeded; see <see cref="LimitExceededException"/>.</summary>
+    LimitExceeded = 5,
+
+    /// <summary>The request contradicts itself or lacks something.</summary>
+    InvalidRequest = 6,
+
+    /// <summary>A stream is not where the append expected it; see <see cref="WrongExpectedVersionException"/>.</summary>
+    WrongExpectedVersion = 20,
+
+    /// <summary>The operation id belongs to an append with other content.</summary>
+    OperationIdReused = 30,
+
+    /// <summary>The stream has no events; see <see cref="StreamNotFoundException"/>.</summary>
+    StreamNotFound = 40,
+
+    /// <summary>The node's queue is full.</summary>
+    Overloaded = 50,
+
+    /// <summary>The node's disk is full: appends are refused, reads go on.</summary>
+    StoreFull = 51,
+
+    /// <summary>The node is stopping.</summary>
+    Draining = 60,
+
+    /// <summary>
+    /// Whether the append was written is not known. Send it again with the same operation id: a repeat is
+    /// answered with the first answer and writes nothing.
+    /// </summary>
+    OutcomeUnknown = 61,
+
+    /// <summary>The node does not lead; <see cref="VaultException.LeaderAddress"/> says who does, if known.</summary>
+    NotLeader = 62,
+
+    /// <summary>The vault has no majority of its nodes.</summary>
+    NoQuorum = 63,
+
+    /// <summary>The append waited in the node's queue for longer than its time-out.</summary>
+    TimedOutInQueue = 70,
+
+    /// <summary>Stored data is damaged; the node does not serve it.</summary>
+    Damaged = 80,
+
+    /// <summary>The node can't be reached, or the connection was lost.</summary>
+    Unreachable = 100,
+
+    /// <summary>The call's time-out passed without an answer.</summary>
+    TimedOut = 101,
+
+    /// <summary>The peer's bytes break the contract: it is no EventVault node, or one of another generation.</summary>
+    ProtocolViolation = 102,
+
+    /// <summary>The client was disposed before the call was answered.</summary>
+    Closed = 103,
+}

@@ -1,0 +1,161 @@
+using System.Text;
+using EventVault.Rpc;
+using Google.Protobuf;
+
+namespace EventVault.Client;
+
+/// <summary>The one place that turns statuses and details of the wire into the client's exceptions.</summary>
+internal static class VaultErrors
+{
+    public const string DetailTrailer = "eventvault-error-bin";
+
+    public static VaultException From(RpcException failure)
+    {
+        Protocol.ErrorDetail? detail = null;
+        if (failure.Trailers.TryGetBinary(DetailTrailer, out ReadOnlyMemory<byte> bytes))
+        {
+            try
+            {
+                detail = Protocol.ErrorDetail.Parser.ParseFrom(bytes.Span);
+            }
+            catch (InvalidProtocolBufferException)
+            {
+                // The status alone still says enough to go on.
+            }
+        }
+
+        return From(failure.Status.Code, failure.Status.Message, detail, failure);
+    }
+
+    public static VaultException From(RpcCode status, string message, Protocol.ErrorDetail? detail, Exception? inner = null)
+    {
+        if (detail is null || detail.Failures.Count == 0)
+        {
+            VaultErrorCode code = CodeOf(status);
+            string advice = code == VaultErrorCode.Unreachable ? " Check that the node runs and that the address is right." : "";
+            return new VaultException(code, $"{status}: {message.TrimEnd('.')}.{advice}", inner: inner);
+        }
+
+        var failures = new VaultFailure[detail.Failures.Count];
+        for (int i = 0; i < failures.Length; i++)
+        {
+            failures[i] = From(detail.Failures[i]);
+        }
+
+        return From(failures, inner);
+    }
+
+    public static VaultException From(IReadOnlyList<VaultFailure> failures, Exception? inner = null)
+    {
+        List<VersionConflict>? conflicts = null;
+        var message = new StringBuilder();
+        foreach (VaultFailure failure in failures)
+        {
+            message.Append(message.Length == 0 ? "" : " ").Append(failure.Message);
+            if (failure.Conflict is { } conflict)
+            {
+                (conflicts ??= []).Add(conflict);
+            }
+        }
+
+        VaultFailure first = failures[0];
+        return first.Code switch
+        {
+            VaultErrorCode.WrongExpectedVersion when conflicts is not null =>
+                new WrongExpectedVersionException(message.ToString(), failures, conflicts),
+            VaultErrorCode.LimitExceeded when first.Limit is { } limit => new LimitExceededException(message.ToString(), failures, limit),
+            VaultErrorCode.StreamNotFound => new StreamNotFoundException(message.ToString(), failures),
+            _ => new VaultException(first.Code, message.ToString(), failures, inner),
+        };
+    }
+
+    public static VaultException InvalidName(string field, string name, string why) => Failed(new VaultFailure
+    {
+        Code = VaultErrorCode.InvalidName,
+        Message = $"The name in {field}, {Quoted(name)}, {why}. Nothing was sent.",
+        Field = field,
+        Why = why,
+    });
+
+    public static VaultException ReservedName(string field, string name) => Failed(new VaultFailure
+    {
+        Code = VaultErrorCode.ReservedName,
+        Message = $"The name in {field}, {Quoted(name)}, starts with '$'; such streams belong to the vault. Choose another name.",
+        Field = field,
+        Stream = name,
+    });
+
+    public static VaultException InvalidEvent(string stream, int index, string why) => Failed(new VaultFailure
+    {
+        Code = VaultErrorCode.InvalidEvent,
+        Message = $"Event {index} for stream {Quoted(stream)} {why}. Nothing was sent.",
+        Stream = stream,
+        Index = (uint)index,
+        Why = why,
+    });
+
+    public static VaultException InvalidRequest(string field, string why) => Failed(new VaultFailure
+    {
+        Code = VaultErrorCode.InvalidRequest,
+        Message = $"The append's {field} {why}. Nothing was sent.",
+        Field = field,
+        Why = why,
+    });
+
+    public static VaultException LimitExceeded(VaultLimit limit, ulong value, string what) => Failed(new VaultFailure
+    {
+        Code = VaultErrorCode.LimitExceeded,
+        Message = $"{what}: {limit.Name} is {value}, allowed are {limit.Allowed}"
+            + (limit.Setting.Length == 0 ? " (fixed). Nothing was sent." : $" (setting {limit.Setting}). Nothing was sent."),
+        Limit = new ExceededLimit(limit.Name, value, limit.Allowed, limit.Setting),
+    });
+
+    public static VaultException ProtocolViolation(string what) =>
+        new(VaultErrorCode.ProtocolViolation, $"The peer broke the protocol: {what}. Check that the address is that of an EventVault node of this generation.");
+
+    private static VaultException Failed(VaultFailure failure) => From([failure]);
+
+    // Long names would bury the sentence they stand in.
+    private static string Quoted(string name) => name.Length <= 80 ? $"\"{name}\"" : $"\"{name[..80]}…\"";
+
+    private static VaultFailure From(Protocol.Failure failure)
+    {
+        VaultErrorCode code = Enum.IsDefined((VaultErrorCode)failure.Reason) && (int)failure.Reason < 100
+            ? (VaultErrorCode)failure.Reason
+            : VaultErrorCode.Unknown;
+        return new VaultFailure
+        {
+            Code = code,
+            Message = failure.Message.Length > 0 ? failure.Message : code.ToString(),
+            Stream = NullIfEmpty(failure.Stream),
+            Field = NullIfEmpty(failure.Field),
+            Why = NullIfEmpty(failure.Why),
+            Address = NullIfEmpty(failure.Address),
+            Index = failure.HasIndex ? failure.Index : null,
+            Limit = failure.Limit is { } l ? new ExceededLimit(l.Limit, l.Value, l.Allowed, l.Setting) : null,
+            Conflict = failure.VersionConflict is { } c ? ConflictOf(failure.Stream, c) : null,
+            RetryAfter = failure.HasRetryAfterMs ? TimeSpan.FromMilliseconds(failure.RetryAfterMs) : null,
+            DamagedSegment = failure.Damage?.Segment,
+            DamagedOffset = failure.Damage?.Offset,
+            FirstPosition = failure.HasFirstPosition ? failure.FirstPosition : null,
+        };
+    }
+
+    private static VersionConflict ConflictOf(string stream, Protocol.VersionConflict conflict)
+    {
+        // A text that does not parse stays unspecified: the conflict itself is what matters.
+        _ = ExpectedVersion.TryParse(conflict.Expected, out ExpectedVersion expected);
+        return new VersionConflict(stream, expected, conflict.HasActual ? conflict.Actual : null);
+    }
+
+    private static string? NullIfEmpty(string text) => text.Length == 0 ? null : text;
+
+    // A status without detail comes from the transport or from a proxy, not from the vault's own checks.
+    private static VaultErrorCode CodeOf(RpcCode status) => status switch
+    {
+        RpcCode.Unavailable or RpcCode.Cancelled => VaultErrorCode.Unreachable,
+        RpcCode.DeadlineExceeded => VaultErrorCode.TimedOut,
+        RpcCode.DataLoss => VaultErrorCode.Damaged,
+        _ => VaultErrorCode.Unknown,
+    };
+}

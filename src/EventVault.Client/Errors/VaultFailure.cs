@@ -1,0 +1,57 @@
+namespace EventVault.Client;
+
+/// <summary>One failed check, as the node (or the client's own check before sending) told it.</summary>
+public sealed record VaultFailure
+{
+    /// <summary>Why.</summary>
+    public required VaultErrorCode Code { get; init; }
+
+    /// <summary>A sentence for people: what, where and what to do.</summary>
+    public required string Message { get; init; }
+
+    /// <summary>The stream concerned.</summary>
+    public string? Stream { get; init; }
+
+    /// <summary>Path of the field concerned, such as <c>streams[0].events[3].type</c>.</summary>
+    public string? Field { get; init; }
+
+    /// <summary>Place of the event or tag concerned in its list.</summary>
+    public uint? Index { get; init; }
+
+    /// <summary>Why it was refused, in a few words.</summary>
+    public string? Why { get; init; }
+
+    /// <summary>The limit that was exceeded, with <see cref="VaultErrorCode.LimitExceeded"/>.</summary>
+    public ExceededLimit? Limit { get; init; }
+
+    /// <summary>What was expected and found, with <see cref="VaultErrorCode.WrongExpectedVersion"/>.</summary>
+    public VersionConflict? Conflict { get; init; }
+
+    /// <summary>When it makes sense to try again.</summary>
+    public TimeSpan? RetryAfter { get; init; }
+
+    /// <summary>Where the leader is, with <see cref="VaultErrorCode.NotLeader"/>, if known.</summary>
+    public string? Address { get; init; }
+
+    /// <summary>File name of the damaged segment, with <see cref="VaultErrorCode.Damaged"/>.</summary>
+    public string? DamagedSegment { get; init; }
+
+    /// <summary>Byte offset of the damage in that segment.</summary>
+    public ulong? DamagedOffset { get; init; }
+
+    /// <summary>First position of the append that has the operation id, with <see cref="VaultErrorCode.OperationIdReused"/>.</summary>
+    public ulong? FirstPosition { get; init; }
+}
+
+/// <summary>A limit and the value that exceeded it.</summary>
+/// <param name="Limit">Name as in <see cref="VaultInfo.Limits"/>, such as <c>event_bytes</c>; the unit is its last word.</param>
+/// <param name="Value">What was asked for.</param>
+/// <param name="Allowed">What is allowed.</param>
+/// <param name="Setting">The node's setting that raises it; empty if it is fixed.</param>
+public sealed record ExceededLimit(string Limit, ulong Value, ulong Allowed, string Setting);
+
+/// <summary>A stream that was not where an append expected it.</summary>
+/// <param name="Stream">The stream.</param>
+/// <param name="Expected">What the append asked for.</param>
+/// <param name="Actual">The stream's last version; null: it has no events.</param>
+public sealed record VersionConflict(string Stream, ExpectedVersion Expected, ulong? Actual);

@@ -1,0 +1,29 @@
+namespace EventVault.Client;
+
+/// <summary>What a streaming read asks for, what it has delivered, and from there what is left to ask for.</summary>
+/// <typeparam name="TRequest">The request of its method.</typeparam>
+internal abstract class ReadPlan<TRequest>
+{
+    /// <summary>Nothing is left.</summary>
+    public abstract bool IsComplete { get; }
+
+    /// <summary>A subscription: an end, even a friendly one, is a failure.</summary>
+    public virtual bool IsEndless => false;
+
+    /// <summary>How long failures may last; null: the plan leaves that to the retry policy.</summary>
+    public virtual TimeSpan? GiveUpAfter => null;
+
+    /// <summary>The request for what is left.</summary>
+    public abstract TRequest NextRequest();
+
+    /// <summary>The first head has come.</summary>
+    public abstract void Begin(ReadHead head);
+
+    /// <summary>Drops from the page what was delivered before or is out of range, and counts the rest as delivered.</summary>
+    public abstract void Accept(EventPage page);
+
+    /// <summary>Everything up to here was delivered or did not match.</summary>
+    public virtual void AcceptProgress(ulong? position)
+    {
+    }
+}

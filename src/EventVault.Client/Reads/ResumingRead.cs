@@ -1,0 +1,244 @@
+using EventVault.Rpc;
+using Google.Protobuf;
+
+namespace EventVault.Client;
+
+/// <summary>
+/// Runs a streaming read as one call after another: when a call fails for a passing reason, the next one begins
+/// behind the last delivered event, so that nothing is missed and nothing comes twice. What "behind" means is the
+/// <see cref="ReadPlan{TRequest}"/>'s knowledge.
+/// </summary>
+internal sealed class ResumingRead<TRequest> : PageReader
+    where TRequest : class, IMessage<TRequest>, new()
+{
+    private readonly RpcChannel _channel;
+    private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
+    private readonly ReadPlan<TRequest> _plan;
+    private readonly Backoff _backoff;
+    private RpcCall<TRequest, Protocol.ReadResponse>? _call;
+    private bool _callHasHead;
+    private bool _ended;
+
+    public ResumingRead(
+        RpcChannel channel,
+        RpcMethod<TRequest, Protocol.ReadResponse> method,
+        ReadPlan<TRequest> plan,
+        RetryPolicy retry,
+        CancellationToken callerToken,
+        CancellationToken clientClosed)
+        : base(callerToken, clientClosed)
+    {
+        _channel = channel;
+        _method = method;
+        _plan = plan;
+        _backoff = new Backoff(retry, plan.GiveUpAfter ?? retry.GiveUpAfter);
+    }
+
+    private enum Content
+    {
+        Nothing,
+        Head,
+        Page,
+    }
+
+    public override async ValueTask<ReadHead> OpenAsync()
+    {
+        while (Head is null)
+        {
+            // The head is always the first message, and every call that ends without it is an error.
+            await AdvanceAsync(Content.Head).ConfigureAwait(false);
+        }
+
+        return Head;
+    }
+
+    public override ValueTask<bool> NextAsync() => AdvanceAsync(Content.Page);
+
+    public override async ValueTask DisposeAsync()
+    {
+        _ended = true;
+        await base.DisposeAsync().ConfigureAwait(false);
+        await CloseCallAsync().ConfigureAwait(false);
+    }
+
+    private async ValueTask<bool> AdvanceAsync(Content wanted)
+    {
+        while (true)
+        {
+            VaultException failure;
+            try
+            {
+                if (_call is null && !Open())
+                {
+                    return false;
+                }
+
+                while (await _call!.MoveNextRawAsync().ConfigureAwait(false))
+                {
+                    if (Take(_call.RawMessage) == wanted)
+                    {
+                        return true;
+                    }
+                }
+
+                failure = End();
+                if (_ended)
+                {
+                    return false;
+                }
+            }
+            catch (RpcException e)
+            {
+                failure = VaultErrors.From(e);
+            }
+            catch (OperationCanceledException) when (StopToken.IsCancellationRequested)
+            {
+                throw Cancelled();
+            }
+
+            if (StopToken.IsCancellationRequested)
+            {
+                throw Cancelled();
+            }
+
+            await RecoverAsync(failure).ConfigureAwait(false);
+        }
+    }
+
+    private bool Open()
+    {
+        if (_ended || _plan.IsComplete)
+        {
+            _ended = true;
+            return false;
+        }
+
+        if (StopToken.IsCancellationRequested)
+        {
+            throw Cancelled();
+        }
+
+        _callHasHead = false;
+        _call = _channel.Start(_method, _plan.NextRequest(), default, StopToken);
+        return true;
+    }
+
+    // The call ended with OK.
+    private VaultException End()
+    {
+        if (!_callHasHead)
+        {
+            throw VaultErrors.ProtocolViolation($"{_method.Path} ended without a head");
+        }
+
+        _ended = !_plan.IsEndless;
+        return new VaultException(VaultErrorCode.Unreachable, $"The node ended {_method.Path}, which has no end.");
+    }
+
+    private async ValueTask RecoverAsync(VaultException failure)
+    {
+        await CloseCallAsync().ConfigureAwait(false);
+        if (!failure.IsTransient || _backoff.Next(failure.RetryAfter) is not { } wait)
+        {
+            _ended = true;
+            throw failure;
+        }
+
+        try
+        {
+            await Task.Delay(wait, StopToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            throw Cancelled();
+        }
+    }
+
+    private async ValueTask CloseCallAsync()
+    {
+        if (Interlocked.Exchange(ref _call, null) is { } call)
+        {
+            await call.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    private Content Take(ReadOnlyMemory<byte> message)
+    {
+        Content content = Content.Nothing;
+        var reader = new WireReader(message.Span);
+        while (reader.Next())
+        {
+            if (reader.Field is < 1 or > 4)
+            {
+                reader.Skip();
+                continue;
+            }
+
+            int length = reader.BytesField().Length;
+            content = Take(reader.Field, message.Slice(reader.Offset - length, length));
+        }
+
+        return content;
+    }
+
+    private Content Take(int field, ReadOnlyMemory<byte> content)
+    {
+        if (field == 1)
+        {
+            TakeHead(content.Span);
+            return Content.Head;
+        }
+
+        if (!_callHasHead)
+        {
+            throw VaultErrors.ProtocolViolation($"the first message of {_method.Path} is not the head");
+        }
+
+        if (field == 2)
+        {
+            Page.ReadEvents(content);
+            _plan.Accept(Page);
+            if (Page.Count == 0)
+            {
+                return Content.Nothing;
+            }
+        }
+        else
+        {
+            Page.ReadProgress(content.Span, field == 3 ? SubscriptionMessageKind.CaughtUp : SubscriptionMessageKind.Progress);
+            _plan.AcceptProgress(Page.Position);
+        }
+
+        _backoff.Progressed();
+        return Content.Page;
+    }
+
+    private void TakeHead(ReadOnlySpan<byte> bytes)
+    {
+        Protocol.ReadHead message;
+        try
+        {
+            message = Protocol.ReadHead.Parser.ParseFrom(bytes);
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            throw VaultErrors.ProtocolViolation($"the head of {_method.Path} is malformed");
+        }
+
+        _callHasHead = true;
+        if (_plan.IsEndless)
+        {
+            _backoff.GiveUpAfter = _plan.GiveUpAfter ?? Timeout.InfiniteTimeSpan;
+        }
+
+        // A later call's head is newer; the read still rests on the first one.
+        if (Head is null)
+        {
+            Head = new ReadHead(
+                message.HasLastPosition ? message.LastPosition : null,
+                VaultTime.FromTicksOrNone(message.RecordedAt),
+                message.HasLastVersion ? message.LastVersion : null);
+            _plan.Begin(Head);
+        }
+    }
+}

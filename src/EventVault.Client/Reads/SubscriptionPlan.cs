@@ -1,0 +1,85 @@
+namespace EventVault.Client;
+
+/// <summary>
+/// A subscription to one stream, or to all. Resumes by position in either case: progress moves it on where no event
+/// of the stream does.
+/// </summary>
+internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options) : ReadPlan<Protocol.SubscribeRequest>
+{
+    // The first position that is not delivered yet; null: the start is still what the options say.
+    private ulong? _next;
+
+    public override bool IsComplete => false;
+
+    public override bool IsEndless => true;
+
+    public override TimeSpan? GiveUpAfter => options.GiveUpAfter;
+
+    public override Protocol.SubscribeRequest NextRequest()
+    {
+        var request = new Protocol.SubscribeRequest { IncludeSystem = options.IncludeSystem };
+        if (stream is null)
+        {
+            request.All = new Protocol.Empty();
+        }
+        else
+        {
+            request.Stream = stream;
+        }
+
+        if (_next is { } next)
+        {
+            request.From = new Protocol.ReadBound { Position = next };
+        }
+        else if (options.FromEnd)
+        {
+            request.End = new Protocol.Empty();
+        }
+        else if (options.From is { } from)
+        {
+            request.From = from.ToMessage();
+        }
+
+        return request;
+    }
+
+    public override void Begin(ReadHead head)
+    {
+        if (options.FromEnd)
+        {
+            _next = head.LastPosition is { } last ? last + 1 : 0;
+        }
+    }
+
+    public override void Accept(EventPage page)
+    {
+        int skip = 0;
+        int keep = 0;
+        foreach (RawEvent e in page)
+        {
+            if (e.Position >= (_next ?? 0))
+            {
+                keep++;
+                _next = e.Position + 1;
+            }
+            else if (keep == 0)
+            {
+                skip++;
+            }
+            else
+            {
+                throw VaultErrors.ProtocolViolation($"the event at position {e.Position} came behind the one at {_next - 1}");
+            }
+        }
+
+        page.SkipFirst(skip);
+    }
+
+    public override void AcceptProgress(ulong? position)
+    {
+        if (position is { } through && through >= (_next ?? 0))
+        {
+            _next = through + 1;
+        }
+    }
+}

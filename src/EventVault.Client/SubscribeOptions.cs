@@ -1,0 +1,20 @@
+namespace EventVault.Client;
+
+/// <summary>Where a subscription begins and how long it holds on. The default begins at the first event.</summary>
+public sealed record SubscribeOptions
+{
+    /// <summary>Where to begin (inclusive). Null: at the first event, unless <see cref="FromEnd"/>.</summary>
+    public ReadBound? From { get; init; }
+
+    /// <summary>Only what is appended after the subscription is established. Not together with <see cref="From"/>.</summary>
+    public bool FromEnd { get; init; }
+
+    /// <summary>When subscribing to the whole vault: also the events of streams whose names start with <c>$</c>.</summary>
+    public bool IncludeSystem { get; init; }
+
+    /// <summary>
+    /// How long the node may be out of reach before the subscription fails. Null: until it is established once,
+    /// <see cref="RetryPolicy.GiveUpAfter"/>; from then on without end.
+    /// </summary>
+    public TimeSpan? GiveUpAfter { get; init; }
+}

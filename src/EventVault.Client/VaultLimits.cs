@@ -1,0 +1,54 @@
+namespace EventVault.Client;
+
+/// <summary>
+/// The limits that the client checks before sending: the vault's defaults until the node has told its own.
+/// </summary>
+internal sealed class VaultLimits
+{
+    public static readonly VaultLimits Defaults = new();
+
+    public VaultLimit StreamName { get; private init; } = new("stream_name_bytes", 1024, "");
+
+    public VaultLimit Type { get; private init; } = new("type_bytes", 256, "");
+
+    public VaultLimit Tag { get; private init; } = new("tag_bytes", 128, "");
+
+    public VaultLimit Tags { get; private init; } = new("event_tags", 16, "");
+
+    public VaultLimit Metadata { get; private init; } = new("metadata_bytes", 64 << 10, "");
+
+    public VaultLimit Event { get; private init; } = new("event_bytes", 4 << 20, "");
+
+    public VaultLimit Append { get; private init; } = new("append_bytes", 16 << 20, "");
+
+    public VaultLimit AppendEvents { get; private init; } = new("append_events", 50_000, "");
+
+    /// <summary>The node's limits; those it does not name keep their defaults.</summary>
+    public static VaultLimits From(IReadOnlyList<VaultLimit> told)
+    {
+        VaultLimit Find(VaultLimit limit)
+        {
+            foreach (VaultLimit candidate in told)
+            {
+                if (candidate.Name == limit.Name)
+                {
+                    return candidate;
+                }
+            }
+
+            return limit;
+        }
+
+        return new VaultLimits
+        {
+            StreamName = Find(Defaults.StreamName),
+            Type = Find(Defaults.Type),
+            Tag = Find(Defaults.Tag),
+            Tags = Find(Defaults.Tags),
+            Metadata = Find(Defaults.Metadata),
+            Event = Find(Defaults.Event),
+            Append = Find(Defaults.Append),
+            AppendEvents = Find(Defaults.AppendEvents),
+        };
+    }
+}

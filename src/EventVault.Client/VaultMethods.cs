@@ -1,0 +1,31 @@
+using EventVault.Rpc;
+
+namespace EventVault.Client;
+
+/// <summary>The calls of the contract that the client makes.</summary>
+internal static class VaultMethods
+{
+    public static readonly RpcMethod<Protocol.AppendSessionRequest, Protocol.AppendSessionResponse> AppendSession =
+        RpcMethod<Protocol.AppendSessionRequest, Protocol.AppendSessionResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "AppendSession");
+
+    public static readonly RpcMethod<Protocol.ReadStreamRequest, Protocol.ReadResponse> ReadStream =
+        RpcMethod<Protocol.ReadStreamRequest, Protocol.ReadResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "ReadStream");
+
+    public static readonly RpcMethod<Protocol.ReadAllRequest, Protocol.ReadResponse> ReadAll =
+        RpcMethod<Protocol.ReadAllRequest, Protocol.ReadResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "ReadAll");
+
+    public static readonly RpcMethod<Protocol.SubscribeRequest, Protocol.ReadResponse> Subscribe =
+        RpcMethod<Protocol.SubscribeRequest, Protocol.ReadResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "Subscribe");
+
+    public static readonly RpcMethod<Protocol.GetStreamRequest, Protocol.StreamInfo> GetStream =
+        RpcMethod<Protocol.GetStreamRequest, Protocol.StreamInfo>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "GetStream");
+
+    public static readonly RpcMethod<Protocol.ListStreamsRequest, Protocol.ListStreamsResponse> ListStreams =
+        RpcMethod<Protocol.ListStreamsRequest, Protocol.ListStreamsResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "ListStreams");
+
+    public static readonly RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse> GetInfo =
+        RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetInfo");
+
+    public static readonly RpcMethod<Protocol.GetStatusRequest, Protocol.GetStatusResponse> GetStatus =
+        RpcMethod<Protocol.GetStatusRequest, Protocol.GetStatusResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetStatus");
+}

@@ -1,5 +1,3 @@
-using EventVault.Storage;
-
 namespace EventVault.Node;
 
 /// <summary>

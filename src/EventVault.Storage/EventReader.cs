@@ -1,4 +1,5 @@
 // Reads events, on the caller's thread, without locks, never past the commit position.
+using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
@@ -41,6 +42,9 @@ public sealed class EventReader
 {
     /// <summary>Events looked up at once: enough to spread a page's costs, few enough for the stack.</summary>
     private const int PageEvents = 128;
+
+    /// <summary>Places that may hold an operation: more than one is a coincidence of fingerprints, one in 10¹².</summary>
+    private const int MostCandidates = 4;
 
     /// <summary>A first record that takes longer than this came from the disk: load the others ahead.</summary>
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
@@ -90,8 +94,7 @@ public sealed class EventReader
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
         var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
-        var named = new NamedSink<TSink>(stream.Name, ref sink);
-        return ReadOrdinals(segment, ordinals[..count], ref named);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, ref sink);
     }
 
     /// <summary>Position of a committed event of a stream.</summary>
@@ -173,8 +176,10 @@ public sealed class EventReader
 
     internal bool TryFindSealedOperation(UInt128 id, out OperationPlace known)
     {
-        Span<Place> candidates = stackalloc Place[OperationsFiles.MaxCandidates];
-        var count = _storage.Operations.Find(id, candidates);
+        Span<Place> candidates = stackalloc Place[MostCandidates];
+        Span<byte> bytes = stackalloc byte[OperationEntry.IdLengthBytes];
+        BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
+        var count = _storage.Operations.Find(bytes, candidates);
         foreach (var place in candidates[..count])
         {
             using var lease = LeaseOf(place.Segment);
@@ -267,7 +272,7 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
     }
 
     private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
@@ -282,10 +287,11 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
     }
 
-    private static int ReadOrdinals<TSink>(in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, ref TSink sink)
+    private static int ReadOrdinals<TSink>(
+        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         using var lease = segment.Lease();
@@ -304,6 +310,8 @@ public sealed class EventReader
                 lease.Reader.Prefetch(offsets[1..ordinals.Length], view.RecordLength);
             }
 
+            // The index finds a stream by the hash of its name; the record has the name itself.
+            Invariant.Check(stream.IsEmpty || view.Stream.SequenceEqual(stream));
             if (!sink.Accept(view))
             {
                 return i + 1;
@@ -327,7 +335,7 @@ public sealed class EventReader
         }
 
         var segment = view.Sealed[view.SealedSegmentOf(position)];
-        last = segment.FirstPosition + (segment.Record.EventCount - 1);
+        last = segment.FirstPosition + ((long)segment.Record.EventCount - 1);
         return new SegmentSource(segment);
     }
 
@@ -390,19 +398,6 @@ public sealed class EventReader
         {
             RecordedAt = e.RecordedAt;
             return false;
-        }
-    }
-
-    // The index finds a stream by the hash of its name; the record has the name itself.
-    private readonly ref struct NamedSink<TSink>(byte[] name, ref TSink sink) : IEventSink
-        where TSink : IEventSink, allows ref struct
-    {
-        private readonly ref TSink _sink = ref sink;
-
-        public bool Accept(in EventView e)
-        {
-            Invariant.Check(e.Stream.SequenceEqual(name), "The stream index led to an event of another stream.");
-            return _sink.Accept(e);
         }
     }
 }

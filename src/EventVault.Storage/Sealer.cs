@@ -25,13 +25,20 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             return false;
         }
 
+        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
+        if (storage.FreeBytes < RoomNeeded(storage.Meta.SegmentSizeBytes))
+        {
+            _blocked = true;
+            return false;
+        }
+
         try
         {
-            storage.MoveToSealed(Seal(view.Unsealed[0], view.Unsealed[0].LastIndexBefore(view.Unsealed[1]), view));
+            storage.MoveToSealed(Seal(view.Unsealed[0], view.Unsealed[1].IndexBefore, view));
             _blocked = false;
             return true;
         }
-        catch (DiskException e) when (e.IsFull)
+        catch (DiskException e) when (e.IsFull && e.Path.Contains(".ix", StringComparison.Ordinal))
         {
             _blocked = true;
             return false;
@@ -55,24 +62,20 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             catalog.Append(record);
         }
 
+        // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
         if (heads.AppliedThrough < index.Segment)
         {
             heads.Apply(index.Segment, headsChanged);
         }
 
-        if (operations.AppliedThrough < index.Segment)
-        {
-            ApplyOperations(index);
-        }
-
-        state.Write(index.Segment, []);
+        operations.Apply(index.Segment, Operations(index));
+        state.Rewrite(index.Segment, []);
         return new SealedSegment(storage.Files, LogPath(storage, index.Segment), indexPath, record, storage.Meta, segment.Reader);
     }
 
     public void Dispose()
     {
         catalog.Dispose();
-        state.Dispose();
     }
 
     public static string LogPath(VaultStorage storage, uint segment) =>
@@ -81,13 +84,13 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string IndexPath(VaultStorage storage, uint segment) =>
         Path.Combine(storage.IndexDirectory, $"{segment:D20}.ix");
 
-    public static CatalogRecord Record(in SegmentFooter footer, SealedIndexMark index) => new()
+    public static CatalogEntry Record(in SegmentFooter footer, SealedIndexMark index) => new()
     {
         Segment = footer.Segment,
+        EventCount = (uint)footer.Events,
         FirstPosition = footer.FirstPosition,
-        EventCount = (int)footer.Events,
-        FirstIndex = footer.FirstIndex,
-        LastIndex = footer.LastIndex,
+        FirstLogIndex = footer.FirstIndex,
+        LastLogIndex = footer.LastIndex,
         FirstTerm = footer.FirstTerm,
         LastTerm = footer.LastTerm,
         FirstTime = footer.FirstTime,
@@ -95,10 +98,11 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         EndOffset = footer.End,
         LastGroupChecksum = footer.LastGroup,
         Digest = footer.Digest,
-        AppendCount = footer.Appends,
-        IndexLengthBytes = index.LengthBytes,
-        IndexChecksum = index.Checksum,
+        Index = index,
     };
+
+    // An index takes about 8 bytes per event and 64 per stream, heads and operations about as much again.
+    private static long RoomNeeded(uint segmentSizeBytes) => segmentSizeBytes / 4;
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written.
     private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex)
@@ -220,22 +224,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return head;
     }
 
-    public static OperationEntry Operation(UInt128 id, Place group)
-    {
-        Span<byte> bytes = stackalloc byte[OperationEntry.IdLengthBytes];
-        System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
-        return OperationEntry.Create(bytes, group);
-    }
-
-    private void ApplyOperations(ActiveIndex index)
+    private static OperationEntry[] Operations(ActiveIndex index)
     {
         var entries = new OperationEntry[index.OperationCount];
         for (var i = 0; i < entries.Length; i++)
         {
             var (id, offset) = index.Operation(i);
-            entries[i] = Operation(id, new Place(index.Segment, offset));
+            entries[i] = new OperationEntry(id, new Place(index.Segment, offset));
         }
 
-        operations.Apply(index.Segment, entries);
+        return entries;
     }
 }

@@ -108,15 +108,21 @@ internal sealed class StorageOpening(VaultStorage storage)
             operations = OpenOperations();
         }
 
+        if (state.AppliedThrough >= catalog.Count)
+        {
+            _files.DeleteFile(StatePath);
+            state = StateTable.Open(_files, StatePath);
+        }
+
+        for (var segment = (uint)(state.AppliedThrough + 1); segment < catalog.Count; segment++)
+        {
+            state.Rewrite(segment, []);
+        }
+
         var sealer = new Sealer(storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
         {
             _sealed.Add(Redo(catalog[i], sealer, heads, operations));
-        }
-
-        if (state.AppliedThrough != catalog.Count - 1 && catalog.Count > 0)
-        {
-            state.Write((uint)catalog.Count - 1, []);
         }
 
         var cut = 0u;
@@ -126,7 +132,7 @@ internal sealed class StorageOpening(VaultStorage storage)
             if (_unsealed.Count > VaultStorage.MaxUnsealedSegments)
             {
                 var oldest = _unsealed[0];
-                _sealed.Add(sealer.Seal(oldest, oldest.LastIndexBefore(_unsealed[1]), View(heads)));
+                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(heads)));
                 _unsealed.RemoveAt(0);
             }
         }
@@ -186,7 +192,7 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
     }
 
-    private bool HasIndex(CatalogRecord record)
+    private bool HasIndex(CatalogEntry record)
     {
         var path = Sealer.IndexPath(storage, record.Segment);
         if (!_files.FileExists(path))
@@ -195,11 +201,11 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
 
         using var file = _files.OpenFile(path, FileOpening.ReadExisting);
-        return file.Length == record.IndexLengthBytes;
+        return file.Length == record.Index.LengthBytes;
     }
 
     // For a catalog that was lost: what an intact footer and an intact index file say.
-    private CatalogRecord? ReadSealed(uint segment)
+    private CatalogEntry? ReadSealed(uint segment)
     {
         var block = new byte[Blocks.Size];
         using (var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.ReadExisting))
@@ -225,7 +231,7 @@ internal sealed class StorageOpening(VaultStorage storage)
     }
 
     // Brings heads and operations up to a sealed segment; makes its index file again if that is missing.
-    private SealedSegment Redo(CatalogRecord record, Sealer sealer, HeadsFile heads, OperationsFiles operations)
+    private SealedSegment Redo(CatalogEntry record, Sealer sealer, HeadsFile heads, OperationsFiles operations)
     {
         var segment = record.Segment;
         if (!HasIndex(record))
@@ -253,7 +259,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
         if (operations.AppliedThrough < segment)
         {
-            operations.Apply(segment, ReadOperations(result, record.LastIndex));
+            operations.Apply(segment, ReadOperations(result, record.LastLogIndex));
         }
 
         return result;
@@ -271,7 +277,7 @@ internal sealed class StorageOpening(VaultStorage storage)
             while (!body.IsEmpty)
             {
                 Invariant.Check(RecordFormat.TryDecodeAppend(body, out var append));
-                entries.Add(Sealer.Operation(append.OperationId, header.Place));
+                entries.Add(new OperationEntry(append.OperationId, header.Place));
                 body = body[append.Length..];
             }
 

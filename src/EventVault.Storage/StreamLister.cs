@@ -1,6 +1,5 @@
 // Streams in the order of their names. Each segment lists, sorted by name, the streams whose first event stands in it;
 // a page merges those lists, so listing needs no memory per stream and no index that grows with the vault.
-using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage;

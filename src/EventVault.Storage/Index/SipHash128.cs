@@ -36,7 +36,7 @@ internal ref struct SipHash128
     }
 
     /// <summary>Adds bytes behind those added before.</summary>
-    public void Append(ReadOnlySpan<byte> bytes)
+    public void Append(scoped ReadOnlySpan<byte> bytes)
     {
         int pendingBytes = (int)(_length & 7);
         _length += (ulong)bytes.Length;

@@ -20,6 +20,7 @@ public enum ExpectedKind : byte
     Exact = 4,
 }
 
+#pragma warning disable CA1051, CA1711 // A row of a reused table, filled in place; and "stream" is this field's word.
 /// <summary>One stream of an append, as places in the append's bytes.</summary>
 public struct AppendStream
 {
@@ -47,6 +48,7 @@ public struct AppendStream
     /// <summary>After the append was checked: the stream's last version before it; −1 if it has no events.</summary>
     public StreamVersion Actual;
 }
+#pragma warning restore CA1051, CA1711
 
 /// <summary>
 /// One append, checked and ready to be sequenced: the request's bytes and where in them streams and events stand.

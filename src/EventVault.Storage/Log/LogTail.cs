@@ -193,7 +193,7 @@ public sealed class LogTail
 
     private bool FitsSegment(int groupLength) => _end + (long)groupLength <= _storage.Meta.SegmentSizeBytes - Blocks.Size;
 
-    private StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
+    private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {

@@ -5,8 +5,8 @@ namespace EventVault.Storage.Log;
 /// <summary>A segment whose index is in memory.</summary>
 internal sealed record UnsealedSegment(ActiveIndex Index, SegmentReader Reader)
 {
-    /// <summary>Index of this segment's last group, told by the segment behind it.</summary>
-    public LogIndex LastIndexBefore(UnsealedSegment next) => new(next.Index.FirstIndex.Value - 1);
+    /// <summary>Index of the last group before this segment.</summary>
+    public LogIndex IndexBefore => new(Index.FirstIndex.Value - 1);
 }
 
 /// <summary>

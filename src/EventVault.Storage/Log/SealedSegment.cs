@@ -9,14 +9,14 @@ namespace EventVault.Storage.Log;
 /// </summary>
 /// <param name="opened">The reader from before it was sealed, kept so that no running read loses it; or null.</param>
 internal sealed class SealedSegment(
-    IFileSystem files, string logPath, string indexPath, CatalogRecord record, VaultMeta meta, SegmentReader? opened)
+    IFileSystem files, string logPath, string indexPath, CatalogEntry record, VaultMeta meta, SegmentReader? opened)
 {
     private readonly Lock _opening = new();
     private volatile SegmentReader? _reader = opened;
     private volatile SealedIndex? _index;
     private bool _closed;
 
-    public CatalogRecord Record { get; } = record;
+    public CatalogEntry Record { get; } = record;
 
     public Position FirstPosition => Record.FirstPosition;
 

@@ -1,10 +1,11 @@
 using System.CommandLine;
+using System.Text.RegularExpressions;
 using EventVault.Admin.Commands;
 
 namespace EventVault.Admin;
 
 /// <summary>The tree of commands, and the one place that turns a command line into an exit code.</summary>
-internal static class AdminCommandLine
+internal static partial class AdminCommandLine
 {
     private const string Description = """
         Looks after an EventVault vault.
@@ -13,6 +14,10 @@ internal static class AdminCommandLine
         4 damage found; 5 the node can't be reached (given up within 15 seconds).
         With --json, stdout holds compact JSON and nothing else; a failure is {"error":{"code":…,"message":…}}.
         """;
+
+    // The library names the type in our code, which says nothing to whoever typed the command.
+    [GeneratedRegex(" as expected type '[^']*'")]
+    private static partial Regex TypeName();
 
     public static async Task<int> RunAsync(string[] args)
     {
@@ -38,7 +43,7 @@ internal static class AdminCommandLine
         if (parse.Errors.Count > 0 && parse.Action is not System.CommandLine.Help.HelpAction)
         {
             await using var output = new Output(json: args.Contains(global.Json.Name));
-            var message = string.Join(" ", parse.Errors.Select(e => e.Message));
+            var message = string.Join(" ", parse.Errors.Select(e => TypeName().Replace(e.Message, "")));
             return await ErrorReport.UsageAsync(output, $"{message} Add --help for what the command takes.");
         }
 

@@ -27,7 +27,7 @@ internal static class ExportCommand
         var partial = path + ".partial";
         await using var client = context.Connect();
         await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
-        var head = await read.GetHeadAsync();
+        var head = await context.OpenAsync(read.GetHeadAsync());
         HistoryWriter history;
         try
         {
@@ -65,7 +65,7 @@ internal static class ExportCommand
     {
         await using var client = context.Connect();
         await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
-        var head = await read.GetHeadAsync();
+        var head = await context.OpenAsync(read.GetHeadAsync());
         var history = await WriteAsync(read, head, context.Output.WriteAsync, _ => { });
         Output.Note($"Exported {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
         return ExitCode.Done;

@@ -38,6 +38,7 @@ internal sealed class ReadCommand
         await using var read = stream is null
             ? client.ReadAllAsync(options, context.Stop)
             : client.ReadStreamAsync(stream, options, context.Stop);
+        await context.OpenAsync(read.GetHeadAsync());
         await foreach (var e in read)
         {
             EventLine.Write(context.Output, e);

@@ -29,7 +29,7 @@ internal sealed class TailCommand
             : client.SubscribeToStreamAsync(stream, options, context.Stop);
         try
         {
-            await subscription.GetHeadAsync();
+            await context.OpenAsync(subscription.GetHeadAsync());
             Output.Note($"Following {(stream is null ? "all streams" : stream)}; Ctrl-C ends it.");
             ulong count = 0;
             await foreach (var page in subscription.PagesAsync())

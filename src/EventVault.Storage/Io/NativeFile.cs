@@ -97,7 +97,11 @@ internal sealed unsafe class NativeFile : IFile
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        Invariant.Check(offset % BlockSize == 0 && length % BlockSize == 0);
+        if (offset % BlockSize != 0 || length % BlockSize != 0)
+        {
+            throw new ArgumentException($"Zeros of '{Path}' go by whole blocks: offset {offset} and length {length} must be multiples of {BlockSize}.");
+        }
+
         if (length == 0)
         {
             return;

@@ -58,7 +58,11 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        Invariant.Check(offset % SimulatedContent.PageSize == 0 && length % SimulatedContent.PageSize == 0);
+        if (offset % SimulatedContent.PageSize != 0 || length % SimulatedContent.PageSize != 0)
+        {
+            throw new ArgumentException($"Zeros of '{path}' go by whole blocks: offset {offset} and length {length} must be multiples of 4096.");
+        }
+
         system.Begin(DiskOperationKind.WriteZeros, path, offset, length);
         lock (system.Gate)
         {

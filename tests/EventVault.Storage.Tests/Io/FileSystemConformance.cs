@@ -370,7 +370,7 @@ public abstract class FileSystemConformance : IDisposable
         Assert.All(ReadFromDisk(file, 0, 256 << 10), value => Assert.Equal(9, value));
     }
 
-    protected static byte[] Bytes(int seed, int count)
+    internal static byte[] Bytes(int seed, int count)
     {
         var bytes = new byte[count];
         new Random(seed).NextBytes(bytes);

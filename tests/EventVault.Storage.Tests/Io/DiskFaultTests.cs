@@ -145,6 +145,7 @@ public sealed class DiskFaultTests
         _file.Write(0, new byte[8192]);
         _file.WriteZeros(4096, 4096);
         Assert.True(Assert.Throws<DiskException>(() => _file.WriteZeros(8192, 4096)).IsFull);
+        Assert.True(Assert.Throws<DiskException>(() => _file.WriteZeros(16_384, 4096)).IsFull);
         Assert.True(Assert.Throws<DiskException>(() => _file.SetLength(12_001)).IsFull);
         Assert.Equal(8192, _file.Length);
 

@@ -81,6 +81,11 @@ internal sealed class SimulatedContent(bool tracksLosses) : SimulatedInode
 
     internal void WriteZeros(long offset, long length)
     {
+        if (length == 0)
+        {
+            return;
+        }
+
         GrowTo(offset + length);
         ClearPages((int)(offset / PageSize), (int)((offset + length) / PageSize));
         ClearMappings(offset, offset + length);

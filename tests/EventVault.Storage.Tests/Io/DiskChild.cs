@@ -93,12 +93,19 @@ public static class DiskChild
     internal static async Task<string[]> RunAsync(string scenario, string path, params string[] prefix)
     {
         using var child = Start(scenario, path, prefix);
-        child.StandardInput.Close();
-        var errors = child.StandardError.ReadToEndAsync();
-        var lines = await child.StandardOutput.ReadToEndAsync();
-        await child.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
-        Assert.True(child.ExitCode == 0, $"Exit code {child.ExitCode}: {await errors}");
-        return lines.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        try
+        {
+            child.StandardInput.Close();
+            var errors = child.StandardError.ReadToEndAsync();
+            var lines = await child.StandardOutput.ReadToEndAsync().WaitAsync(TimeSpan.FromSeconds(120));
+            await child.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(120));
+            Assert.True(child.ExitCode == 0, $"Exit code {child.ExitCode}: {await errors}");
+            return lines.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        }
+        finally
+        {
+            child.Kill(entireProcessTree: true);
+        }
     }
 
     /// <summary>Writes more than the disk can take though the file system has room, so that write-back fails.</summary>

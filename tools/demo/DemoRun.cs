@@ -14,7 +14,7 @@ internal sealed class DemoRun : IAsyncDisposable
     private const int ImportedBatches = 9072;
     private const int ImportedEvents = 25_214;
     private const int LiveEvents = 20;
-    private const int LoadAppends = 5000;
+    private const int AppendsInFlight = 200;
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
@@ -198,30 +198,38 @@ internal sealed class DemoRun : IAsyncDisposable
 
     private async Task KillUnderLoadAsync()
     {
-        Step($"kill -9 while {LoadAppends:N0} appends are on their way");
+        Step($"kill -9 with {AppendsInFlight} appends in flight");
         var acknowledged = 0;
-        var appends = Enumerable.Range(0, LoadAppends).Select(async i =>
+        var killed = false;
+        var writers = Enumerable.Range(0, AppendsInFlight).Select(writer => Task.Run(async () =>
         {
-            var e = EventData.JsonText("Measured", $"{{\"n\":{i}}}");
-            var stream = $"load-{i % 50}";
-            var answer = await _client.AppendAsync(stream, ExpectedVersion.Any, e);
-            Interlocked.Increment(ref acknowledged);
-            return new Written(stream, e, answer);
-        }).ToList();
+            var written = new List<Written>();
+            while (!Volatile.Read(ref killed))
+            {
+                var e = EventData.JsonText("Measured", $"{{\"writer\":{writer},\"n\":{written.Count}}}");
+                var stream = $"load-{writer}";
+                written.Add(new Written(stream, e, await _client.AppendAsync(stream, ExpectedVersion.Any, e)));
+                Interlocked.Increment(ref acknowledged);
+            }
+
+            return written;
+        })).ToList();
         var clock = Stopwatch.StartNew();
-        while (Volatile.Read(ref acknowledged) < LoadAppends / 4 && clock.Elapsed < Patience)
+        while (Volatile.Read(ref acknowledged) < AppendsInFlight && clock.Elapsed < Patience)
         {
             await Task.Delay(1);
         }
 
-        await _node!.KillAsync();
+        await Task.Delay(Random.Shared.Next(50, 300));
         var before = Volatile.Read(ref acknowledged);
-        Say($"killed with {before:N0} acknowledged and {LoadAppends - before:N0} unanswered; the client goes on trying by itself");
+        await _node!.KillAsync();
+        Volatile.Write(ref killed, true);
+        Say($"killed after {Milliseconds(clock.Elapsed)} and {before:N0} acknowledged appends; {AppendsInFlight} are unanswered, and the client goes on trying by itself");
         await _node.DisposeAsync();
         await StartNodeAsync("Start it again on the same folder");
-        var all = await Task.WhenAll(appends).WaitAsync(Patience + Patience);
+        var all = (await Task.WhenAll(writers).WaitAsync(Patience + Patience)).SelectMany(w => w).ToList();
         _written.AddRange(all);
-        Say($"all {LoadAppends:N0} are acknowledged now, {all.Count(w => w.Answer.Deduplicated):N0} of them found already written: the client had only lost the answer");
+        Say($"all {all.Count:N0} are acknowledged now; {all.Count(w => w.Answer.Deduplicated):N0} had been written before the kill and had only lost their answer");
     }
 
     private async Task ProveAsync()

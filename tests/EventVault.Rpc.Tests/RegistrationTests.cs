@@ -32,7 +32,7 @@ public class RegistrationTests
         var server = new EchoService().AddTo(new RpcServer());
         var error = Assert.Throws<InvalidOperationException>(() => server.RequireComplete());
         Assert.Contains("eventvault.test.v1.Echo.Missing", error.Message, StringComparison.Ordinal);
-        server.RequireComplete(EchoService.Missing.Descriptor);
+        server.RequireComplete(EchoService.Missing.Descriptor, EchoService.ServerStreamRaw.Descriptor);
     }
 
     [Fact]

@@ -107,6 +107,24 @@ public class StatusTests
         Assert.Equal([0xAB, 0xAB, 0xAB], trailing.ToArray());
     }
 
+    // A flush without a message starts the response too: the status must then go into the trailers.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Headers_sent_early_do_not_lose_the_status(bool byFlush)
+    {
+        await using var host = await TestHost.StartAsync(configure: server => server.ServerStreaming(EchoService.ServerStreamRaw, async (request, writer, context) =>
+        {
+            await (byFlush ? writer.FlushAsync() : context.SendHeadersAsync());
+            throw new RpcException(RpcCode.NotFound, "nothing here");
+        }));
+        await using var channel = host.Connect();
+        await using var call = channel.Start(EchoService.ServerStreamRaw, new EchoRequest());
+        await call.ResponseHeadersAsync();
+        var error = await Assert.ThrowsAsync<RpcException>(async () => await call.MoveNextAsync());
+        Assert.Equal((RpcCode.NotFound, "nothing here"), (error.Code, error.Message));
+    }
+
     [Fact]
     public async Task Gzip_works_in_both_directions()
     {

@@ -50,7 +50,11 @@ internal sealed class RequestStream : HttpContent
         {
             if (_written)
             {
-                throw new IOException("The connection refused the call after messages were written; they can't be sent again from here.");
+                // The HTTP client starts over only what no server has looked at.
+                throw new RpcException(RpcCode.Unavailable, "The connection was closing and refused the call after messages were written to it. Start the call again.")
+                {
+                    NotProcessed = true,
+                };
             }
 
             _stream = stream;

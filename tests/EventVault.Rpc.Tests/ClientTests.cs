@@ -72,6 +72,61 @@ public class ClientTests
         Assert.Equal((code, notProcessed), (error.Code, error.NotProcessed));
     }
 
+    // The HTTP client cancels the body of a stream that was reset; taken as the cause, that would look like a call that
+    // was never sent, and a retry could append twice.
+    [Theory]
+    [InlineData(2, RpcCode.Internal)]
+    [InlineData(8, RpcCode.Cancelled)]
+    public async Task A_reset_before_the_headers_of_a_streaming_call_keeps_its_cause(uint http2Code, RpcCode code)
+    {
+        await using var server = Answering(async (peer, id) =>
+        {
+            await peer.ReadUntilAsync(f => f.Type == FrameType.Data && f.Payload.Length > 0);
+            await peer.SendResetAsync(id, http2Code);
+        });
+        await using var channel = server.Connect();
+        for (var i = 0; i < 10; i++)
+        {
+            await using var call = channel.Start(EchoService.Duplex);
+            call.Write(new EchoRequest { Text = "x" });
+            await call.FlushAsync();
+            var error = await Assert.ThrowsAsync<RpcException>(() => call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+            Assert.Equal((code, false), (error.Code, error.NotProcessed));
+        }
+    }
+
+    [Fact]
+    public async Task A_connection_cut_under_a_streaming_call_may_have_been_processed()
+    {
+        await using var server = Answering(async (peer, id) =>
+        {
+            await peer.ReadUntilAsync(f => f.Type == FrameType.Data && f.Payload.Length > 0);
+            peer.Dispose();
+        });
+        await using var channel = server.Connect();
+        for (var i = 0; i < 10; i++)
+        {
+            await using var call = channel.Start(EchoService.Duplex);
+            call.Write(new EchoRequest { Text = "x" });
+            var error = await Assert.ThrowsAsync<RpcException>(async () =>
+            {
+                await call.FlushAsync(); // may see the cut first
+                await call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit);
+            });
+            Assert.Equal((RpcCode.Unavailable, false), (error.Code, error.NotProcessed));
+        }
+    }
+
+    [Fact]
+    public async Task A_connection_that_is_never_established_is_unavailable_and_not_processed()
+    {
+        await using var server = new ScriptedServer((peer, _) => DrainAsync(peer), handshake: false);
+        var silent = new UriBuilder(server.Address) { Scheme = "https" }.Uri;
+        await using var channel = new RpcChannel(silent, new RpcChannelOptions { ConnectTimeout = TimeSpan.FromMilliseconds(200) });
+        var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest()));
+        Assert.Equal((RpcCode.Unavailable, true), (error.Code, error.NotProcessed));
+    }
+
     [Fact]
     public async Task A_reset_in_the_middle_of_a_stream_is_mapped_too()
     {
@@ -250,6 +305,7 @@ public class ClientTests
             var request = await peer.ReadUntilAsync(f => f.Type == FrameType.Headers);
             await peer.SendGoAwayAsync(request.Stream, 0);
             await AnswerAsync(peer, request.Stream);
+            await DrainAsync(peer);
         });
         await using var channel = server.Connect();
         Assert.Equal("hello", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest())).Text);
@@ -312,7 +368,7 @@ public class ClientTests
             {
                 if (where == "connecting")
                 {
-                    await Task.Delay(Wait.Limit);
+                    await DrainAsync(peer);
                 }
 
                 var request = await peer.ReadUntilAsync(f => f.Type == FrameType.Headers);

@@ -89,8 +89,11 @@ public class ClientTests
         {
             await using var call = channel.Start(EchoService.Duplex);
             call.Write(new EchoRequest { Text = "x" });
-            await call.FlushAsync();
-            var error = await Assert.ThrowsAsync<RpcException>(() => call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+            var error = await Assert.ThrowsAsync<RpcException>(async () =>
+            {
+                await call.FlushAsync(); // may see the reset first
+                await call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit);
+            });
             Assert.Equal((code, false), (error.Code, error.NotProcessed));
         }
     }
@@ -292,8 +295,11 @@ public class ClientTests
         await using var channel = server.Connect();
         await using var call = channel.Start(EchoService.Duplex);
         call.Write(new EchoRequest { Text = "x" });
-        await call.FlushAsync();
-        var error = await Assert.ThrowsAsync<RpcException>(() => call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit));
+        var error = await Assert.ThrowsAsync<RpcException>(async () =>
+        {
+            await call.FlushAsync(); // may see the refusal first
+            await call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit);
+        });
         Assert.Equal((RpcCode.Unavailable, true), (error.Code, error.NotProcessed));
     }
 

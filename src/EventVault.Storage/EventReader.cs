@@ -329,7 +329,7 @@ public sealed class EventReader
             var index = view.Unsealed[i].Index;
             if (index.FirstPosition <= position)
             {
-                last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : new Position(long.MaxValue);
+                last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : new Position(long.MaxValue - 1);
                 return new SegmentSource(view.Unsealed[i]);
             }
         }

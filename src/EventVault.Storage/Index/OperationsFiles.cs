@@ -160,7 +160,6 @@ internal sealed class OperationsFiles : IDisposable
         Invariant.Check(_appliedThrough == -1 || segment == _appliedThrough + 1);
         _failed = true;
         long total = _totalAppends + entries.Length;
-        long oldest = Math.Max(0, total - _horizonAppends) / _generationAppends * _generationAppends;
         List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
         for (int i = parts.Count - 1; i >= 0; i--)
         {
@@ -170,7 +169,7 @@ internal sealed class OperationsFiles : IDisposable
             }
         }
 
-        DropBefore(oldest);
+        DropForgotten(total);
         Publish();
         Volatile.Write(ref _totalAppends, total);
         Volatile.Write(ref _appliedThrough, segment);
@@ -250,9 +249,11 @@ internal sealed class OperationsFiles : IDisposable
     private string PathOf(long first) =>
         Path.Combine(_directory, Prefix + first.ToString($"D{NumberDigits}", CultureInfo.InvariantCulture) + Suffix);
 
-    private void DropBefore(long oldest)
+    /// <summary>Deletes the generations that hold none of the last appends, as many as the horizon counts.</summary>
+    private void DropForgotten(long total)
     {
-        int dropped = _generations.FindIndex(g => g.Header.FirstAppend >= oldest);
+        long oldest = total - _horizonAppends;
+        int dropped = _generations.FindIndex(g => g.Header.FirstAppend + _generationAppends > oldest);
         dropped = dropped < 0 ? _generations.Count - 1 : dropped; // the newest stays: it says what is applied
         if (dropped == 0)
         {
@@ -299,20 +300,21 @@ internal sealed class OperationsFiles : IDisposable
         _appliedThrough = -1;
         if (_generations.Count > 0)
         {
-            DropForgotten();
+            FinishDeletion();
             CheckComplete();
 
             // The oldest that has room is where the last complete Apply ended; later ones come from one cut short.
             OperationsGeneration end = _generations.Find(g => !g.Header.IsFull) ?? _generations[^1];
             _appliedThrough = end.Header.AppliedThrough;
             _totalAppends = end.Header.FirstAppend + end.Header.Count;
+            DropForgotten(_totalAppends);
         }
 
         Publish();
     }
 
     /// <summary>Finishes a deletion that a crash cut short.</summary>
-    private void DropForgotten()
+    private void FinishDeletion()
     {
         long oldest = _generations.Max(g => g.Header.OldestFirstAppend);
         while (_generations.Count > 1 && _generations[0].Header.FirstAppend < oldest)
@@ -329,8 +331,16 @@ internal sealed class OperationsFiles : IDisposable
     {
         for (int i = 1; i < _generations.Count; i++)
         {
-            long expected = _generations[i - 1].Header.FirstAppend + _generationAppends;
-            Require(_generations[i].Header.FirstAppend == expected, _generations[i], $"the file of append {expected} is missing");
+            OperationsHeader before = _generations[i - 1].Header;
+            OperationsHeader header = _generations[i].Header;
+            long expected = before.FirstAppend + _generationAppends;
+            Require(header.FirstAppend == expected, _generations[i], $"the file of append {expected} is missing");
+
+            // Headers of later generations are durable first: one that is behind has lost its newest header.
+            Require(
+                !before.GoesOn || header.AppliedThrough >= before.AppliedThrough,
+                _generations[i],
+                $"applied through segment {header.AppliedThrough}, expected {before.AppliedThrough} as before it");
         }
 
         Require(!_generations[^1].Header.GoesOn, _generations[^1], "the file of the next appends is missing");

@@ -5,8 +5,8 @@ internal readonly record struct ChainView(long First, long Last, ChainNode Previ
 
 /// <summary>
 /// The chain that links a stream's runs in sealed segments, newest first. Beside the link to the previous node
-/// each node has a jump link along a skew-binary numeral (Myers 1983), so that any of 40,000 nodes is at most 34
-/// hops away, and nothing is ever rewritten or merged.
+/// each node has a jump link along a skew-binary numeral (Myers 1983), so that any of 40,000 nodes is at most 35
+/// links away, and nothing is ever rewritten or merged.
 /// </summary>
 internal static class StreamChain
 {

@@ -97,14 +97,19 @@ internal sealed unsafe class NativeFile : IFile
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        Invariant.Check(offset % BlockSize == 0 && length % BlockSize == 0);
+        if (offset % BlockSize != 0 || length % BlockSize != 0)
+        {
+            throw new ArgumentException($"Zeros of '{Path}' go by whole blocks: offset {offset} and length {length} must be multiples of {BlockSize}.");
+        }
+
         if (length == 0)
         {
             return;
         }
 
+        // Not allocated in one call first: turning reserved blocks into written ones goes through the journal, and
+        // made the same fill up to six times slower on a busy disk.
         _written = true;
-        Allocate(offset, length);
         var end = offset + length;
         if (OpenDirect() is { } direct)
         {
@@ -255,23 +260,6 @@ internal sealed unsafe class NativeFile : IFile
             else if (!NativeMethods.WasInterrupted())
             {
                 throw NativeMethods.LastFailure("pwrite", Path);
-            }
-        }
-    }
-
-    // Claims the space first, so that a full disk is told before anything was written.
-    private void Allocate(long offset, long length)
-    {
-        while (NativeMethods.Allocate(_descriptor, mode: 0, offset, length) != 0)
-        {
-            if (Marshal.GetLastPInvokeError() == NativeMethods.NotSupported)
-            {
-                return;
-            }
-
-            if (!NativeMethods.WasInterrupted())
-            {
-                throw NativeMethods.LastFailure("fallocate", Path);
             }
         }
     }

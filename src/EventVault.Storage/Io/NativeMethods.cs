@@ -17,7 +17,6 @@ internal static unsafe partial class NativeMethods
     internal const int Exists = 17;          // EEXIST
     internal const int NotADirectory = 20;   // ENOTDIR
     internal const int InvalidArgument = 22; // EINVAL
-    internal const int NotSupported = 95;    // EOPNOTSUPP
 
     internal const int ReadOnly = 0x0;
     internal const int ReadWrite = 0x2;
@@ -67,9 +66,6 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(LibC, EntryPoint = "fsync", SetLastError = true)]
     internal static partial int FlushAll(Descriptor file);
-
-    [LibraryImport(LibC, EntryPoint = "fallocate", SetLastError = true)]
-    internal static partial int Allocate(Descriptor file, int mode, long offset, long length);
 
     [LibraryImport(LibC, EntryPoint = "ftruncate", SetLastError = true)]
     internal static partial int SetLength(Descriptor file, long length);

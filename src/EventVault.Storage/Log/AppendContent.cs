@@ -116,6 +116,8 @@ public sealed class AppendContent(VaultStorage storage)
             Expected = expected,
             ExpectedVersion = version,
             FirstEvent = EventCount,
+            SealedVersion = StreamVersion.None,
+            Actual = StreamVersion.None,
         };
     }
 

@@ -4,7 +4,7 @@ namespace EventVault.Storage.Tests.Simulated;
 /// One creation, renaming or deletion: the entries it sets, all or none. Two changes of the same name happen in their
 /// order, if at all; changes of different names survive a power loss independently.
 /// </summary>
-internal sealed class EntryChange((SimulatedDirectory Directory, string Name, SimulatedNode? Node)[] entries)
+internal sealed class EntryChange((SimulatedDirectory Directory, string Name, SimulatedInode? Node)[] entries)
 {
     internal void Apply() => Array.ForEach(entries, entry => Set(entry.Directory.Entries, entry.Name, entry.Node));
 
@@ -55,7 +55,7 @@ internal sealed class EntryChange((SimulatedDirectory Directory, string Name, Si
     /// <summary>The folder after a power loss, and all below it.</summary>
     internal static SimulatedDirectory Survivor(SimulatedDirectory directory, List<EntryChange> kept, Random random)
     {
-        var entries = new SortedDictionary<string, SimulatedNode>(directory.FlushedEntries, StringComparer.Ordinal);
+        var entries = new SortedDictionary<string, SimulatedInode>(directory.FlushedEntries, StringComparer.Ordinal);
         foreach (var change in kept)
         {
             change.ApplyTo(directory, entries);
@@ -64,7 +64,7 @@ internal sealed class EntryChange((SimulatedDirectory Directory, string Name, Si
         var survivor = new SimulatedDirectory();
         foreach (var (name, node) in entries)
         {
-            SimulatedNode survived = node is SimulatedDirectory child
+            SimulatedInode survived = node is SimulatedDirectory child
                 ? Survivor(child, kept, random)
                 : ((SimulatedContent)node).Crash(random);
             survivor.Entries.Add(name, survived);
@@ -74,7 +74,7 @@ internal sealed class EntryChange((SimulatedDirectory Directory, string Name, Si
         return survivor;
     }
 
-    private static void Set(SortedDictionary<string, SimulatedNode> entries, string name, SimulatedNode? node)
+    private static void Set(SortedDictionary<string, SimulatedInode> entries, string name, SimulatedInode? node)
     {
         if (node is null)
         {
@@ -86,7 +86,7 @@ internal sealed class EntryChange((SimulatedDirectory Directory, string Name, Si
         }
     }
 
-    private void ApplyTo(SimulatedDirectory directory, SortedDictionary<string, SimulatedNode> flushed)
+    private void ApplyTo(SimulatedDirectory directory, SortedDictionary<string, SimulatedInode> flushed)
     {
         foreach (var entry in entries)
         {

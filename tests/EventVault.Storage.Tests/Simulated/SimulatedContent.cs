@@ -6,7 +6,7 @@ namespace EventVault.Storage.Tests.Simulated;
 /// A file's bytes, as the processes see them (the page cache) and as they are on the disk. Pages are never changed
 /// once they are shared, so that a flush and a crash only copy references. Not safe for concurrent use.
 /// </summary>
-internal sealed class SimulatedContent(bool tracksLosses) : SimulatedNode
+internal sealed class SimulatedContent(bool tracksLosses) : SimulatedInode
 {
     internal const int PageSize = 4096;
     private const int SectorSize = 512;
@@ -81,6 +81,11 @@ internal sealed class SimulatedContent(bool tracksLosses) : SimulatedNode
 
     internal void WriteZeros(long offset, long length)
     {
+        if (length == 0)
+        {
+            return;
+        }
+
         GrowTo(offset + length);
         ClearPages((int)(offset / PageSize), (int)((offset + length) / PageSize));
         ClearMappings(offset, offset + length);
@@ -115,7 +120,7 @@ internal sealed class SimulatedContent(bool tracksLosses) : SimulatedNode
             SetPage(ref _disk, index, PageAt(_cache, index));
         }
 
-        ForgetUnflushed(Length);
+        ForgetUnflushed(_unflushedLengths.Count > 0 ? Length : _diskLength);
     }
 
     /// <summary>
@@ -294,6 +299,11 @@ internal sealed class SimulatedContent(bool tracksLosses) : SimulatedNode
         if (length > Length)
         {
             Length = length;
+            NoteLength();
+        }
+        else if (length > _diskLength && _unflushedLengths.Count == 0)
+        {
+            // A failed flush lost the length; a new write there makes it dirty again.
             NoteLength();
         }
     }

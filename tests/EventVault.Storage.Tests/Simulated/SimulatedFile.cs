@@ -58,22 +58,32 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        Invariant.Check(offset % SimulatedContent.PageSize == 0 && length % SimulatedContent.PageSize == 0);
+        if (offset % SimulatedContent.PageSize != 0 || length % SimulatedContent.PageSize != 0)
+        {
+            throw new ArgumentException($"Zeros of '{path}' go by whole blocks: offset {offset} and length {length} must be multiples of 4096.");
+        }
+
         system.Begin(DiskOperationKind.WriteZeros, path, offset, length);
         lock (system.Gate)
         {
-            CheckWritable("fallocate");
+            CheckWritable("pwrite");
             if (length == 0)
             {
                 return;
             }
 
-            CheckRoom("fallocate", offset + length);
             if (system.FailingWrite.DoesStrike())
             {
                 var pages = (int)(length / SimulatedContent.PageSize);
                 content.WriteZeros(offset, (system.FailingWrite.Random?.Next(pages + 1) ?? 0) * (long)SimulatedContent.PageSize);
                 throw SimulatedFileSystem.Failure("pwrite", path, SimulatedFileSystem.InputOutput);
+            }
+
+            var room = system.RoomFor(content) - offset;
+            if (room < length)
+            {
+                content.WriteZeros(offset, Math.Max(room, 0) / SimulatedContent.PageSize * SimulatedContent.PageSize);
+                throw SimulatedFileSystem.Failure("pwrite", path, SimulatedFileSystem.NoSpace);
             }
 
             content.WriteZeros(offset, length);
@@ -87,7 +97,11 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
         lock (system.Gate)
         {
             CheckWritable("ftruncate");
-            CheckRoom("ftruncate", length);
+            if (length > content.Length && length > system.RoomFor(content))
+            {
+                throw SimulatedFileSystem.Failure("ftruncate", path, SimulatedFileSystem.NoSpace);
+            }
+
             content.SetLength(length);
         }
     }
@@ -160,14 +174,6 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
         if (!writable)
         {
             throw SimulatedFileSystem.Failure(operation, path, SimulatedFileSystem.BadDescriptor);
-        }
-    }
-
-    private void CheckRoom(string operation, long length)
-    {
-        if (length > content.Length && length > system.RoomFor(content))
-        {
-            throw SimulatedFileSystem.Failure(operation, path, SimulatedFileSystem.NoSpace);
         }
     }
 }

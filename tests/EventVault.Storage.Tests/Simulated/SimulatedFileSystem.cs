@@ -251,7 +251,11 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     /// </summary>
     public SimulatedFileSystem Crash(Random random)
     {
-        Invariant.Check(tracksLosses);
+        if (!tracksLosses)
+        {
+            throw new InvalidOperationException("A simulated disk that tracks no losses cannot lose power; create it with tracksLosses: true.");
+        }
+
         lock (Gate)
         {
             var kept = EntryChange.DrawKept(_unflushedEntries, random);
@@ -333,9 +337,9 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
         }
     }
 
-    private SimulatedNode? Find(string path)
+    private SimulatedInode? Find(string path)
     {
-        SimulatedNode? node = _root;
+        SimulatedInode? node = _root;
         foreach (var name in Names(path))
         {
             node = (node as SimulatedDirectory)?.Entries.GetValueOrDefault(name);
@@ -354,7 +358,11 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     private (SimulatedDirectory Parent, string Name) Parent(string operation, string path)
     {
         var names = Names(path);
-        Invariant.Check(names.Length > 0);
+        if (names.Length == 0)
+        {
+            throw Failure(operation, path, IsADirectory);
+        }
+
         return (FindDirectory(operation, string.Join('/', names[..^1])), names[^1]);
     }
 

@@ -128,7 +128,9 @@ public sealed class ImportTests
             Assert.Contains(says, result.ErrorMessage, StringComparison.Ordinal);
             var error = result.Json.GetProperty("error");
             Assert.Equal(2, error.GetProperty("line").GetInt32());
-            Assert.Equal(1, error.GetProperty("events").GetInt32());
+
+            // A line that can't be read might have belonged to the batch before it, which is then not known to be whole.
+            Assert.Equal(code == "INVALID_HISTORY" ? 0 : 1, error.GetProperty("events").GetInt32());
             Assert.Equal(field, error.TryGetProperty("field", out var named) ? named.GetString() : null);
         }
 

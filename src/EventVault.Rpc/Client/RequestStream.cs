@@ -57,7 +57,16 @@ internal sealed class RequestStream : HttpContent
         }
 
         _opened.TrySetResult(stream);
-        await _done.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            await _done.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException e) when (cancellationToken.IsCancellationRequested)
+        {
+            // The HTTP client stops an open body when its connection dies. As a cancellation that would look like a
+            // connect time-out, and a call that was at work like one that was never sent.
+            throw new IOException("The connection ended while the requests of the call were open.", e);
+        }
     }
 
     protected override bool TryComputeLength(out long length)

@@ -55,7 +55,8 @@ public sealed class SubscriptionTests
         };
         await using VaultClient client = node.Connect(Some.Quick);
         Task all = Follow(client.SubscribeToAllAsync(), e => e.Position, Events);
-        Task one = Follow(client.SubscribeToStreamAsync("s-1"), e => e.Version, Events / 4);
+        await using VaultClient other = node.Connect(Some.Quick);
+        Task one = Follow(other.SubscribeToStreamAsync("s-1"), e => e.Version, Events / 4);
         for (int i = 0; i < Events; i++)
         {
             await client.AppendAsync($"s-{i % 4}", ExpectedVersion.Any, Some.Event(i));

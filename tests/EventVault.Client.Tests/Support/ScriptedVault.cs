@@ -296,6 +296,8 @@ public sealed class ScriptedVault : IAsyncDisposable
                 throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
             }
 
+            // An abort throws away what the client has not read yet: without a chance to read it would never get on.
+            await Task.Delay(5);
             CutConnection();
             return false;
         }

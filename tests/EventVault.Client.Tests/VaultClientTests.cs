@@ -140,6 +140,8 @@ public sealed class VaultClientTests
 
         await Exceeds("stream_name_bytes", 1026, 1024, new string('ü', 513), Some.Event());
         await Exceeds("type_bytes", 257, 256, "s", new EventData(new string('t', 257), default));
+        await Exceeds("content_type_bytes", 257, 256, "s", new EventData("t", default) { ContentType = new string('c', 257) });
+        await Exceeds("metadata_entries", 1025, 1024, "s", new EventData("t", default) { Metadata = Enumerable.Range(0, 1025).ToDictionary(i => $"{i}", _ => "") });
         await Exceeds("tag_bytes", 129, 128, "s", new EventData("t", default) { Tags = [new string('x', 129)] });
         await Exceeds("event_tags", 17, 16, "s", new EventData("t", default) { Tags = [.. Enumerable.Range(0, 17).Select(i => $"{i}")] });
         await Exceeds("metadata_bytes", 65_537, 65_536, "s", new EventData("t", default) { Metadata = new Dictionary<string, string> { ["k"] = new string('v', 65_536) } });

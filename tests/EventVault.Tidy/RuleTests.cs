@@ -185,7 +185,9 @@ public class RuleTests
     [InlineData("a.cs", "// DESIGN.md §3", true)]
     [InlineData("a.csproj", "../Shared/Invariant.cs", false)]
     [InlineData("a.md", "https://example.org/work/x", false)]
-    [InlineData("NuGet.Config", "<configuration />", true)]
+    [InlineData("NuGet.Config", "<add value=\"https://example.org/index.json\" />", true)]
+    [InlineData("x/.npmrc", "audit=false", false)]
+    [InlineData("x/.npmrc", "registry=https://example.org/", true)]
     [InlineData("x/package-lock.json", "\"resolved\": \"https://example.org/a.tgz\"", true)]
     [InlineData("x/package-lock.json", "\"integrity\": \"sha512-x\"", false)]
     public void Pointers_out_of_the_repository_are_found(string path, string text, bool fails) =>

@@ -5,7 +5,7 @@ internal static class Decisions
 {
     public const string Folder = "docs/decisions/";
 
-    private static readonly string[] Headings = ["## Context", "## Decision", "## Consequences", "## Rejected"];
+    private static readonly string[] Headings = ["Context", "Decision", "Consequences", "Rejected"];
 
     /// <param name="records">The decision records.</param>
     /// <param name="readers">The documents that must link every record.</param>
@@ -23,9 +23,9 @@ internal static class Decisions
 
             foreach (var heading in Headings)
             {
-                if (!record.Lines.Any(l => l.StartsWith(heading, StringComparison.Ordinal)))
+                if (!record.Lines.Any(l => l.StartsWith("## " + heading, StringComparison.Ordinal) || l.StartsWith($"**{heading}.**", StringComparison.Ordinal)))
                 {
-                    yield return new Violation(record.Path, 0, $"has no heading \"{heading}\". A record has context, decision, consequences and rejected options.");
+                    yield return new Violation(record.Path, 0, $"has no part \"{heading}\". A record has context, decision, consequences and rejected options.");
                 }
             }
         }

@@ -7,7 +7,8 @@ internal static partial class Portability
 {
     public static IEnumerable<Violation> Check(SourceFile file)
     {
-        if (file.Name is ".npmrc" or "pip.conf" || file.Name.Equals("nuget.config", StringComparison.OrdinalIgnoreCase))
+        var isSettings = file.Name is ".npmrc" or "pip.conf" || file.Name.Equals("nuget.config", StringComparison.OrdinalIgnoreCase);
+        if (isSettings && file.Text.Contains("://", StringComparison.Ordinal))
         {
             yield return new Violation(file.Path, 0, "names package sources. Leave them to each machine's own settings.");
         }

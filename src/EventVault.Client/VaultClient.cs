@@ -373,7 +373,7 @@ public sealed class VaultClient : IAsyncDisposable
     private void CheckStream(string stream)
     {
         ArgumentNullException.ThrowIfNull(stream);
-        VaultNames.CheckStream(stream, "stream", Volatile.Read(ref _limits));
+        VaultNames.CheckStream(stream, index: -1, Volatile.Read(ref _limits));
     }
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);

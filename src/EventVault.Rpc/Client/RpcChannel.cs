@@ -14,6 +14,7 @@ namespace EventVault.Rpc;
 /// </summary>
 public sealed class RpcChannel : IAsyncDisposable
 {
+    /// <summary>One carries hundreds of thousands of messages a second; a larger number is a mistake.</summary>
     private const int MaxConnections = 64;
 
     private readonly RpcChannelOptions _options;

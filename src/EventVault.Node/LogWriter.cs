@@ -1,0 +1,67 @@
+// Takes groups in order, writes them and makes them durable: one flush for all that came while the last flush ran.
+// Owned by one thread; its only state that others see are the two queues.
+using System.Collections.Concurrent;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node;
+
+/// <summary>Writes groups to the log.</summary>
+internal sealed class LogWriter(SegmentedLog log)
+{
+    /// <summary>
+    /// Most bytes written before a flush. With the largest append it bounds what a crash can tear, and so how far
+    /// recovery has to look (LogRecovery.InFlightBytes).
+    /// </summary>
+    private const int MostUnflushedBytes = VaultLimits.GroupBytes;
+
+    private readonly ConcurrentQueue<InFlightGroup> _submitted = new();
+    private readonly Queue<InFlightGroup> _written = new();
+    private readonly ConcurrentQueue<InFlightGroup> _durable = new();
+    private long _groupsFlushed;
+
+    /// <summary>Flushes so far; each made one or more groups durable.</summary>
+    public long Flushes { get; private set; }
+
+    /// <summary>Groups made durable so far.</summary>
+    public long GroupsFlushed => Volatile.Read(ref _groupsFlushed);
+
+    /// <summary>Whether the log would end without a commit mark if it rested now.</summary>
+    public bool WantsMark => log.WantsMark && _submitted.IsEmpty;
+
+    /// <summary>Hands over a group. The sequencer's side.</summary>
+    public void Submit(InFlightGroup group) => _submitted.Enqueue(group);
+
+    /// <summary>Takes back a group that is durable, in order. The sequencer's side.</summary>
+    public bool TryTakeDurable(out InFlightGroup group) => _durable.TryDequeue(out group!);
+
+    /// <summary>Writes and flushes what is submitted; false if there was nothing.</summary>
+    /// <exception cref="Storage.Io.DiskException">The log is broken: the node must stop.</exception>
+    public bool Step()
+    {
+        var bytes = 0;
+        while (bytes < MostUnflushedBytes && _submitted.TryDequeue(out var group))
+        {
+            log.Write(group.Buffer);
+            bytes += group.Buffer.Length;
+            _written.Enqueue(group);
+        }
+
+        if (_written.Count == 0)
+        {
+            return false;
+        }
+
+        log.Flush();
+        Flushes++;
+        Volatile.Write(ref _groupsFlushed, _groupsFlushed + _written.Count);
+        while (_written.TryDequeue(out var group))
+        {
+            _durable.Enqueue(group);
+        }
+
+        return true;
+    }
+
+    /// <summary>Writes the commit mark; for a log that rests.</summary>
+    public void WriteMark() => log.WriteMark();
+}

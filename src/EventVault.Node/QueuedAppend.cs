@@ -1,0 +1,87 @@
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node;
+
+/// <summary>What became of an append.</summary>
+internal enum AppendOutcome
+{
+    /// <summary>Not decided yet.</summary>
+    None,
+
+    /// <summary>Written and durable.</summary>
+    Appended,
+
+    /// <summary>An expected version did not hold; what it was held against is committed. Not written.</summary>
+    Conflict,
+
+    /// <summary>Its operation id is in the log: the answer stands there.</summary>
+    Known,
+
+    /// <summary>It waited longer in the queue than its caller allowed. Not written.</summary>
+    TimedOut,
+
+    /// <summary>The queue is full. Not written.</summary>
+    Overloaded,
+
+    /// <summary>The disk is full. Not written.</summary>
+    Full,
+
+    /// <summary>The node is stopping. Not written.</summary>
+    Draining,
+
+    /// <summary>An append before it in its session was refused, and it with it. Not written.</summary>
+    RefusedBefore,
+
+    /// <summary>The disk failed while it was being written: it may or may not be there after a restart.</summary>
+    Unknown,
+}
+
+/// <summary>
+/// One append on its way through the node. Its maker fills <see cref="Content"/>, the sequencer decides it, and the
+/// thread pool completes it. Reusable once completed.
+/// </summary>
+internal abstract class QueuedAppend(AppendContent content)
+{
+    /// <summary>What is to be appended.</summary>
+    public AppendContent Content { get; } = content;
+
+    /// <summary>When it gives up waiting in the queue, in Environment.TickCount64 milliseconds; never: long.MaxValue.</summary>
+    public long Deadline { get; set; } = long.MaxValue;
+
+    /// <summary>Bytes it holds on to while it waits; bounds the queue.</summary>
+    public int QueuedBytes { get; set; }
+
+    /// <summary>What became of it.</summary>
+    public AppendOutcome Outcome { get; set; }
+
+    /// <summary>Appended: position of the first event.</summary>
+    public Position First { get; set; }
+
+    /// <summary>Appended: when it was recorded, 100 ns ticks since 1970.</summary>
+    public long RecordedAt { get; set; }
+
+    /// <summary>Known: where it stands.</summary>
+    public OperationPlace Place { get; set; }
+
+    /// <summary>Whether a refusal of this append refuses those behind it too; asked on the sequencer's thread.</summary>
+    public virtual bool IsRefusedByEarlier => false;
+
+    internal QueuedAppend? Next { get; set; }
+
+    /// <summary>The sequencer has refused it without writing: sessions refuse what follows.</summary>
+    public virtual void OnRefused()
+    {
+    }
+
+    /// <summary>It is decided. Runs on the thread pool, many in one item: must neither block nor throw.</summary>
+    public abstract void Complete();
+
+    /// <summary>
+    /// All appends of its group are complete: a session answers them together now. May come when the append is in use
+    /// again, so it may only wake whoever looks for completed ones.
+    /// </summary>
+    public virtual void Announce()
+    {
+    }
+}

@@ -1,0 +1,436 @@
+// Reads events, on the caller's thread, without locks, never past the commit position.
+using System.Buffers.Binary;
+using System.Diagnostics;
+using EventVault.Storage.Index;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage;
+
+/// <summary>Takes events that are read. The event's spans are valid only during the call.</summary>
+public interface IEventSink
+{
+    /// <summary>Takes an event; false if it should be the last one of this page.</summary>
+    bool Accept(in EventView e);
+}
+
+/// <summary>A stream as readers name it. Making one hashes the name; keep it for the whole read.</summary>
+public readonly struct StreamReference
+{
+    internal StreamReference(byte[] name, UInt128 key)
+    {
+        Name = name;
+        Key = key;
+    }
+
+    /// <summary>UTF-8.</summary>
+    public byte[] Name { get; }
+
+    internal UInt128 Key { get; }
+}
+
+/// <summary>What an append was answered, worked out from the log again.</summary>
+/// <param name="First">Position of its first event.</param>
+/// <param name="Last">Position of its last event.</param>
+/// <param name="RecordedAt">100 ns ticks since 1970.</param>
+/// <param name="SameContent">Whether the content digest is that of the append it was compared with.</param>
+/// <param name="Versions">Last version of each stream, in the order in which they were written.</param>
+public sealed record AppendAnswer(
+    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions);
+
+/// <summary>Reads streams and the whole vault. Safe for concurrent use.</summary>
+public sealed class EventReader
+{
+    /// <summary>Events looked up at once: enough to spread a page's costs, few enough for the stack.</summary>
+    private const int PageEvents = 128;
+
+    /// <summary>Places that may hold an operation: more than one is a coincidence of fingerprints, one in 10¹².</summary>
+    private const int MostCandidates = 4;
+
+    /// <summary>A first record that takes longer than this came from the disk: load the others ahead.</summary>
+    private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
+
+    private readonly VaultStorage _storage;
+
+    internal EventReader(VaultStorage storage) => _storage = storage;
+
+    /// <summary>Position of the last committed event; <see cref="Position.None"/> if the vault is empty.</summary>
+    public Position Head => _storage.Head;
+
+    /// <summary>A stream for the calls below.</summary>
+    public StreamReference Reference(ReadOnlySpan<byte> name) => new(name.ToArray(), StreamKey.Compute(name, _storage.Meta.SipKey));
+
+    /// <summary>Last committed version of a stream; <see cref="StreamVersion.None"/> if it has no events.</summary>
+    public StreamVersion LastVersion(in StreamReference stream) => LastVersion(stream.Key, Head);
+
+    /// <summary>
+    /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
+    /// <paramref name="until"/>. Returns the number of events read: the next page begins behind them.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadAll<TSink>(Position from, Position until, bool backwards, ref TSink sink)
+        where TSink : IEventSink, allows ref struct
+    {
+        var head = Head;
+        if (!backwards)
+        {
+            var last = until < head ? until : head;
+            from = from.Value < 0 ? new Position(0) : from;
+            return from > last ? 0 : ReadForwards(from, last, ref sink);
+        }
+
+        from = from < head ? from : head;
+        until = until.Value < 0 ? new Position(0) : until;
+        return from < until ? 0 : ReadBackwards(from, until, ref sink);
+    }
+
+    /// <summary>
+    /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
+    /// <paramref name="until"/>, both of which exist. Returns the number of events read.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadStream<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, ref TSink sink)
+        where TSink : IEventSink, allows ref struct
+    {
+        Span<uint> ordinals = stackalloc uint[PageEvents];
+        var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
+        var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, ref sink);
+    }
+
+    /// <summary>Position of a committed event of a stream.</summary>
+    public Position PositionOf(in StreamReference stream, StreamVersion version)
+    {
+        Span<uint> ordinal = stackalloc uint[1];
+        var segment = Locate(stream.Key, version, backwards: false, ordinal, out _);
+        return segment.FirstPosition + ordinal[0];
+    }
+
+    /// <summary>When a committed event was recorded, 100 ns ticks since 1970.</summary>
+    public long RecordedAt(Position position)
+    {
+        var sink = new TimeSink();
+        var read = ReadAll(position, position, backwards: false, ref sink);
+        Invariant.Check(read == 1);
+        return sink.RecordedAt;
+    }
+
+    /// <summary>The first committed position recorded at or after a time; behind the head if there is none.</summary>
+    public Position FirstAtOrAfter(long time)
+    {
+        long low = 0, high = Head.Value + 1;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = RecordedAt(new Position(middle)) >= time ? (low, middle) : (middle + 1, high);
+        }
+
+        return new Position(low);
+    }
+
+    /// <summary>
+    /// The stream's first version at or after a position, counted up to <paramref name="last"/>; behind it if there
+    /// is none.
+    /// </summary>
+    public StreamVersion FirstVersionAtOrAfter(in StreamReference stream, Position position, StreamVersion last)
+    {
+        long low = 0, high = last.Value + 1;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = PositionOf(stream, new StreamVersion(middle)) >= position ? (low, middle) : (middle + 1, high);
+        }
+
+        return new StreamVersion(low);
+    }
+
+    /// <summary>Looks up what sealed segments say about an append, before it is queued.</summary>
+    /// <returns>Whether its operation id is in a sealed segment; then it needs no queueing.</returns>
+    public bool LookUp(AppendContent append, out OperationPlace known)
+    {
+        var view = _storage.View;
+        append.SealedSegments = view.Sealed.Length;
+        if (view.Sealed.Length == 0)
+        {
+            known = default;
+            return false;
+        }
+
+        foreach (ref var stream in append.Streams)
+        {
+            stream.SealedVersion = view.SealedVersion(stream.Key);
+        }
+
+        return TryFindSealedOperation(append.OperationId, out known);
+    }
+
+    /// <summary>The answer that a committed append was given.</summary>
+    /// <param name="place">Where it stands.</param>
+    /// <param name="append">The append that has its operation id now.</param>
+    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append)
+    {
+        using var lease = LeaseOf(place.Place.Segment);
+        var body = lease.Reader.ReadGroup(place.Place.Offset, out _);
+        Invariant.Check(TryFindAppend(body, append.OperationId, out var found));
+        return Answer(found, append.Digest);
+    }
+
+    internal bool TryFindSealedOperation(UInt128 id, out OperationPlace known)
+    {
+        Span<Place> candidates = stackalloc Place[MostCandidates];
+        Span<byte> bytes = stackalloc byte[OperationEntry.IdLengthBytes];
+        BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
+        var count = _storage.Operations.Find(bytes, candidates);
+        foreach (var place in candidates[..count])
+        {
+            using var lease = LeaseOf(place.Segment);
+            if (TryFindAppend(lease.Reader.ReadGroup(place.Offset, out _), id, out _))
+            {
+                known = new OperationPlace(place.Segment, place.Offset);
+                return true;
+            }
+        }
+
+        known = default;
+        return false;
+    }
+
+    internal StreamVersion LastVersion(UInt128 key, Position head)
+    {
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            var number = index.FindStream(key);
+            if (number >= 0)
+            {
+                var (first, count) = index.Run(number, CommittedIn(index, head), out _);
+                if (count > 0)
+                {
+                    return first + (count - 1);
+                }
+            }
+        }
+
+        return view.SealedVersion(key);
+    }
+
+    /// <summary>Committed events of an unsealed segment, as of a head.</summary>
+    internal static int CommittedIn(ActiveIndex index, Position head) =>
+        (int)Math.Clamp(head.Value - index.FirstPosition.Value + 1, 0, int.MaxValue);
+
+    private static bool TryFindAppend(ReadOnlySpan<byte> body, UInt128 id, out AppendView append)
+    {
+        while (RecordFormat.TryDecodeAppend(body, out append))
+        {
+            if (append.OperationId == id)
+            {
+                return true;
+            }
+
+            body = body[append.Length..];
+        }
+
+        return false;
+    }
+
+    private static AppendAnswer Answer(in AppendView append, UInt128 digest)
+    {
+        var versions = new List<StreamVersion>();
+        ReadOnlySpan<byte> stream = default;
+        Position first = Position.None, last = Position.None;
+        var recordedAt = 0L;
+        for (var records = append.Records; !records.IsEmpty;)
+        {
+            Invariant.Check(RecordFormat.TryDecodeEvent(records, out var view));
+            if (view.Stream.SequenceEqual(stream))
+            {
+                versions[^1] = view.Version;
+            }
+            else
+            {
+                stream = view.Stream;
+                versions.Add(view.Version);
+            }
+
+            first = first == Position.None ? view.Position : first;
+            last = view.Position;
+            recordedAt = view.RecordedAt;
+            records = records[view.RecordLength..];
+        }
+
+        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions);
+    }
+
+    private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
+        where TSink : IEventSink, allows ref struct
+    {
+        var segment = SegmentOf(from, out var end);
+        var count = (int)Math.Min(Math.Min(PageEvents, last.Value - from.Value + 1), end.Value - from.Value + 1);
+        Span<uint> ordinals = stackalloc uint[PageEvents];
+        for (var i = 0; i < count; i++)
+        {
+            ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
+        }
+
+        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+    }
+
+    private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
+        where TSink : IEventSink, allows ref struct
+    {
+        var segment = SegmentOf(from, out _);
+        var first = until > segment.FirstPosition ? until : segment.FirstPosition;
+        var count = (int)Math.Min(PageEvents, from.Value - first.Value + 1);
+        Span<uint> ordinals = stackalloc uint[PageEvents];
+        for (var i = 0; i < count; i++)
+        {
+            ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
+        }
+
+        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+    }
+
+    private static int ReadOrdinals<TSink>(
+        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, ref TSink sink)
+        where TSink : IEventSink, allows ref struct
+    {
+        using var lease = segment.Lease();
+        Span<uint> offsets = stackalloc uint[PageEvents];
+        for (var i = 0; i < ordinals.Length; i++)
+        {
+            offsets[i] = segment.OffsetOf(ordinals[i]);
+        }
+
+        for (var i = 0; i < ordinals.Length; i++)
+        {
+            var before = i == 0 ? Stopwatch.GetTimestamp() : 0;
+            var view = lease.Reader.Read(offsets[i], segment.FirstPosition + ordinals[i]);
+            if (i == 0 && ordinals.Length > 1 && Stopwatch.GetTimestamp() - before > ColdTicks)
+            {
+                lease.Reader.Prefetch(offsets[1..ordinals.Length], view.RecordLength);
+            }
+
+            // The index finds a stream by the hash of its name; the record has the name itself.
+            Invariant.Check(stream.IsEmpty || view.Stream.SequenceEqual(stream));
+            if (!sink.Accept(view))
+            {
+                return i + 1;
+            }
+        }
+
+        return ordinals.Length;
+    }
+
+    private SegmentSource SegmentOf(Position position, out Position last)
+    {
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            if (index.FirstPosition <= position)
+            {
+                last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : new Position(long.MaxValue - 1);
+                return new SegmentSource(view.Unsealed[i]);
+            }
+        }
+
+        var segment = view.Sealed[view.SealedSegmentOf(position)];
+        last = segment.FirstPosition + ((long)segment.Record.EventCount - 1);
+        return new SegmentSource(segment);
+    }
+
+    // The segment that holds a version, and the ordinals of it and of those behind it in the given direction.
+    private SegmentSource Locate(UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out int count)
+    {
+        var head = Head;
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            var number = index.FindStream(key);
+            if (number < 0)
+            {
+                continue;
+            }
+
+            var (first, events) = index.Run(number, CommittedIn(index, head), out var newest);
+            if (events > 0 && version >= first && version < first + events)
+            {
+                var depth = (int)(version.Value - first.Value);
+                count = Math.Min(ordinals.Length, backwards ? depth + 1 : events - depth);
+                index.CopyOrdinals(newest, backwards ? depth - count + 1 : depth, ordinals[..count]);
+                if (backwards)
+                {
+                    ordinals[..count].Reverse();
+                }
+
+                return new SegmentSource(view.Unsealed[i]);
+            }
+        }
+
+        var (segment, entry) = view.FindSealedRun(key, version);
+        Invariant.Check(segment is not null, "Only committed versions are asked for, and every one of them is indexed.");
+        var run = segment.Index.Run(entry);
+        var at = (int)(version.Value - run.FirstVersion);
+        Invariant.Check(at >= 0 && at < run.Count);
+        count = Math.Min(ordinals.Length, backwards ? at + 1 : run.Count - at);
+        for (var i = 0; i < count; i++)
+        {
+            ordinals[i] = segment.Index.OrdinalOf(entry, backwards ? at - i : at + i);
+        }
+
+        return new SegmentSource(segment);
+    }
+
+    private SegmentLease LeaseOf(uint segment)
+    {
+        var view = _storage.View;
+        return segment < view.Sealed.Length
+            ? new SegmentSource(view.Sealed[segment]).Lease()
+            : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+    }
+
+    private struct TimeSink : IEventSink
+    {
+        public long RecordedAt;
+
+        public bool Accept(in EventView e)
+        {
+            RecordedAt = e.RecordedAt;
+            return false;
+        }
+    }
+}
+
+/// <summary>One segment to read from, sealed or not.</summary>
+internal readonly struct SegmentSource
+{
+    private readonly UnsealedSegment? _unsealed;
+    private readonly SealedSegment? _sealed;
+
+    public SegmentSource(UnsealedSegment segment) => _unsealed = segment;
+
+    public SegmentSource(SealedSegment segment) => _sealed = segment;
+
+    public Position FirstPosition => _unsealed?.Index.FirstPosition ?? _sealed!.FirstPosition;
+
+    public uint OffsetOf(uint ordinal) => _unsealed?.Index.OffsetOf((int)ordinal) ?? _sealed!.Index.OffsetOf(ordinal);
+
+    public SegmentLease Lease()
+    {
+        if (_sealed is not null)
+        {
+            return new SegmentLease(_sealed.Lease());
+        }
+
+        return _unsealed!.Reader.TryLease() ? new SegmentLease(_unsealed.Reader) : throw new ObjectDisposedException(nameof(VaultStorage));
+    }
+}
+
+/// <summary>Keeps a segment mapped while its bytes are looked at.</summary>
+internal readonly ref struct SegmentLease(SegmentReader reader) : IDisposable
+{
+    public SegmentReader Reader { get; } = reader;
+
+    public void Dispose() => Reader.Release();
+}

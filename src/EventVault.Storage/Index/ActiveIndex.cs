@@ -1,0 +1,176 @@
+// The in-memory index of one unsealed segment. Rebuildable: recovery fills it from the segment's groups.
+//
+// The sequencer's thread adds streams and operations while it checks appends, and events when their group commits.
+// Readers look up without locks. They see events only behind the published commit position, which is written after
+// the events and read before them.
+//
+// The events of a stream form a list from the newest back, each with a second link that jumps (skew-binary numbers:
+// Myers, "An applicative random-access stack", 1983), so any version is found in O(log n) steps without a list
+// per stream.
+namespace EventVault.Storage.Index;
+
+internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex firstIndex)
+{
+    private readonly KeyTable _streams = new();
+    private readonly BlockList<StreamEntry> _streamEntries = new();
+    private readonly BlockList<EventEntry> _events = new();
+    private readonly KeyTable _operations = new();
+    private readonly BlockList<uint> _operationGroups = new();
+    private readonly List<SparseMark> _marks = [];
+
+    public uint Segment { get; } = segment;
+
+    public Position FirstPosition { get; } = firstPosition;
+
+    /// <summary>Log index of the segment's first group.</summary>
+    public LogIndex FirstIndex { get; } = firstIndex;
+
+    /// <summary>Committed events. Readers rely on the published commit position instead.</summary>
+    public int EventCount => _events.Count;
+
+    public int StreamCount => _streams.Count;
+
+    public int OperationCount => _operations.Count;
+
+    /// <summary>One mark per 64 KiB of log, for searches by log index and time in the sealed index.</summary>
+    public List<SparseMark> Marks => _marks;
+
+    // ---- the sequencer's side ----
+
+    /// <summary>The stream's number here, or −1.</summary>
+    public int FindStream(UInt128 key) => _streams.Find(key);
+
+    /// <summary>Adds a stream whose last version before this segment is <paramref name="last"/>.</summary>
+    public int AddStream(UInt128 key, StreamVersion last)
+    {
+        ref var entry = ref _streamEntries.Add();
+        entry.VersionBefore = last.Value;
+        entry.Tail = last.Value;
+        entry.Last = -1;
+        return _streams.Add(key);
+    }
+
+    /// <summary>The stream's last version, pending appends included. Sequencer only.</summary>
+    public ref long Tail(int stream) => ref _streamEntries[stream].Tail;
+
+    /// <summary>Remembers in which group of this segment an operation stands, pending ones included.</summary>
+    public void AddOperation(UInt128 id, uint groupOffset)
+    {
+        _operationGroups.Add() = groupOffset;
+        _operations.Add(id);
+    }
+
+    /// <summary>Offset of the group that holds the operation; 0 if this segment doesn't have it.</summary>
+    public uint FindOperation(UInt128 id)
+    {
+        var number = _operations.Find(id);
+        return number < 0 ? 0 : _operationGroups[number];
+    }
+
+    public (UInt128 Id, uint GroupOffset) Operation(int number) => (_operations[number], _operationGroups[number]);
+
+    /// <summary>Adds the next committed event of the segment.</summary>
+    /// <param name="stream">Its stream's number here.</param>
+    /// <param name="offset">Its record's offset in the segment.</param>
+    public void AddEvent(int stream, uint offset)
+    {
+        Invariant.Check(offset % 8 == 0 && offset > 0);
+        ref var entry = ref _streamEntries[stream];
+        var ordinal = _events.Count;
+        var last = entry.Last;
+        ref var added = ref _events.Add();
+        added.Offset = offset;
+        if (last < 0)
+        {
+            added.Previous = ordinal;
+            added.Jump = ordinal;
+        }
+        else
+        {
+            ref var previous = ref _events[last];
+            ref var jump = ref _events[previous.Jump];
+            added.Previous = last;
+            added.Depth = previous.Depth + 1;
+            added.Jump = previous.Depth - jump.Depth == jump.Depth - _events[jump.Jump].Depth ? jump.Jump : last;
+        }
+
+        // Publishes the event: whoever sees it as last sees its links.
+        Volatile.Write(ref entry.Last, ordinal);
+    }
+
+    /// <summary>Notes a group for the sparse marks.</summary>
+    public void AddGroup(LogIndex index, long time, uint offset)
+    {
+        const uint Spacing = 64 * 1024;
+        if (_marks.Count == 0 || offset - _marks[^1].Offset >= Spacing)
+        {
+            _marks.Add(new SparseMark(index.Value, time, (uint)_events.Count, offset));
+        }
+    }
+
+    // ---- the readers' side ----
+
+    /// <summary>Offset of an event's record in the segment.</summary>
+    public uint OffsetOf(int ordinal) => _events[ordinal].Offset;
+
+    /// <summary>
+    /// The stream's events here, as far as they are committed: the version of the first, and how many.
+    /// </summary>
+    /// <param name="stream">Number of the stream.</param>
+    /// <param name="committed">Events of this segment that are committed.</param>
+    /// <param name="newest">Ordinal of the newest one; −1 if there is none.</param>
+    public (StreamVersion First, int Count) Run(int stream, int committed, out int newest)
+    {
+        ref var entry = ref _streamEntries[stream];
+        newest = Volatile.Read(ref entry.Last);
+        while (newest >= committed)
+        {
+            ref var e = ref _events[newest];
+            newest = e.Depth == 0 ? -1 : _events[newest].Jump >= committed ? e.Jump : e.Previous;
+        }
+
+        return (new StreamVersion(entry.VersionBefore + 1), newest < 0 ? 0 : _events[newest].Depth + 1);
+    }
+
+    /// <summary>Writes the ordinals of the events at <paramref name="depth"/> and on into the span.</summary>
+    /// <param name="newest">As from <see cref="Run"/>.</param>
+    /// <param name="depth">Place in the stream's run here, from 0.</param>
+    /// <param name="ordinals">Filled whole: the run must be long enough.</param>
+    public void CopyOrdinals(int newest, int depth, Span<uint> ordinals)
+    {
+        var last = depth + ordinals.Length - 1;
+        var ordinal = newest;
+        while (_events[ordinal].Depth > last)
+        {
+            ref var e = ref _events[ordinal];
+            ordinal = _events[e.Jump].Depth >= last ? e.Jump : e.Previous;
+        }
+
+        for (var i = ordinals.Length - 1; i >= 0; i--)
+        {
+            ref var e = ref _events[ordinal];
+            Invariant.Check(e.Depth == depth + i);
+            ordinals[i] = (uint)ordinal;
+            ordinal = e.Previous;
+        }
+    }
+
+    public UInt128 StreamKeyOf(int stream) => _streams[stream];
+
+    public StreamVersion VersionBefore(int stream) => new(_streamEntries[stream].VersionBefore);
+
+    private struct StreamEntry
+    {
+        public long VersionBefore;
+        public long Tail;
+        public int Last;
+    }
+
+    private struct EventEntry
+    {
+        public uint Offset;
+        public int Previous;
+        public int Jump;
+        public int Depth;
+    }
+}

@@ -1,0 +1,103 @@
+using EventVault.Storage.Io;
+
+namespace EventVault.Storage.Index;
+
+/// <summary>
+/// Changes 64-byte slots of a file that others read through a mapping at the same time. Whole 4 KiB blocks are
+/// written, neighbouring ones in one call; the writer sees its own changes before they are written.
+/// </summary>
+/// <remarks>
+/// One thread writes. A reader may catch a block while the kernel is copying it and see half of a slot:
+/// <see cref="WriteSequence"/> is odd during such a copy, and changes with each, so that a reader can tell a slot
+/// that is being written from a damaged one.
+/// </remarks>
+internal sealed class BlockWriter(IFile file)
+{
+    public const int BlockBytes = 4096;
+    public const int SlotBytes = 64;
+
+    // One call's worth of neighbouring blocks: large enough to make the call cheap, small enough to stay in cache.
+    private const int WindowBytes = 64 * BlockBytes;
+
+    private readonly byte[] _window = new byte[WindowBytes];
+    private long _start = -1;
+    private int _length;
+    private int _sequence;
+
+    /// <summary>See the remarks; readers load it before and after.</summary>
+    public int WriteSequence => Volatile.Read(ref _sequence);
+
+    /// <summary>Copies a slot, with changes that are not written yet.</summary>
+    public void Read(MappedFile map, long offset, Span<byte> slot)
+    {
+        Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
+        if (_start >= 0 && offset >= _start && offset < _start + _length)
+        {
+            _window.AsSpan((int)(offset - _start), SlotBytes).CopyTo(slot);
+        }
+        else
+        {
+            map.Span(offset, SlotBytes).CopyTo(slot);
+        }
+    }
+
+    /// <summary>Changes a slot. <see cref="WriteOut"/> must follow the last change.</summary>
+    public void Write(MappedFile map, long offset, ReadOnlySpan<byte> slot)
+    {
+        Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
+        Window(map, offset - (offset % BlockBytes));
+        slot.CopyTo(_window.AsSpan((int)(offset - _start), SlotBytes));
+    }
+
+    /// <summary>
+    /// The block that holds the slots from <paramref name="block"/> on, to be changed in place before the next call.
+    /// </summary>
+    public Span<byte> Window(MappedFile map, long block)
+    {
+        if (_start < 0 || block < _start || block >= _start + _length)
+        {
+            if (_start < 0 || block != _start + _length || _length == WindowBytes)
+            {
+                WriteOut();
+                _start = block;
+            }
+
+            map.Span(block, BlockBytes).CopyTo(_window.AsSpan(_length, BlockBytes));
+            _length += BlockBytes;
+        }
+
+        return _window.AsSpan((int)(block - _start), BlockBytes);
+    }
+
+    /// <summary>Hands all changes to the system. Durable only after the file's flush.</summary>
+    public void WriteOut()
+    {
+        if (_start >= 0)
+        {
+            WriteThrough(_start, _window.AsSpan(0, _length));
+            _start = -1;
+            _length = 0;
+        }
+    }
+
+    /// <summary>Writes bytes past the window, under the same protection of readers.</summary>
+    public void WriteThrough(long offset, ReadOnlySpan<byte> bytes)
+    {
+        Interlocked.Increment(ref _sequence);
+        try
+        {
+            file.Write(offset, bytes);
+        }
+        finally
+        {
+            Interlocked.Increment(ref _sequence);
+        }
+    }
+
+    /// <summary>Forgets changes that were not written, after a failure.</summary>
+    public void Discard()
+    {
+        _start = -1;
+        _length = 0;
+    }
+}

@@ -1,0 +1,108 @@
+// Gives 128-bit keys dense numbers 0, 1, 2 … in memory. One thread adds; any number look up meanwhile, without
+// locks. Keys stand in blocks that never move; only the table of slots is replaced when it grows, and a reader that
+// still holds the old one misses nothing but keys added after it began.
+namespace EventVault.Storage.Index;
+
+internal sealed class KeyTable
+{
+    private const int BlockShift = 12;
+    private const int BlockSize = 1 << BlockShift;
+    private const int FirstSlots = 1024;
+
+    private UInt128[][] _blocks = new UInt128[4][];
+    private int[] _slots = new int[FirstSlots]; // 0: empty, otherwise number + 1.
+
+    /// <summary>Keys in the table.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>The key with this number.</summary>
+    public UInt128 this[int number] => Volatile.Read(ref _blocks)[number >> BlockShift][number & (BlockSize - 1)];
+
+    /// <summary>The key's number, or −1. Safe from any thread.</summary>
+    public int Find(UInt128 key)
+    {
+        var slots = Volatile.Read(ref _slots);
+        var mask = slots.Length - 1;
+        for (var slot = (int)(ulong)key & mask; ; slot = (slot + 1) & mask)
+        {
+            var number = Volatile.Read(ref slots[slot]) - 1;
+            if (number < 0 || this[number] == key)
+            {
+                return number;
+            }
+        }
+    }
+
+    /// <summary>Adds a key that is not in the table. One thread only.</summary>
+    public int Add(UInt128 key)
+    {
+        var number = Count;
+        var block = number >> BlockShift;
+        if (block == _blocks.Length)
+        {
+            var blocks = new UInt128[block * 2][];
+            _blocks.CopyTo(blocks, 0);
+            Volatile.Write(ref _blocks, blocks);
+        }
+
+        _blocks[block] ??= new UInt128[BlockSize];
+        _blocks[block][number & (BlockSize - 1)] = key;
+        Count = number + 1;
+        if (Count * 2 > _slots.Length)
+        {
+            var slots = new int[_slots.Length * 2];
+            for (var i = 0; i < number; i++)
+            {
+                Insert(slots, this[i], i);
+            }
+
+            Insert(slots, key, number);
+            Volatile.Write(ref _slots, slots);
+        }
+        else
+        {
+            Insert(_slots, key, number);
+        }
+
+        return number;
+    }
+
+    private static void Insert(int[] slots, UInt128 key, int number)
+    {
+        var mask = slots.Length - 1;
+        var slot = (int)(ulong)key & mask;
+        while (slots[slot] != 0)
+        {
+            slot = (slot + 1) & mask;
+        }
+
+        // Publishes the key written before: whoever sees the number sees the key.
+        Volatile.Write(ref slots[slot], number + 1);
+    }
+}
+
+/// <summary>A list in blocks that never move: one thread adds, any number read what was added before.</summary>
+internal sealed class BlockList<T>
+{
+    private const int BlockShift = 13;
+    private const int BlockSize = 1 << BlockShift;
+    private T[][] _blocks = new T[4][];
+
+    public int Count { get; private set; }
+
+    public ref T this[int i] => ref Volatile.Read(ref _blocks)[i >> BlockShift][i & (BlockSize - 1)];
+
+    public ref T Add()
+    {
+        var block = Count >> BlockShift;
+        if (block == _blocks.Length)
+        {
+            var blocks = new T[block * 2][];
+            _blocks.CopyTo(blocks, 0);
+            Volatile.Write(ref _blocks, blocks);
+        }
+
+        _blocks[block] ??= new T[BlockSize];
+        return ref _blocks[block][Count++ & (BlockSize - 1)];
+    }
+}

@@ -1,0 +1,356 @@
+using System.Globalization;
+using EventVault.Storage.Io;
+
+namespace EventVault.Storage.Index;
+
+/// <summary>
+/// Which operation ids were appended, and where: the memory behind "a retry never writes twice". One file per
+/// 2^20 appends, as many as cover the horizon. Rebuildable from the segments.
+/// </summary>
+/// <remarks>
+/// <para>
+/// Only a keyed 48-bit fingerprint of an id is kept, so <see cref="Find"/> returns candidates: the caller looks
+/// into the log whether the group really holds that append.
+/// </para>
+/// <para>
+/// A segment's appends may end one generation and begin the next. Buckets of all are flushed first; then headers
+/// are written from the newest generation to the oldest, so that the oldest one that is not full always tells
+/// which segment is to be redone.
+/// </para>
+/// <para>Find takes no lock and may run on any thread, also during <see cref="Apply"/>, which one thread calls.</para>
+/// </remarks>
+internal sealed class OperationsFiles : IDisposable
+{
+    public const long DefaultHorizonAppends = 16L << 20;
+    public const int DefaultGenerationAppends = 1 << 20;
+
+    private const string Prefix = "operations-";
+    private const string Suffix = ".op";
+    private const int NumberDigits = 20;
+
+    private readonly IFileSystem _fileSystem;
+    private readonly string _directory;
+    private readonly SipKey _key;
+    private readonly long _horizonAppends;
+    private readonly int _generationAppends;
+    private readonly List<OperationsGeneration> _generations = [];
+    private OperationsView _view;
+    private long _appliedThrough;
+    private long _totalAppends;
+    private bool _failed;
+
+    private OperationsFiles(IFileSystem fileSystem, string directory, in SipKey key, long horizonAppends, int generationAppends)
+    {
+        Invariant.Check(horizonAppends > 0 && generationAppends > 0);
+        _fileSystem = fileSystem;
+        _directory = directory;
+        _key = key;
+        _horizonAppends = horizonAppends;
+        _generationAppends = generationAppends;
+        _view = new OperationsView([]);
+    }
+
+    /// <summary>Number of the last segment applied, −1 if none.</summary>
+    public long AppliedThrough => Volatile.Read(ref _appliedThrough);
+
+    /// <summary>Appends applied so far, those forgotten included.</summary>
+    public long TotalAppends => Volatile.Read(ref _totalAppends);
+
+    /// <summary>Number of the oldest append that is still remembered; 0 is the vault's first.</summary>
+    public long OldestAppend
+    {
+        get
+        {
+            OperationsGeneration[] generations = Volatile.Read(ref _view).Generations;
+            return generations.Length == 0 ? 0 : generations[0].Header.FirstAppend;
+        }
+    }
+
+    /// <summary>Opens the files of a directory; there may be none.</summary>
+    /// <param name="fileSystem">Where they are.</param>
+    /// <param name="directory">The folder, which exists.</param>
+    /// <param name="key">The vault's secret; the same at every opening.</param>
+    /// <param name="horizonAppends">How many of the last appends must be remembered at least.</param>
+    /// <param name="generationAppends">Appends per file; the same at every opening.</param>
+    /// <exception cref="IndexDamageException">A file is damaged or missing among the others: <see cref="DeleteAll"/> and redo.</exception>
+    public static OperationsFiles Open(
+        IFileSystem fileSystem,
+        string directory,
+        in SipKey key,
+        long horizonAppends = DefaultHorizonAppends,
+        int generationAppends = DefaultGenerationAppends)
+    {
+        var files = new OperationsFiles(fileSystem, directory, key, horizonAppends, generationAppends);
+        try
+        {
+            files.OpenGenerations();
+            return files;
+        }
+        catch
+        {
+            files.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Deletes all operations files of a directory, so that redo from the first segment makes them anew.</summary>
+    public static void DeleteAll(IFileSystem fileSystem, string directory)
+    {
+        foreach (string name in fileSystem.ListFiles(directory))
+        {
+            if (name.StartsWith(Prefix, StringComparison.Ordinal))
+            {
+                fileSystem.DeleteFile(Path.Combine(directory, name));
+            }
+        }
+
+        fileSystem.FlushDirectory(directory);
+    }
+
+    /// <summary>
+    /// Places of groups that may hold the append with this operation id, newest generation first; returns how many.
+    /// More than one is a coincidence of fingerprints, one in 10¹² lookups: a handful of room is plenty.
+    /// </summary>
+    /// <exception cref="IndexDamageException">A bucket on the way is damaged.</exception>
+    public int Find(ReadOnlySpan<byte> id, Span<Place> candidates)
+    {
+        Invariant.Check(id.Length == OperationEntry.IdLengthBytes && !candidates.IsEmpty);
+        UInt128 hash = SipHash128.Compute(id, _key);
+        OperationsView view = OperationsView.Lease(ref _view);
+        try
+        {
+            // First touch all, then read all: the caches fetch what is independent side by side.
+            int touched = 0;
+            foreach (OperationsGeneration generation in view.Generations)
+            {
+                touched += generation.Touch(hash);
+            }
+
+            Invariant.Check(touched >= 0);
+            int found = 0;
+            for (int i = view.Generations.Length - 1; i >= 0 && found < candidates.Length; i--)
+            {
+                found += view.Generations[i].Find(hash, candidates[found..]);
+            }
+
+            return found;
+        }
+        finally
+        {
+            view.Release();
+        }
+    }
+
+    /// <summary>
+    /// Applies a sealed segment's appends and makes them durable. Segments follow one another without gaps; one
+    /// that is applied already changes nothing.
+    /// </summary>
+    /// <param name="segment">The segment.</param>
+    /// <param name="entries">Its appends, in log order.</param>
+    /// <exception cref="IndexDamageException">A bucket is damaged.</exception>
+    /// <exception cref="DiskException">The disk failed or is full. Apply may not be called again; open the files anew.</exception>
+    public void Apply(uint segment, ReadOnlySpan<OperationEntry> entries)
+    {
+        Invariant.Check(!_failed);
+        if (segment <= _appliedThrough)
+        {
+            return;
+        }
+
+        Invariant.Check(_appliedThrough == -1 || segment == _appliedThrough + 1);
+        _failed = true;
+        long total = _totalAppends + entries.Length;
+        List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
+        for (int i = parts.Count - 1; i >= 0; i--)
+        {
+            if (parts[i].Generation.Header.AppliedThrough < segment)
+            {
+                parts[i].Generation.Commit(segment, parts[i].Count, goesOn: i < parts.Count - 1);
+            }
+        }
+
+        DropForgotten(total);
+        Publish();
+        Volatile.Write(ref _totalAppends, total);
+        Volatile.Write(ref _appliedThrough, segment);
+        _failed = false;
+    }
+
+    /// <summary>All entries, oldest generation first; checks every bucket that was written. Not during <see cref="Apply"/>.</summary>
+    public IEnumerable<(ulong Fingerprint, Place Place)> ReadAll() => _generations.SelectMany(g => g.ReadAll());
+
+    /// <summary>Unmaps and closes; no reader may be left.</summary>
+    public void Dispose()
+    {
+        foreach (OperationsGeneration generation in _generations)
+        {
+            generation.Dispose();
+        }
+    }
+
+    private List<(OperationsGeneration Generation, int Count)> PutAll(uint segment, ReadOnlySpan<OperationEntry> entries)
+    {
+        var parts = new List<(OperationsGeneration, int)>();
+        long number = _totalAppends;
+        int at = 0;
+        do
+        {
+            // A segment without appends still moves the newest generation's header on.
+            OperationsGeneration generation = At(entries.IsEmpty && number > 0 ? number - 1 : number);
+            long room = generation.Header.FirstAppend + _generationAppends - number;
+            int count = (int)Math.Min(room, entries.Length - at);
+            if (generation.Header.AppliedThrough < segment)
+            {
+                var part = new (UInt128, Place)[count];
+                for (int i = 0; i < count; i++)
+                {
+                    part[i] = (Hash(entries[at + i].Id), entries[at + i].Place);
+                }
+
+                generation.Put(part);
+            }
+
+            parts.Add((generation, count));
+            number += count;
+            at += count;
+        }
+        while (at < entries.Length);
+
+        return parts;
+    }
+
+    private UInt128 Hash(UInt128 id)
+    {
+        Span<byte> bytes = stackalloc byte[OperationEntry.IdLengthBytes];
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
+        return SipHash128.Compute(bytes, _key);
+    }
+
+    /// <summary>The generation that append <paramref name="number"/> belongs to; created if it is the next one.</summary>
+    private OperationsGeneration At(long number)
+    {
+        long first = number / _generationAppends * _generationAppends;
+        foreach (OperationsGeneration generation in _generations)
+        {
+            if (generation.Header.FirstAppend == first)
+            {
+                return generation;
+            }
+        }
+
+        Invariant.Check(_generations.Count == 0 || _generations[^1].Header.FirstAppend + _generationAppends == first);
+        OperationsHeader header = OperationsHeader.Create(
+            first, _generations.Count == 0 ? first : _generations[0].Header.FirstAppend, _generationAppends, _appliedThrough);
+        var created = OperationsGeneration.Create(_fileSystem, PathOf(first), header);
+        _generations.Add(created);
+        return created;
+    }
+
+    private string PathOf(long first) =>
+        Path.Combine(_directory, Prefix + first.ToString($"D{NumberDigits}", CultureInfo.InvariantCulture) + Suffix);
+
+    /// <summary>Deletes the generations that hold none of the last appends, as many as the horizon counts.</summary>
+    private void DropForgotten(long total)
+    {
+        long oldest = total - _horizonAppends;
+        int dropped = _generations.FindIndex(g => g.Header.FirstAppend + _generationAppends > oldest);
+        dropped = dropped < 0 ? _generations.Count - 1 : dropped; // the newest stays: it says what is applied
+        if (dropped == 0)
+        {
+            return;
+        }
+
+        _generations[^1].CommitOldest(_generations[dropped].Header.FirstAppend);
+        foreach (OperationsGeneration generation in _generations[..dropped])
+        {
+            _fileSystem.DeleteFile(generation.Path);
+        }
+
+        _fileSystem.FlushDirectory(_directory);
+        _generations.RemoveRange(0, dropped);
+    }
+
+    private void Publish()
+    {
+        OperationsView current = _view;
+        if (!current.Generations.AsSpan().SequenceEqual(_generations.ToArray()))
+        {
+            var next = new OperationsView([.. _generations]);
+            Volatile.Write(ref _view, next);
+            current.Retire(next);
+        }
+    }
+
+    private void OpenGenerations()
+    {
+        foreach (string name in _fileSystem.ListFiles(_directory))
+        {
+            if (name.StartsWith(Prefix, StringComparison.Ordinal) && name.EndsWith(Suffix, StringComparison.Ordinal))
+            {
+                OperationsGeneration generation = OperationsGeneration.Open(_fileSystem, Path.Combine(_directory, name));
+                _generations.Add(generation);
+                Require(generation.Path == PathOf(generation.Header.FirstAppend), generation, "the file of other appends");
+                Require(
+                    generation.Header.GenerationAppends == _generationAppends,
+                    generation,
+                    $"generations of {generation.Header.GenerationAppends} appends, expected {_generationAppends}");
+            }
+        }
+
+        _appliedThrough = -1;
+        if (_generations.Count > 0)
+        {
+            FinishDeletion();
+            CheckComplete();
+
+            // The oldest that has room is where the last complete Apply ended; later ones come from one cut short.
+            OperationsGeneration end = _generations.Find(g => !g.Header.IsFull) ?? _generations[^1];
+            _appliedThrough = end.Header.AppliedThrough;
+            _totalAppends = end.Header.FirstAppend + end.Header.Count;
+            DropForgotten(_totalAppends);
+        }
+
+        Publish();
+    }
+
+    /// <summary>Finishes a deletion that a crash cut short.</summary>
+    private void FinishDeletion()
+    {
+        long oldest = _generations.Max(g => g.Header.OldestFirstAppend);
+        while (_generations.Count > 1 && _generations[0].Header.FirstAppend < oldest)
+        {
+            _generations[0].Dispose();
+            _fileSystem.DeleteFile(_generations[0].Path);
+            _generations.RemoveAt(0);
+        }
+
+        Require(_generations[0].Header.FirstAppend == oldest, _generations[0], $"the file of append {oldest} is missing");
+    }
+
+    private void CheckComplete()
+    {
+        for (int i = 1; i < _generations.Count; i++)
+        {
+            OperationsHeader before = _generations[i - 1].Header;
+            OperationsHeader header = _generations[i].Header;
+            long expected = before.FirstAppend + _generationAppends;
+            Require(header.FirstAppend == expected, _generations[i], $"the file of append {expected} is missing");
+
+            // Headers of later generations are durable first: one that is behind has lost its newest header.
+            Require(
+                !before.GoesOn || header.AppliedThrough >= before.AppliedThrough,
+                _generations[i],
+                $"applied through segment {header.AppliedThrough}, expected {before.AppliedThrough} as before it");
+        }
+
+        Require(!_generations[^1].Header.GoesOn, _generations[^1], "the file of the next appends is missing");
+    }
+
+    private static void Require(bool condition, OperationsGeneration generation, string observed)
+    {
+        if (!condition)
+        {
+            throw new IndexDamageException(generation.Path, 0, observed + " (delete all operations files)");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+using EventVault.Storage.Io;
+
+namespace EventVault.Storage.Index;
+
+/// <summary>
+/// One operations file: a hash table of fixed size for a fixed number of appends in a row. Takes appends until it
+/// is full, never changes afterwards, and is deleted as a whole.
+/// </summary>
+/// <remarks>
+/// Crash-safe by redo like the heads file: entries never move, buckets only gain, and an entry that a crash kept is
+/// recognised. One thread writes; any number may look up meanwhile.
+/// </remarks>
+internal sealed class OperationsGeneration : IDisposable
+{
+    private readonly IFile _file;
+    private readonly MappedFile _map;
+    private readonly BlockWriter _writer;
+    private readonly OperationsHeader _header;
+
+    private OperationsGeneration(IFile file, OperationsHeader header)
+    {
+        _file = file;
+        _header = header;
+        _map = file.Map(header.FileLength, MappedAccess.Random);
+        _writer = new BlockWriter(file);
+    }
+
+    public OperationsHeader Header => _header;
+
+    public string Path => _file.Path;
+
+    /// <summary>Opens one generation's file.</summary>
+    /// <exception cref="IndexDamageException">It is damaged.</exception>
+    public static OperationsGeneration Open(IFileSystem fileSystem, string path)
+    {
+        IFile file = fileSystem.OpenFile(path, FileOpening.Existing);
+        try
+        {
+            var slots = new byte[OperationsHeader.DataStart];
+            int read = file.Read(0, slots);
+            if (read < slots.Length)
+            {
+                throw new IndexDamageException(path, read, $"file of {read} bytes, expected at least {slots.Length}");
+            }
+
+            OperationsHeader header = OperationsHeader.Read(path, slots);
+            if (file.Length != header.FileLength)
+            {
+                throw new IndexDamageException(path, 0, $"file of {file.Length} bytes, expected {header.FileLength}");
+            }
+
+            return new OperationsGeneration(file, header);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Creates the file under a temporary name first: under its own there is never half a file.</summary>
+    public static OperationsGeneration Create(IFileSystem fileSystem, string path, OperationsHeader header)
+    {
+        string temporary = path + SealedIndexFormat.TemporarySuffix;
+        fileSystem.DeleteFile(temporary);
+        using (IFile file = fileSystem.OpenFile(temporary, FileOpening.New))
+        {
+            // Sparse: a block costs disk only once an entry falls into it.
+            file.SetLength(header.FileLength);
+            WriteHeader(file, header);
+            file.Flush();
+        }
+
+        fileSystem.MoveFile(temporary, path);
+        fileSystem.FlushDirectory(System.IO.Path.GetDirectoryName(path) ?? ".");
+        return Open(fileSystem, path);
+    }
+
+    /// <summary>Touches the bucket where a search begins, so that the caches fetch many generations' at once.</summary>
+    public byte Touch(UInt128 hash)
+    {
+        int bucket = HomeOf(hash);
+        return _header.IsWritten(BlockOf(bucket)) ? _map.Span(OffsetOf(bucket), 1)[0] : (byte)0;
+    }
+
+    /// <summary>Adds the places of all entries with this hash's fingerprint; returns how many were added.</summary>
+    /// <exception cref="IndexDamageException">A bucket on the way is damaged.</exception>
+    public int Find(UInt128 hash, Span<Place> candidates)
+    {
+        ulong fingerprint = FingerprintOf(hash);
+        Span<byte> bucket = stackalloc byte[OperationBucket.Length];
+        int found = 0;
+        int number = HomeOf(hash);
+        for (int probes = 0; probes < _header.Buckets; probes++, number = Next(number))
+        {
+            if (!_header.IsWritten(BlockOf(number)))
+            {
+                return found;
+            }
+
+            ReadStable(OffsetOf(number), bucket);
+            for (int i = 0; i < OperationBucket.Count(bucket) && found < candidates.Length; i++)
+            {
+                (ulong stored, Place place) = OperationBucket.Entry(bucket, i);
+                if (stored == fingerprint)
+                {
+                    candidates[found++] = place;
+                }
+            }
+
+            if (!OperationBucket.Overflowed(bucket))
+            {
+                return found;
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// Puts entries into their buckets and flushes; the header stays as it is until <see cref="Commit"/>. The same
+    /// entries in the same order give the same buckets, whatever a crash kept of an earlier try.
+    /// </summary>
+    public void Put(ReadOnlySpan<(UInt128 Hash, Place Place)> entries)
+    {
+        // In bucket order, so that each block is written once. The sort is stable by its second key.
+        var order = new (int Bucket, int Number)[entries.Length];
+        for (int i = 0; i < order.Length; i++)
+        {
+            order[i] = (HomeOf(entries[i].Hash), i);
+        }
+
+        Array.Sort(order);
+        var touched = new ulong[_header.Written.Length];
+        foreach ((_, int number) in order)
+        {
+            Put(entries[number].Hash, entries[number].Place, touched);
+        }
+
+        _writer.WriteOut();
+        _file.Flush();
+        for (int i = 0; i < touched.Length; i++)
+        {
+            Interlocked.Or(ref _header.Written[i], touched[i]);
+        }
+    }
+
+    /// <summary>Makes durable that <paramref name="count"/> more appends, up to a segment's end, are in.</summary>
+    public void Commit(long appliedThrough, int count, bool goesOn)
+    {
+        Invariant.Check(appliedThrough >= _header.AppliedThrough && count >= 0);
+        _header.AppliedThrough = appliedThrough;
+        _header.Count += count;
+        _header.GoesOn = goesOn;
+        Invariant.Check(_header.Count <= _header.GenerationAppends);
+        CommitHeader();
+    }
+
+    /// <summary>Makes durable that generations before this append are given up; only then may they be deleted.</summary>
+    public void CommitOldest(long oldestFirstAppend)
+    {
+        Invariant.Check(oldestFirstAppend > _header.OldestFirstAppend && oldestFirstAppend <= _header.FirstAppend);
+        _header.OldestFirstAppend = oldestFirstAppend;
+        CommitHeader();
+    }
+
+    /// <summary>All entries, bucket by bucket; checks every bucket that was written. Not while entries are put in.</summary>
+    public IEnumerable<(ulong Fingerprint, Place Place)> ReadAll()
+    {
+        var bucket = new byte[OperationBucket.Length];
+        for (int number = 0; number < _header.Buckets; number++)
+        {
+            if (_header.IsWritten(BlockOf(number)))
+            {
+                ReadStable(OffsetOf(number), bucket);
+                for (int i = 0; i < OperationBucket.Count(bucket); i++)
+                {
+                    yield return OperationBucket.Entry(bucket, i);
+                }
+            }
+        }
+    }
+
+    /// <summary>Unmaps and closes; no reader may be left.</summary>
+    public void Dispose()
+    {
+        _map.Dispose();
+        _file.Dispose();
+    }
+
+    private void CommitHeader()
+    {
+        _header.Sequence++;
+        WriteHeader(_file, _header);
+        _file.Flush();
+    }
+
+    private static void WriteHeader(IFile file, OperationsHeader header)
+    {
+        var slot = new byte[OperationsHeader.SlotLength];
+        header.Encode(slot);
+        file.Write((long)(header.Sequence & 1) * OperationsHeader.SlotLength, slot);
+    }
+
+    private static ulong FingerprintOf(UInt128 hash) => (ulong)(hash >> 64) & ((1UL << OperationBucket.FingerprintBits) - 1);
+
+    private static int BlockOf(int bucket) => bucket / (BlockWriter.BlockBytes / OperationBucket.Length);
+
+    private static long OffsetOf(int bucket) => OperationsHeader.DataStart + ((long)bucket * OperationBucket.Length);
+
+    private int HomeOf(UInt128 hash) => (int)(((ulong)(uint)hash * (uint)_header.Buckets) >> 32);
+
+    private int Next(int bucket) => bucket + 1 == _header.Buckets ? 0 : bucket + 1;
+
+    private void Put(UInt128 hash, Place place, ulong[] touched)
+    {
+        ulong fingerprint = FingerprintOf(hash);
+        Span<byte> bucket = stackalloc byte[OperationBucket.Length];
+        int number = HomeOf(hash);
+        for (int probes = 0; probes < _header.Buckets; probes++, number = Next(number))
+        {
+            long offset = OffsetOf(number);
+            ReadForWriting(number, bucket, touched);
+            for (int i = 0; i < OperationBucket.Count(bucket); i++)
+            {
+                if (OperationBucket.Entry(bucket, i) == (fingerprint, place))
+                {
+                    return; // kept by a crash in an earlier try
+                }
+            }
+
+            bool hasRoom = OperationBucket.Count(bucket) < OperationBucket.Capacity;
+            if (hasRoom)
+            {
+                OperationBucket.Add(bucket, fingerprint, place);
+            }
+            else if (!OperationBucket.Overflowed(bucket))
+            {
+                OperationBucket.SetOverflowed(bucket);
+            }
+            else
+            {
+                continue;
+            }
+
+            OperationBucket.Seal(bucket, offset);
+            _writer.Write(_map, offset, bucket);
+            if (hasRoom)
+            {
+                return;
+            }
+        }
+
+        throw new IndexDamageException(Path, OperationsHeader.DataStart, "a table without room for its appends");
+    }
+
+    /// <summary>
+    /// Reads a bucket that is about to change. A block that is touched for the first time gets empty buckets with
+    /// checksums, so that from then on zeros in it are damage.
+    /// </summary>
+    private void ReadForWriting(int number, Span<byte> bucket, ulong[] touched)
+    {
+        int block = BlockOf(number);
+        bool isFirst = (touched[block / 64] & (1UL << (block % 64))) == 0;
+        touched[block / 64] |= 1UL << (block % 64);
+        if (isFirst && !_header.IsWritten(block))
+        {
+            long start = OperationsHeader.DataStart + ((long)block * BlockWriter.BlockBytes);
+            Span<byte> window = _writer.Window(_map, start);
+            for (int at = 0; at < window.Length; at += OperationBucket.Length)
+            {
+                // What a crash left of an earlier try stays.
+                Span<byte> fresh = window.Slice(at, OperationBucket.Length);
+                if (OperationBucket.IsUnwritten(fresh))
+                {
+                    OperationBucket.Clear(fresh);
+                    OperationBucket.Seal(fresh, start + at);
+                }
+            }
+        }
+
+        long offset = OffsetOf(number);
+        _writer.Read(_map, offset, bucket);
+        if (!OperationBucket.IsWhole(bucket, offset))
+        {
+            ThrowDamaged(bucket, offset);
+        }
+    }
+
+    private void ReadStable(long offset, Span<byte> bucket)
+    {
+        SpinWait spin = default;
+        while (true)
+        {
+            int before = _writer.WriteSequence;
+            _map.Span(offset, OperationBucket.Length).CopyTo(bucket);
+            if (OperationBucket.IsWhole(bucket, offset))
+            {
+                return;
+            }
+
+            Interlocked.MemoryBarrier(); // the bytes were read before the sequence is read again
+            if ((before & 1) == 0 && _writer.WriteSequence == before)
+            {
+                ThrowDamaged(bucket, offset);
+            }
+
+            spin.SpinOnce();
+        }
+    }
+
+    private void ThrowDamaged(ReadOnlySpan<byte> bucket, long offset) => throw new IndexDamageException(
+        Path,
+        offset,
+        $"bucket checksum {OperationBucket.StoredChecksum(bucket):X8}, expected {OperationBucket.ComputeChecksum(bucket, offset):X8}");
+}

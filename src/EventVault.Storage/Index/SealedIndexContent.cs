@@ -1,0 +1,25 @@
+namespace EventVault.Storage.Index;
+
+/// <summary>All that a segment's index is made from. An ordinal counts the segment's events from 0.</summary>
+internal readonly ref struct SealedIndexContent
+{
+    public required uint Segment { get; init; }
+
+    /// <summary>Position of the segment's first event; of the vault's next event if the segment has none.</summary>
+    public required Position FirstPosition { get; init; }
+
+    /// <summary>Byte offset of each event's record in the segment, shifted right by 3; by ordinal, ascending.</summary>
+    public required ReadOnlySpan<uint> Offsets { get; init; }
+
+    /// <summary>The runs, ascending by key.</summary>
+    public required ReadOnlySpan<StreamRun> Streams { get; init; }
+
+    /// <summary>Ordinals of all runs, run after run, ascending in each; every ordinal once.</summary>
+    public required ReadOnlySpan<uint> Ordinals { get; init; }
+
+    /// <summary>Ascending by log index and offset.</summary>
+    public required ReadOnlySpan<SparseMark> Marks { get; init; }
+
+    /// <summary>Entries of the runs with <see cref="StreamRun.NewStream"/>, ascending by the bytes of the stream's name.</summary>
+    public required ReadOnlySpan<uint> NewStreamsByName { get; init; }
+}

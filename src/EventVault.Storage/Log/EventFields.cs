@@ -1,0 +1,303 @@
+// The only reader, in Storage, of the bytes of eventvault.v1.EventData. The field numbers are part of FORMAT.md.
+//
+// | field | wire type | meaning                                              |
+// |     1 | 2         | id, 16 bytes, required                               |
+// |     2 | 2         | type, UTF-8, 1 to 256 bytes, required                |
+// |     3 | 2         | data                                                 |
+// |     4 | 2         | content type, UTF-8, up to 256 bytes                 |
+// |     5 | 0         | schema version, 32 bits                              |
+// |     6 | 2         | tag, UTF-8, 1 to 128 bytes, up to 16 without repeats |
+// |     7 | 2         | metadata entry: 1 key, 2 value, both UTF-8           |
+// |     8 | 1         | occurred at, 100 ns ticks since 1970, signed         |
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text.Unicode;
+using EventVault.Storage.Index;
+
+namespace EventVault.Storage.Log;
+
+/// <summary>Checks and digests events as they come, so that no reader is ever poisoned by what was stored.</summary>
+internal static class EventFields
+{
+    private const int Id = 1;
+    private const int Type = 2;
+    private const int Data = 3;
+    private const int ContentType = 4;
+    private const int SchemaVersion = 5;
+    private const int Tag = 6;
+    private const int Metadata = 7;
+    private const int OccurredAt = 8;
+
+    private static readonly string[] Names = ["", "id", "type", "data", "content_type", "schema_version", "tags", "metadata", "occurred_at"];
+
+    /// <summary>Id of an event that was checked before.</summary>
+    public static bool TryReadId(ReadOnlySpan<byte> eventData, out UInt128 id)
+    {
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            if (reader.Field == Id && reader.WireType == WireReader.Delimited && reader.Length == 16)
+            {
+                id = BinaryPrimitives.ReadUInt128BigEndian(reader.Bytes);
+                return true;
+            }
+        }
+
+        id = default;
+        return false;
+    }
+
+    /// <summary>
+    /// Walks an event in full and adds its decoded content to the digest: equal content gives an equal digest
+    /// however the client's encoder ordered fields and metadata.
+    /// </summary>
+    public static EventProblem Check(ReadOnlySpan<byte> eventData, VaultLimits limits, ref SipHash128 digest)
+    {
+        if (eventData.Length > limits.EventBytes)
+        {
+            return OverLimit("", "event_bytes", eventData.Length, limits.EventBytes);
+        }
+
+        var fields = default(Fields);
+        Span<Range> tags = stackalloc Range[VaultLimits.Tags];
+        var problem = Walk(eventData, ref fields, tags);
+        if (problem.Kind != EventProblemKind.None)
+        {
+            return problem;
+        }
+
+        Append(ref digest, eventData[fields.Id]);
+        Append(ref digest, eventData[fields.Type]);
+        Append(ref digest, eventData[fields.Data]);
+        Append(ref digest, eventData[fields.ContentType]);
+        Span<byte> numbers = stackalloc byte[24];
+        numbers.Clear();
+        BinaryPrimitives.WriteUInt32LittleEndian(numbers, fields.SchemaVersion);
+        numbers[4] = fields.HasOccurredAt ? (byte)1 : (byte)0;
+        BinaryPrimitives.WriteInt32LittleEndian(numbers[8..], fields.TagCount);
+        BinaryPrimitives.WriteInt32LittleEndian(numbers[12..], fields.MetadataCount);
+        BinaryPrimitives.WriteUInt64LittleEndian(numbers[16..], fields.OccurredAt);
+        digest.Append(numbers);
+        for (var i = 0; i < fields.TagCount; i++)
+        {
+            Append(ref digest, eventData[tags[i]]);
+        }
+
+        return fields.MetadataCount == 0 ? EventProblem.None : DigestMetadata(eventData, fields.MetadataCount, ref digest);
+    }
+
+    private static EventProblem Walk(ReadOnlySpan<byte> eventData, ref Fields fields, Span<Range> tags)
+    {
+        var metadataBytes = 0;
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            var field = reader.Field;
+            if (field is < Id or > OccurredAt)
+            {
+                return new EventProblem(EventProblemKind.UnknownField, field.ToString(System.Globalization.CultureInfo.InvariantCulture), "not a field of EventData that this version knows");
+            }
+
+            if (reader.WireType != (field switch { SchemaVersion => WireReader.Varint, OccurredAt => WireReader.Fixed64, _ => WireReader.Delimited }))
+            {
+                return Invalid(Names[field], "has the wrong wire type");
+            }
+
+            if (field is not (Tag or Metadata) && !fields.MarkSeen(field))
+            {
+                return Invalid(Names[field], "stands twice");
+            }
+
+            var range = reader.Start..(reader.Start + reader.Length);
+            EventProblem problem = default;
+            switch (field)
+            {
+                case Id:
+                    fields.Id = range;
+                    problem = reader.Length == 16 ? default : Invalid("id", $"must be 16 bytes, has {reader.Length}");
+                    break;
+                case Type:
+                    fields.Type = range;
+                    problem = CheckText(reader.Bytes, "type", "type_bytes", VaultLimits.TypeBytes, mayBeEmpty: false);
+                    break;
+                case Data:
+                    fields.Data = range;
+                    break;
+                case ContentType:
+                    fields.ContentType = range;
+                    problem = CheckText(reader.Bytes, "content_type", "content_type_bytes", VaultLimits.ContentTypeBytes, mayBeEmpty: true);
+                    break;
+                case SchemaVersion:
+                    fields.SchemaVersion = (uint)reader.Number;
+                    problem = reader.Number <= uint.MaxValue ? default : Invalid("schema_version", "does not fit 32 bits");
+                    break;
+                case Tag:
+                    problem = CheckTag(eventData, reader.Bytes, tags, fields.TagCount);
+                    if (problem.Kind == EventProblemKind.None)
+                    {
+                        tags[fields.TagCount++] = range;
+                    }
+
+                    break;
+                case Metadata:
+                    metadataBytes += reader.Length;
+                    fields.MetadataCount++;
+                    problem = fields.MetadataCount > VaultLimits.MetadataEntries
+                        ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
+                        : metadataBytes > VaultLimits.MetadataBytes
+                            ? OverLimit("metadata", "metadata_bytes", metadataBytes, VaultLimits.MetadataBytes)
+                            : default;
+                    break;
+                default:
+                    fields.OccurredAt = reader.Number;
+                    fields.HasOccurredAt = true;
+                    break;
+            }
+
+            if (problem.Kind != EventProblemKind.None)
+            {
+                return problem;
+            }
+        }
+
+        return reader.Malformed ? Invalid("", $"is not an encoded EventData message (breaks off at byte {reader.Offset})")
+            : !fields.Seen(Id) ? Invalid("id", "is missing: every event needs a UUID of 16 bytes")
+            : !fields.Seen(Type) ? Invalid("type", "is missing")
+            : EventProblem.None;
+    }
+
+    private static EventProblem CheckTag(ReadOnlySpan<byte> eventData, ReadOnlySpan<byte> tag, ReadOnlySpan<Range> tags, int count)
+    {
+        if (count == VaultLimits.Tags)
+        {
+            return OverLimit("tags", "event_tags", count + 1, VaultLimits.Tags);
+        }
+
+        foreach (var other in tags[..count])
+        {
+            if (eventData[other].SequenceEqual(tag))
+            {
+                return Invalid($"tags[{count}]", "repeats an earlier tag");
+            }
+        }
+
+        return CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+    }
+
+    private static EventProblem CheckText(ReadOnlySpan<byte> text, string field, string limit, int allowed, bool mayBeEmpty) =>
+        text.Length > allowed ? OverLimit(field, limit, text.Length, allowed)
+        : text.IsEmpty && !mayBeEmpty ? Invalid(field, "is empty")
+        : !Utf8.IsValid(text) ? Invalid(field, "is not valid UTF-8")
+        : EventProblem.None;
+
+    private static EventProblem DigestMetadata(ReadOnlySpan<byte> eventData, int count, ref SipHash128 digest)
+    {
+        Span<MetadataEntry> entries = count <= 32 ? stackalloc MetadataEntry[count] : new MetadataEntry[count];
+        var found = 0;
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            if (reader.Field != Metadata)
+            {
+                continue;
+            }
+
+            if (!TryReadEntry(reader.Bytes, reader.Start, out entries[found++]))
+            {
+                return Invalid("metadata", "has an entry that is not a key and a value");
+            }
+        }
+
+        // Insertion sort: a handful of entries, no comparer object. 1,024 entries cost a million steps at worst.
+        for (var i = 1; i < count; i++)
+        {
+            var entry = entries[i];
+            var at = i;
+            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[entry.Key]) > 0)
+            {
+                entries[at] = entries[--at];
+            }
+
+            entries[at] = entry;
+        }
+
+        for (var i = 0; i < count; i++)
+        {
+            var key = eventData[entries[i].Key];
+            var value = eventData[entries[i].Value];
+            if (i > 0 && key.SequenceEqual(eventData[entries[i - 1].Key]))
+            {
+                return Invalid("metadata", "has a key twice");
+            }
+
+            if (!Utf8.IsValid(key) || !Utf8.IsValid(value))
+            {
+                return Invalid("metadata", "is not valid UTF-8");
+            }
+
+            Append(ref digest, key);
+            Append(ref digest, value);
+        }
+
+        return EventProblem.None;
+    }
+
+    private static bool TryReadEntry(ReadOnlySpan<byte> bytes, int start, out MetadataEntry entry)
+    {
+        entry = default;
+        var seen = 0;
+        var reader = new WireReader(bytes);
+        while (reader.Next())
+        {
+            if (reader.WireType != WireReader.Delimited || reader.Field is not (1 or 2) || (seen & reader.Field) != 0)
+            {
+                return false;
+            }
+
+            seen |= reader.Field;
+            var range = (start + reader.Start)..(start + reader.Start + reader.Length);
+            entry = reader.Field == 1 ? entry with { Key = range } : entry with { Value = range };
+        }
+
+        // Encoders leave out an empty key or value.
+        return !reader.Malformed;
+    }
+
+    // Length first, so that no two different lists of fields give the same bytes.
+    private static void Append(ref SipHash128 digest, ReadOnlySpan<byte> bytes)
+    {
+        var length = bytes.Length;
+        digest.Append(MemoryMarshal.AsBytes(new ReadOnlySpan<int>(in length)));
+        digest.Append(bytes);
+    }
+
+    private static EventProblem Invalid(string field, string why) => new(EventProblemKind.Invalid, field, why);
+
+    private static EventProblem OverLimit(string field, string limit, long value, long allowed) =>
+        new(EventProblemKind.LimitExceeded, field, $"{value} is over the limit of {allowed}", limit, value, allowed);
+
+    private record struct MetadataEntry(Range Key, Range Value);
+
+    private struct Fields
+    {
+        private int _seen;
+        public Range Id;
+        public Range Type;
+        public Range Data;
+        public Range ContentType;
+        public uint SchemaVersion;
+        public ulong OccurredAt;
+        public bool HasOccurredAt;
+        public int TagCount;
+        public int MetadataCount;
+
+        public readonly bool Seen(int field) => (_seen & (1 << field)) != 0;
+
+        public bool MarkSeen(int field)
+        {
+            var first = !Seen(field);
+            _seen |= 1 << field;
+            return first;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+using EventVault.Storage.Index;
+
+namespace EventVault.Storage.Log;
+
+/// <summary>
+/// A group on its way to the disk: its bytes, and what is needed to index it once it is committed. Filled by
+/// <see cref="LogTail"/>, written by <see cref="SegmentedLog"/>, indexed by <see cref="VaultStorage.Commit"/>, then
+/// used again. One owner at a time.
+/// </summary>
+public sealed class GroupBuffer
+{
+    /// <summary>Room before the group for the bytes of the disk block in which it begins.</summary>
+    internal const int Headroom = Blocks.Size;
+
+    private const int FirstCapacity = 64 * 1024;
+
+    /// <summary>A buffer that one huge append made larger than this is given back instead of kept.</summary>
+    private const int KeptCapacity = 2 * VaultLimits.GroupBytes;
+
+    private (int Stream, int Offset)[] _events = new (int, int)[64];
+
+    internal byte[] Bytes { get; private set; } = new byte[FirstCapacity];
+
+    /// <summary>Whether it holds no append.</summary>
+    public bool IsEmpty => Appends == 0;
+
+    /// <summary>Appends in it.</summary>
+    public int Appends { get; internal set; }
+
+    /// <summary>Events in it.</summary>
+    public int Events { get; internal set; }
+
+    /// <summary>Its index in the Raft log.</summary>
+    public LogIndex Index { get; internal set; }
+
+    /// <summary>Position of its first event.</summary>
+    public Position FirstPosition { get; internal set; }
+
+    /// <summary>Time of its first append.</summary>
+    public long Time { get; internal set; }
+
+    /// <summary>Bytes in the log, header and body.</summary>
+    public int Length { get; internal set; }
+
+    internal Place Place { get; set; }
+
+    internal uint Checksum { get; set; }
+
+    internal ActiveIndex? Target { get; set; }
+
+    /// <summary>Not null: the group opens a segment, in this prepared file.</summary>
+    internal SpareSegment? Spare { get; set; }
+
+    internal SegmentHeader NewSegment { get; set; }
+
+    internal Span<byte> Group => Bytes.AsSpan(Headroom);
+
+    internal ReadOnlySpan<(int Stream, int Offset)> EventPlaces => _events.AsSpan(0, Events);
+
+    /// <summary>Makes it empty, for the next group.</summary>
+    public void Clear()
+    {
+        Invariant.Check(Spare is null, "A prepared segment must not be dropped: it was taken from the reserve.");
+        Appends = 0;
+        Events = 0;
+        Length = 0;
+        Target = null;
+        if (Bytes.Length > KeptCapacity)
+        {
+            Bytes = new byte[FirstCapacity];
+        }
+    }
+
+    /// <summary>Makes room for so many bytes of group, and for padding to the end of the last block.</summary>
+    internal void Reserve(int groupLength)
+    {
+        var needed = Headroom + groupLength + Blocks.Size;
+        if (needed > Bytes.Length)
+        {
+            var bytes = new byte[Math.Max(needed, Math.Min(2 * Bytes.Length, KeptCapacity))];
+            Bytes.AsSpan(0, Headroom + Length).CopyTo(bytes);
+            Bytes = bytes;
+        }
+    }
+
+    internal void AddEvent(int stream, int offset)
+    {
+        if (Events == _events.Length)
+        {
+            Array.Resize(ref _events, Events * 2);
+        }
+
+        _events[Events++] = (stream, offset);
+    }
+}

@@ -1,0 +1,92 @@
+// Reads one segment through a read-only mapping. Every record is checked before it is handed out; bytes that were
+// durable and do not check out are damage and are never served.
+//
+// Lifetime: the mapping is counted. A reader takes a lease for a page of events (one atomic operation) and lets go of
+// it before anything is awaited; the last lease to end after Close unmaps. Touching an unmapped page would end the
+// process.
+using EventVault.Storage.Io;
+
+namespace EventVault.Storage.Log;
+
+internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
+{
+    private int _leases = 1; // One is the owner's, until Close.
+
+    public uint Segment { get; } = segment;
+
+    /// <summary>Takes a lease; false if the segment was closed.</summary>
+    public bool TryLease()
+    {
+        var leases = Volatile.Read(ref _leases);
+        while (leases > 0)
+        {
+            var before = Interlocked.CompareExchange(ref _leases, leases + 1, leases);
+            if (before == leases)
+            {
+                return true;
+            }
+
+            leases = before;
+        }
+
+        return false;
+    }
+
+    /// <summary>Ends a lease.</summary>
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _leases) == 0)
+        {
+            mapping.Dispose();
+        }
+    }
+
+    /// <summary>Ends the owner's lease: no new one is given, and the last one to end unmaps.</summary>
+    public void Close() => Release();
+
+    /// <summary>The record at an offset, checked. The caller holds a lease.</summary>
+    /// <param name="offset">From an index.</param>
+    /// <param name="expected">Position that the index says stands there.</param>
+    /// <exception cref="DamageException">Something else stands there.</exception>
+    public EventView Read(uint offset, Position expected)
+    {
+        var room = (int)Math.Min(int.MaxValue, mapping.Length - offset);
+        if (room < RecordFormat.RecordHeaderLength
+            || !RecordFormat.TryReadEvent(mapping.Span(offset, room), seed, out var view)
+            || view.Position != expected)
+        {
+            throw Damage(offset, $"the record of position {expected} should stand here, its checksum does not hold.");
+        }
+
+        return view;
+    }
+
+    /// <summary>The group at an offset, its checksums checked. The caller holds a lease.</summary>
+    public ReadOnlySpan<byte> ReadGroup(uint offset, out GroupHeader header)
+    {
+        var room = (int)Math.Min(int.MaxValue, mapping.Length - offset);
+        if (!GroupHeader.TryDecode(mapping.Span(offset, room), new Place(Segment, offset), seed, out header, out _)
+            || header.TotalLength > room)
+        {
+            throw Damage(offset, "a group's header should stand here.");
+        }
+
+        var body = mapping.Span(offset + GroupHeader.Length, header.BodyLength);
+        return Checksum.Compute(body, seed) == header.BodyChecksum
+            ? body
+            : throw Damage(offset, $"the body of group {header.Index} does not match its checksum.");
+    }
+
+    /// <summary>Loads the pages at these offsets in the background.</summary>
+    public void Prefetch(ReadOnlySpan<uint> offsets, int lengthEach)
+    {
+        foreach (var offset in offsets)
+        {
+            mapping.Prefetch(offset, lengthEach);
+        }
+    }
+
+    private DamageException Damage(uint offset, string expected) => new(
+        SegmentHeader.FileName(Segment), offset, expected,
+        "The event was durable, so this is damage. Run vault-admin verify on the stopped node and restore the segment from another copy.");
+}

@@ -1,0 +1,267 @@
+// Walks the groups of a segment from its start, past the page cache: for recovery and verify. After a failed flush the
+// cache may hold pages that count as clean and yet never reached the disk, so the cache can't be asked.
+using System.Numerics;
+using EventVault.Storage.Io;
+
+namespace EventVault.Storage.Log;
+
+/// <summary>Reads a segment group by group. One thread.</summary>
+internal sealed class SegmentScanner
+{
+    private const int FirstWindow = 1024 * 1024;
+    private readonly IFile _file;
+    private readonly string _name;
+    private readonly uint _segment;
+    private readonly uint _limit;
+    private readonly VaultMeta _meta;
+    private byte[] _window = new byte[FirstWindow];
+    private long _windowStart;
+    private int _windowLength;
+    private uint _previousGroup;
+    private LogIndex _nextIndex;
+    private Position _nextPosition;
+    private long _minTime;
+
+    private SegmentScanner(IFile file, VaultMeta meta, in SegmentHeader header)
+    {
+        _file = file;
+        _name = SegmentHeader.FileName(header.Segment);
+        _segment = header.Segment;
+        _limit = header.SizeBytes - Blocks.Size;
+        _meta = meta;
+        Header = header;
+        Offset = Blocks.Size;
+        _previousGroup = header.PreviousGroup;
+        _nextIndex = header.FirstIndex;
+        _nextPosition = header.FirstPosition;
+        _minTime = header.MinTime;
+    }
+
+    public SegmentHeader Header { get; }
+
+    /// <summary>Where the next group stands or should stand: the end of what is intact.</summary>
+    public uint Offset { get; private set; }
+
+    /// <summary>Index that the group at <see cref="Offset"/> must have.</summary>
+    public LogIndex NextIndex => _nextIndex;
+
+    public Position NextPosition => _nextPosition;
+
+    /// <summary>Checksum of the last intact group.</summary>
+    public uint LastGroup => _previousGroup;
+
+    /// <summary>Least time that the group at <see cref="Offset"/> may have.</summary>
+    public long MinTime => _minTime;
+
+    /// <summary>Why the bytes at <see cref="Offset"/> are not the next group, after Next returned false.</summary>
+    public string Problem { get; private set; } = "";
+
+    /// <summary>Opens a segment's file for scanning.</summary>
+    /// <exception cref="DamageException">Its header is damaged, or belongs to another vault or segment.</exception>
+    public static SegmentScanner Open(IFile file, uint segment, VaultMeta meta)
+    {
+        var name = SegmentHeader.FileName(segment);
+        var block = new byte[Blocks.Size];
+        var length = file.ReadFromDisk(0, block);
+        var header = length == Blocks.Size ? SegmentHeader.Decode(block, meta.ChecksumSeed, name) : null;
+        if (header is not { } h)
+        {
+            // Never a torn write: the header is flushed before the file gets its name.
+            throw new DamageException(name, 0, "the segment's header block does not match its checksum.", LogRecovery.NextStep);
+        }
+
+        if (h.Segment != segment || h.VaultId != meta.VaultId || h.SizeBytes != meta.SegmentSizeBytes)
+        {
+            throw new DamageException(name, 0, $"segment {segment} of vault {meta.VaultId} should stand here, this is segment {h.Segment} of vault {h.VaultId}.", "Put the file back where it belongs.");
+        }
+
+        if (file.Length != h.SizeBytes)
+        {
+            throw new DamageException(name, file.Length, $"the file should have {h.SizeBytes} bytes.", LogRecovery.NextStep);
+        }
+
+        return new SegmentScanner(file, meta, h);
+    }
+
+    /// <summary>Steps over the next group; false where none follows that is intact.</summary>
+    /// <param name="header">The group's header.</param>
+    /// <param name="local">The node's own part of it.</param>
+    /// <param name="body">Its body, valid until the next call.</param>
+    public bool Next(out GroupHeader header, out GroupLocal local, out ReadOnlySpan<byte> body)
+    {
+        body = default;
+        var place = new Place(_segment, Offset);
+        if (!TryBytes(Offset, GroupHeader.Length, out var bytes)
+            || !GroupHeader.TryDecode(bytes, place, _meta.ChecksumSeed, out header, out local))
+        {
+            header = default;
+            local = default;
+            Problem = $"no group with index {_nextIndex} stands here";
+            return false;
+        }
+
+        if (header.Index != _nextIndex || header.PreviousGroup != _previousGroup || header.FirstPosition != _nextPosition || header.Time < _minTime)
+        {
+            Problem = $"group {header.Index} (position {header.FirstPosition}) stands here, group {_nextIndex} (position {_nextPosition}) should";
+            return false;
+        }
+
+        if (!TryBytes(Offset, header.TotalLength, out bytes)
+            || Checksum.Compute(bytes[GroupHeader.Length..], _meta.ChecksumSeed) != header.BodyChecksum)
+        {
+            Problem = $"the body of group {header.Index} does not match its checksum";
+            return false;
+        }
+
+        body = bytes[GroupHeader.Length..];
+        Offset += (uint)header.TotalLength;
+        _previousGroup = local.GroupChecksum;
+        _nextIndex = new LogIndex(header.Index.Value + 1);
+        _nextPosition = header.FirstPosition + header.Events;
+        _minTime = header.Time + header.Appends;
+        return true;
+    }
+
+    /// <summary>
+    /// Steps to the next intact group header, at its own place, behind damage: for verify, which tells all damage at
+    /// once. False if there is none.
+    /// </summary>
+    public bool Resume()
+    {
+        for (var at = (long)Offset + Blocks.Alignment; at + GroupHeader.Length <= _limit; at += Blocks.Alignment)
+        {
+            if (!TryBytes((uint)at, GroupHeader.Length, out var bytes))
+            {
+                return false;
+            }
+
+            if (bytes.IndexOfAnyExcept((byte)0) < 0)
+            {
+                at += SkipZeros(at) - Blocks.Alignment;
+            }
+            else if (GroupHeader.MayBegin(bytes)
+                && GroupHeader.TryDecode(bytes, new Place(_segment, (uint)at), _meta.ChecksumSeed, out var header, out _)
+                && header.Index.Value >= _nextIndex.Value)
+            {
+                Offset = (uint)at;
+                _nextIndex = header.Index;
+                _previousGroup = header.PreviousGroup;
+                _nextPosition = header.FirstPosition;
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Looks behind <see cref="Offset"/> for something intact, at its own place, that says that the group missing here
+    /// was durable: a group or a commit mark.
+    /// </summary>
+    /// <param name="window">How far to look, in bytes: the most that can be in flight between two flushes.</param>
+    public string? FindWitness(uint window)
+    {
+        var end = Math.Min(_limit, (long)Offset + window);
+        for (var at = (long)Offset; at < end; at += Blocks.Alignment)
+        {
+            if (!TryBytes((uint)at, (int)Math.Min(GroupHeader.Length, _limit - at), out var bytes) || bytes.Length < CommitMark.CopyLength)
+            {
+                return null;
+            }
+
+            var zeros = bytes.IndexOfAnyExcept((byte)0);
+            if (zeros < 0)
+            {
+                at += SkipZeros(at) - Blocks.Alignment;
+                continue;
+            }
+
+            var place = new Place(_segment, (uint)at);
+            if (at > Offset && GroupHeader.MayBegin(bytes)
+                && GroupHeader.TryDecode(bytes, place, _meta.ChecksumSeed, out var header, out var local)
+                && local.Durable.Value >= _nextIndex.Value)
+            {
+                return $"group {header.Index} at offset {at} says that groups up to {local.Durable} were durable when it was written";
+            }
+
+            if (CommitMark.MayBegin(bytes)
+                && (CommitMark.TryDecodeCopy(bytes, place, _meta.ChecksumSeed, out var mark)
+                    || CommitMark.TryDecodeCopy(bytes, place with { Offset = place.Offset - CommitMark.CopyLength }, _meta.ChecksumSeed, out mark))
+                && mark.Durable.Value >= _nextIndex.Value)
+            {
+                return $"the commit mark at offset {mark.Place.Offset} says that groups up to {mark.Durable} were durable";
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Bits set in a range, and the offset behind the last byte that is not zero.</summary>
+    public (long Bits, uint End) CountBits(uint from, uint window)
+    {
+        var end = Math.Min(_limit, (long)from + window);
+        long bits = 0;
+        var last = from;
+        for (var at = (long)from; at < end;)
+        {
+            if (!TryBytes((uint)at, (int)Math.Min(FirstWindow / 2, end - at), out var bytes) || bytes.IsEmpty)
+            {
+                break;
+            }
+
+            var nonZero = bytes.LastIndexOfAnyExcept((byte)0);
+            if (nonZero >= 0)
+            {
+                last = (uint)(at + nonZero + 1);
+                foreach (var b in bytes[..(nonZero + 1)])
+                {
+                    bits += BitOperations.PopCount(b);
+                }
+            }
+
+            at += bytes.Length;
+        }
+
+        return (bits, last);
+    }
+
+    /// <summary>Bytes of the segment in front of its footer; false if the file is shorter.</summary>
+    public bool TryBytes(uint offset, int length, out ReadOnlySpan<byte> bytes)
+    {
+        bytes = default;
+        if (length < 0 || offset + (long)length > _limit)
+        {
+            return false;
+        }
+
+        if (offset < _windowStart || offset + (long)length > _windowStart + _windowLength)
+        {
+            _windowStart = Blocks.Floor(offset);
+            var needed = (int)Blocks.Ceiling(offset + (long)length - _windowStart);
+            if (needed > _window.Length)
+            {
+                _window = new byte[needed];
+            }
+
+            var wanted = (int)Math.Min(_window.Length, _limit - _windowStart);
+            _windowLength = _file.ReadFromDisk(_windowStart, _window.AsSpan(0, wanted));
+            if (offset + (long)length > _windowStart + _windowLength)
+            {
+                return false;
+            }
+        }
+
+        bytes = _window.AsSpan((int)(offset - _windowStart), length);
+        return true;
+    }
+
+    // Bytes until the next one that is not zero, within the window, in whole words.
+    private long SkipZeros(long at)
+    {
+        var inWindow = (int)(at - _windowStart);
+        var rest = _window.AsSpan(inWindow, _windowLength - inWindow);
+        var nonZero = rest.IndexOfAnyExcept((byte)0);
+        var skip = nonZero < 0 ? rest.Length : nonZero;
+        return Math.Max(Blocks.Alignment, skip & ~(Blocks.Alignment - 1));
+    }
+}

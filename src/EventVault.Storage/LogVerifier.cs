@@ -1,0 +1,284 @@
+// Checks a stopped vault's data directory from end to end, past the page cache, and changes nothing.
+using EventVault.Storage.Index;
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage;
+
+/// <summary>A place where something else stands than was written.</summary>
+/// <param name="Segment">File name, without its folder.</param>
+/// <param name="Offset">Where in it, in bytes.</param>
+/// <param name="Expected">What was expected there.</param>
+public sealed record Damage(string Segment, long Offset, string Expected);
+
+/// <summary>A torn tail: written but never acknowledged; the next start cuts it off.</summary>
+/// <param name="Segment">File name, without its folder.</param>
+/// <param name="Offset">Where the intact log ends.</param>
+/// <param name="Bytes">How much stands behind it.</param>
+public sealed record TornTail(string Segment, long Offset, long Bytes);
+
+/// <summary>What verify found.</summary>
+/// <param name="Events">Intact events.</param>
+/// <param name="Segments">Segment files looked at.</param>
+/// <param name="Torn">A torn tail, if there is one. No damage.</param>
+/// <param name="Damage">All damage, in log order; empty: the vault is whole.</param>
+public sealed record VerifyReport(long Events, int Segments, TornTail? Torn, IReadOnlyList<Damage> Damage);
+
+/// <summary>Verifies a data directory.</summary>
+public sealed class LogVerifier
+{
+    /// <summary>
+    /// So few bits set where zeros or a copy should be are flipped bits: a torn write leaves bytes of a group, with
+    /// many more.
+    /// </summary>
+    private const int StrayBitsMost = 8;
+
+    private readonly IFileSystem _files;
+    private readonly string _directory;
+    private readonly VaultMeta? _meta;
+    private readonly List<Damage> _damage = [];
+    private long _events;
+    private TornTail? _torn;
+
+    private LogVerifier(IFileSystem files, string directory)
+    {
+        _files = files;
+        _directory = directory;
+        var path = Path.Combine(directory, VaultMeta.FileName);
+        if (!files.FileExists(path))
+        {
+            throw new FileNotFoundException($"'{directory}' is not a vault's data directory: it has no file {VaultMeta.FileName}.");
+        }
+
+        using var file = files.OpenFile(path, FileOpening.ReadExisting);
+        var damaged = new List<long>();
+        _meta = VaultMeta.Read(file, damaged);
+        foreach (var offset in damaged)
+        {
+            _damage.Add(new Damage(VaultMeta.FileName, offset, "a copy of the vault's identity that matches its checksum"));
+        }
+    }
+
+    /// <summary>Checks everything. Takes the directory's lock, so no node may be running on it.</summary>
+    /// <param name="files">Where it stands.</param>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="progress">Told after each segment: how many are done, and how many there are.</param>
+    /// <exception cref="DirectoryInUseException">A node is running on it.</exception>
+    /// <exception cref="FileNotFoundException">It is not a vault.</exception>
+    public static VerifyReport Verify(IFileSystem files, string directory, Action<int, int>? progress = null)
+    {
+        if (!files.DirectoryExists(directory))
+        {
+            throw new FileNotFoundException($"'{directory}' does not exist.");
+        }
+
+        using var held = files.LockFile(Path.Combine(directory, VaultStorage.LockName));
+        return new LogVerifier(files, directory).Run(progress);
+    }
+
+    private VerifyReport Run(Action<int, int>? progress)
+    {
+        var logDirectory = Path.Combine(_directory, VaultStorage.LogFolder);
+        var names = _files.DirectoryExists(logDirectory)
+            ? _files.ListFiles(logDirectory).Where(n => n.EndsWith(".seg", StringComparison.Ordinal)).ToList()
+            : [];
+        var after = default(SegmentScanner);
+        for (var i = 0; i < names.Count && _meta is not null; i++)
+        {
+            if (names[i] != SegmentHeader.FileName((uint)i))
+            {
+                _damage.Add(new Damage(SegmentHeader.FileName((uint)i), 0, $"this segment; the next file found is {names[i]}"));
+                break;
+            }
+
+            using var file = _files.OpenFile(Path.Combine(logDirectory, names[i]), FileOpening.ReadExisting);
+            var next = i + 1 < names.Count ? HeaderOf(Path.Combine(logDirectory, names[i + 1]), (uint)i + 1) : null;
+            after = VerifySegment(file, (uint)i, after, next, isLast: i + 1 == names.Count) ?? after;
+            progress?.Invoke(i + 1, names.Count);
+        }
+
+        VerifyIndexes();
+        return new VerifyReport(_events, names.Count, _torn, _damage);
+    }
+
+    private SegmentHeader? HeaderOf(string path, uint segment)
+    {
+        try
+        {
+            using var file = _files.OpenFile(path, FileOpening.ReadExisting);
+            return SegmentScanner.Open(file, segment, _meta!).Header;
+        }
+        catch (DamageException)
+        {
+            return null; // Reported when its turn comes.
+        }
+    }
+
+    private SegmentScanner? VerifySegment(IFile file, uint segment, SegmentScanner? before, SegmentHeader? next, bool isLast)
+    {
+        var name = SegmentHeader.FileName(segment);
+        SegmentScanner scanner;
+        try
+        {
+            scanner = SegmentScanner.Open(file, segment, _meta!);
+        }
+        catch (DamageException e)
+        {
+            _damage.Add(new Damage(name, e.Offset, e.Expected));
+            return null;
+        }
+
+        if (before is not null && (scanner.Header.FirstIndex != before.NextIndex || scanner.Header.PreviousGroup != before.LastGroup))
+        {
+            _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
+        }
+
+        while (true)
+        {
+            while (scanner.Next(out var header, out _, out var body))
+            {
+                VerifyGroup(name, header, body);
+            }
+
+            var witness = next is { } n && n.FirstIndex != scanner.NextIndex
+                ? "the segment behind it says that more was durable"
+                : scanner.FindWitness(uint.MaxValue);
+            if (witness is null)
+            {
+                break;
+            }
+
+            _damage.Add(new Damage(name, scanner.Offset, $"{scanner.Problem}; {witness}"));
+            if (!scanner.Resume())
+            {
+                return scanner;
+            }
+        }
+
+        VerifyTail(file, scanner, name, isLast);
+        return scanner;
+    }
+
+    private void VerifyGroup(string name, in GroupHeader header, ReadOnlySpan<byte> body)
+    {
+        var seed = _meta!.ChecksumSeed;
+        var position = header.FirstPosition;
+        var ordinal = 0;
+        for (; !body.IsEmpty; ordinal++)
+        {
+            var appendOffset = header.Place.Offset + header.TotalLength - body.Length;
+            if (!RecordFormat.TryDecodeAppend(body, out var append))
+            {
+                _damage.Add(new Damage(name, appendOffset, "the header of an append"));
+                return;
+            }
+
+            var records = append.Records;
+            while (!records.IsEmpty)
+            {
+                if (!RecordFormat.TryReadEvent(records, seed, out var view) || view.Position != position
+                    || view.AppendOrdinal != ordinal || view.RecordedAt != header.Time + ordinal
+                    || records[(view.RecordLength - records[11])..view.RecordLength].IndexOfAnyExcept((byte)0) >= 0)
+                {
+                    _damage.Add(new Damage(name, appendOffset + append.Length - records.Length, $"the record of position {position}"));
+                    return;
+                }
+
+                position += 1;
+                _events++;
+                records = records[view.RecordLength..];
+            }
+
+            body = body[append.Length..];
+        }
+
+        if (ordinal != header.Appends || position != header.FirstPosition + header.Events)
+        {
+            _damage.Add(new Damage(name, header.Place.Offset, $"a group of {header.Appends} appends and {header.Events} events"));
+        }
+    }
+
+    // Behind the last group stand a commit mark or nothing, zeros, and in a finalised segment the footer.
+    private void VerifyTail(IFile file, SegmentScanner scanner, string name, bool isLast)
+    {
+        var end = scanner.Offset;
+        if (scanner.TryBytes(end, CommitMark.Length, out var bytes)
+            && CommitMark.TryDecode(bytes, new Place(scanner.Header.Segment, end), _meta!.ChecksumSeed, out var mark))
+        {
+            Span<byte> whole = stackalloc byte[CommitMark.Length];
+            mark.Encode(whole, _meta.ChecksumSeed);
+            var wrong = BitsApart(bytes, whole);
+            if (wrong is > 0 and <= StrayBitsMost)
+            {
+                _damage.Add(new Damage(name, end + bytes.CommonPrefixLength(whole), "a commit mark of two equal copies"));
+            }
+
+            if (wrong <= StrayBitsMost)
+            {
+                end += CommitMark.Length;
+            }
+        }
+
+        var (bits, junkEnd) = scanner.CountBits(end, uint.MaxValue);
+        if (bits is > 0 and <= StrayBitsMost)
+        {
+            _damage.Add(new Damage(name, junkEnd - 1, "zero behind the log's end"));
+        }
+        else if (bits > 0 && isLast)
+        {
+            _torn = new TornTail(name, scanner.Offset, junkEnd - scanner.Offset);
+        }
+
+        VerifyFooter(file, scanner, name, isLast);
+    }
+
+    private void VerifyFooter(IFile file, SegmentScanner scanner, string name, bool isLast)
+    {
+        var offset = _meta!.SegmentSizeBytes - Blocks.Size;
+        var block = new byte[Blocks.Size];
+        file.ReadFromDisk(offset, block);
+        var isZero = block.AsSpan().IndexOfAnyExcept((byte)0) < 0;
+        var footer = SegmentFooter.Decode(block, _meta.ChecksumSeed);
+        var fits = footer is { } f && f.Segment == scanner.Header.Segment && f.End == scanner.Offset
+            && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value;
+
+        // A finalised segment is sealed soon after: until then its footer is zero, or was cut short by a crash.
+        if (isLast ? !isZero : !isZero && !fits)
+        {
+            _damage.Add(new Damage(name, offset, isLast ? "zeros: the segment is not finalised" : "a footer that matches the segment"));
+        }
+    }
+
+    private void VerifyIndexes()
+    {
+        var directory = Path.Combine(_directory, VaultStorage.IndexFolder);
+        if (!_files.DirectoryExists(directory))
+        {
+            return;
+        }
+
+        foreach (var name in _files.ListFiles(directory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal)))
+        {
+            try
+            {
+                var segment = uint.Parse(name[..20], System.Globalization.CultureInfo.InvariantCulture);
+                SealedIndex.Open(_files, Path.Combine(directory, name), segment).Dispose();
+            }
+            catch (IndexDamageException e)
+            {
+                _damage.Add(new Damage(name, e.Offset, "an intact index file; it can be rebuilt: delete it and start the node"));
+            }
+        }
+    }
+
+    private static int BitsApart(ReadOnlySpan<byte> a, ReadOnlySpan<byte> b)
+    {
+        var bits = 0;
+        for (var i = 0; i < a.Length; i++)
+        {
+            bits += System.Numerics.BitOperations.PopCount((uint)(a[i] ^ b[i]));
+        }
+
+        return bits;
+    }
+}

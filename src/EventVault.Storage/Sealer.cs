@@ -1,0 +1,238 @@
+// Turns a full segment into a sealed one: footer, index file, catalog, heads, operations, state; then readers switch
+// over and the memory of its index is given back. Each step can be done again: a crash anywhere leaves a segment that
+// is sealed anew, or whose missing parts are redone, at the next start.
+using System.Runtime.InteropServices;
+using EventVault.Storage.Index;
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage;
+
+/// <summary>Seals segments. One background thread.</summary>
+internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile heads, OperationsFiles operations, StateTable state) : IDisposable
+{
+    private volatile bool _blocked;
+
+    /// <summary>Whether the disk is too full to seal.</summary>
+    public bool IsBlocked => _blocked;
+
+    /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
+    public bool Step()
+    {
+        var view = storage.View;
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value + 1)
+        {
+            return false;
+        }
+
+        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
+        if (storage.FreeBytes < RoomNeeded(storage.Meta.SegmentSizeBytes))
+        {
+            _blocked = true;
+            return false;
+        }
+
+        try
+        {
+            storage.MoveToSealed(Seal(view.Unsealed[0], view.Unsealed[1].IndexBefore, view));
+            _blocked = false;
+            return true;
+        }
+        catch (DiskException e) when (e.IsFull && e.Path.Contains(".ix", StringComparison.Ordinal))
+        {
+            _blocked = true;
+            return false;
+        }
+    }
+
+    /// <summary>Seals a segment all of whose groups are committed and indexed.</summary>
+    /// <param name="segment">The segment; every older one is sealed.</param>
+    /// <param name="lastIndex">Index of its last group.</param>
+    /// <param name="view">Has the older ones.</param>
+    public SealedSegment Seal(UnsealedSegment segment, LogIndex lastIndex, LogView view)
+    {
+        var index = segment.Index;
+        var footer = MakeFooter(segment, lastIndex);
+        WriteFooter(footer);
+        var indexPath = IndexPath(storage, index.Segment);
+        var (mark, headsChanged) = WriteIndex(segment, view, indexPath);
+        var record = Record(footer, mark);
+        if (catalog.Count == (int)index.Segment)
+        {
+            catalog.Append(record);
+        }
+
+        // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
+        if (heads.AppliedThrough < index.Segment)
+        {
+            heads.Apply(index.Segment, headsChanged);
+        }
+
+        operations.Apply(index.Segment, Operations(index));
+        state.Rewrite(index.Segment, []);
+        return new SealedSegment(storage.Files, LogPath(storage, index.Segment), indexPath, record, storage.Meta, segment.Reader);
+    }
+
+    public void Dispose()
+    {
+        catalog.Dispose();
+    }
+
+    public static string LogPath(VaultStorage storage, uint segment) =>
+        Path.Combine(storage.LogDirectory, SegmentHeader.FileName(segment));
+
+    public static string IndexPath(VaultStorage storage, uint segment) =>
+        Path.Combine(storage.IndexDirectory, $"{segment:D20}.ix");
+
+    public static CatalogEntry Record(in SegmentFooter footer, SealedIndexMark index) => new()
+    {
+        Segment = footer.Segment,
+        EventCount = (uint)footer.Events,
+        FirstPosition = footer.FirstPosition,
+        FirstLogIndex = footer.FirstIndex,
+        LastLogIndex = footer.LastIndex,
+        FirstTerm = footer.FirstTerm,
+        LastTerm = footer.LastTerm,
+        FirstTime = footer.FirstTime,
+        LastTime = footer.LastTime,
+        EndOffset = footer.End,
+        LastGroupChecksum = footer.LastGroup,
+        Digest = footer.Digest,
+        Index = index,
+    };
+
+    // An index takes about 8 bytes per event and 64 per stream, heads and operations about as much again.
+    private static long RoomNeeded(uint segmentSizeBytes) => segmentSizeBytes / 4;
+
+    // The groups are read back and checked once more: what is sealed was seen whole after it was written.
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex)
+    {
+        var digest = new SipHash128(storage.Meta.SipKey);
+        Span<byte> shared = stackalloc byte[GroupHeader.Length];
+        GroupHeader first = default, last = default;
+        long appends = 0;
+        uint checksum = 0;
+        var offset = (uint)Blocks.Size;
+        do
+        {
+            segment.Reader.ReadGroup(offset, out last);
+            first = first.Appends == 0 ? last : first;
+            checksum = last.EncodeShared(shared, storage.Meta.ChecksumSeed);
+            digest.Append(shared[..GroupHeader.SharedLength]);
+            appends += last.Appends;
+            offset += (uint)last.TotalLength;
+        }
+        while (last.Index != lastIndex);
+
+        Invariant.Check( appends == segment.Index.OperationCount);
+        var events = last.FirstPosition.Value + last.Events - first.FirstPosition.Value;
+        Invariant.Check(events == segment.Index.EventCount);
+        return new SegmentFooter(
+            segment.Index.Segment, offset, checksum, first.Index, last.Index, first.Term, last.Term, first.FirstPosition, events,
+            appends, first.Time, last.Time + last.Appends - 1, digest.Finish());
+    }
+
+    private void WriteFooter(in SegmentFooter footer)
+    {
+        var block = new byte[Blocks.Size];
+        footer.Encode(block, storage.Meta.ChecksumSeed);
+        using var file = storage.Files.OpenFile(LogPath(storage, footer.Segment), FileOpening.Existing);
+        file.Write(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        file.Flush();
+    }
+
+    private (SealedIndexMark Mark, KeyValuePair<UInt128, StreamHead>[] Heads) WriteIndex(UnsealedSegment segment, LogView view, string path)
+    {
+        var index = segment.Index;
+        var order = new int[index.StreamCount];
+        var keys = new UInt128[order.Length];
+        var streams = 0;
+        for (var i = 0; i < order.Length; i++)
+        {
+            // A stream without committed events here can't be: the segment is committed whole.
+            order[streams] = i;
+            keys[streams++] = index.StreamKeyOf(i);
+        }
+
+        Array.Sort(keys, order);
+        var runs = new StreamRun[streams];
+        var ordinals = new uint[index.EventCount];
+        var headsChanged = new KeyValuePair<UInt128, StreamHead>[streams];
+        var fresh = new List<(byte[] Name, uint Entry)>();
+        var filled = 0;
+        for (var entry = 0; entry < streams; entry++)
+        {
+            var stream = order[entry];
+            var (first, count) = index.Run(stream, index.EventCount, out var newest);
+            Invariant.Check(count > 0 && first.Value + count - 1 == index.Tail(stream));
+            index.CopyOrdinals(newest, 0, ordinals.AsSpan(filled, count));
+            var before = HeadBefore(keys[entry], index.Segment, view);
+            Invariant.Check(before.LastVersion == first.Value - 1);
+            var after = StreamChain.Next(
+                before, index.Segment, (uint)entry, first.Value + count - 1, index.FirstPosition.Value + newest, node => view.Sealed[node.Segment].Index.Run((int)node.Entry).Jump);
+            runs[entry] = new StreamRun
+            {
+                Key = keys[entry],
+                FirstVersion = first.Value,
+                Count = count,
+                FirstOrdinalIndex = filled,
+                Previous = before.Latest,
+                Jump = after.Jump,
+                Flags = first.Value == 0 ? StreamRun.NewStream : 0,
+            };
+            headsChanged[entry] = new(keys[entry], after);
+            if (first.Value == 0)
+            {
+                var ordinal = ordinals[filled];
+                fresh.Add((segment.Reader.Read(index.OffsetOf((int)ordinal), index.FirstPosition + ordinal).Stream.ToArray(), (uint)entry));
+            }
+
+            filled += count;
+        }
+
+        Invariant.Check(filled == ordinals.Length);
+        fresh.Sort(static (a, b) => a.Name.AsSpan().SequenceCompareTo(b.Name));
+        var offsets = new uint[index.EventCount];
+        for (var i = 0; i < offsets.Length; i++)
+        {
+            offsets[i] = index.OffsetOf(i) >> 3;
+        }
+
+        var mark = SealedIndex.Write(storage.Files, path, new SealedIndexContent
+        {
+            Segment = index.Segment,
+            FirstPosition = index.FirstPosition,
+            Offsets = offsets,
+            Streams = runs,
+            Ordinals = ordinals,
+            Marks = CollectionsMarshal.AsSpan(index.Marks),
+            NewStreamsByName = fresh.ConvertAll(f => f.Entry).ToArray(),
+        });
+        return (mark, headsChanged);
+    }
+
+    // When a crash came between the heads file and the end of sealing, the heads already have this segment: then its
+    // own old entry, not the one before, is what TryGet gives. Opening redoes the heads in that case.
+    private StreamHead HeadBefore(UInt128 key, uint segment, LogView view)
+    {
+        if (view.Sealed.Length == 0 || !heads.TryGet(key, out var head))
+        {
+            return StreamHead.None;
+        }
+
+        Invariant.Check(head.Latest.Segment < segment);
+        return head;
+    }
+
+    private static OperationEntry[] Operations(ActiveIndex index)
+    {
+        var entries = new OperationEntry[index.OperationCount];
+        for (var i = 0; i < entries.Length; i++)
+        {
+            var (id, offset) = index.Operation(i);
+            entries[i] = new OperationEntry(id, new Place(index.Segment, offset));
+        }
+
+        return entries;
+    }
+}

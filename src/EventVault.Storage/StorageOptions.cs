@@ -1,0 +1,25 @@
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage;
+
+/// <summary>How a vault's storage is opened.</summary>
+public sealed record StorageOptions
+{
+    /// <summary>Smallest segment: room for a block or two of groups. Tests use it to seal often.</summary>
+    public const uint MinSegmentSizeBytes = 64 * 1024;
+
+    /// <summary>Largest segment: offsets in it are shifted into 32 bits.</summary>
+    public const uint MaxSegmentSizeBytes = 1024 * 1024 * 1024;
+
+    /// <summary>Size of a segment file. Counts when a vault is created; later it stays as it is. Default 256 MiB.</summary>
+    public uint SegmentSizeBytes { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>What events and appends may hold.</summary>
+    public VaultLimits Limits { get; init; } = new();
+
+    /// <summary>Appends whose operation ids are remembered at the least. Default 16 M.</summary>
+    public long OperationHorizon { get; init; } = 16L * 1024 * 1024;
+
+    /// <summary>Tests only: makes ids and secrets repeatable.</summary>
+    public Random? Random { get; init; }
+}

@@ -1,0 +1,182 @@
+// Streams in the order of their names. Each segment lists, sorted by name, the streams whose first event stands in it;
+// a page merges those lists, so listing needs no memory per stream and no index that grows with the vault.
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage;
+
+/// <summary>A stream and its last committed event.</summary>
+/// <param name="Name">UTF-8.</param>
+/// <param name="LastVersion">Version of the last event.</param>
+/// <param name="LastPosition">Its position.</param>
+/// <param name="LastRecordedAt">When it was recorded, 100 ns ticks since 1970.</param>
+public sealed record StreamDetails(byte[] Name, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
+
+/// <summary>Lists streams. Safe for concurrent use.</summary>
+public sealed class StreamLister
+{
+    private readonly VaultStorage _storage;
+    private readonly Lock _sorting = new();
+    private readonly Dictionary<uint, (int Streams, byte[][] Names)> _sorted = [];
+
+    internal StreamLister(VaultStorage storage) => _storage = storage;
+
+    /// <summary>A stream's last committed event; null if it has none.</summary>
+    public StreamDetails? Find(ReadOnlySpan<byte> name)
+    {
+        var stream = _storage.Reader.Reference(name);
+        var last = _storage.Reader.LastVersion(stream);
+        if (last == StreamVersion.None)
+        {
+            return null;
+        }
+
+        var position = _storage.Reader.PositionOf(stream, last);
+        return new StreamDetails(stream.Name, last, position, _storage.Reader.RecordedAt(position));
+    }
+
+    /// <summary>A page of the streams whose names begin with a prefix.</summary>
+    /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most)
+    {
+        var head = _storage.Head;
+        var view = _storage.View;
+        var withSystem = !prefix.IsEmpty && prefix[0] == (byte)'$';
+        var lists = new PriorityQueue<NameList, byte[]>(Comparer<byte[]>.Create(static (a, b) => a.AsSpan().SequenceCompareTo(b)));
+        for (var i = 0; i < view.Sealed.Length + view.Unsealed.Length; i++)
+        {
+            var list = i < view.Sealed.Length
+                ? NameList.Of(view.Sealed[i])
+                : NameList.Of(NamesOf(view.Unsealed[i - view.Sealed.Length], head));
+            list.SkipTo(prefix, after);
+            if (list.Current is { } name)
+            {
+                lists.Enqueue(list, name);
+            }
+        }
+
+        var page = new List<StreamDetails>();
+        while (page.Count < most && lists.TryDequeue(out var list, out var name) && name.AsSpan().StartsWith(prefix))
+        {
+            if ((withSystem || name[0] != (byte)'$') && Find(name) is { } details)
+            {
+                page.Add(details);
+            }
+
+            list.Step();
+            if (list.Current is { } next)
+            {
+                lists.Enqueue(list, next);
+            }
+        }
+
+        return page;
+    }
+
+    // New streams of an unsealed segment, sorted: kept until the segment has more streams.
+    private byte[][] NamesOf(UnsealedSegment segment, Position head)
+    {
+        lock (_sorting)
+        {
+            var index = segment.Index;
+            var streams = index.StreamCount;
+            if (_sorted.TryGetValue(index.Segment, out var kept) && kept.Streams == streams)
+            {
+                return kept.Names;
+            }
+
+            using var lease = new SegmentSource(segment).Lease();
+            var committed = EventReader.CommittedIn(index, head);
+            var names = new List<byte[]>();
+            var all = true;
+            Span<uint> ordinal = stackalloc uint[1];
+            for (var i = 0; i < streams; i++)
+            {
+                if (index.VersionBefore(i) != StreamVersion.None)
+                {
+                    continue;
+                }
+
+                var (_, count) = index.Run(i, committed, out var newest);
+                if (count == 0)
+                {
+                    all = false; // Still pending: look again the next time.
+                    continue;
+                }
+
+                index.CopyOrdinals(newest, 0, ordinal);
+                names.Add(lease.Reader.Read(index.OffsetOf((int)ordinal[0]), index.FirstPosition + ordinal[0]).Stream.ToArray());
+            }
+
+            names.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
+            foreach (var old in _sorted.Keys.Where(s => s < (uint)_storage.View.Sealed.Length).ToList())
+            {
+                _sorted.Remove(old);
+            }
+
+            var result = names.ToArray();
+            if (all)
+            {
+                _sorted[index.Segment] = (streams, result);
+            }
+
+            return result;
+        }
+    }
+
+    // A cursor over the sorted names of one segment's new streams.
+    private sealed class NameList
+    {
+        private readonly SealedSegment? _segment;
+        private readonly byte[][] _names = [];
+        private int _at;
+
+        private NameList(SealedSegment segment) => _segment = segment;
+
+        private NameList(byte[][] names) => _names = names;
+
+        public byte[]? Current { get; private set; }
+
+        private int Count => _segment?.Index.NewStreamCount ?? _names.Length;
+
+        public static NameList Of(SealedSegment segment) => new(segment);
+
+        public static NameList Of(byte[][] names) => new(names);
+
+        // To the first name that is not before the prefix and lies behind `after`.
+        public void SkipTo(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after)
+        {
+            int low = 0, high = Count;
+            while (low < high)
+            {
+                var middle = (low + high) / 2;
+                var name = NameAt(middle).AsSpan();
+                var before = name.SequenceCompareTo(prefix) < 0 || (!after.IsEmpty && name.SequenceCompareTo(after) <= 0);
+                (low, high) = before ? (middle + 1, high) : (low, middle);
+            }
+
+            _at = low;
+            Current = _at < Count ? NameAt(_at) : null;
+        }
+
+        public void Step()
+        {
+            _at++;
+            Current = _at < Count ? NameAt(_at) : null;
+        }
+
+        private byte[] NameAt(int i)
+        {
+            if (_segment is null)
+            {
+                return _names[i];
+            }
+
+            var run = _segment.Index.Run(_segment.Index.NewStreamEntry(i));
+            var ordinal = _segment.Index.OrdinalAt(run.FirstOrdinalIndex);
+            using var lease = new SegmentSource(_segment).Lease();
+            return lease.Reader.Read(_segment.Index.OffsetOf(ordinal), _segment.FirstPosition + ordinal).Stream.ToArray();
+        }
+    }
+}

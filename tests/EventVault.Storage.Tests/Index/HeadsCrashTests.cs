@@ -1,0 +1,92 @@
+using EventVault.Storage.Index;
+using EventVault.Storage.Tests.Simulated;
+
+namespace EventVault.Storage.Tests.Index;
+
+/// <summary>Power losses at every operation of the heads file's life, and again during the redo after them.</summary>
+public sealed class HeadsCrashTests
+{
+    private const string Path = "/heads";
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void Redo_after_a_crash_at_any_operation_gives_the_same_content(int seed)
+    {
+        var random = new Random(seed);
+        UInt128[] keys = HeadsFileTests.CrowdedKeys(random, 400);
+        ChainModel model = ChainModel.Random(random, segments: 5, streamsPerSegment: 90, keys);
+        int falls = 0;
+        for (long at = 1; ; at++)
+        {
+            var disk = new SimulatedFileSystem { CrashAtOperation = at };
+            if (!TryApplyAll(disk, model))
+            {
+                for (int luck = 0; luck < 4; luck++)
+                {
+                    SimulatedFileSystem survivor = disk.Crash(new Random(luck));
+
+                    // The first redo crashes too, at some operation of its own; the second runs through.
+                    survivor.CrashAtOperation = random.Next(1, 25);
+                    TryApplyAll(survivor, model);
+                    survivor = survivor.Crash(new Random(luck + 100));
+                    Assert.True(TryApplyAll(survivor, model));
+                    falls += CheckContent(survivor, model, keys);
+                }
+
+                continue;
+            }
+
+            CheckContent(disk, model, keys);
+            Assert.True(at > 30, $"only {at} operations");
+            Assert.True(falls > 0);
+            return;
+        }
+    }
+
+    [Fact]
+    public void What_is_applied_is_never_lost()
+    {
+        var random = new Random(5);
+        UInt128[] keys = HeadsFileTests.CrowdedKeys(random, 200);
+        ChainModel model = ChainModel.Random(random, segments: 4, streamsPerSegment: 60, keys);
+        for (int luck = 0; luck < 50; luck++)
+        {
+            var disk = new SimulatedFileSystem();
+            using HeadsFile heads = HeadsFile.Open(disk, Path);
+            for (uint s = 0; s < model.Segments.Count; s++)
+            {
+                heads.Apply(s, model.Segments[(int)s]);
+                using HeadsFile survivor = HeadsFile.Open(disk.Crash(new Random(luck)), Path);
+                Assert.Equal(s, survivor.AppliedThrough);
+                foreach ((UInt128 key, StreamHead head) in model.Segments[(int)s])
+                {
+                    Assert.True(survivor.TryGet(key, out StreamHead found) && found == head);
+                }
+            }
+        }
+    }
+
+    private static bool TryApplyAll(SimulatedFileSystem disk, ChainModel model)
+    {
+        try
+        {
+            using HeadsFile heads = HeadsFile.Open(disk, Path);
+            HeadsFileTests.ApplyFrom(heads, model);
+            return true;
+        }
+        catch (SimulatedCrashException)
+        {
+            return false;
+        }
+    }
+
+    private static int CheckContent(SimulatedFileSystem disk, ChainModel model, UInt128[] keys)
+    {
+        using HeadsFile heads = HeadsFile.Open(disk, Path);
+        HeadsFileTests.CheckEqual(model.Heads, model.Segments.Count - 1, heads, keys);
+        return 1;
+    }
+}

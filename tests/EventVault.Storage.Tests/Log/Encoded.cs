@@ -1,0 +1,93 @@
+using System.Buffers.Binary;
+using System.Text;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage.Tests.Log;
+
+/// <summary>Encodes events as a client would, field by field.</summary>
+internal static class Encoded
+{
+    public static byte[] Event(
+        UInt128 id, string type, ReadOnlySpan<byte> data, string[]? tags = null, (string Key, string Value)[]? metadata = null, long? occurredAt = null)
+    {
+        var bytes = new List<byte>();
+        Span<byte> idBytes = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt128BigEndian(idBytes, id);
+        Delimited(bytes, 1, idBytes);
+        Delimited(bytes, 2, Encoding.UTF8.GetBytes(type));
+        if (!data.IsEmpty)
+        {
+            Delimited(bytes, 3, data);
+        }
+
+        foreach (var tag in tags ?? [])
+        {
+            Delimited(bytes, 6, Encoding.UTF8.GetBytes(tag));
+        }
+
+        foreach (var (key, value) in metadata ?? [])
+        {
+            var entry = new List<byte>();
+            Delimited(entry, 1, Encoding.UTF8.GetBytes(key));
+            Delimited(entry, 2, Encoding.UTF8.GetBytes(value));
+            Delimited(bytes, 7, [.. entry]);
+        }
+
+        if (occurredAt is { } at)
+        {
+            bytes.Add((8 << 3) | 1);
+            Span<byte> fixed64 = stackalloc byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(fixed64, at);
+            bytes.AddRange(fixed64);
+        }
+
+        return [.. bytes];
+    }
+
+    public static void Delimited(List<byte> bytes, int field, ReadOnlySpan<byte> value)
+    {
+        Varint(bytes, (ulong)((field << 3) | 2));
+        Varint(bytes, (ulong)value.Length);
+        bytes.AddRange(value);
+    }
+
+    public static void Varint(List<byte> bytes, ulong value)
+    {
+        while (value >= 0x80)
+        {
+            bytes.Add((byte)(value | 0x80));
+            value >>= 7;
+        }
+
+        bytes.Add((byte)value);
+    }
+
+    /// <summary>Puts an append together; fails the test if its content is refused.</summary>
+    public static AppendContent Append(
+        VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)
+    {
+        var bytes = new List<byte>();
+        var content = new AppendContent(storage);
+        var places = new List<Action>();
+        foreach (var (stream, expected, version, events) in streams)
+        {
+            var name = Encoding.UTF8.GetBytes(stream);
+            var nameOffset = bytes.Count;
+            bytes.AddRange(name);
+            places.Add(() => content.AddStream(nameOffset, name.Length, expected, new StreamVersion(version)));
+            foreach (var e in events)
+            {
+                var offset = bytes.Count;
+                bytes.AddRange(e);
+                places.Add(() => content.AddEvent(offset, e.Length));
+            }
+        }
+
+        content.Reset([.. bytes]);
+        content.OperationId = operationId;
+        places.ForEach(p => p());
+        var problem = content.Check(out _, out _);
+        Assert.Equal(EventProblemKind.None, problem.Kind);
+        return content;
+    }
+}

@@ -167,6 +167,34 @@ internal sealed class HeadsFile : IDisposable
         Volatile.Write(ref _overlay, null);
     }
 
+    /// <summary>
+    /// The most that <see cref="Apply"/> can add to the file when these streams have events in the segment, in bytes:
+    /// a shard that must grow is written anew. The applying thread only.
+    /// </summary>
+    public long GrowthBytes(IEnumerable<UInt128> keys)
+    {
+        Span<int> streams = stackalloc int[HeadsHeader.ShardCount];
+        foreach (UInt128 key in keys)
+        {
+            streams[ShardOf(key)]++;
+        }
+
+        long bytes = 0;
+        for (int i = 0; i < HeadsHeader.ShardCount; i++)
+        {
+            (_, int log2, int used) = _header.Shards[i];
+            int now = log2;
+            while (!Fits(used + streams[i], log2))
+            {
+                log2++;
+            }
+
+            bytes += log2 > now ? (long)HeadSlot.Length << log2 : 0;
+        }
+
+        return bytes;
+    }
+
     /// <summary>Every stream, in no particular order; checks all slots. Not during <see cref="Apply"/>.</summary>
     /// <exception cref="IndexDamageException">A slot is damaged, or a shard's count is wrong.</exception>
     public IEnumerable<KeyValuePair<UInt128, StreamHead>> ReadAll()

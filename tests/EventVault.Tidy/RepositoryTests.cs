@@ -89,6 +89,7 @@ public class RepositoryTests(ITestOutputHelper output)
         [
             .. Contracts.CheckErrors(Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("docs/PROTOCOL.md")),
             .. Contracts.CheckSettings(Tree.File("src/EventVault.Node/NodeSettings.cs"), operations),
+            .. Contracts.CheckLimits(Tree.File("src/EventVault.Node/NodeLimits.cs"), Tree.File("docs/PROTOCOL.md")),
             .. Contracts.CheckExitCodes(Tree.File("src/EventVault.Node/ExitCode.cs"), operations, column: 1),
             .. Contracts.CheckExitCodes(Tree.File("tools/vault-admin/ExitCode.cs"), operations, column: 2),
         ]);

@@ -186,6 +186,12 @@ public class RuleTests
         new SourceFile("NodeSettings.cs", "        new(\"port\", \"N\", \"the port\"),"), new SourceFile("docs/OPERATIONS.md", row)));
 
     [Theory]
+    [InlineData("| `type_bytes`, `tag_bytes` | 1 | x |", false)]
+    [InlineData("| `type_bytes` | `tag_bytes` | x |", true)]
+    public void Undocumented_limits_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckLimits(
+        new SourceFile("NodeLimits.cs", "new(\"type_bytes\", 1),\npublic const string TagBytes = \"tag_bytes\";"), new SourceFile("docs/PROTOCOL.md", row)));
+
+    [Theory]
     [InlineData("| 7 | in use | |", false)]
     [InlineData("| 7 | | in use |", true)]
     [InlineData("| 8 | in use | |", true)]

@@ -37,6 +37,9 @@ public class RepositoryTests(ITestOutputHelper output)
     public void No_file_is_too_long() => AssertNone(Tree.CSharp("src/", "tools/", "tests/", "perf/").SelectMany(FileSizes.Check));
 
     [Fact]
+    public void Every_method_fits_a_screen() => AssertNone(Tree.CSharp("src/", "tools/").SelectMany(MethodSizes.Check));
+
+    [Fact]
     public void Most_files_are_short()
     {
         var files = Tree.CSharp("src/").ToList();

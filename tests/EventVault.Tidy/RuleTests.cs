@@ -96,6 +96,14 @@ public class RuleTests
     }
 
     [Theory]
+    [InlineData("void M()", MethodSizes.MostLines - 2, false)]
+    [InlineData("void M()", MethodSizes.MostLines - 1, true)]
+    [InlineData("class C(int x)", MethodSizes.MostLines, false)]
+    [InlineData("string S =>", MethodSizes.MostLines, false)]
+    public void Long_methods_are_found(string header, int lines, bool fails) => AssertFails(fails, MethodSizes.Check(
+        new SourceFile("src/X.cs", $"namespace N;\nclass D\n{{\n{header}\n{{\n{string.Concat(Enumerable.Repeat("Go(\"}\"); // }\n", lines))}}}\n}}\n")));
+
+    [Theory]
     [InlineData("[a](other.md)", false)]
     [InlineData("[a](missing.md)", true)]
     [InlineData("[a](../src/X.cs)", false)]

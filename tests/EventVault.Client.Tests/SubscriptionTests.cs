@@ -185,6 +185,18 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public async Task Without_retries_the_first_failure_is_final_also_after_it_was_established()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        await ReadTests.Fill(client, "a", 5);
+        node.CutReadAfter = _ => 3;
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.SubscribeToAllAsync().ToListAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        Assert.Equal(1, node.ReadCalls);
+    }
+
+    [Fact]
     public async Task Ends_by_cancellation_disposal_or_with_its_client()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -34,7 +34,7 @@ public sealed class DiskTests
     {
         await using var node = await TestNode.StartAsync(o => o with
         {
-            Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = 2 * TestNode.SegmentSizeBytes },
+            Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = (2 * TestNode.SegmentSizeBytes) + 500_000 },
         });
         var payload = new string('x', 50_000);
         var written = 0;
@@ -81,11 +81,13 @@ public sealed class DiskTests
         try
         {
             await using var node = await TestNode.StartAsync(o => o with { Directory = directory, Files = new NativeFileSystem() });
-            await node.AppendAsync("a", Make.NoStream, Make.Event(data: "first"), Make.Event(data: "second"), Make.Event(data: "third"));
+            // The last block is written again with the log's end; the damage must be in one that is not.
+            var third = new string('3', 10_000);
+            await node.AppendAsync("a", Make.NoStream, Make.Event(data: "first"), Make.Event(data: "second"), Make.Event(data: third));
             Flip(Directory.GetFiles(Path.Combine(directory, "log"), "*.seg").Single(), "second"u8);
 
             await ExpectDamage(node.Channel.Start(Methods.ReadAll, new ReadAllRequest()), "first");
-            await ExpectDamage(node.Channel.Start(Methods.ReadAll, new ReadAllRequest { Direction = Direction.Backwards }), "third");
+            await ExpectDamage(node.Channel.Start(Methods.ReadAll, new ReadAllRequest { Direction = Direction.Backwards }), third);
             await ExpectDamage(node.Channel.Start(Methods.ReadStream, new ReadStreamRequest { Stream = "a" }), "first");
             await ExpectDamage(node.Channel.Start(Methods.Subscribe, new SubscribeRequest { All = new Empty() }), "first");
         }

@@ -443,6 +443,25 @@ public class ClientTests
     }
 
     [Fact]
+    public async Task A_disposed_channel_lets_its_calls_finish_and_takes_no_more()
+    {
+        await using var host = await TestHost.StartAsync();
+        var channel = host.Connect();
+        await using var call = channel.Start(EchoService.Duplex);
+        call.Write(new EchoRequest { Text = "1" });
+        await call.FlushAsync();
+        Assert.True(await call.MoveNextAsync());
+        await channel.DisposeAsync();
+        await channel.DisposeAsync();
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest()));
+        call.Write(new EchoRequest { Text = "2" });
+        await call.CompleteAsync();
+        Assert.True(await call.MoveNextAsync());
+        Assert.Equal("2", call.Current.Text);
+        Assert.False(await call.MoveNextAsync());
+    }
+
+    [Fact]
     public async Task Several_connections_share_the_calls_and_come_back_after_a_loss()
     {
         var connections = 0;

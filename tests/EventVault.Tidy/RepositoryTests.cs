@@ -82,6 +82,19 @@ public class RepositoryTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void What_users_rely_on_is_written_down()
+    {
+        var operations = Tree.File("docs/OPERATIONS.md");
+        AssertNone(
+        [
+            .. Contracts.CheckErrors(Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("docs/PROTOCOL.md")),
+            .. Contracts.CheckSettings(Tree.File("src/EventVault.Node/NodeSettings.cs"), operations),
+            .. Contracts.CheckExitCodes(Tree.File("src/EventVault.Node/ExitCode.cs"), operations, column: 1),
+            .. Contracts.CheckExitCodes(Tree.File("tools/vault-admin/ExitCode.cs"), operations, column: 2),
+        ]);
+    }
+
+    [Fact]
     public void Storage_checks_itself() => AssertNone(Invariants.Check("src/EventVault.Storage", [.. Tree.CSharp("src/EventVault.Storage/")]));
 
     [Fact]

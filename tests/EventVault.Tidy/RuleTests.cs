@@ -171,6 +171,27 @@ public class RuleTests
     public void Locks_without_an_order_are_found(string path, string text, bool fails) =>
         AssertFails(fails, Locks.Check(new SourceFile(path, text), new SourceFile("docs/THREADING.md", "1. `Known`")));
 
+    [Theory]
+    [InlineData("| ABORTED | `LATE` | x |", false)]
+    [InlineData("| INTERNAL | `LATE` | x |", true)]
+    [InlineData("| ABORTED | `EARLY` | x |", true)]
+    public void Undocumented_errors_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckErrors(
+        new SourceFile("errors.proto", "  REASON_UNSPECIFIED = 0;\n\n  // ABORTED\n  REASON_LATE = 1;  // why"), new SourceFile("docs/PROTOCOL.md", row)));
+
+    [Theory]
+    [InlineData("| `port` | 7400 | x |", false)]
+    [InlineData("| x | `port` | y |", true)]
+    [InlineData("`port`", true)]
+    public void Undocumented_settings_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckSettings(
+        new SourceFile("NodeSettings.cs", "        new(\"port\", \"N\", \"the port\"),"), new SourceFile("docs/OPERATIONS.md", row)));
+
+    [Theory]
+    [InlineData("| 7 | in use | |", false)]
+    [InlineData("| 7 | | in use |", true)]
+    [InlineData("| 8 | in use | |", true)]
+    public void Undocumented_exit_codes_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckExitCodes(
+        new SourceFile("ExitCode.cs", "    public const int InUse = 7;"), new SourceFile("docs/OPERATIONS.md", row), column: 1));
+
     [Fact]
     public void Code_without_checks_is_found()
     {

@@ -162,7 +162,8 @@ internal sealed class VaultModel
         Assert.NotEqual(AppendCheck.Known, storage.Tail.Check(unknown, out _));
     }
 
-    private void CheckOperation(VaultStorage storage, ModelAppend append)
+    /// <summary>A retry of this append is known and gets the first answer.</summary>
+    public void CheckOperation(VaultStorage storage, ModelAppend append)
     {
         var retry = Encoded.Append(storage, append.Id, append.Streams);
         var known = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;

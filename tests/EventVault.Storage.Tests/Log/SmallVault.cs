@@ -10,6 +10,7 @@ internal sealed class SmallVault
     public const string Directory = "/vault";
     private readonly Queue<GroupBuffer> _written = new();
     private readonly Random _random;
+    private readonly int _seed;
     private readonly uint _segmentSizeBytes;
     private long _clock = 1_000_000;
     private UInt128 _lastId;
@@ -18,6 +19,7 @@ internal sealed class SmallVault
     {
         Files = files ?? new SimulatedFileSystem();
         _random = new Random(seed);
+        _seed = seed;
         _segmentSizeBytes = segmentSizeBytes;
         Storage = Open(Files, segmentSizeBytes, seed);
     }
@@ -121,7 +123,7 @@ internal sealed class SmallVault
     /// <summary>The process dies; every byte written stays.</summary>
     public void Kill() => Files.ReleaseLocks();
 
-    public void Reopen() => Storage = Open(Files, _segmentSizeBytes);
+    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed);
 
     /// <summary>The disk's content as a disk of its own. Everything was flushed.</summary>
     public SimulatedFileSystem Copy() => Files.Crash(new Random(1));

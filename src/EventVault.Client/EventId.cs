@@ -13,24 +13,24 @@ internal static class EventId
     private const int IdsPerDraw = 100;
 
     [ThreadStatic]
-    private static byte[]? _random;
+    private static byte[]? RandomPage;
 
     [ThreadStatic]
-    private static int _used;
+    private static int UsedBytes;
 
     public static Guid New()
     {
-        byte[] random = _random ??= new byte[RandomBytesPerId * IdsPerDraw];
-        if (_used % random.Length == 0)
+        byte[] random = RandomPage ??= new byte[RandomBytesPerId * IdsPerDraw];
+        if (UsedBytes % random.Length == 0)
         {
             RandomNumberGenerator.Fill(random);
-            _used = 0;
+            UsedBytes = 0;
         }
 
         Span<byte> id = stackalloc byte[16];
         BinaryPrimitives.WriteInt64BigEndian(id, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() << 16);
-        random.AsSpan(_used, RandomBytesPerId).CopyTo(id[6..]);
-        _used += RandomBytesPerId;
+        random.AsSpan(UsedBytes, RandomBytesPerId).CopyTo(id[6..]);
+        UsedBytes += RandomBytesPerId;
         id[6] = (byte)((id[6] & 0x0F) | 0x70);
         id[8] = (byte)((id[8] & 0x3F) | 0x80);
         return new Guid(id, bigEndian: true);

@@ -11,11 +11,15 @@ internal sealed class VaultLimits
 
     public VaultLimit Type { get; private init; } = new("type_bytes", 256, "");
 
+    public VaultLimit ContentType { get; private init; } = new("content_type_bytes", 256, "");
+
     public VaultLimit Tag { get; private init; } = new("tag_bytes", 128, "");
 
     public VaultLimit Tags { get; private init; } = new("event_tags", 16, "");
 
     public VaultLimit Metadata { get; private init; } = new("metadata_bytes", 64 << 10, "");
+
+    public VaultLimit MetadataEntries { get; private init; } = new("metadata_entries", 1024, "");
 
     public VaultLimit Event { get; private init; } = new("event_bytes", 4 << 20, "");
 
@@ -43,9 +47,11 @@ internal sealed class VaultLimits
         {
             StreamName = Find(Defaults.StreamName),
             Type = Find(Defaults.Type),
+            ContentType = Find(Defaults.ContentType),
             Tag = Find(Defaults.Tag),
             Tags = Find(Defaults.Tags),
             Metadata = Find(Defaults.Metadata),
+            MetadataEntries = Find(Defaults.MetadataEntries),
             Event = Find(Defaults.Event),
             Append = Find(Defaults.Append),
             AppendEvents = Find(Defaults.AppendEvents),

@@ -6,18 +6,21 @@ namespace EventVault.Client;
 internal static class VaultNames
 {
     /// <exception cref="VaultException">The name is empty, too long, not valid Unicode or holds a control character.</exception>
-    public static void CheckStream(string name, string field, VaultLimits limits)
+    /// <param name="name">The name.</param>
+    /// <param name="index">Its place in an append's list; negative: it stands alone.</param>
+    /// <param name="limits">The limits that hold.</param>
+    public static void CheckStream(string name, int index, VaultLimits limits)
     {
         if (name.Length == 0)
         {
-            throw VaultErrors.InvalidName(field, name, "is empty");
+            throw VaultErrors.InvalidName(Field(index), name, "is empty");
         }
 
         foreach (char c in name)
         {
             if (char.IsControl(c))
             {
-                throw VaultErrors.InvalidName(field, name, $"holds the control character U+{(int)c:X4}");
+                throw VaultErrors.InvalidName(Field(index), name, $"holds the control character U+{(int)c:X4}");
             }
         }
 
@@ -28,12 +31,15 @@ internal static class VaultNames
         }
         catch (EncoderFallbackException)
         {
-            throw VaultErrors.InvalidName(field, name, "holds half a surrogate pair, which is no UTF-8");
+            throw VaultErrors.InvalidName(Field(index), name, "holds half a surrogate pair, which is no UTF-8");
         }
 
         if ((ulong)size > limits.StreamName.Allowed)
         {
-            throw VaultErrors.LimitExceeded(limits.StreamName, (ulong)size, $"The name in {field} is too long");
+            throw VaultErrors.LimitExceeded(limits.StreamName, (ulong)size, $"The name in {Field(index)} is too long");
         }
     }
+
+    /// <summary>Path of the field that a name stands in, for messages.</summary>
+    public static string Field(int index) => index < 0 ? "stream" : $"streams[{index}].stream";
 }

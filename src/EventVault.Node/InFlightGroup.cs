@@ -54,6 +54,11 @@ internal sealed class InFlightGroup : IThreadPoolWorkItem
             append.Complete();
         }
 
+        foreach (var append in _answers)
+        {
+            append.Announce();
+        }
+
         _answers.Clear();
         _pool?.Return(this);
     }

@@ -1,1 +1,90 @@
-return 0;
+using System.Collections;
+using System.Runtime.InteropServices;
+using EventVault.Node;
+using EventVault.Storage;
+using EventVault.Storage.Io;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.Logging.Console;
+
+NodeSettings settings;
+NodeOptions options;
+try
+{
+    var environment = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
+        .Select(e => new KeyValuePair<string, string>((string)e.Key, (string?)e.Value ?? string.Empty));
+    settings = NodeSettings.Read(args, environment, Environment.CurrentDirectory);
+    if (settings.WantsHelp)
+    {
+        Console.WriteLine(NodeSettings.Usage);
+        return ExitCode.Ok;
+    }
+
+    options = settings.ToOptions() with { Logging = ConfigureLogging };
+}
+catch (SettingException e)
+{
+    Console.Error.WriteLine(e.Message);
+    return ExitCode.Usage;
+}
+
+// From here on a signal stops the node in order, also one that comes while it starts.
+var stopRequested = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, RequestStop);
+using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, RequestStop);
+
+Node node;
+try
+{
+    node = await Node.StartAsync(options);
+}
+catch (Exception e)
+{
+    // The boundary of the start: each cause has its exit code, and none needs a stack trace but a bug.
+    var code = ExitCodeOf(e);
+    Console.Error.WriteLine($"The node can't start: {(code == ExitCode.Failed ? e.ToString() : e.Message)}");
+    return code;
+}
+
+Console.WriteLine($"EventVault ready: gRPC {node.RpcEndPoint}, HTTP {node.HttpEndPoint}, data {options.Directory}");
+await Task.WhenAny(stopRequested.Task, node.Failed);
+await node.StopAsync();
+return node.Failed.IsCompleted ? ExitCodeOf(await node.Failed) : ExitCode.Ok;
+
+void RequestStop(PosixSignalContext context)
+{
+    context.Cancel = true;
+    stopRequested.TrySetResult();
+}
+
+void ConfigureLogging(ILoggingBuilder logging)
+{
+    logging.SetMinimumLevel(settings.LogLevel).AddFilter("Microsoft", settings.LogLevel > LogLevel.Warning ? settings.LogLevel : LogLevel.Warning);
+    if (settings.LogsJson)
+    {
+        logging.AddJsonConsole(json => json.UseUtcTimestamp = true);
+    }
+    else
+    {
+        logging.AddSimpleConsole(line =>
+        {
+            line.SingleLine = true;
+            line.UseUtcTimestamp = true;
+            line.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            line.ColorBehavior = LoggerColorBehavior.Disabled;
+        });
+    }
+
+    // stdout belongs to the line that says the node is ready.
+    logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+}
+
+static int ExitCodeOf(Exception error) => error switch
+{
+    DamageException => ExitCode.Damage,
+    DirectoryInUseException => ExitCode.DirectoryInUse,
+    UnsupportedFormatException => ExitCode.UnsupportedFormat,
+    DiskException => ExitCode.DiskFailed,
+    IOException { InnerException: AddressInUseException } => ExitCode.PortUnavailable,
+    System.Net.Sockets.SocketException => ExitCode.PortUnavailable,
+    _ => ExitCode.Failed,
+};

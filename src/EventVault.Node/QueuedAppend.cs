@@ -41,10 +41,10 @@ internal enum AppendOutcome
 /// One append on its way through the node. Its maker fills <see cref="Content"/>, the sequencer decides it, and the
 /// thread pool completes it. Reusable once completed.
 /// </summary>
-internal abstract class QueuedAppend
+internal abstract class QueuedAppend(AppendContent content)
 {
     /// <summary>What is to be appended.</summary>
-    public required AppendContent Content { get; init; }
+    public AppendContent Content { get; } = content;
 
     /// <summary>When it gives up waiting in the queue, in Environment.TickCount64 milliseconds; never: long.MaxValue.</summary>
     public long Deadline { get; set; } = long.MaxValue;
@@ -76,4 +76,12 @@ internal abstract class QueuedAppend
 
     /// <summary>It is decided. Runs on the thread pool, many in one item: must neither block nor throw.</summary>
     public abstract void Complete();
+
+    /// <summary>
+    /// All appends of its group are complete: a session answers them together now. May come when the append is in use
+    /// again, so it may only wake whoever looks for completed ones.
+    /// </summary>
+    public virtual void Announce()
+    {
+    }
 }

@@ -49,6 +49,9 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     /// <summary>Whether nothing is queued, open or in flight.</summary>
     public bool IsIdle => _open is null && _inFlight.Count == 0 && _backlog is null && Volatile.Read(ref _queue) is null;
 
+    /// <summary>Whether appends came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null;
+
     /// <summary>Whether some append waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom { get; private set; }
 
@@ -157,7 +160,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         {
             _backlog = append.Next;
             Refuse(append, AppendOutcome.Draining);
-            append.Complete();
+            Complete(append);
         }
 
         RefuseQueued();
@@ -310,7 +313,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
             var next = append.Next;
             append.Next = null;
             Refuse(append, AppendOutcome.Draining);
-            append.Complete();
+            Complete(append);
             append = next;
         }
     }
@@ -319,6 +322,12 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     {
         append.Outcome = outcome;
         append.OnRefused();
+    }
+
+    private static void Complete(QueuedAppend append)
+    {
+        append.Complete();
+        append.Announce();
     }
 
     private static QueuedAppend Reverse(QueuedAppend? chain)

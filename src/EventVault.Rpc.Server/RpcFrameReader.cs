@@ -19,6 +19,7 @@ public class RpcFrameReader
     private byte[]? _decompressed;
     private bool _holding;
     private bool _end;
+    private volatile bool _stopped;
 
     internal RpcFrameReader(RpcContext context, PipeReader pipe, int limitBytes, bool gzip)
     {
@@ -55,6 +56,16 @@ public class RpcFrameReader
         _unread = _unread.Slice(message.End);
         Message = compressed ? Decompress(message) : message;
         return true;
+    }
+
+    /// <summary>
+    /// Ends the reading: a wait for the next message, now or later, returns false as if the client had sent its last one.
+    /// For handlers that must end while they wait. Thread-safe, until the handler has returned.
+    /// </summary>
+    public void StopReading()
+    {
+        _stopped = true;
+        _pipe.CancelPendingRead();
     }
 
     /// <summary>Reads the only message of a call, to the end of the body. <see cref="Message"/> is valid until the call ends.</summary>
@@ -112,7 +123,7 @@ public class RpcFrameReader
             }
         }
 
-        return _unread.IsEmpty ? false : throw Framing.Truncated();
+        return _unread.IsEmpty || _stopped ? false : throw Framing.Truncated();
     }
 
     private async ValueTask FillAsync()
@@ -147,7 +158,7 @@ public class RpcFrameReader
         _end = result.IsCompleted;
         if (result.IsCanceled)
         {
-            throw _context.ClientGone(null);
+            _end = _stopped ? true : throw _context.ClientGone(null);
         }
     }
 

@@ -15,7 +15,6 @@ public class RpcFrameWriter : IBufferWriter<byte>
     private readonly int _limitBytes;
     private readonly int _flushThreshold;
     private int _frameRemaining;
-    private bool _started;
 
     internal RpcFrameWriter(RpcContext context, PipeWriter pipe, int limitBytes, int flushThreshold)
     {
@@ -74,6 +73,9 @@ public class RpcFrameWriter : IBufferWriter<byte>
     {
         CheckFrameComplete();
         UnflushedBytes = 0;
+
+        // Also a flush without a message starts the response, and fixes where the status goes.
+        _context.ApplyHeaders();
         FlushResult result;
         try
         {
@@ -125,12 +127,7 @@ public class RpcFrameWriter : IBufferWriter<byte>
     {
         CheckFrameComplete();
         CheckSize(length);
-        if (!_started)
-        {
-            _started = true;
-            _context.ApplyHeaders();
-        }
-
+        _context.ApplyHeaders();
         var header = _pipe.GetSpan(Framing.HeaderBytes);
         Framing.WriteHeader(header, compressed, length);
         _pipe.Advance(Framing.HeaderBytes);

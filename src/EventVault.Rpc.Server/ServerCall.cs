@@ -59,7 +59,7 @@ internal static class ServerCall
             }
         }
 
-        Finish(http, context, error, options);
+        Finish(http, context, error);
         context?.Release();
     }
 
@@ -138,7 +138,7 @@ internal static class ServerCall
         }
     }
 
-    private static void Finish(HttpContext http, RpcContext? context, RpcException? error, RpcServerOptions options)
+    private static void Finish(HttpContext http, RpcContext? context, RpcException? error)
     {
         var status = error?.Status ?? Ok;
         if (context is { WrotePartOfMessage: true })
@@ -148,41 +148,28 @@ internal static class ServerCall
             return;
         }
 
-        try
+        if (context is { HasResponseHeaders: true })
         {
-            if (context is { HasResponseHeaders: true })
-            {
-                context.ApplyHeaders();
-            }
-
-            // Nothing sent yet: the status goes into the response headers (Trailers-Only).
-            var target = context is { HeadersApplied: true }
-                ? http.Features.GetRequiredFeature<IHttpResponseTrailersFeature>().Trailers
-                : http.Response.Headers;
-            target["grpc-status"] = StatusMapping.Number(status.Code);
-            if (status.Message.Length > 0)
-            {
-                target["grpc-message"] = PercentEncoding.Encode(status.Message);
-            }
-
-            if (context is not null)
-            {
-                context.AppendTrailersTo(target, error?.Trailers);
-            }
-            else if (error is not null)
-            {
-                RpcContext.AppendTo(target, error.Trailers);
-            }
+            context.ApplyHeaders();
         }
-        catch (Exception e) when (e is InvalidOperationException or ObjectDisposedException)
-        {
-            // The connection went away between the handler's end and here.
-            if (options.Logger is { } logger)
-            {
-                LogMessages.StatusNotSent(logger, e, status.Code);
-            }
 
-            http.Abort();
+        // Nothing sent yet: the status goes into the response headers (Trailers-Only).
+        var target = context is { HeadersApplied: true }
+            ? http.Features.GetRequiredFeature<IHttpResponseTrailersFeature>().Trailers
+            : http.Response.Headers;
+        target["grpc-status"] = StatusMapping.Number(status.Code);
+        if (status.Message.Length > 0)
+        {
+            target["grpc-message"] = PercentEncoding.Encode(status.Message);
+        }
+
+        if (context is not null)
+        {
+            context.AppendTrailersTo(target, error?.Trailers);
+        }
+        else if (error is not null)
+        {
+            RpcContext.AppendTo(target, error.Trailers);
         }
     }
 }

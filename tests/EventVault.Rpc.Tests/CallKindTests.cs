@@ -77,4 +77,35 @@ public class CallKindTests
         await call.CompleteAsync();
         Assert.False(await call.MoveNextAsync());
     }
+
+    // The HTTP client keeps the headers of a streaming request in its buffer until something is flushed; only on a new
+    // connection they leave at once. A client that listens first would wait for ever.
+    [Fact]
+    public async Task A_duplex_handler_may_speak_first()
+    {
+        await using var host = await TestHost.StartAsync(configure: server => server.Use(async (context, next) =>
+        {
+            await context.SendHeadersAsync();
+            await next(context);
+        }));
+        await using var channel = host.Connect();
+        for (var i = 0; i < 20; i++)
+        {
+            await using var call = channel.Start(EchoService.Duplex, new RpcCallOptions(Timeout: Wait.Limit));
+            await call.ResponseHeadersAsync();
+            await call.CompleteAsync();
+            Assert.False(await call.MoveNextAsync());
+        }
+    }
+
+    [Fact]
+    public async Task Two_thousand_concurrent_calls_pass_whatever_the_stream_limit()
+    {
+        await using var host = await TestHost.StartAsync();
+        await using var channel = host.Connect();
+        var calls = Enumerable.Range(0, 2000).Select(i => channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = $"{i}", DelayMs = 1 }).AsTask()).ToList();
+        var answers = await Task.WhenAll(calls);
+        Assert.Equal(Enumerable.Range(0, 2000).Select(i => $"{i}"), answers.Select(a => a.Text));
+        Assert.Equal(0, channel.Buffers.Rented);
+    }
 }

@@ -1,1 +1,1 @@
-return 0;
+return await EventVault.Admin.AdminCommandLine.RunAsync(args);

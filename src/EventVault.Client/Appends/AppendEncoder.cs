@@ -11,6 +11,7 @@ namespace EventVault.Client;
 internal static class AppendEncoder
 {
     private const int GuidFieldSize = 18;
+    private const int None = -1;
 
     /// <summary>Checks an append and returns the size of its encoded form.</summary>
     /// <exception cref="VaultException">It is not well formed or exceeds a limit.</exception>
@@ -28,10 +29,10 @@ internal static class AppendEncoder
             StreamAppend stream = streams[i];
             CheckStream(stream, streams, i, limits);
             events += stream.Events.Count;
-            Check(limits.AppendEvents, (ulong)events, "The append has too many events");
+            Check(limits.AppendEvents, (ulong)events, "The append has too many events", None);
             long streamSize = MeasureStream(stream, limits);
             size += 1 + WireWriter.VarintSize((ulong)streamSize) + streamSize;
-            Check(limits.Append, (ulong)size, "The append is too large");
+            Check(limits.Append, (ulong)size, "The append is too large", None);
         }
 
         return (int)size;
@@ -74,11 +75,10 @@ internal static class AppendEncoder
 
     private static void CheckStream(StreamAppend stream, IReadOnlyList<StreamAppend> streams, int index, VaultLimits limits)
     {
-        string field = $"streams[{index}].stream";
-        VaultNames.CheckStream(stream.Stream, field, limits);
+        VaultNames.CheckStream(stream.Stream, index, limits);
         if (stream.Stream[0] == '$')
         {
-            throw VaultErrors.ReservedName(field, stream.Stream);
+            throw VaultErrors.ReservedName(VaultNames.Field(index), stream.Stream);
         }
 
         if (stream.Expected.Kind == ExpectedVersionKind.Unspecified)
@@ -118,7 +118,7 @@ internal static class AppendEncoder
                 throw VaultErrors.InvalidEvent(stream.Stream, i, "has a text with half a surrogate pair, which is no UTF-8");
             }
 
-            Check(limits.Event, (ulong)eventSize, $"Event {i} is too large");
+            Check(limits.Event, (ulong)eventSize, "Too large is event", i);
             size += WireWriter.BytesFieldSize(eventSize);
         }
 
@@ -132,7 +132,12 @@ internal static class AppendEncoder
             throw VaultErrors.InvalidEvent(stream, index, "has no type");
         }
 
-        Check(limits.Type, (ulong)WireWriter.Utf8.GetByteCount(e.Type), $"The type of event {index} is too long");
+        Check(limits.Type, (ulong)WireWriter.Utf8.GetByteCount(e.Type), "Too long is the type of event", index);
+        if (e.ContentType.Length > 0)
+        {
+            Check(limits.ContentType, (ulong)WireWriter.Utf8.GetByteCount(e.ContentType), "Too long is the content type of event", index);
+        }
+
         if (e.Tags.Count > 0)
         {
             CheckTags(e.Tags, stream, index, limits);
@@ -140,19 +145,20 @@ internal static class AppendEncoder
 
         if (e.Metadata.Count > 0)
         {
+            Check(limits.MetadataEntries, (ulong)e.Metadata.Count, "Too many entries has the metadata of event", index);
             ulong size = 0;
             foreach ((string key, string value) in e.Metadata)
             {
                 size += (ulong)(WireWriter.Utf8.GetByteCount(key) + WireWriter.Utf8.GetByteCount(value));
             }
 
-            Check(limits.Metadata, size, $"The metadata of event {index} is too large");
+            Check(limits.Metadata, size, "Too large is the metadata of event", index);
         }
     }
 
     private static void CheckTags(IReadOnlyList<string> tags, string stream, int index, VaultLimits limits)
     {
-        Check(limits.Tags, (ulong)tags.Count, $"Event {index} has too many tags");
+        Check(limits.Tags, (ulong)tags.Count, "Too many are the tags of event", index);
         for (int i = 0; i < tags.Count; i++)
         {
             if (tags[i].Length == 0)
@@ -160,7 +166,7 @@ internal static class AppendEncoder
                 throw VaultErrors.InvalidEvent(stream, index, $"has an empty tag, number {i}");
             }
 
-            Check(limits.Tag, (ulong)WireWriter.Utf8.GetByteCount(tags[i]), $"Tag {i} of event {index} is too long");
+            Check(limits.Tag, (ulong)WireWriter.Utf8.GetByteCount(tags[i]), "Too long is a tag of event", index);
             for (int other = 0; other < i; other++)
             {
                 if (string.Equals(tags[i], tags[other], StringComparison.Ordinal))
@@ -171,11 +177,12 @@ internal static class AppendEncoder
         }
     }
 
-    private static void Check(VaultLimit limit, ulong value, string what)
+    // The sentence is put together only when it is needed.
+    private static void Check(VaultLimit limit, ulong value, string what, int index)
     {
         if (value > limit.Allowed)
         {
-            throw VaultErrors.LimitExceeded(limit, value, what);
+            throw VaultErrors.LimitExceeded(limit, value, index == None ? what : $"{what} {index}");
         }
     }
 

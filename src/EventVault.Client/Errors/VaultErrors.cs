@@ -24,7 +24,9 @@ internal static class VaultErrors
             }
         }
 
-        return From(failure.Status.Code, failure.Status.Message, detail, failure);
+        // A reset call ended without a status: whatever the reset's reason, the peer has said nothing about the request.
+        RpcCode status = failure.InnerException is HttpProtocolException ? RpcCode.Unavailable : failure.Code;
+        return From(status, failure.Status.Message, detail, failure);
     }
 
     public static VaultException From(RpcCode status, string message, Protocol.ErrorDetail? detail, Exception? inner = null)

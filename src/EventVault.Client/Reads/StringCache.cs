@@ -8,6 +8,7 @@ namespace EventVault.Client;
 /// </summary>
 internal sealed class StringCache
 {
+    // Together at most 256 strings; what is longer than this is rarely seen twice.
     private const int Slots = 256;
     private const int MaxCachedBytes = 128;
 

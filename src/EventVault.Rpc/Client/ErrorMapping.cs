@@ -23,8 +23,8 @@ internal static class ErrorMapping
 
         return error switch
         {
-            // The HTTP client reports its connect time-out as a cancellation.
-            OperationCanceledException => NotConnected(error, address, path, "it did not accept a connection in time"),
+            // The HTTP client reports its connect time-out as a cancellation; other cancellations may have been processed.
+            OperationCanceledException { InnerException: TimeoutException } => NotConnected(error, address, path, "it did not accept a connection in time"),
             HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.ProxyTunnelError }
                 => NotConnected(error, address, path, error.Message),
             HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError }
@@ -33,7 +33,7 @@ internal static class ErrorMapping
                 => NotConnected(error, address, path, "it does not speak HTTP/2; check scheme and port"),
             HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
                 => new RpcException(RpcCode.ResourceExhausted, $"{path}: the server's headers or trailers are over the limit of this client.", inner: error),
-            HttpRequestException or IOException
+            HttpRequestException or IOException or OperationCanceledException
                 => new RpcException(RpcCode.Unavailable, $"{path}: the connection to {address} was lost: {error.Message} Whether the call had its effect is unknown.", inner: error),
             _ => new RpcException(RpcCode.Unknown, $"{path}: the call failed unexpectedly: {error.Message}", inner: error),
         };

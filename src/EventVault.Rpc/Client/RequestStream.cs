@@ -50,14 +50,24 @@ internal sealed class RequestStream : HttpContent
         {
             if (_written)
             {
-                throw new IOException("The connection refused the call after messages were written; they can't be sent again from here.");
+                // The HTTP client starts over only what no server has looked at.
+                throw new RpcException(RpcCode.Unavailable, "The connection was closing and refused the call after messages were written to it. Start the call again.")
+                {
+                    NotProcessed = true,
+                };
             }
 
             _stream = stream;
         }
 
+        // Without this the headers may lie in the connection's buffer until the first message is flushed, and a server
+        // that speaks first is never called.
+        await stream.FlushAsync(CancellationToken.None).ConfigureAwait(false);
         _opened.TrySetResult(stream);
-        await _done.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+
+        // Not with the token: the HTTP client cancels it when the server ends the stream, and a body that then ends as
+        // cancelled would hide why, and whether the server has seen the call. The call's own end comes through _done.
+        await _done.Task.ConfigureAwait(false);
     }
 
     protected override bool TryComputeLength(out long length)

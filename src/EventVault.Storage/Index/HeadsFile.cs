@@ -42,6 +42,7 @@ internal sealed class HeadsFile : IDisposable
     private readonly Shard[] _shards = new Shard[HeadsHeader.ShardCount];
     private readonly List<MappedFile> _maps = [];
     private KeyValuePair<UInt128, StreamHead>[]? _overlay;
+    private byte[] _image = []; // a growing shard's new bytes; kept for the next one of the same Apply
     private long _appliedThrough;
     private long _streamCount;
     private bool _failed;
@@ -279,6 +280,7 @@ internal sealed class HeadsFile : IDisposable
             sorted = sorted[count..];
         }
 
+        _image = [];
         _writer.WriteOut();
         _file.Flush();
         _header.AppliedThrough = segment;
@@ -326,7 +328,13 @@ internal sealed class HeadsFile : IDisposable
         MappedFile map = MapAtLeast(offset + bytes);
 
         // Nobody reads the new place yet, so it is filled in memory and written in one go.
-        var image = new byte[bytes];
+        if (_image.Length < bytes)
+        {
+            _image = new byte[bytes];
+        }
+
+        Span<byte> image = _image.AsSpan(0, (int)bytes);
+        image.Clear();
         int added = old.CopyTo(image, offset, log2, sorted, segment);
         _writer.WriteThrough(offset, image);
         _header.Shards[number].Offset = offset;

@@ -28,9 +28,6 @@ internal static class EventFields
     private const int Metadata = 7;
     private const int OccurredAt = 8;
 
-    /// <summary>Most metadata entries on one event: an entry takes at least 3 bytes, but thousands are a mistake.</summary>
-    private const int MaxMetadataEntries = 1024;
-
     private static readonly string[] Names = ["", "id", "type", "data", "content_type", "schema_version", "tags", "metadata", "occurred_at"];
 
     /// <summary>Id of an event that was checked before.</summary>
@@ -145,8 +142,8 @@ internal static class EventFields
                 case Metadata:
                     metadataBytes += reader.Length;
                     fields.MetadataCount++;
-                    problem = fields.MetadataCount > MaxMetadataEntries
-                        ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, MaxMetadataEntries)
+                    problem = fields.MetadataCount > VaultLimits.MetadataEntries
+                        ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
                         : metadataBytes > VaultLimits.MetadataBytes
                             ? OverLimit("metadata", "metadata_bytes", metadataBytes, VaultLimits.MetadataBytes)
                             : default;
@@ -173,7 +170,7 @@ internal static class EventFields
     {
         if (count == VaultLimits.Tags)
         {
-            return OverLimit("tags", "tags", count + 1, VaultLimits.Tags);
+            return OverLimit("tags", "event_tags", count + 1, VaultLimits.Tags);
         }
 
         foreach (var other in tags[..count])

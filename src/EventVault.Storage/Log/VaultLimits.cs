@@ -21,6 +21,9 @@ public sealed record VaultLimits
     /// <summary>Most metadata on one event, keys and values together, in bytes.</summary>
     public const int MetadataBytes = 64 * 1024;
 
+    /// <summary>Most metadata entries on one event: their bytes are bounded too, but thousands are a mistake.</summary>
+    public const int MetadataEntries = 1024;
+
     /// <summary>A group takes further appends up to this size; a larger append stands alone in its group.</summary>
     public const int GroupBytes = 1024 * 1024;
 

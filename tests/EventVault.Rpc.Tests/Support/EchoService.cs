@@ -17,6 +17,7 @@ public sealed class EchoService
     public static readonly RpcMethod<EchoRequest, EchoResponse> ClientStream = Of("ClientStream");
     public static readonly RpcMethod<EchoRequest, EchoResponse> Duplex = Of("Duplex");
     public static readonly RpcMethod<EchoRequest, EchoResponse> Missing = Of("Missing");
+    public static readonly RpcMethod<EchoRequest, EchoResponse> ServerStreamRaw = Of("ServerStreamRaw");
 
     private long _bytesWritten;
     private long _flushes;

@@ -6,9 +6,9 @@ namespace EventVault.Storage.Tests.Index;
 /// <summary>The content of one segment's index, as arrays.</summary>
 internal sealed class SegmentModel
 {
-    public uint Segment { get; private init; } = 7;
+    public uint Segment { get; init; } = 7;
 
-    public long FirstPosition { get; private init; } = 1_000;
+    public long FirstPosition { get; init; } = 1_000;
 
     public required StreamRun[] Runs { get; init; }
 
@@ -120,7 +120,7 @@ internal sealed class SegmentModel
     {
         // The naive searches are quadratic: of a large segment the first marks will do.
         SparseMark end = Marks.Length == 0 ? default : Marks[Math.Min(Marks.Length, 50) - 1];
-        for (long time = 4_990; time < end.Time + 20; time += 3)
+        for (long time = Marks.FirstOrDefault().Time - 10; time < end.Time + 20; time += 3)
         {
             CheckMark(Marks.LastOrDefault(m => m.Time <= time), index.TryMarkAtTime(time, out SparseMark mark), mark);
         }

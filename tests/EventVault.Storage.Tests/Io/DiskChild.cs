@@ -25,6 +25,9 @@ public static class DiskChild
                 Tell("first", file.Flush);
                 Tell("second", file.Flush);
                 break;
+            case "lose-writes":
+                LoseWrites(file!);
+                break;
             case "flush-directory":
                 Tell("directory", () => Files.FlushDirectory(path));
                 break;
@@ -90,12 +93,48 @@ public static class DiskChild
     internal static async Task<string[]> RunAsync(string scenario, string path, params string[] prefix)
     {
         using var child = Start(scenario, path, prefix);
-        child.StandardInput.Close();
-        var errors = child.StandardError.ReadToEndAsync();
-        var lines = await child.StandardOutput.ReadToEndAsync();
-        await child.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
-        Assert.True(child.ExitCode == 0, $"Exit code {child.ExitCode}: {await errors}");
-        return lines.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        try
+        {
+            child.StandardInput.Close();
+            var errors = child.StandardError.ReadToEndAsync();
+            var lines = await child.StandardOutput.ReadToEndAsync().WaitAsync(TimeSpan.FromSeconds(120));
+            await child.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(120));
+            Assert.True(child.ExitCode == 0, $"Exit code {child.ExitCode}: {await errors}");
+            return lines.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        }
+        finally
+        {
+            child.Kill(entireProcessTree: true);
+        }
+    }
+
+    /// <summary>Writes more than the disk can take though the file system has room, so that write-back fails.</summary>
+    private static void LoseWrites(IFile file)
+    {
+        const int Parts = 30;
+        var expected = FileSystemConformance.Bytes(seed: 1, 1 << 20);
+        for (var part = 0; part < Parts; part++)
+        {
+            file.Write((long)part << 20, expected);
+        }
+
+        Tell("first", file.Flush);
+        Tell("second", file.Flush);
+        Console.WriteLine($"cache: {Enumerable.Range(0, Parts).Count(part => !Holds(part, (at, found) => file.Read(at, found)))} lost");
+        Console.WriteLine($"disk: {(Enumerable.Range(0, Parts).Any(part => !Holds(part, (at, found) => file.ReadFromDisk(at, found))) ? "some" : "none")} lost");
+
+        bool Holds(int part, Func<long, byte[], int> read)
+        {
+            var found = new byte[expected.Length];
+            try
+            {
+                return read((long)part << 20, found) == found.Length && found.AsSpan().SequenceEqual(expected);
+            }
+            catch (DiskException)
+            {
+                return false;
+            }
+        }
     }
 
     private static void Tell(string what, Action action)

@@ -52,6 +52,21 @@ public sealed class DiskFaultTests
     }
 
     [Fact]
+    public void Zeros_written_again_after_a_failed_flush_become_durable()
+    {
+        _file.Write(0, Enumerable.Repeat((byte)1, 8192).ToArray());
+        _file.Flush();
+        _file.WriteZeros(0, 4096);
+        _disk.FailingFlush.StrikeAt(1);
+        Assert.Throws<DiskException>(_file.Flush);
+        Assert.Equal([1], ReadFromDisk(_file, 0, 1));
+        _file.WriteZeros(0, 4096);
+        _file.Flush();
+
+        Assert.Equal([0], Read(_disk.Crash(new Random(1)).OpenFile("/file", FileOpening.ReadExisting), 0, 1));
+    }
+
+    [Fact]
     public void A_randomly_failing_flush_saves_some_sectors_and_loses_others()
     {
         _disk.FailingFlush.StrikeRandomly(new Random(6), 0.5);

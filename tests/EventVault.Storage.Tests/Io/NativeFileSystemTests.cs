@@ -93,6 +93,21 @@ public sealed class NativeFileSystemTests : IDisposable
         Assert.Equal(["write: pwrite 28 full", "length: done"], await DiskChild.RunAsync("write", At("file"), prefix));
     }
 
+    /// <summary>
+    /// A real failure instead of an injected one: a file system of 64 MiB on a device that can hold 12. The cache goes
+    /// on showing what never reached the disk; only reads past it tell the truth.
+    /// </summary>
+    [NeedsLoopDevice]
+    public async Task Writes_that_the_disk_lost_fail_the_flush_and_show_in_reads_from_the_disk_only()
+    {
+        const string Mount = "mount -t tmpfs -o size=12m none \"$0\" && truncate -s 64M \"$0/disk\" && mkfs.ext4 -q \"$0/disk\" "
+            + "&& mkdir \"$0/mounted\" && mount -o loop \"$0/disk\" \"$0/mounted\" && \"$@\"";
+        var told = await DiskChild.RunAsync("lose-writes", At("mounted/file"), [.. NeedsMountAttribute.Unshare, "sh", "-c", Mount, _folder]);
+
+        Assert.Contains(told[0], new[] { "first: fdatasync 28 full", "first: fdatasync 5" });
+        Assert.Equal(["second: fdatasync 5", "cache: 0 lost", "disk: some lost"], told[1..]);
+    }
+
     [Fact]
     public void Zeros_occupy_all_their_blocks()
     {
@@ -128,6 +143,15 @@ public sealed class NativeFileSystemTests : IDisposable
     {
         var failure = Assert.Throws<DiskException>(() => _files.FileExists(At(new string('x', 300))));
         Assert.Equal(36, failure.ErrorNumber); // ENAMETOOLONG
+    }
+
+    [Fact]
+    public void Free_bytes_are_those_that_anybody_may_use()
+    {
+        var expected = new DriveInfo(_folder).AvailableFreeSpace;
+
+        // Other processes write meanwhile; a field read from the wrong place would be off by far more.
+        Assert.InRange(_files.FreeBytes(_folder), expected - (expected / 10), expected + (expected / 10));
     }
 
     [Fact]

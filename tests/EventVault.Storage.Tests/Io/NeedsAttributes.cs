@@ -40,3 +40,7 @@ public sealed class NeedsMountAttribute() : NeedsToolAttribute("a full file syst
     /// <summary>The start of a command that may mount, unseen by the rest of the machine.</summary>
     internal static string[] Unshare { get; } = Environment.UserName == "root" ? ["unshare", "-m"] : ["unshare", "-rm"];
 }
+
+[AttributeUsage(AttributeTargets.Method)]
+public sealed class NeedsLoopDeviceAttribute() : NeedsToolAttribute(
+    "a disk that fails while it writes back", NeedsMountAttribute.Unshare[0], [.. NeedsMountAttribute.Unshare[1..], "sh", "-c", "losetup -f && command -v mkfs.ext4"]);

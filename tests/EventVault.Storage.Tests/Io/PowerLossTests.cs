@@ -68,6 +68,18 @@ public sealed class PowerLossTests
     }
 
     [Fact]
+    public void Behind_a_length_that_was_lost_nothing_comes_back_when_the_file_grows_again()
+    {
+        var disk = DiskWithFile(Filled(1, 600));
+        Open(disk).Write(600, Filled(2, 9_000));
+        foreach (var survivor in Outcomes(disk).Where(survivor => Open(survivor).Length == 600))
+        {
+            Open(survivor).SetLength(9_600);
+            Assert.All(Content(survivor)[600..], value => Assert.Equal(0, value));
+        }
+    }
+
+    [Fact]
     public void Unflushed_zeros_and_cuts_are_kept_or_lost()
     {
         var disk = DiskWithFile(Filled(1, 16 * Sector));

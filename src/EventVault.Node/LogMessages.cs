@@ -1,0 +1,40 @@
+namespace EventVault.Node;
+
+internal static partial class LogMessages
+{
+    [LoggerMessage(EventId = 1, Level = LogLevel.Information, Message = "Opened vault {VaultId} in {Directory}: start {StartNumber}, head {Head}, {Sealed} sealed and {Unsealed} unsealed segments of {SegmentBytes} bytes, {CutBytes} torn bytes cut off, in {ElapsedMs} ms.")]
+    public static partial void Opened(ILogger logger, Guid vaultId, string directory, uint startNumber, long head, int @sealed, int @unsealed, uint segmentBytes, uint cutBytes, double elapsedMs);
+
+    [LoggerMessage(EventId = 2, Level = LogLevel.Information, Message = "Serving gRPC on {Rpc} and HTTP on {Http}.")]
+    public static partial void Serving(ILogger logger, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http);
+
+    [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "The node listens on {Address} in clear text and asks for no credentials: everyone who reaches the port can read and append. Use tls-cert and tls-key, and a firewall.")]
+    public static partial void ListensInClearText(ILogger logger, System.Net.IPAddress address);
+
+    [LoggerMessage(EventId = 4, Level = LogLevel.Warning, Message = "The node listens on {Address} and asks for no credentials: everyone who reaches the port can read and append. Put a firewall before it.")]
+    public static partial void ListensWithoutCredentials(ILogger logger, System.Net.IPAddress address);
+
+    [LoggerMessage(EventId = 5, Level = LogLevel.Information, Message = "Stopping: new calls are refused, queued appends are finished.")]
+    public static partial void Stopping(ILogger logger);
+
+    [LoggerMessage(EventId = 6, Level = LogLevel.Warning, Message = "{Calls} calls did not end within {Limit} and were cut short.")]
+    public static partial void CallsCut(ILogger logger, long calls, TimeSpan limit);
+
+    [LoggerMessage(EventId = 7, Level = LogLevel.Information, Message = "Stopped; {Appends} appends with {Events} events were written since the start.")]
+    public static partial void Stopped(ILogger logger, long appends, long events);
+
+    [LoggerMessage(EventId = 8, Level = LogLevel.Critical, Message = "The disk failed in the thread {Thread}; nothing more is written or acknowledged. The log is recovered at the next start: check the disk first.")]
+    public static partial void DiskFailed(ILogger logger, Exception error, string thread);
+
+    [LoggerMessage(EventId = 9, Level = LogLevel.Critical, Message = "The thread {Thread} found a rule of the program broken; nothing more is written or acknowledged. This is a bug: report it with this log, then start the node again.")]
+    public static partial void Failed(ILogger logger, Exception error, string thread);
+
+    [LoggerMessage(EventId = 10, Level = LogLevel.Warning, Message = "The disk is full: appends are refused until space returns; reads go on.")]
+    public static partial void DiskFull(ILogger logger);
+
+    [LoggerMessage(EventId = 11, Level = LogLevel.Information, Message = "There is space on the disk again: appends are accepted.")]
+    public static partial void DiskHasSpace(ILogger logger);
+
+    [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
+    public static partial void CannotStart(ILogger logger, Exception error);
+}

@@ -1,0 +1,296 @@
+// The node: all wiring. Opens the storage, starts the threads, opens the ports; takes them down in the opposite order.
+//
+//   calls ─► Services ─► VaultLoop ─► LogWriter ─► Storage        one thread (VaultThread) runs loop and writer
+//                └─────► EventReader ◄── CommitSignal             readers run on the callers' threads
+using System.Diagnostics;
+using System.Net;
+using EventVault.Node.Services;
+using EventVault.Rpc.Server;
+using EventVault.Rpc.Server.Reflection;
+using EventVault.Storage;
+using EventVault.Storage.Io;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+namespace EventVault.Node;
+
+/// <summary>One node, serving one vault. Start it, then stop it once.</summary>
+internal sealed class Node : IAsyncDisposable
+{
+    /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
+    private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
+
+    private readonly NodeOptions _options;
+    private readonly VaultStorage _storage;
+    private readonly CommitSignal _committed = new();
+    private readonly VaultLoop _loop;
+    private readonly VaultThread _vaultThread;
+    private readonly BackgroundThread _background;
+    private readonly NodeHealth _health;
+    private readonly RpcServer _server;
+    private readonly WebApplication _app;
+    private readonly ILogger _log;
+    private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private ITimer? _tick;
+    private bool _wasFull;
+    private int _stopped;
+
+    private Node(NodeOptions options)
+    {
+        _options = options;
+        var builder = NewHost(options);
+        var began = Stopwatch.GetTimestamp();
+        _storage = OpenStorage(options);
+        var writer = new LogWriter(_storage.Log);
+        _loop = new VaultLoop(_storage, writer, _committed, options.Clock, options.Queue);
+        _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
+        _vaultThread = new VaultThread(_loop, writer, _background, OnFailed);
+        _health = new NodeHealth(_storage);
+        _app = builder.Build();
+        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        var limits = new NodeLimits(options, _storage);
+        _server = new RpcServer(new RpcServerOptions
+        {
+            MaxReceiveBytes = options.MessageBytes,
+            MaxSendBytes = options.MessageBytes,
+            Logger = _log,
+            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+        });
+        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        var streams = new StreamsService(_storage, _loop, _committed, limits, options);
+        streams.AddTo(_server);
+        new AdminService(_storage, _loop, writer, streams, limits, _health, Now(options)).AddTo(_server);
+        _health.AddTo(_server);
+        if (options.Reflection)
+        {
+            ReflectionService.AddTo(_server);
+        }
+
+        _server.RequireComplete();
+        _app.UseRpc(_server);
+        _health.Map(_app);
+        LogOpened(began);
+    }
+
+    /// <summary>Where gRPC is served.</summary>
+    public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);
+
+    /// <summary>Where HTTP is served.</summary>
+    public IPEndPoint HttpEndPoint { get; private set; } = new(IPAddress.None, 0);
+
+    /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
+    public Task<Exception> Failed => _failed.Task;
+
+    /// <summary>The storage; for tests and benchmarks in the same process.</summary>
+    public VaultStorage Storage => _storage;
+
+    /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
+    public VaultLoop Loop => _loop;
+
+    /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
+    /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
+    /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    /// <exception cref="IOException">A port can't be opened.</exception>
+    public static async Task<Node> StartAsync(NodeOptions options)
+    {
+        var node = new Node(options);
+        try
+        {
+            await node.StartAsync();
+            return node;
+        }
+        catch
+        {
+            await node.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Queues one append that was filled before, and waits for its outcome. Allocates nothing.</summary>
+    public ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
+    {
+        if (_storage.Reader.LookUp(append.Content, out var place))
+        {
+            append.Place = place;
+            append.Outcome = AppendOutcome.Known;
+            return ValueTask.FromResult(AppendOutcome.Known);
+        }
+
+        var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);
+        return refused == AppendOutcome.None ? append.WaitAsync() : ValueTask.FromResult(refused);
+    }
+
+    /// <summary>
+    /// Stops: refuses new calls, ends reads and subscriptions, finishes queued appends, marks the log's end, closes. After
+    /// a failure it writes nothing more.
+    /// </summary>
+    public async Task StopAsync()
+    {
+        if (Interlocked.Exchange(ref _stopped, 1) == 1)
+        {
+            return;
+        }
+
+        LogMessages.Stopping(_log);
+        var failed = _failed.Task.IsCompleted;
+        BeginDrain(failed);
+        await _vaultThread.StopAsync(_options.DrainTimeout);
+        failed |= _failed.Task.IsCompleted;
+        var limit = failed ? DrainAfterFailure : _options.DrainTimeout;
+        var open = _server.ActiveCalls;
+        if (!await _server.DrainAsync(limit))
+        {
+            LogMessages.CallsCut(_log, open, limit);
+        }
+
+        using (var patience = new CancellationTokenSource(limit))
+        {
+            await _app.StopAsync(patience.Token);
+        }
+
+        if (_tick is not null)
+        {
+            await _tick.DisposeAsync();
+        }
+
+        await _background.StopAsync();
+        _background.Dispose();
+        _vaultThread.Dispose();
+        LogMessages.Stopped(_log, _loop.Appends, _loop.Events);
+        if (!failed)
+        {
+            _storage.Dispose();
+        }
+
+        await _app.DisposeAsync();
+    }
+
+    /// <summary>As <see cref="StopAsync"/>.</summary>
+    public async ValueTask DisposeAsync() => await StopAsync();
+
+    private async Task StartAsync()
+    {
+        _background.Start();
+        _vaultThread.Start();
+        await _app.StartAsync();
+        var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
+        RpcEndPoint = EndPoint(addresses[0]);
+        HttpEndPoint = EndPoint(addresses[1]);
+        var interval = _options.ProgressInterval;
+        _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _health.BeginServing();
+        LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
+        if (!IPAddress.IsLoopback(_options.Address))
+        {
+            if (_options.Certificate is null)
+            {
+                LogMessages.ListensInClearText(_log, _options.Address);
+            }
+            else
+            {
+                LogMessages.ListensWithoutCredentials(_log, _options.Address);
+            }
+        }
+    }
+
+    // No defaults of the web host: its watcher of configuration files sees every write to a data directory below the
+    // working directory, and once cost half of all throughput.
+    private static WebApplicationBuilder NewHost(NodeOptions options)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
+        options.Logging?.Invoke(builder.Logging);
+        builder.WebHost.UseKestrelCore();
+        if (options.Certificate is not null)
+        {
+            builder.WebHost.UseKestrelHttpsConfiguration();
+        }
+
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.ConfigureForRpc();
+            kestrel.Listen(options.Address, options.Port, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                if (options.Certificate is { } certificate)
+                {
+                    listen.UseHttps(certificate);
+                }
+            });
+            kestrel.Listen(options.Address, options.HttpPort, listen => listen.Protocols = HttpProtocols.Http1);
+        });
+        return builder;
+    }
+
+    private static VaultStorage OpenStorage(NodeOptions options)
+    {
+        var storage = new StorageOptions
+        {
+            SegmentSizeBytes = options.SegmentSizeBytes,
+            Limits = options.Limits,
+            OperationHorizon = options.OperationHorizon,
+        };
+        return VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
+    }
+
+    private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
+
+    private static IPEndPoint EndPoint(string url)
+    {
+        var uri = new Uri(url);
+        return new IPEndPoint(IPAddress.Parse(uri.Host.Trim('[', ']')), uri.Port);
+    }
+
+    private void BeginDrain(bool failed)
+    {
+        _health.BeginDraining(failed);
+        _loop.BeginDrain();
+        _server.BeginDrain();
+        _committed.Publish();
+    }
+
+    // On the thread that broke.
+    private void OnFailed(Exception error, string thread)
+    {
+        if (error is DiskException)
+        {
+            LogMessages.DiskFailed(_log, error, thread);
+        }
+        else
+        {
+            LogMessages.Failed(_log, error, thread);
+        }
+
+        BeginDrain(failed: true);
+        _failed.TrySetResult(error);
+    }
+
+    // Subscriptions wait on the commit signal alone: see SubscriptionCall.
+    private void Tick()
+    {
+        _committed.Publish();
+        var full = _storage.DiskIsFull;
+        if (full != _wasFull)
+        {
+            _wasFull = full;
+            if (full)
+            {
+                LogMessages.DiskFull(_log);
+            }
+            else
+            {
+                LogMessages.DiskHasSpace(_log);
+            }
+        }
+    }
+
+    private void LogOpened(long began)
+    {
+        var (@sealed, @unsealed) = _storage.SegmentCounts;
+        var elapsed = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
+        LogMessages.Opened(
+            _log, _storage.VaultId, _options.Directory, _storage.StartNumber, _storage.Head.Value, @sealed, @unsealed,
+            _storage.SegmentSizeBytes, _storage.CutBytes, elapsed);
+    }
+}

@@ -1,0 +1,49 @@
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node;
+
+/// <summary>One limit, as GetInfo and errors name it.</summary>
+/// <param name="Name">Such as <c>event_bytes</c>; the unit is the last word.</param>
+/// <param name="Allowed">The most that is allowed.</param>
+/// <param name="Setting">The setting that changes it; empty if it is fixed.</param>
+internal sealed record NodeLimit(string Name, long Allowed, string Setting = "");
+
+/// <summary>The one table of limits: what is checked is what GetInfo tells.</summary>
+internal sealed class NodeLimits
+{
+    public const string StreamNameBytes = "stream_name_bytes";
+    public const string AppendBytes = "append_bytes";
+    public const string AppendEvents = "append_events";
+    public const string MessageBytes = "message_bytes";
+    public const string ListPageStreams = "list_page_streams";
+
+    private readonly Dictionary<string, NodeLimit> _byName;
+
+    public NodeLimits(NodeOptions options, VaultStorage storage)
+    {
+        All =
+        [
+            new(StreamNameBytes, VaultLimits.StreamNameBytes),
+            new("type_bytes", VaultLimits.TypeBytes),
+            new("content_type_bytes", VaultLimits.ContentTypeBytes),
+            new("tag_bytes", VaultLimits.TagBytes),
+            new("event_tags", VaultLimits.Tags),
+            new("metadata_bytes", VaultLimits.MetadataBytes),
+            new("metadata_entries", VaultLimits.MetadataEntries),
+            new("event_bytes", options.Limits.EventBytes, "event-bytes"),
+            new(AppendBytes, storage.MaxAppendBytes, "append-bytes"),
+            new(AppendEvents, options.Limits.AppendEvents, "append-events"),
+            new(MessageBytes, options.MessageBytes, "append-bytes"),
+            new(ListPageStreams, 1_000),
+            new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
+            new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
+            new("session_appends", options.SessionAppends, "session-appends"),
+        ];
+        _byName = All.ToDictionary(limit => limit.Name);
+    }
+
+    public IReadOnlyList<NodeLimit> All { get; }
+
+    public NodeLimit this[string name] => _byName[name];
+}

@@ -1,0 +1,67 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node;
+
+/// <summary>What a node is started with. The program fills it from its settings; tests and benchmarks directly.</summary>
+internal sealed record NodeOptions
+{
+    /// <summary>A session may have this many bytes unanswered; beyond it the node stops reading from the client.</summary>
+    public const int SessionBytes = 32 * 1024 * 1024;
+
+    /// <summary>The data directory.</summary>
+    public required string Directory { get; init; }
+
+    /// <summary>Where both ports listen.</summary>
+    public IPAddress Address { get; init; } = IPAddress.Loopback;
+
+    /// <summary>gRPC; 0 takes a free one.</summary>
+    public int Port { get; init; }
+
+    /// <summary>HTTP; 0 takes a free one.</summary>
+    public int HttpPort { get; init; }
+
+    /// <summary>Serves gRPC over TLS; null: clear text.</summary>
+    public X509Certificate2? Certificate { get; init; }
+
+    /// <summary>Whether clients may ask which services and messages there are.</summary>
+    public bool Reflection { get; init; }
+
+    /// <summary>Size of a segment file; counts when the vault is created.</summary>
+    public uint SegmentSizeBytes { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>Appends whose operation ids are remembered at the least.</summary>
+    public long OperationHorizon { get; init; } = 16L * 1024 * 1024;
+
+    /// <summary>What events and appends may hold.</summary>
+    public VaultLimits Limits { get; init; } = new();
+
+    /// <summary>What may wait to be sequenced.</summary>
+    public AppendLimits Queue { get; init; } = new();
+
+    /// <summary>Appends that one session may have unanswered.</summary>
+    public int SessionAppends { get; init; } = 4096;
+
+    /// <summary>How often an idle subscription is told how far it has come.</summary>
+    public TimeSpan ProgressInterval { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long running calls may take when the node stops.</summary>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>The disk.</summary>
+    public IFileSystem Files { get; init; } = new NativeFileSystem();
+
+    /// <summary>The clock for recorded_at.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Where logs go; nowhere by default.</summary>
+    public Action<ILoggingBuilder>? Logging { get; init; }
+
+    /// <summary>
+    /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a
+    /// little over the limit still gets the precise error.
+    /// </summary>
+    public int MessageBytes => (int)Math.Min(2L * Limits.AppendBytes + (1024 * 1024), int.MaxValue / 2);
+}

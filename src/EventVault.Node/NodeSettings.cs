@@ -1,0 +1,345 @@
+// Where the node's settings come from: flags before environment before file before defaults. One table has them all;
+// what is not in it is refused wherever it stands, because a misspelt setting that is ignored is a trap.
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node;
+
+/// <summary>Reads and checks the settings of the program.</summary>
+internal sealed class NodeSettings
+{
+    private const string EnvironmentPrefix = "EVENTVAULT_";
+    private const string FileSection = "EventVault";
+    private const string DefaultFile = "appsettings.json";
+
+    /// <summary>Variables with our prefix that belong to the client tools.</summary>
+    private static readonly string[] OthersVariables = ["EVENTVAULT_ENDPOINT"];
+
+    private static readonly Setting[] Table =
+    [
+        new("data", "DIR", "the data directory; required"),
+        new("port", "N", "port for gRPC, 0 takes a free one (7400)"),
+        new("http-port", "N", "port for HTTP health checks, 0 takes a free one (7401)"),
+        new("listen", "ADDRESS", "IP address to listen on (127.0.0.1)"),
+        new("dev", "", "clear text, loopback only, no credentials asked, reflection on"),
+        new("tls-cert", "FILE", "PEM certificate (with its chain) for the gRPC port"),
+        new("tls-key", "FILE", "PEM key of the certificate"),
+        new("reflection", "", "let clients ask which services there are (on with --dev)"),
+        new("segment-size", "BYTES", "size of a log file, counts when the vault is created (256MiB)"),
+        new("operation-horizon", "N", "appends whose ids are remembered at the least (16777216)"),
+        new("event-bytes", "BYTES", "largest event (4MiB)"),
+        new("append-bytes", "BYTES", "largest append (16MiB)"),
+        new("append-events", "N", "most events in an append (50000)"),
+        new("queued-appends", "N", "appends that may wait to be written; more are refused (65536)"),
+        new("queued-bytes", "BYTES", "bytes of appends that may wait to be written (256MiB)"),
+        new("session-appends", "N", "unanswered appends of a session; beyond them it is not read (4096)"),
+        new("progress-interval", "MS", "how often an idle subscription is told how far it is (1000)"),
+        new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
+        new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
+        new("log-format", "FORMAT", "line or json, on stderr (line)"),
+        new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
+    ];
+
+    private readonly Dictionary<string, (string Value, string Origin)> _values = [];
+
+    private NodeSettings()
+    {
+    }
+
+    /// <summary>Whether only the usage was asked for.</summary>
+    public bool WantsHelp { get; private set; }
+
+    /// <summary>Lowest level that is logged.</summary>
+    public LogLevel LogLevel { get; private set; }
+
+    /// <summary>Whether logs are JSON, one object a line.</summary>
+    public bool LogsJson { get; private set; }
+
+    /// <summary>The usage text.</summary>
+    public static string Usage => string.Join(
+        Environment.NewLine,
+        Table.Select(s => $"  --{s.Name + (s.Value.Length > 0 ? " " + s.Value : ""),-28} {s.Description}")
+            .Prepend("EventVault.Node --data DIR [--port N] [--http-port N] [--dev] [--listen ADDRESS] ...")
+            .Append("Each is also a setting EVENTVAULT_… of the environment (EVENTVAULT_HTTP_PORT) and a property of the object \"EventVault\" in the settings file.")
+            .Append("Flags come before the environment, the environment before the file."));
+
+    /// <summary>Reads the settings.</summary>
+    /// <param name="arguments">The program's.</param>
+    /// <param name="environment">Names and values.</param>
+    /// <param name="workingDirectory">Where <c>appsettings.json</c> may be.</param>
+    /// <exception cref="SettingException">A setting is unknown or malformed.</exception>
+    public static NodeSettings Read(IReadOnlyList<string> arguments, IEnumerable<KeyValuePair<string, string>> environment, string workingDirectory)
+    {
+        var settings = new NodeSettings();
+        settings.ReadFlags(arguments);
+        if (!settings.WantsHelp)
+        {
+            settings.ReadEnvironment(environment);
+            settings.ReadFile(workingDirectory);
+            settings.LogLevel = settings.Choice("log-level", LogLevel.Information);
+            settings.LogsJson = settings.Choice("log-format", LogFormat.Line) == LogFormat.Json;
+        }
+
+        return settings;
+    }
+
+    /// <summary>Checks all settings and turns them into what the node is started with.</summary>
+    /// <exception cref="SettingException">A setting is missing or out of its range.</exception>
+    public NodeOptions ToOptions()
+    {
+        var dev = Flag("dev");
+        var address = Address();
+        if (dev && !IPAddress.IsLoopback(address))
+        {
+            throw Wrong("listen", $"{address} is no loopback address, and --dev serves loopback only. Leave one of the two out.");
+        }
+
+        var segment = (uint)Number("segment-size", 256L << 20, StorageOptions.MinSegmentSizeBytes, StorageOptions.MaxSegmentSizeBytes);
+        if (segment % 4096 != 0)
+        {
+            throw Wrong("segment-size", $"{segment} is not a multiple of 4096.");
+        }
+
+        var options = new NodeOptions
+        {
+            Directory = _values.TryGetValue("data", out var data) && data.Value.Length > 0
+                ? Path.GetFullPath(data.Value)
+                : throw new SettingException("--data", "is missing: name the data directory."),
+            Address = address,
+            Port = (int)Number("port", 7400, 0, 65535),
+            HttpPort = (int)Number("http-port", 7401, 0, 65535),
+            Certificate = Certificate(dev),
+            Reflection = dev || Flag("reflection"),
+            SegmentSizeBytes = segment,
+            OperationHorizon = Number("operation-horizon", 16L << 20, 1024, 1L << 32),
+            Limits = new VaultLimits
+            {
+                EventBytes = (int)Number("event-bytes", 4 << 20, 1024, 64 << 20),
+                AppendBytes = (int)Number("append-bytes", 16 << 20, 4096, 256 << 20),
+                AppendEvents = (int)Number("append-events", 50_000, 1, 1_000_000),
+            },
+            Queue = new AppendLimits((int)Number("queued-appends", 65_536, 1, 1 << 24), Number("queued-bytes", 256L << 20, 1024, 1L << 36)),
+            SessionAppends = (int)Number("session-appends", 4096, 1, 1 << 20),
+            ProgressInterval = TimeSpan.FromMilliseconds(Number("progress-interval", 1000, 10, 3_600_000)),
+            DrainTimeout = TimeSpan.FromMilliseconds(Number("drain-timeout", 10_000, 0, 3_600_000)),
+        };
+        return options.Port != 0 && options.Port == options.HttpPort
+            ? throw Wrong("http-port", $"is {options.Port}, and so is port: in clear text one port speaks one protocol.")
+            : options;
+    }
+
+    private void ReadFlags(IReadOnlyList<string> arguments)
+    {
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            var argument = arguments[i];
+            if (argument is "--help" or "-h")
+            {
+                WantsHelp = true;
+                return;
+            }
+
+            var equals = argument.IndexOf('=', StringComparison.Ordinal);
+            var flag = equals < 0 ? argument : argument[..equals];
+            if (!flag.StartsWith("--", StringComparison.Ordinal) || Find(flag[2..]) is not { } setting)
+            {
+                throw new SettingException(argument, "is not a flag of this program. --help lists them.");
+            }
+
+            var value = equals >= 0 ? argument[(equals + 1)..]
+                : setting.Value.Length == 0 ? "true"
+                : i + 1 < arguments.Count ? arguments[++i]
+                : throw new SettingException(flag, "needs a value.");
+            if (!_values.TryAdd(setting.Name, (value, flag)))
+            {
+                throw new SettingException(flag, "stands twice.");
+            }
+        }
+    }
+
+    private void ReadEnvironment(IEnumerable<KeyValuePair<string, string>> environment)
+    {
+        foreach (var (name, value) in environment)
+        {
+            if (!name.StartsWith(EnvironmentPrefix, StringComparison.Ordinal) || OthersVariables.Contains(name))
+            {
+                continue;
+            }
+
+            var setting = Table.FirstOrDefault(s => s.Variable == name)
+                ?? throw new SettingException(name, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Variable))}.");
+            _values.TryAdd(setting.Name, (value, name));
+        }
+    }
+
+    private void ReadFile(string workingDirectory)
+    {
+        var isNamed = _values.TryGetValue("config", out var named);
+        var path = isNamed ? named.Value : Path.Combine(workingDirectory, DefaultFile);
+        if (!File.Exists(path))
+        {
+            if (isNamed)
+            {
+                throw new SettingException(named.Origin, $"there is no file {path}.");
+            }
+
+            return;
+        }
+
+        try
+        {
+            using var json = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty(FileSection, out var section))
+            {
+                return;
+            }
+
+            ReadSection(section, path);
+        }
+        catch (JsonException e)
+        {
+            throw new SettingException(path, $"is not JSON: {e.Message}");
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new SettingException(path, $"can't be read: {e.Message}");
+        }
+    }
+
+    private void ReadSection(JsonElement section, string path)
+    {
+        if (section.ValueKind != JsonValueKind.Object)
+        {
+            throw new SettingException($"{FileSection} in {path}", "is not an object of settings.");
+        }
+
+        foreach (var property in section.EnumerateObject())
+        {
+            var origin = $"{FileSection}.{property.Name} in {path}";
+            if (Find(property.Name) is not { } setting || setting.Name == "config")
+            {
+                throw new SettingException(origin, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Name))}.");
+            }
+
+            var value = property.Value.ValueKind switch
+            {
+                JsonValueKind.String => property.Value.GetString()!,
+                JsonValueKind.Number => property.Value.GetRawText(),
+                JsonValueKind.True => "true",
+                JsonValueKind.False => "false",
+                _ => throw new SettingException(origin, "must be a text, a number, true or false."),
+            };
+            _values.TryAdd(setting.Name, (value, origin));
+        }
+    }
+
+    private IPAddress Address()
+    {
+        if (!_values.TryGetValue("listen", out var listen))
+        {
+            return IPAddress.Loopback;
+        }
+
+        return listen.Value == "localhost" ? IPAddress.Loopback
+            : IPAddress.TryParse(listen.Value, out var address) ? address
+            : throw Wrong("listen", $"{listen.Value} is not an IP address, such as 127.0.0.1 or 0.0.0.0.");
+    }
+
+    private X509Certificate2? Certificate(bool dev)
+    {
+        var (hasCertificate, hasKey) = (_values.TryGetValue("tls-cert", out var certificate), _values.TryGetValue("tls-key", out var key));
+        if (!hasCertificate && !hasKey)
+        {
+            return null;
+        }
+
+        if (dev)
+        {
+            throw Wrong(hasCertificate ? "tls-cert" : "tls-key", "does not go with --dev, which serves clear text.");
+        }
+
+        if (hasCertificate != hasKey)
+        {
+            throw hasKey ? new SettingException("--tls-cert", "is missing: a key needs its certificate.") : new SettingException("--tls-key", "is missing: a certificate needs its key.");
+        }
+
+        try
+        {
+            return X509Certificate2.CreateFromPemFile(certificate.Value, key.Value);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw Wrong("tls-cert", $"{certificate.Value} with the key {key.Value} can't be used: {e.Message}");
+        }
+    }
+
+    private bool Flag(string name)
+    {
+        if (!_values.TryGetValue(name, out var set))
+        {
+            return false;
+        }
+
+        return set.Value switch
+        {
+            "true" or "1" => true,
+            "false" or "0" => false,
+            _ => throw Wrong(name, $"{set.Value} is neither true nor false."),
+        };
+    }
+
+    private long Number(string name, long otherwise, long least, long most)
+    {
+        if (!_values.TryGetValue(name, out var set))
+        {
+            return otherwise;
+        }
+
+        var (digits, unit) = set.Value switch
+        {
+            var v when v.EndsWith("KiB", StringComparison.Ordinal) => (v[..^3], 1L << 10),
+            var v when v.EndsWith("MiB", StringComparison.Ordinal) => (v[..^3], 1L << 20),
+            var v when v.EndsWith("GiB", StringComparison.Ordinal) => (v[..^3], 1L << 30),
+            var v => (v, 1L),
+        };
+        return !long.TryParse(digits.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) || number > long.MaxValue / unit
+            ? throw Wrong(name, $"{set.Value} is not a whole number (bytes may end in KiB, MiB or GiB).")
+            : number * unit < least || number * unit > most
+                ? throw Wrong(name, $"is {set.Value}; {least} to {most} are allowed.")
+                : number * unit;
+    }
+
+    private T Choice<T>(string name, T otherwise)
+        where T : struct, Enum
+    {
+        if (!_values.TryGetValue(name, out var set))
+        {
+            return otherwise;
+        }
+
+        return !int.TryParse(set.Value, out _) && Enum.TryParse<T>(set.Value, ignoreCase: true, out var value)
+            ? value
+            : throw Wrong(name, $"{set.Value} is none of {string.Join(", ", Enum.GetNames<T>())}.");
+    }
+
+    private SettingException Wrong(string name, string why) => new(_values.TryGetValue(name, out var set) ? set.Origin : "--" + name, why);
+
+    private static Setting? Find(string name) => Table.FirstOrDefault(s => string.Equals(s.Name, name, StringComparison.Ordinal));
+
+    private enum LogFormat
+    {
+        Line,
+        Json,
+    }
+
+    /// <summary>A setting. Without a value in the usage it is a switch.</summary>
+    private sealed record Setting(string Name, string Value, string Description)
+    {
+        public string Variable { get; } = EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
+    }
+}

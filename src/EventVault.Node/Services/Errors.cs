@@ -1,0 +1,224 @@
+// The only file that turns outcomes and exceptions into gRPC statuses and typed details. The same table, for readers,
+// is in docs/PROTOCOL.md.
+using System.Globalization;
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+using Damage = EventVault.Protocol.Damage;
+using StreamVersion = EventVault.Storage.StreamVersion;
+
+namespace EventVault.Node.Services;
+
+/// <summary>Every way in which a call can fail.</summary>
+internal static class Errors
+{
+    /// <summary>When it makes sense to try again after an overload: a full queue is written in less.</summary>
+    private const uint RetryAfterOverloadMs = 50;
+
+    public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
+    {
+        Reason = Reason.InvalidRequest,
+        Message = field.Length == 0 ? $"The request {why}." : $"The field {field} {why}.",
+        Field = field,
+        Why = why,
+    });
+
+    public static Refusal UnknownField(string field, string why = "is not known to this server") => new(RpcCode.InvalidArgument, new Failure
+    {
+        Reason = Reason.UnknownField,
+        Message = $"The field {field} {why}. Fields are refused rather than ignored: use a server that serves it, or leave it out.",
+        Field = field,
+        Why = why,
+    });
+
+    public static Refusal InvalidName(string field, int? index, string why)
+    {
+        var failure = new Failure { Reason = Reason.InvalidName, Message = $"The stream name in {field} {why}.", Field = field, Why = why };
+        if (index is { } i)
+        {
+            failure.Index = (uint)i;
+        }
+
+        return new Refusal(RpcCode.InvalidArgument, failure);
+    }
+
+    public static Refusal ReservedName(string field, string stream) => new(RpcCode.InvalidArgument, new Failure
+    {
+        Reason = Reason.ReservedName,
+        Message = $"The stream name {stream} in {field} starts with $: such streams are the vault's own. Choose another name.",
+        Field = field,
+        Stream = stream,
+    });
+
+    public static Refusal LimitExceeded(NodeLimit limit, long value, string field, string stream = "", int? index = null)
+    {
+        var remedy = limit.Setting.Length > 0 ? $"Send less, or raise the setting {limit.Setting} of the node." : "The limit is fixed.";
+        var failure = new Failure
+        {
+            Reason = Reason.LimitExceeded,
+            Message = Text($"{(field.Length == 0 ? "The request" : field)} is over the limit {limit.Name}: {value}, allowed are {limit.Allowed}. {remedy}"),
+            Field = field,
+            Stream = stream,
+            Limit = new LimitExceeded { Limit = limit.Name, Value = (ulong)value, Allowed = (ulong)limit.Allowed, Setting = limit.Setting },
+        };
+        if (index is { } i)
+        {
+            failure.Index = (uint)i;
+        }
+
+        return new Refusal(RpcCode.InvalidArgument, failure);
+    }
+
+    /// <summary>An event that Storage has refused.</summary>
+    public static Refusal Event(in EventProblem problem, string path, string stream, int index, NodeLimits limits)
+    {
+        var field = problem.Field.Length == 0 ? path : $"{path}.{problem.Field}";
+        switch (problem.Kind)
+        {
+            case EventProblemKind.UnknownField:
+                return UnknownField(field);
+            case EventProblemKind.LimitExceeded when problem.Limit == NodeLimits.AppendBytes:
+                return LimitExceeded(limits[problem.Limit], problem.Value, "streams");
+            case EventProblemKind.LimitExceeded:
+                return LimitExceeded(limits[problem.Limit], problem.Value, field, stream, index);
+            default:
+                return new Refusal(RpcCode.InvalidArgument, new Failure
+                {
+                    Reason = Reason.InvalidEvent,
+                    Message = $"{field} {problem.Why}.",
+                    Stream = stream,
+                    Field = field,
+                    Index = (uint)index,
+                    Why = problem.Why,
+                });
+        }
+    }
+
+    /// <summary>An append whose expected versions do not hold: all those that do not, together.</summary>
+    public static Refusal Conflict(AppendContent append)
+    {
+        var detail = new ErrorDetail();
+        foreach (ref readonly var stream in append.Streams)
+        {
+            if (LogTail.Holds(stream))
+            {
+                continue;
+            }
+
+            var name = Name(append.Name(stream));
+            var conflict = new VersionConflict { Expected = ExpectedText(stream) };
+            if (stream.Actual != StreamVersion.None)
+            {
+                conflict.Actual = (ulong)stream.Actual.Value;
+            }
+
+            var actual = stream.Actual == StreamVersion.None ? "it has no events" : Text($"its last version is {stream.Actual}");
+            detail.Failures.Add(new Failure
+            {
+                Reason = Reason.WrongExpectedVersion,
+                Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
+                Stream = name,
+                VersionConflict = conflict,
+            });
+        }
+
+        return new Refusal(RpcCode.Aborted, detail);
+    }
+
+    public static Refusal OperationIdReused(Position first) => new(RpcCode.AlreadyExists, new Failure
+    {
+        Reason = Reason.OperationIdReused,
+        Message = Text($"The operation id belongs to another append, the one at position {first}, whose content differs. Use a new id for every append."),
+        FirstPosition = (ulong)first.Value,
+    });
+
+    public static Refusal StreamNotFound(string stream) => new(RpcCode.NotFound, new Failure
+    {
+        Reason = Reason.StreamNotFound,
+        Message = $"The stream {stream} has no events.",
+        Stream = stream,
+    });
+
+    /// <summary>An append that was not written, or of which nobody knows.</summary>
+    public static Refusal NotDone(AppendOutcome outcome) => outcome switch
+    {
+        AppendOutcome.Overloaded => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.Overloaded,
+            Message = "The node's queue of appends is full; the append was definitely not written. Try again, after a wait that grows.",
+            RetryAfterMs = RetryAfterOverloadMs,
+        }),
+        AppendOutcome.Full => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.StoreFull,
+            Message = "The node's disk is full; the append was definitely not written. Reads go on; appends resume when space returns.",
+            Why = "no space for another segment",
+        }),
+        AppendOutcome.TimedOut => new Refusal(RpcCode.DeadlineExceeded, new Failure
+        {
+            Reason = Reason.TimedOutInQueue,
+            Message = "The append waited in the node's queue for longer than its caller allowed; it was definitely not written.",
+        }),
+        AppendOutcome.Unknown => new Refusal(RpcCode.Unavailable, new Failure
+        {
+            Reason = Reason.OutcomeUnknown,
+            Message = "The node's disk failed while the append was being written. Retry with the same operation id: it is written once at most.",
+        }),
+        AppendOutcome.Draining or AppendOutcome.RefusedBefore => Draining("the append was definitely not written"),
+        _ => throw new InvariantException($"{outcome} is not a refusal."),
+    };
+
+    /// <summary>The node is stopping.</summary>
+    public static Refusal Draining(string consequence) => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.Draining,
+        Message = $"The node is stopping: {consequence}. Try again when it is back.",
+    });
+
+    public static Refusal Damaged(DamageException e) => new(RpcCode.DataLoss, new Failure
+    {
+        Reason = Reason.Damaged,
+        Message = e.Message,
+        Damage = new Damage { Segment = e.File, Offset = (ulong)e.Offset, Expected = e.Expected },
+    });
+
+    /// <summary>
+    /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
+    /// </summary>
+    public static async ValueTask AddDetail(RpcContext context, RpcHandler next, NodeLimits limits)
+    {
+        try
+        {
+            await next(context);
+        }
+        catch (DamageException e)
+        {
+            throw Damaged(e).ToException(e);
+        }
+        catch (RpcException e) when (e.Code == RpcCode.ResourceExhausted && !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _))
+        {
+            // The transport refuses a message by its announced length, before there is anything to look at.
+            var limit = limits[NodeLimits.MessageBytes];
+            throw LimitExceeded(limit, limit.Allowed + 1, string.Empty).ToException(e);
+        }
+        catch (RpcException e) when (e.Code == RpcCode.Unavailable && !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _))
+        {
+            throw Draining("the call was cut short").ToException(e);
+        }
+    }
+
+    /// <summary>A name for people and details; what is not UTF-8 shows as the replacement character.</summary>
+    public static string Name(ReadOnlySpan<byte> name) => System.Text.Encoding.UTF8.GetString(name);
+
+    private static string ExpectedText(in AppendStream stream) => stream.Expected switch
+    {
+        ExpectedKind.Any => "any",
+        ExpectedKind.NoStream => "no-stream",
+        ExpectedKind.Exists => "exists",
+        _ => stream.ExpectedVersion.ToString(),
+    };
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

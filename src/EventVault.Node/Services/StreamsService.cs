@@ -1,0 +1,160 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.Text;
+using EventVault.Node.Subscriptions;
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
+
+namespace EventVault.Node.Services;
+
+/// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
+internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
+{
+    /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
+    private const int KeptAppends = 1024;
+
+    private const int UsualPageStreams = 100;
+
+    private readonly AppendRequestReader _requests = new(storage, limits);
+    private readonly ConcurrentQueue<SingleAppend> _appends = new();
+    private long _subscriptions;
+
+    /// <summary>Subscriptions that are open.</summary>
+    public long Subscriptions => Volatile.Read(ref _subscriptions);
+
+    private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
+
+    public void AddTo(RpcServer server) => server
+        .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
+        .Duplex(
+            RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(Service, "AppendSession"),
+            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
+        .ServerStreamingRaw(
+            RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
+            (request, writer, context) => ReadCalls.ReadStreamAsync(storage.Reader, limits, RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
+        .ServerStreamingRaw(
+            RpcMethod<ReadAllRequest, ReadResponse>.Of(Service, "ReadAll"),
+            (request, writer, context) => ReadCalls.ReadAllAsync(storage.Reader, RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
+        .ServerStreamingRaw(RpcMethod<SubscribeRequest, ReadResponse>.Of(Service, "Subscribe"), SubscribeAsync)
+        .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(Service, "GetStream"), GetStream)
+        .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(Service, "ListStreams"), ListStreams);
+
+    private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var length = (int)request.Length;
+        var bytes = ArrayPool<byte>.Shared.Rent(length);
+        request.CopyTo(bytes);
+        if (!_appends.TryDequeue(out var append))
+        {
+            append = new SingleAppend(storage);
+        }
+
+        append.Reset();
+        append.QueuedBytes = length;
+        append.Deadline = context.TimeLeft is { } left ? Environment.TickCount64 + (long)left.TotalMilliseconds : long.MaxValue;
+        try
+        {
+            // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
+            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await DecideAsync(append);
+            AppendResponse? response = null;
+            refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+            return response ?? throw refusal!.ToException();
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(bytes);
+            if (_appends.Count < KeptAppends)
+            {
+                _appends.Enqueue(append);
+            }
+        }
+    }
+
+    private async ValueTask<Refusal?> DecideAsync(SingleAppend append)
+    {
+        if (storage.Reader.LookUp(append.Content, out var place))
+        {
+            append.Place = place;
+            append.Outcome = AppendOutcome.Known;
+            return null;
+        }
+
+        var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
+        if (refused != AppendOutcome.None)
+        {
+            return Errors.NotDone(refused);
+        }
+
+        await append.WaitAsync();
+        return null;
+    }
+
+    private async ValueTask SubscribeAsync(ReadOnlySequence<byte> request, RpcWriter<ReadResponse> writer, RpcContext context)
+    {
+        var parsed = RequestFields.Parse(SubscribeRequest.Parser, request);
+        Interlocked.Increment(ref _subscriptions);
+        try
+        {
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _subscriptions);
+        }
+    }
+
+    private ValueTask<StreamInfo> GetStream(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var name = RequestFields.Parse(GetStreamRequest.Parser, request).Stream;
+        return storage.Streams.Find(StreamNames.Check(name, limits)) is { } details
+            ? ValueTask.FromResult(Details(details))
+            : throw Errors.StreamNotFound(name).ToException();
+    }
+
+    private ValueTask<ListStreamsResponse> ListStreams(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var parsed = RequestFields.Parse(ListStreamsRequest.Parser, request);
+        var limit = limits[NodeLimits.ListPageStreams];
+        if (parsed.PageSize > limit.Allowed)
+        {
+            throw Errors.LimitExceeded(limit, parsed.PageSize, "page_size").ToException();
+        }
+
+        var size = parsed.PageSize == 0 ? UsualPageStreams : (int)parsed.PageSize;
+        var prefix = StreamNames.CheckLength(parsed.Prefix, "prefix", limits);
+
+        // One more than asked for tells whether there is another page.
+        var page = storage.Streams.List(prefix, ReadToken(parsed.PageToken), size + 1);
+        var response = new ListStreamsResponse();
+        response.Streams.AddRange(page.Take(size).Select(Details));
+        if (page.Count > size)
+        {
+            response.NextPageToken = Convert.ToBase64String(page[size - 1].Name);
+        }
+
+        return ValueTask.FromResult(response);
+    }
+
+    private static byte[] ReadToken(string token)
+    {
+        try
+        {
+            return Convert.FromBase64String(token);
+        }
+        catch (FormatException e)
+        {
+            throw Errors.InvalidRequest("page_token", "is not a token that this server gave out").ToException(e);
+        }
+    }
+
+    private static StreamInfo Details(StreamDetails details) => new()
+    {
+        Stream = Encoding.UTF8.GetString(details.Name),
+        LastVersion = (ulong)details.LastVersion.Value,
+        LastPosition = (ulong)details.LastPosition.Value,
+        LastRecordedAt = details.LastRecordedAt,
+    };
+}

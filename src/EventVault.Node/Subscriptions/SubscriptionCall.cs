@@ -1,0 +1,125 @@
+// A subscription is a read that continues: it reads to the head, waits for the next commit, and reads on. There is no
+// seam, because there is no second source: live events are read from the log like all others. The signal is taken
+// before the head is looked at, so no commit is slept through.
+//
+// It waits on the commit signal alone. The node also gives that signal on a timer and when it drains, so a subscription
+// needs no timer and no registration of its own, and notices the end of its call at the next tick.
+using EventVault.Node.Services;
+using EventVault.Protocol;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using Position = EventVault.Storage.Position;
+using StreamVersion = EventVault.Storage.StreamVersion;
+
+namespace EventVault.Node.Subscriptions;
+
+/// <summary>Runs one subscription.</summary>
+internal sealed class SubscriptionCall(
+    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, RpcWriter<ReadResponse> writer, RpcContext context)
+{
+    /// <summary>Ends by an exception only: the client goes, the node drains, or the log is damaged.</summary>
+    public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits)
+    {
+        StreamReference? stream = request.SourceCase switch
+        {
+            SubscribeRequest.SourceOneofCase.Stream => StreamNames.Reference(reader, request.Stream, limits),
+            SubscribeRequest.SourceOneofCase.All => null,
+            _ => throw Errors.InvalidRequest("source", "says nothing: set stream or all").ToException(),
+        };
+        ReadBounds.Check(request.From, "from", ofOneStream: stream is not null);
+        var head = reader.Head;
+        var last = stream is { } one ? ReadBounds.LastVersion(reader, one, head) : StreamVersion.None;
+        writer.Write(ReadCalls.Head(reader, head, stream is null ? null : last));
+        var range = new EventRange(reader, stream, backwards: false) { Next = Start(request, stream, head, last) };
+
+        // A start behind the head is not reached by counting: what comes before it is left out as it comes.
+        using var page = new EventPage
+        {
+            IncludeSystem = stream is not null || request.IncludeSystem,
+            MinPosition = request.From is { HasPosition: true } ? new Position(ReadBounds.LowestPosition(reader, request.From)) : Position.None,
+            MinTime = request.From is { HasTime: true } ? request.From.Time : long.MinValue,
+        };
+        await FollowAsync(range, stream, page);
+    }
+
+    private async ValueTask FollowAsync(EventRange range, StreamReference? stream, EventPage page)
+    {
+        var behind = true;
+        var lastSent = clock.GetTimestamp();
+        while (true)
+        {
+            var next = committed.Next;
+            CheckGoesOn();
+            var head = reader.Head;
+            range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
+            if (!range.IsDone)
+            {
+                var before = writer.Messages;
+                ReadCalls.WritePage(range, page, writer);
+                behind |= !range.IsDone;
+                if (writer.Messages > before)
+                {
+                    lastSent = clock.GetTimestamp();
+                }
+            }
+
+            if (!range.IsDone)
+            {
+                await writer.FlushIfFullAsync();
+                continue;
+            }
+
+            if (behind || clock.GetElapsedTime(lastSent) >= progressInterval)
+            {
+                var progress = ProgressTo(head);
+                writer.Write(behind ? new ReadResponse { CaughtUp = progress } : new ReadResponse { Progress = progress });
+                behind = false;
+                lastSent = clock.GetTimestamp();
+            }
+
+            if (writer.UnflushedBytes > 0)
+            {
+                await writer.FlushAsync();
+            }
+
+            await next;
+        }
+    }
+
+    private void CheckGoesOn()
+    {
+        if (context.Draining.IsCancellationRequested)
+        {
+            throw Errors.Draining("the subscription was cut short").ToException();
+        }
+
+        context.Cancellation.ThrowIfCancellationRequested();
+    }
+
+    private long Start(SubscribeRequest request, StreamReference? stream, Position head, StreamVersion last)
+    {
+        if (request.StartCase == SubscribeRequest.StartOneofCase.End)
+        {
+            return stream is null ? head.Value + 1 : last.Value + 1;
+        }
+
+        if (stream is not { } one)
+        {
+            return ReadBounds.LowestPosition(reader, request.From);
+        }
+
+        return ReadBounds.LowestVersion(reader, one, request.From, last);
+    }
+
+    private Progress ProgressTo(Position head)
+    {
+        var progress = new Progress();
+        if (head != Position.None)
+        {
+            progress.Position = (ulong)head.Value;
+            progress.Time = reader.RecordedAt(head);
+        }
+
+        return progress;
+    }
+}

@@ -1,0 +1,152 @@
+// The one thread that sequences appends and writes the log (decision 0007): it steps VaultLoop and LogWriter in turn.
+// With nothing to do it spins for a moment, because the next append of a client that waits for each answer comes within
+// it, and then parks. When the log has rested for a while it writes the commit mark.
+using System.Diagnostics;
+
+namespace EventVault.Node;
+
+/// <summary>Runs the sequencer and the writer.</summary>
+internal sealed class VaultThread : IDisposable
+{
+    /// <summary>How long it looks for work before it parks.</summary>
+    private static readonly long SpinTicks = Stopwatch.Frequency / 50_000; // 20 µs
+
+    /// <summary>The log rests if nothing came for so long; then its end is marked.</summary>
+    private static readonly TimeSpan MarkAfter = TimeSpan.FromMilliseconds(8);
+
+    /// <summary>How often it looks whether a segment was prepared or sealed, should a wake-up be late.</summary>
+    private static readonly TimeSpan RoomCheck = TimeSpan.FromMilliseconds(5);
+
+    private readonly VaultLoop _loop;
+    private readonly LogWriter _writer;
+    private readonly BackgroundThread _background;
+    private readonly Action<Exception, string> _onFailed;
+    private readonly ManualResetEventSlim _wake = new(initialState: false, spinCount: 0);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Thread _thread;
+    private int _parked;
+    private volatile bool _stopping;
+    private volatile bool _giveUp;
+
+    /// <param name="loop">The sequencer.</param>
+    /// <param name="writer">The writer.</param>
+    /// <param name="background">Makes room when the sequencer waits for it.</param>
+    /// <param name="onFailed">Called on this thread after it has refused what was queued; it ends then.</param>
+    public VaultThread(VaultLoop loop, LogWriter writer, BackgroundThread background, Action<Exception, string> onFailed)
+    {
+        _loop = loop;
+        _writer = writer;
+        _background = background;
+        _onFailed = onFailed;
+        _loop.Wake = Wake;
+        _thread = new Thread(Run) { Name = "vault", IsBackground = true };
+    }
+
+    public void Start() => _thread.Start();
+
+    /// <summary>Wakes the thread if it is parked. For every thread.</summary>
+    public void Wake()
+    {
+        // The caller's write (a queued append, a flag) comes before this read; the parker's write to _parked comes before
+        // its look at those. One of the two sees the other.
+        if (Volatile.Read(ref _parked) == 1 && Interlocked.Exchange(ref _parked, 0) == 1)
+        {
+            _wake.Set();
+        }
+    }
+
+    /// <summary>
+    /// Finishes what is queued, marks the log's end, and ends the thread. What still waits for room on the disk after the
+    /// limit is refused. The loop is draining already.
+    /// </summary>
+    public async Task StopAsync(TimeSpan limit)
+    {
+        _stopping = true;
+        Interlocked.MemoryBarrier();
+        Wake();
+        try
+        {
+            await _ended.Task.WaitAsync(limit);
+        }
+        catch (TimeoutException)
+        {
+            _giveUp = true;
+            Wake();
+            await _ended.Task;
+        }
+    }
+
+    /// <summary>After the end, when nobody can call <see cref="Wake"/> any more.</summary>
+    public void Dispose() => _wake.Dispose();
+
+    private void Run()
+    {
+        try
+        {
+            while (true)
+            {
+                var worked = _loop.Step();
+                worked |= _writer.Step();
+                if (worked)
+                {
+                    continue;
+                }
+
+                if (_stopping && (_loop.IsIdle || _giveUp))
+                {
+                    End();
+                    break;
+                }
+
+                Rest();
+            }
+        }
+        catch (Exception e)
+        {
+            // The boundary of the thread: whatever broke, nothing further may be written or acknowledged.
+            _loop.Stop();
+            _onFailed(e, _thread.Name!);
+        }
+
+        _ended.SetResult();
+    }
+
+    private void End()
+    {
+        _loop.Stop();
+        if (_writer.WantsMark)
+        {
+            _writer.WriteMark();
+        }
+    }
+
+    private void Rest()
+    {
+        var spinUntil = Stopwatch.GetTimestamp() + SpinTicks;
+        do
+        {
+            if (_loop.HasQueued)
+            {
+                return;
+            }
+
+            Thread.SpinWait(20);
+        }
+        while (Stopwatch.GetTimestamp() < spinUntil);
+
+        var waitsForRoom = !_loop.IsIdle;
+        if (waitsForRoom)
+        {
+            _background.Wake();
+        }
+
+        _wake.Reset();
+        Interlocked.Exchange(ref _parked, 1);
+        var woken = _loop.HasQueued || (_stopping && !waitsForRoom) || _wake.Wait(waitsForRoom ? RoomCheck : _writer.WantsMark ? MarkAfter : Timeout.InfiniteTimeSpan);
+        Volatile.Write(ref _parked, 0);
+        if (!woken && !waitsForRoom && !_loop.HasQueued && _writer.WantsMark)
+        {
+            _writer.WriteMark();
+        }
+    }
+}

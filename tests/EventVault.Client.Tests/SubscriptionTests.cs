@@ -1,0 +1,225 @@
+using EventVault.Client.Tests.Support;
+
+namespace EventVault.Client.Tests;
+
+public sealed class SubscriptionTests
+{
+    [Fact]
+    public async Task Goes_from_the_past_to_live_without_a_seam()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await ReadTests.Fill(client, "a", 10);
+        await using Subscription subscription = client.SubscribeToAllAsync();
+        int next = 0;
+        bool caughtUp = false;
+        await foreach (SubscriptionMessage message in subscription)
+        {
+            if (message.Kind == SubscriptionMessageKind.CaughtUp && !caughtUp)
+            {
+                caughtUp = true;
+                Assert.Equal((10, 9ul), (next, message.Position));
+                Assert.NotNull(message.Time);
+                await ReadTests.Fill(client, "b", 10);
+            }
+            else if (message.Event is { } e)
+            {
+                Assert.Equal((ulong)next++, e.Position);
+                Assert.Equal(e.Position, message.Position);
+                if (next == 20)
+                {
+                    break;
+                }
+            }
+        }
+
+        Assert.True(caughtUp);
+    }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(2, true)]
+    [InlineData(3, false)]
+    public async Task Every_event_once_in_order_over_broken_connections_while_others_append(int seed, bool drain)
+    {
+        const int Events = 400;
+        var random = new Random(seed);
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.DrainReads = drain;
+        node.CutReadAfter = _ =>
+        {
+            lock (random)
+            {
+                return random.Next(0, 25);
+            }
+        };
+        await using VaultClient client = node.Connect(Some.Quick);
+        Task all = Follow(client.SubscribeToAllAsync(), e => e.Position, Events);
+        await using VaultClient other = node.Connect(Some.Quick);
+        Task one = Follow(other.SubscribeToStreamAsync("s-1"), e => e.Version, Events / 4);
+        for (int i = 0; i < Events; i++)
+        {
+            await client.AppendAsync($"s-{i % 4}", ExpectedVersion.Any, Some.Event(i));
+        }
+
+        await Task.WhenAll(all, one).WaitAsync(Wait.Limit);
+        Assert.True(node.ReadCalls > 10, "the connections were broken");
+
+        static async Task Follow(Subscription subscription, Func<RecordedEvent, ulong> place, int count)
+        {
+            ulong next = 0;
+            await foreach (RecordedEvent e in subscription.EventsAsync())
+            {
+                Assert.Equal(next++, place(e));
+                if (next == (ulong)count)
+                {
+                    break;
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public async Task From_the_end_delivers_what_is_appended_after_it_was_established_also_over_a_break()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await ReadTests.Fill(client, "a", 5);
+        node.CutReadAfter = n => n == 1 ? 1 : null;
+        await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
+        Assert.Equal(4ul, (await subscription.GetHeadAsync()).LastPosition);
+        await ReadTests.Fill(client, "a", 3);
+        var positions = new List<ulong>();
+        await foreach (RecordedEvent e in subscription.EventsAsync())
+        {
+            positions.Add(e.Position);
+            if (positions.Count == 3)
+            {
+                break;
+            }
+        }
+
+        Assert.Equal([5ul, 6, 7], positions);
+    }
+
+    [Fact]
+    public async Task From_the_end_of_an_empty_vault_begins_with_the_first_event_even_if_the_connection_breaks_before()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        node.CutReadAfter = n => n == 1 ? 0 : null;
+        await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
+        Assert.Null((await subscription.GetHeadAsync()).LastPosition);
+        await ReadTests.Fill(client, "a", 2);
+        await foreach (RecordedEvent e in subscription.EventsAsync())
+        {
+            Assert.Equal(0ul, e.Position);
+            break;
+        }
+    }
+
+    [Fact]
+    public async Task Begins_where_it_was_told_and_waits_for_a_stream_that_does_not_exist_yet()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        Subscription subscription = client.SubscribeToStreamAsync("later", new SubscribeOptions { From = ReadBound.Version(2) });
+        Task<ulong> first = FirstVersion(subscription);
+        await Wait.UntilAsync(() => node.ReadCalls == 1, "the subscription");
+        Assert.False(first.IsCompleted);
+        await ReadTests.Fill(client, "later", 4);
+        Assert.Equal(2ul, await first.WaitAsync(Wait.Limit));
+
+        static async Task<ulong> FirstVersion(Subscription subscription)
+        {
+            await foreach (RecordedEvent e in subscription.EventsAsync())
+            {
+                return e.Version;
+            }
+
+            throw new InvalidOperationException("A subscription has no end.");
+        }
+    }
+
+    [Fact]
+    public async Task Gives_up_before_it_was_established_and_holds_on_afterwards()
+    {
+        var vault = new MemoryVault();
+        ScriptedVault node = await ScriptedVault.StartAsync(vault);
+        int port = new Uri(node.Address).Port;
+        var options = new VaultClientOptions
+        {
+            Retry = new RetryPolicy { InitialDelay = TimeSpan.FromMilliseconds(1), MaxDelay = TimeSpan.FromMilliseconds(20), GiveUpAfter = TimeSpan.FromMilliseconds(150) },
+            AppendTimeout = TimeSpan.FromSeconds(30),
+        };
+        await using VaultClient client = node.Connect(options);
+        Subscription subscription = client.SubscribeToAllAsync();
+        await subscription.GetHeadAsync();
+        await node.DisposeAsync();
+
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.SubscribeToAllAsync().GetHeadAsync());
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+
+        Task<List<RecordedEvent>> follower = Take(subscription, 1);
+        await Task.Delay(400);
+        Assert.False(follower.IsCompleted);
+        await using ScriptedVault again = await ScriptedVault.StartAsync(vault, port);
+        await using VaultClient other = again.Connect();
+        await ReadTests.Fill(other, "a", 1);
+        Assert.Single(await follower.WaitAsync(Wait.Limit));
+
+        static async Task<List<RecordedEvent>> Take(Subscription subscription, int count)
+        {
+            var events = new List<RecordedEvent>();
+            await foreach (RecordedEvent e in subscription.EventsAsync())
+            {
+                events.Add(e);
+                if (events.Count == count)
+                {
+                    break;
+                }
+            }
+
+            return events;
+        }
+    }
+
+    [Fact]
+    public async Task Without_retries_the_first_failure_is_final_also_after_it_was_established()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        await ReadTests.Fill(client, "a", 5);
+        node.CutReadAfter = _ => 3;
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.SubscribeToAllAsync().ToListAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        Assert.Equal(1, node.ReadCalls);
+    }
+
+    [Fact]
+    public async Task Ends_by_cancellation_disposal_or_with_its_client()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        VaultClient client = node.Connect();
+        using var cancel = new CancellationTokenSource();
+        Task<List<SubscriptionMessage>> cancelled = client.SubscribeToAllAsync(cancellationToken: cancel.Token).ToListAsync();
+        Subscription own = client.SubscribeToAllAsync();
+        Task<List<SubscriptionMessage>> disposed = own.ToListAsync();
+        Task<List<SubscriptionMessage>> orphaned = client.SubscribeToAllAsync().ToListAsync();
+        await Wait.UntilAsync(() => node.ReadCalls == 3, "the subscriptions");
+        await cancel.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled.WaitAsync(Wait.Limit));
+        await own.DisposeAsync();
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => disposed.WaitAsync(Wait.Limit))).Code);
+        await client.DisposeAsync();
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => orphaned.WaitAsync(Wait.Limit))).Code);
+        Assert.Throws<ObjectDisposedException>(() => client.ReadAllAsync());
+    }
+
+    [Fact]
+    public async Task From_and_from_the_end_together_are_refused()
+    {
+        await using VaultClient client = VaultClient.Connect("eventvault://127.0.0.1:1");
+        Assert.Throws<ArgumentException>(() => client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true, From = ReadBound.Position(1) }));
+    }
+}

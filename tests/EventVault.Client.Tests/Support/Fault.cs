@@ -1,0 +1,40 @@
+namespace EventVault.Client.Tests.Support;
+
+/// <summary>What the scripted vault does with one append of a session.</summary>
+public enum Fault
+{
+    None,
+
+    /// <summary>Cuts the connection; the append is not done.</summary>
+    CutBefore,
+
+    /// <summary>Does the append and cuts the connection instead of answering.</summary>
+    CutAfter,
+
+    /// <summary>Resets only the call; the append is not done.</summary>
+    ResetBefore,
+
+    /// <summary>Does the append and resets only the call instead of answering.</summary>
+    ResetAfter,
+
+    /// <summary>Refuses this append and all after it, and ends the call, as proto/ has it.</summary>
+    RefuseOverloaded,
+    RefuseDraining,
+    RefuseStoreFull,
+    RefuseTimedOut,
+    RefuseOutcomeUnknown,
+
+    /// <summary>Ends the call with OK without an answer to this one; it is not done.</summary>
+    EndCall,
+
+    /// <summary>Ends the call with DRAINING as its status only, without an answer to this one; it is done.</summary>
+    EndCallDraining,
+
+    AnswerTwice,
+
+    /// <summary>Answers with the request id of the next one.</summary>
+    AnswerOutOfTurn,
+
+    /// <summary>Answers with bytes that are no protobuf; the append is done.</summary>
+    AnswerGarbage,
+}

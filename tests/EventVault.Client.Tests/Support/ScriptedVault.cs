@@ -1,0 +1,364 @@
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using EventVault.Rpc;
+using EventVault.Rpc.Server;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+namespace EventVault.Client.Tests.Support;
+
+/// <summary>A <see cref="MemoryVault"/> behind a real Kestrel, that misbehaves on cue.</summary>
+public sealed class ScriptedVault : IAsyncDisposable
+{
+    private static readonly AsyncLocal<HttpContext?> Current = new();
+
+    private readonly WebApplication _app;
+    private int _appends;
+    private int _sessions;
+    private int _readCalls;
+
+    private ScriptedVault(WebApplication app, RpcServer server, MemoryVault vault)
+    {
+        _app = app;
+        Vault = vault;
+        server
+            .Duplex(VaultMethods.AppendSession, AppendSessionAsync)
+            .ServerStreaming(VaultMethods.ReadStream, ReadStreamAsync)
+            .ServerStreaming(VaultMethods.ReadAll, ReadAllAsync)
+            .ServerStreaming(VaultMethods.Subscribe, SubscribeAsync)
+            .Unary(VaultMethods.GetStream, GetStreamAsync)
+            .Unary(VaultMethods.ListStreams, ListStreamsAsync)
+            .Unary(VaultMethods.GetInfo, GetInfoAsync)
+            .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
+    }
+
+    public MemoryVault Vault { get; }
+
+    public string Address { get; private set; } = "";
+
+    /// <summary>What to do with the n-th append that arrives, counted over all sessions from 1.</summary>
+    public Func<int, Fault> OnAppend { get; set; } = _ => Fault.None;
+
+    /// <summary>Completes before the n-th append is looked at.</summary>
+    public Func<int, Task> BeforeAppend { get; set; } = _ => Task.CompletedTask;
+
+    /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
+    public Func<int, int?> CutReadAfter { get; set; } = _ => null;
+
+    /// <summary>Break off with DRAINING instead of a cut connection.</summary>
+    public bool DrainReads { get; set; }
+
+    /// <summary>Sends every page of events twice.</summary>
+    public bool RepeatPages { get; set; }
+
+    public int EventsPerPage { get; set; } = 3;
+
+    public List<Protocol.Limit> Limits { get; } = [];
+
+    /// <summary>How often a unary call is refused with UNAVAILABLE before it is served.</summary>
+    public int UnaryRefusals { get; set; }
+
+    public int Appends => Volatile.Read(ref _appends);
+
+    public int Sessions => Volatile.Read(ref _sessions);
+
+    public int ReadCalls => Volatile.Read(ref _readCalls);
+
+    public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0, X509Certificate2? certificate = null)
+    {
+        var server = new RpcServer();
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore();
+        builder.WebHost.ConfigureKestrel(options =>
+        {
+            options.ConfigureForRpc();
+            options.Listen(IPAddress.Loopback, port, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                if (certificate is not null)
+                {
+                    listen.UseHttps(certificate);
+                }
+            });
+        });
+        if (certificate is not null)
+        {
+            builder.WebHost.UseKestrelHttpsConfiguration();
+        }
+
+        WebApplication app = builder.Build();
+        var scripted = new ScriptedVault(app, server, vault ?? new MemoryVault());
+        app.Use(next => http =>
+        {
+            Current.Value = http;
+            return next(http);
+        });
+        app.UseRpc(server);
+        await app.StartAsync();
+        scripted.Address = app.Urls.First().Replace("http", "eventvault", StringComparison.Ordinal);
+        return scripted;
+    }
+
+    public VaultClient Connect(VaultClientOptions? options = null) => VaultClient.Connect(Address, options);
+
+    public async ValueTask DisposeAsync()
+    {
+        using var atOnce = new CancellationTokenSource(TimeSpan.Zero);
+        await _app.StopAsync(atOnce.Token);
+        await _app.DisposeAsync();
+    }
+
+    private static void CutConnection() => Current.Value!.Features.Get<IConnectionLifetimeFeature>()!.Abort();
+
+    private static RpcException Error(RpcCode code, Protocol.Reason reason, string stream = "")
+    {
+        var failure = new Protocol.Failure { Reason = reason, Message = $"Refused on cue: {reason}.", Stream = stream };
+        var trailers = new RpcMetadata();
+        trailers.Add(VaultErrors.DetailTrailer, new Protocol.ErrorDetail { Failures = { failure } }.ToByteArray());
+        return new RpcException(code, failure.Message, trailers);
+    }
+
+    private async ValueTask AppendSessionAsync(
+        RpcReader<Protocol.AppendSessionRequest> reader, RpcWriter<Protocol.AppendSessionResponse> writer, RpcContext context)
+    {
+        Interlocked.Increment(ref _sessions);
+        while (await reader.MoveNextAsync())
+        {
+            var answer = new Protocol.AppendSessionResponse();
+            do
+            {
+                int number = Interlocked.Increment(ref _appends);
+                await BeforeAppend(number);
+                Protocol.AppendSessionRequest request = reader.Current;
+                if (!await StepAsync(OnAppend(number), request, answer, writer))
+                {
+                    return;
+                }
+            }
+            while (reader.TryRead());
+            if (answer.Results.Count > 0)
+            {
+                await writer.WriteAsync(answer);
+            }
+        }
+    }
+
+    // False: the call is over.
+    private async Task<bool> StepAsync(
+        Fault fault, Protocol.AppendSessionRequest request, Protocol.AppendSessionResponse answer, RpcWriter<Protocol.AppendSessionResponse> writer)
+    {
+        ulong id = request.RequestId;
+        switch (fault)
+        {
+            case Fault.None:
+                answer.Results.Add(Vault.Append(id, request.Append));
+                return true;
+            case Fault.AnswerTwice:
+                answer.Results.Add(Vault.Append(id, request.Append));
+                answer.Results.Add(answer.Results[^1].Clone());
+                return true;
+            case Fault.AnswerOutOfTurn:
+                answer.Results.Add(Vault.Append(id + 1, request.Append));
+                return true;
+            case Fault.CutBefore:
+                CutConnection();
+                return false;
+            case Fault.CutAfter:
+                Vault.Append(id, request.Append);
+                CutConnection();
+                return false;
+            case Fault.ResetBefore:
+                Current.Value!.Abort();
+                return false;
+            case Fault.ResetAfter:
+                Vault.Append(id, request.Append);
+                Current.Value!.Abort();
+                return false;
+            default:
+                break;
+        }
+
+        // Answers given so far go out before the end.
+        await writer.WriteAsync(answer);
+        answer.Results.Clear();
+        switch (fault)
+        {
+            case Fault.EndCall:
+                return false;
+            case Fault.EndCallDraining:
+                Vault.Append(id, request.Append);
+                throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+            case Fault.AnswerGarbage:
+                Vault.Append(id, request.Append);
+                writer.WriteFrame([0x0A, 0x7F, 0x01]);
+                await writer.FlushAsync();
+                return true;
+            default:
+                break;
+        }
+
+        (RpcCode code, Protocol.Reason reason) = fault switch
+        {
+            Fault.RefuseOverloaded => (RpcCode.ResourceExhausted, Protocol.Reason.Overloaded),
+            Fault.RefuseDraining => (RpcCode.Unavailable, Protocol.Reason.Draining),
+            Fault.RefuseStoreFull => (RpcCode.ResourceExhausted, Protocol.Reason.StoreFull),
+            Fault.RefuseTimedOut => (RpcCode.DeadlineExceeded, Protocol.Reason.TimedOutInQueue),
+            Fault.RefuseOutcomeUnknown => (RpcCode.Unavailable, Protocol.Reason.OutcomeUnknown),
+            _ => throw new InvalidOperationException($"No step for {fault}."),
+        };
+        var refusal = new Protocol.AppendSessionResponse { Results = { MemoryVault.Refused(id, code, reason, 1) } };
+        await writer.WriteAsync(refusal);
+        throw Error(code, reason);
+    }
+
+    private async ValueTask ReadStreamAsync(Protocol.ReadStreamRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
+    {
+        if (Vault.Stream(request.Stream) is null)
+        {
+            throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream);
+        }
+
+        Protocol.ReadHead head = Vault.Head(request.Stream);
+        await SendAsync(
+            head, Vault.Read(request.Stream, request.From, request.Until, request.Direction, request.Limit), writer, new Cut(NextCut()));
+    }
+
+    private async ValueTask ReadAllAsync(Protocol.ReadAllRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context) =>
+        await SendAsync(
+            Vault.Head(null), Vault.Read(null, request.From, request.Until, request.Direction, request.Limit), writer, new Cut(NextCut()));
+
+    private async ValueTask SubscribeAsync(Protocol.SubscribeRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
+    {
+        string? stream = request.SourceCase == Protocol.SubscribeRequest.SourceOneofCase.Stream ? request.Stream : null;
+        var cut = new Cut(NextCut());
+        Protocol.ReadHead head = Vault.Head(stream);
+        Protocol.ReadBound? from = request.StartCase switch
+        {
+            Protocol.SubscribeRequest.StartOneofCase.End => new Protocol.ReadBound { Position = head.HasLastPosition ? head.LastPosition + 1 : 0 },
+            _ => request.From,
+        };
+        Protocol.ReadHead? first = head;
+        while (true)
+        {
+            Task changed = Vault.Changed;
+            List<Protocol.RecordedEvent> events = Vault.Read(stream, from, null, Protocol.Direction.Forwards, 0);
+            if (!await SendAsync(first, events, writer, cut))
+            {
+                return;
+            }
+
+            first = null;
+            Protocol.ReadHead now = Vault.Head(null);
+            if (!changed.IsCompleted)
+            {
+                // Nothing was appended between the list and this head, so the list reaches up to it.
+                await writer.WriteAsync(new Protocol.ReadResponse { CaughtUp = ProgressTo(now) });
+            }
+
+            if (events.Count > 0)
+            {
+                from = new Protocol.ReadBound { Position = events[^1].Position + 1 };
+            }
+
+            await changed.WaitAsync(context.Cancellation);
+        }
+    }
+
+    private static Protocol.Progress ProgressTo(Protocol.ReadHead head)
+    {
+        var progress = new Protocol.Progress { Time = head.RecordedAt };
+        if (head.HasLastPosition)
+        {
+            progress.Position = head.LastPosition;
+        }
+
+        return progress;
+    }
+
+    // False: the connection was cut on cue.
+    private async Task<bool> SendAsync(
+        Protocol.ReadHead? head, List<Protocol.RecordedEvent> events, RpcWriter<Protocol.ReadResponse> writer, Cut cut)
+    {
+        if (head is not null)
+        {
+            await writer.WriteAsync(new Protocol.ReadResponse { Head = head });
+        }
+
+        for (int i = 0; i < events.Count; i += EventsPerPage)
+        {
+            var page = new Protocol.EventList();
+            int count = Math.Min(EventsPerPage, Math.Min(events.Count - i, cut.Left));
+            page.Events.AddRange(events.Skip(i).Take(count));
+            cut.Left -= count;
+            for (int n = 0; n < (RepeatPages ? 2 : 1) && count > 0; n++)
+            {
+                await writer.WriteAsync(new Protocol.ReadResponse { Events = page });
+            }
+
+            if (cut.Left > 0)
+            {
+                continue;
+            }
+
+            if (DrainReads)
+            {
+                throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+            }
+
+            // An abort throws away what the client has not read yet: without a chance to read it would never get on.
+            await Task.Delay(5);
+            CutConnection();
+            return false;
+        }
+
+        return true;
+    }
+
+    private int? NextCut() => CutReadAfter(Interlocked.Increment(ref _readCalls));
+
+    private ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
+    {
+        Refuse();
+        return ValueTask.FromResult(
+            Vault.Stream(request.Stream) ?? throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream));
+    }
+
+    private ValueTask<Protocol.ListStreamsResponse> ListStreamsAsync(Protocol.ListStreamsRequest request, RpcContext context)
+    {
+        List<string> names = Vault.StreamNames(request.Prefix);
+        int start = request.PageToken.Length == 0 ? 0 : names.IndexOf(request.PageToken);
+        var page = new Protocol.ListStreamsResponse();
+        page.Streams.AddRange(names.Skip(start).Take((int)request.PageSize).Select(n => Vault.Stream(n)!));
+        if (start + (int)request.PageSize < names.Count)
+        {
+            page.NextPageToken = names[start + (int)request.PageSize];
+        }
+
+        return ValueTask.FromResult(page);
+    }
+
+    private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
+    {
+        var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(new Guid("00112233-4455-6677-8899-aabbccddeeff").ToByteArray(bigEndian: true)) };
+        info.Limits.AddRange(Limits);
+        return ValueTask.FromResult(info);
+    }
+
+    private void Refuse()
+    {
+        if (UnaryRefusals > 0)
+        {
+            UnaryRefusals--;
+            throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+        }
+    }
+
+    private sealed class Cut(int? after)
+    {
+        public int Left { get; set; } = after ?? int.MaxValue;
+    }
+}

@@ -1,0 +1,236 @@
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using EventVault.Client.Tests.Support;
+
+namespace EventVault.Client.Tests;
+
+public sealed class VaultClientTests
+{
+    [Theory]
+    [InlineData("eventvault://127.0.0.1:7400", "http://127.0.0.1:7400/")]
+    [InlineData("eventvault://vault.example", "http://vault.example:7400/")]
+    [InlineData("eventvaults://vault.example/", "https://vault.example:7400/")]
+    [InlineData("http://127.0.0.1:80", "http://127.0.0.1/")]
+    [InlineData("http://localhost", "http://localhost:7400/")]
+    [InlineData("https://[::1]:7500", "https://[::1]:7500/")]
+    public void Understands_addresses(string address, string expected) => Assert.Equal(expected, VaultAddress.Parse(address).ToString());
+
+    [Theory]
+    [InlineData("127.0.0.1:7400")]
+    [InlineData("localhost")]
+    [InlineData("ftp://localhost")]
+    [InlineData("eventvault://")]
+    [InlineData("eventvault://host/path")]
+    [InlineData("eventvault://user@host")]
+    [InlineData("eventvault://host?x=1")]
+    public void Refuses_other_addresses(string address)
+    {
+        ArgumentException e = Assert.Throws<ArgumentException>(() => VaultClient.Connect(address));
+        Assert.Contains("eventvault://host:port", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Refuses_settings_out_of_range() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => VaultClient.Connect("eventvault://h", new VaultClientOptions { Sessions = 0 }));
+
+    [Theory]
+    [InlineData("any", "any")]
+    [InlineData("no-stream", "no-stream")]
+    [InlineData("exists", "exists")]
+    [InlineData("0", "0")]
+    [InlineData("18446744073709551615", "18446744073709551615")]
+    [InlineData("-1", null)]
+    [InlineData("", null)]
+    [InlineData("Any", null)]
+    [InlineData("1.0", null)]
+    public void Expected_versions_read_as_they_are_written(string text, string? expected)
+    {
+        Assert.Equal(expected is not null, ExpectedVersion.TryParse(text, out ExpectedVersion parsed));
+        Assert.Equal(expected ?? "unspecified", parsed.ToString());
+    }
+
+    [Fact]
+    public async Task Information_comes_back_typed()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.Limits.Add(new Protocol.Limit { Name = "event_bytes", Allowed = 4 << 20, Setting = "MaxEventBytes" });
+        await using VaultClient client = node.Connect();
+        VaultInfo info = await client.GetInfoAsync();
+        Assert.Equal(("0.1.0", new Guid("00112233-4455-6677-8899-aabbccddeeff"), null), (info.Version, info.VaultId, info.Head));
+        Assert.Equal([new VaultLimit("event_bytes", 4 << 20, "MaxEventBytes")], info.Limits);
+        VaultStatus status = await client.GetStatusAsync();
+        Assert.Equal(("serving", 7u, null), (status.State, status.StartNumber, status.Head));
+    }
+
+    [Fact]
+    public async Task Lists_streams_page_by_page()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await Task.WhenAll(Enumerable.Range(0, 25).Select(i => client.AppendAsync($"order-{i:00}", ExpectedVersion.NoStream, Some.Event())));
+        await client.AppendAsync("other", ExpectedVersion.NoStream, Some.Event());
+        List<StreamInfo> streams = await client.ListStreamsAsync("order-", pageSize: 10).ToListAsync();
+        Assert.Equal(Enumerable.Range(0, 25).Select(i => $"order-{i:00}"), streams.Select(s => s.Stream));
+        Assert.Equal(streams[3], await client.GetStreamAsync("order-03"));
+        Assert.Equal(26, (await client.ListStreamsAsync().ToListAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Calls_that_only_read_are_repeated_after_passing_failures()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        node.UnaryRefusals = 3;
+        Assert.Equal(0ul, (await client.GetStreamAsync("s")).LastVersion);
+
+        await using VaultClient impatient = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        node.UnaryRefusals = 1;
+        Assert.Equal(VaultErrorCode.Draining, (await Assert.ThrowsAsync<VaultException>(() => impatient.GetStreamAsync("s"))).Code);
+    }
+
+    [Fact]
+    public async Task A_node_that_is_away_is_unreachable_within_the_time_out()
+    {
+        await using VaultClient client = VaultClient.Connect(
+            "eventvault://127.0.0.1:1", new VaultClientOptions { CallTimeout = TimeSpan.FromMilliseconds(300), Retry = Some.Quick.Retry });
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.GetInfoAsync()).WaitAsync(Wait.Limit);
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+    }
+
+    [Fact]
+    public async Task Names_and_events_are_checked_before_anything_is_sent()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        EventData good = Some.Event();
+        async Task Refused(VaultErrorCode code, params StreamAppend[] streams)
+        {
+            VaultException e = await Assert.ThrowsAnyAsync<VaultException>(() => client.AppendAsync(streams));
+            Assert.Equal(code, e.Code);
+            Assert.Equal(code, Assert.Single(e.Failures).Code);
+        }
+
+        await Refused(VaultErrorCode.InvalidName, new StreamAppend("", ExpectedVersion.Any, [good]));
+        await Refused(VaultErrorCode.InvalidName, new StreamAppend("a\nb", ExpectedVersion.Any, [good]));
+        await Refused(VaultErrorCode.InvalidName, new StreamAppend("a\ud800b", ExpectedVersion.Any, [good]));
+        await Refused(VaultErrorCode.ReservedName, new StreamAppend("$streams", ExpectedVersion.Any, [good]));
+        await Refused(VaultErrorCode.InvalidRequest);
+        await Refused(VaultErrorCode.InvalidRequest, new StreamAppend("a", default, [good]));
+        await Refused(VaultErrorCode.InvalidRequest, new StreamAppend("a", ExpectedVersion.Any, []));
+        await Refused(VaultErrorCode.InvalidRequest, new StreamAppend("a", ExpectedVersion.Any, [good]), new StreamAppend("a", ExpectedVersion.Any, [good]));
+        await Refused(VaultErrorCode.InvalidEvent, new StreamAppend("a", ExpectedVersion.Any, [new EventData("", default)]));
+        await Refused(VaultErrorCode.InvalidEvent, new StreamAppend("a", ExpectedVersion.Any, [new EventData("\udc00", default)]));
+        await Refused(VaultErrorCode.InvalidEvent, new StreamAppend("a", ExpectedVersion.Any, [new EventData("t", default) { Tags = [""] }]));
+        await Refused(VaultErrorCode.InvalidEvent, new StreamAppend("a", ExpectedVersion.Any, [new EventData("t", default) { Tags = ["x", "x"] }]));
+        Assert.Throws<VaultException>(() => client.ReadStreamAsync(""));
+        Assert.Throws<VaultException>(() => client.SubscribeToStreamAsync("a\0"));
+        Assert.Equal(0, node.Sessions);
+    }
+
+    [Fact]
+    public async Task Limits_are_checked_before_anything_is_sent_and_named()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        async Task Exceeds(string limit, ulong value, ulong allowed, string stream, params EventData[] events)
+        {
+            LimitExceededException e = await Assert.ThrowsAsync<LimitExceededException>(() => client.AppendAsync(stream, ExpectedVersion.Any, events));
+            Assert.Equal((limit, value, allowed), (e.Limit, e.Value, e.Allowed));
+        }
+
+        await Exceeds("stream_name_bytes", 1026, 1024, new string('ü', 513), Some.Event());
+        await Exceeds("type_bytes", 257, 256, "s", new EventData(new string('t', 257), default));
+        await Exceeds("content_type_bytes", 257, 256, "s", new EventData("t", default) { ContentType = new string('c', 257) });
+        await Exceeds("metadata_entries", 1025, 1024, "s", new EventData("t", default) { Metadata = Enumerable.Range(0, 1025).ToDictionary(i => $"{i}", _ => "") });
+        await Exceeds("tag_bytes", 129, 128, "s", new EventData("t", default) { Tags = [new string('x', 129)] });
+        await Exceeds("event_tags", 17, 16, "s", new EventData("t", default) { Tags = [.. Enumerable.Range(0, 17).Select(i => $"{i}")] });
+        await Exceeds("metadata_bytes", 65_537, 65_536, "s", new EventData("t", default) { Metadata = new Dictionary<string, string> { ["k"] = new string('v', 65_536) } });
+        await Exceeds("append_events", 50_001, 50_000, "s", [.. Enumerable.Repeat(Some.Event(), 50_001)]);
+        LimitExceededException large = await Assert.ThrowsAsync<LimitExceededException>(
+            () => client.AppendAsync("s", ExpectedVersion.Any, new EventData("t", new byte[4 << 20])));
+        Assert.Equal("event_bytes", large.Limit);
+        large = await Assert.ThrowsAsync<LimitExceededException>(
+            () => client.AppendAsync("s", ExpectedVersion.Any, Enumerable.Repeat(new EventData("t", new byte[3 << 20]), 6)));
+        Assert.Equal("append_bytes", large.Limit);
+        Assert.Equal(0, node.Sessions);
+
+        // Exactly at the limits everything goes.
+        await client.AppendAsync(new string('n', 1024), ExpectedVersion.NoStream, new EventData(new string('t', 256), default)
+        {
+            Tags = [.. Enumerable.Range(0, 16).Select(i => $"{i:00}{new string('x', 126)}")],
+            Metadata = new Dictionary<string, string> { ["k"] = new string('v', 65_535) },
+        });
+    }
+
+    [Fact]
+    public async Task The_nodes_own_limits_count_more_as_well_as_less_than_the_defaults()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.Limits.Add(new Protocol.Limit { Name = "type_bytes", Allowed = 1000, Setting = "Limits:Type" });
+        node.Limits.Add(new Protocol.Limit { Name = "event_tags", Allowed = 1, Setting = "Limits:Tags" });
+        await using VaultClient client = node.Connect();
+        await client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default));
+        LimitExceededException e = await Assert.ThrowsAsync<LimitExceededException>(
+            () => client.AppendAsync("s", ExpectedVersion.Any, new EventData("t", default) { Tags = ["a", "b"] }));
+        Assert.Equal(("event_tags", 2ul, 1ul, "Limits:Tags"), (e.Limit, e.Value, e.Allowed, e.Setting));
+        Assert.Equal(1, node.Appends);
+    }
+
+    [Fact]
+    public async Task Times_outside_the_calendar_do_not_make_events_unreadable()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.Vault.Append(1, new Protocol.AppendRequest
+        {
+            OperationId = Google.Protobuf.ByteString.CopyFrom(new byte[16]),
+            Streams =
+            {
+                new Protocol.StreamAppend
+                {
+                    Stream = "s",
+                    Expected = new Protocol.ExpectedVersion { Any = new Protocol.Empty() },
+                    Events = { new Protocol.EventData { Id = Google.Protobuf.ByteString.CopyFrom(new byte[16]), Type = "t", OccurredAt = long.MaxValue } },
+                },
+            },
+        });
+        await using VaultClient client = node.Connect();
+        RecordedEvent e = Assert.Single(await client.ReadAllAsync().ToListAsync());
+        Assert.Equal(long.MaxValue, e.OccurredAtTicks);
+        Assert.Equal(DateTimeOffset.MaxValue.UtcTicks, e.OccurredAt!.Value.UtcTicks);
+    }
+
+    [Fact]
+    public async Task Speaks_tls_and_trusts_nobody_by_default()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using X509Certificate2 certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        await using ScriptedVault node = await ScriptedVault.StartAsync(certificate: certificate);
+        Assert.StartsWith("eventvaults://", node.Address, StringComparison.Ordinal);
+        await using VaultClient trusting = node.Connect(new VaultClientOptions
+        {
+            Tls = new SslClientAuthenticationOptions
+            {
+                RemoteCertificateValidationCallback = (_, presented, _, _) => presented?.GetCertHashString() == certificate.GetCertHashString(),
+            },
+        });
+        Assert.Equal(0ul, (await trusting.AppendAsync("s", ExpectedVersion.NoStream, Some.Event())).LastVersion);
+        Assert.Single(await trusting.ReadAllAsync().ToListAsync());
+
+        await using VaultClient careful = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => careful.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        Assert.Contains("TLS", e.Message, StringComparison.Ordinal);
+        Assert.Single(node.Vault.Events);
+    }
+
+    [Fact]
+    public void Json_events_hold_utf8()
+    {
+        Assert.Equal("{\"A\":1}", Encoding.UTF8.GetString(EventData.Json("t", new { A = 1 }).Data.Span));
+        Assert.Equal("{\"ü\":1}", Encoding.UTF8.GetString(EventData.JsonText("t", "{\"ü\":1}").Data.Span));
+    }
+}

@@ -1,0 +1,158 @@
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Storage.Tests.Simulated;
+using Google.Protobuf;
+
+namespace EventVault.Node.Tests.Support;
+
+/// <summary>A node in this process on free ports, on a simulated disk unless told otherwise, and a channel to it.</summary>
+internal sealed class TestNode : IAsyncDisposable
+{
+    /// <summary>Small, so that tests that write a lot go over several segments.</summary>
+    public const uint SegmentSizeBytes = 1024 * 1024;
+
+    private readonly NodeOptions _options;
+    private bool _stopped;
+
+    private TestNode(Node node, NodeOptions options)
+    {
+        Node = node;
+        _options = options;
+        Channel = new RpcChannel(new Uri($"http://{node.RpcEndPoint}"));
+    }
+
+    public Node Node { get; }
+
+    public RpcChannel Channel { get; }
+
+    public string Directory => _options.Directory;
+
+    public SimulatedFileSystem Disk => (SimulatedFileSystem)_options.Files;
+
+    public static async Task<TestNode> StartAsync(Func<NodeOptions, NodeOptions>? configure = null)
+    {
+        var options = new NodeOptions
+        {
+            Directory = "/vault",
+            Files = new SimulatedFileSystem(tracksLosses: false),
+            SegmentSizeBytes = SegmentSizeBytes,
+            ProgressInterval = TimeSpan.FromMilliseconds(50),
+        };
+        return await StartWithAsync(configure is null ? options : configure(options));
+    }
+
+    /// <summary>Stops this node and starts another one on its disk.</summary>
+    public async Task<TestNode> RestartAsync()
+    {
+        await StopAsync();
+        return await StartWithAsync(_options);
+    }
+
+    public async Task StopAsync()
+    {
+        _stopped = true;
+        await Node.StopAsync();
+        await Channel.DisposeAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_stopped)
+        {
+            await StopAsync();
+        }
+    }
+
+    private static async Task<TestNode> StartWithAsync(NodeOptions options) => new(await Node.StartAsync(options), options);
+
+    public ValueTask<AppendResponse> AppendAsync(AppendRequest request) => Channel.UnaryAsync(Methods.Append, request);
+
+    public ValueTask<AppendResponse> AppendAsync(string stream, ExpectedVersion expected, params EventData[] events) =>
+        AppendAsync(Make.Append(Make.Stream(stream, expected, events)));
+
+    public async Task<List<RecordedEvent>> ReadAllAsync(ReadAllRequest? request = null) =>
+        (await ReadAsync(Methods.ReadAll, request ?? new ReadAllRequest())).Events;
+
+    public async Task<List<RecordedEvent>> ReadStreamAsync(ReadStreamRequest request) => (await ReadAsync(Methods.ReadStream, request)).Events;
+
+    public async Task<(ReadHead Head, List<RecordedEvent> Events)> ReadAsync<T>(RpcMethod<T, ReadResponse> method, T request)
+        where T : class, IMessage<T>, new()
+    {
+        await using var call = Channel.Start(method, request);
+        var events = new List<RecordedEvent>();
+        Assert.True(await call.MoveNextAsync());
+        var head = call.Current.Head;
+        Assert.NotNull(head);
+        while (await call.MoveNextAsync())
+        {
+            Assert.Equal(ReadResponse.ContentOneofCase.Events, call.Current.ContentCase);
+            events.AddRange(call.Current.Events.Events);
+        }
+
+        return (head, events);
+    }
+}
+
+/// <summary>The methods of the node's services.</summary>
+internal static class Methods
+{
+    public static readonly RpcMethod<AppendRequest, AppendResponse> Append = Of<AppendRequest, AppendResponse>("Append");
+    public static readonly RpcMethod<AppendSessionRequest, AppendSessionResponse> AppendSession = Of<AppendSessionRequest, AppendSessionResponse>("AppendSession");
+    public static readonly RpcMethod<ReadAllRequest, ReadResponse> ReadAll = Of<ReadAllRequest, ReadResponse>("ReadAll");
+    public static readonly RpcMethod<ReadStreamRequest, ReadResponse> ReadStream = Of<ReadStreamRequest, ReadResponse>("ReadStream");
+    public static readonly RpcMethod<SubscribeRequest, ReadResponse> Subscribe = Of<SubscribeRequest, ReadResponse>("Subscribe");
+    public static readonly RpcMethod<GetStreamRequest, StreamInfo> GetStream = Of<GetStreamRequest, StreamInfo>("GetStream");
+    public static readonly RpcMethod<ListStreamsRequest, ListStreamsResponse> ListStreams = Of<ListStreamsRequest, ListStreamsResponse>("ListStreams");
+    public static readonly RpcMethod<GetInfoRequest, GetInfoResponse> GetInfo =
+        RpcMethod<GetInfoRequest, GetInfoResponse>.Of(AdminReflection.Descriptor.Services[0], "GetInfo");
+    public static readonly RpcMethod<GetStatusRequest, GetStatusResponse> GetStatus =
+        RpcMethod<GetStatusRequest, GetStatusResponse>.Of(AdminReflection.Descriptor.Services[0], "GetStatus");
+
+    private static RpcMethod<TRequest, TResponse> Of<TRequest, TResponse>(string name)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new() =>
+        RpcMethod<TRequest, TResponse>.Of(StreamsReflection.Descriptor.Services[0], name);
+}
+
+/// <summary>Makes messages.</summary>
+internal static class Make
+{
+    public static ExpectedVersion Any => new() { Any = new Empty() };
+
+    public static ExpectedVersion NoStream => new() { NoStream = new Empty() };
+
+    public static ExpectedVersion Exists => new() { Exists = new Empty() };
+
+    public static ExpectedVersion Version(ulong version) => new() { Version = version };
+
+    public static ByteString Id(int seed = 0)
+    {
+        var bytes = Guid.NewGuid().ToByteArray(bigEndian: true);
+        if (seed != 0)
+        {
+            Array.Clear(bytes);
+            BitConverter.TryWriteBytes(bytes, seed);
+        }
+
+        return ByteString.CopyFrom(bytes);
+    }
+
+    public static EventData Event(string type = "happened", string data = "{}") =>
+        new() { Id = Id(), Type = type, Data = ByteString.CopyFromUtf8(data) };
+
+    public static EventData[] Events(int count) => [.. Enumerable.Range(0, count).Select(i => Event(data: $"{{\"n\":{i}}}"))];
+
+    public static StreamAppend Stream(string stream, ExpectedVersion expected, params EventData[] events)
+    {
+        var append = new StreamAppend { Stream = stream, Expected = expected };
+        append.Events.AddRange(events.Length == 0 ? [Event()] : events);
+        return append;
+    }
+
+    public static AppendRequest Append(params StreamAppend[] streams)
+    {
+        var request = new AppendRequest { OperationId = Id() };
+        request.Streams.AddRange(streams);
+        return request;
+    }
+}

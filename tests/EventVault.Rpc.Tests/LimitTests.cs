@@ -1,0 +1,211 @@
+using System.Buffers;
+using EventVault.Rpc.Server;
+using EventVault.Rpc.Tests.Support;
+using EventVault.Rpc.Tests.Wire;
+using Google.Protobuf;
+
+namespace EventVault.Rpc.Tests;
+
+/// <summary>Sizes, back-pressure, idle streams.</summary>
+public class LimitTests
+{
+    [Fact]
+    public async Task A_request_of_the_limit_passes_and_a_larger_one_leaves_the_connection_usable()
+    {
+        await using var host = await TestHost.StartAsync();
+        await using var channel = host.Connect(new RpcChannelOptions { MaxReceiveBytes = 20 << 20 });
+        var overhead = new EchoRequest { Payload = ByteString.CopyFrom(new byte[16 << 20]) }.CalculateSize() - (16 << 20);
+        var largest = new byte[(16 << 20) - overhead];
+        largest[^1] = 42;
+        var response = await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Payload = UnsafeByteOperations.UnsafeWrap(largest) });
+        Assert.True(response.Payload.Span.SequenceEqual(largest));
+
+        foreach (var size in new[] { (16 << 20) - overhead + 1, 17 << 20, 40 << 20 })
+        {
+            var error = await Assert.ThrowsAsync<RpcException>(async () =>
+                await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Payload = UnsafeByteOperations.UnsafeWrap(new byte[size]) }));
+            Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+        }
+
+        Assert.Equal("t", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "t" })).Text);
+        Assert.Equal(2, host.Echo.Starts.Count);
+    }
+
+    [Fact]
+    public async Task The_client_refuses_an_answer_above_its_limit_and_the_server_one_above_its_own()
+    {
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions { MaxSendBytes = 100_000, Logger = log });
+        await using var channel = host.Connect(new RpcChannelOptions { MaxReceiveBytes = 50_000 });
+        foreach (var (size, limit) in new[] { (60_000, "receive limit of 50000"), (200_000, "send limit of 100000") })
+        {
+            var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest { ResponseSizes = { size } }));
+            Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+            Assert.Contains(limit, error.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(40_000, (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { ResponseSizes = { 40_000 } })).Payload.Length);
+        Assert.Empty(host.Log.Problems);
+    }
+
+    [Fact]
+    public async Task A_compressed_bomb_is_refused_on_both_sides()
+    {
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions { MaxReceiveBytes = 1 << 20, Logger = log });
+        await using var channel = host.Connect(new RpcChannelOptions { MaxReceiveBytes = 1 << 20 });
+        var big = new EchoRequest { Payload = ByteString.CopyFrom(new byte[2 << 20]) };
+        var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, big, new RpcCallOptions(Gzip: true)));
+        Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+        error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest { ResponseSizes = { 2 << 20 }, Compress = true }));
+        Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+    }
+
+    // Kestrel ends bodies of more than 30 MB by default; only single messages are limited here.
+    [Fact]
+    public async Task A_client_stream_may_be_longer_than_any_message()
+    {
+        await using var host = await TestHost.StartAsync();
+        await using var channel = host.Connect();
+        await using var call = channel.Start(EchoService.ClientStream);
+        var message = new EchoRequest { Payload = ByteString.CopyFrom(new byte[1 << 20]) }.ToByteArray();
+        for (var i = 0; i < 64; i++)
+        {
+            call.WriteRaw(message);
+            await call.FlushAsync();
+        }
+
+        var response = await call.SingleAsync();
+        Assert.Equal((64, 64L << 20), (response.Messages, response.Bytes));
+    }
+
+    // With Kestrel's default data rates an idle stream loses its whole connection after some seconds. The default grace
+    // period is 5 s; waiting it out is the only way to see that it does not apply.
+    [Fact]
+    public async Task An_idle_duplex_call_stays_open()
+    {
+        await using var host = await TestHost.StartAsync();
+        await using var channel = host.Connect();
+        await using var call = channel.Start(EchoService.Duplex);
+        for (var i = 0; i < 2; i++)
+        {
+            call.Write(new EchoRequest { Payload = ByteString.CopyFrom(new byte[100]) });
+            await call.FlushAsync();
+            Assert.True(await call.MoveNextAsync());
+            if (i == 0)
+            {
+                await Task.Delay(TimeSpan.FromSeconds(8));
+            }
+        }
+
+        await call.CompleteAsync();
+        Assert.False(await call.MoveNextAsync());
+    }
+
+    [Fact]
+    public void Hosting_sets_the_limits_that_streams_need()
+    {
+        var options = new Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions();
+        options.ConfigureForRpc();
+        Assert.Null(options.Limits.MinRequestBodyDataRate);
+        Assert.Null(options.Limits.MinResponseDataRate);
+        Assert.Equal(1000, options.Limits.Http2.MaxStreamsPerConnection);
+        Assert.True(options.Limits.Http2.KeepAlivePingDelay < TimeSpan.MaxValue);
+    }
+
+    [Fact]
+    public async Task A_slow_reader_stops_the_server_within_window_and_buffer()
+    {
+        await using var host = await TestHost.StartAsync();
+        using var peer = await Http2Peer.ConnectAsync(host.Address);
+        await peer.SendRequestAsync(1, "/eventvault.test.v1.Echo/ServerStream");
+        await peer.SendDataAsync(1, FrameReaderTests.Frames([new EchoRequest { ResponseSizes = { 1000 }, Repeat = 100_000 }.ToByteArray()]), endStream: true);
+        await Wait.NextAsync(host.Echo.Starts, "the handler");
+        var before = -1L;
+        await Wait.UntilAsync(
+            () =>
+            {
+                Thread.Sleep(200);
+                var now = host.Echo.BytesWritten;
+                (before, var still) = (now, now == before && now >= 60_000);
+                return still;
+            },
+            "the server to stop writing");
+
+        // Window 64 KiB, Kestrel's buffer 64 KiB, our threshold 32 KiB; 1 MiB leaves room for changes there.
+        Assert.InRange(host.Echo.BytesWritten, 1, 1 << 20);
+        Assert.Empty(host.Echo.Ends);
+    }
+
+    [Fact]
+    public async Task A_server_that_does_not_read_stops_the_client_and_cancel_wakes_it()
+    {
+        var release = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var host = await TestHost.StartAsync(configure: server => server.Use(async (context, next) =>
+        {
+            await release.Task.WaitAsync(context.Cancellation);
+            await next(context);
+        }));
+        await using var channel = host.Connect();
+        await using var call = channel.Start(EchoService.ClientStream);
+        var message = new EchoRequest { Payload = ByteString.CopyFrom(new byte[1 << 20]) }.ToByteArray();
+        Task flush;
+        var sent = 0;
+        do
+        {
+            Assert.True(sent++ < 64, "64 MiB went out although nobody reads");
+            call.WriteRaw(message);
+            flush = call.FlushAsync().AsTask();
+        }
+        while (await Task.WhenAny(flush, Task.Delay(3000)) == flush);
+        Assert.Throws<InvalidOperationException>(() => call.FlushAsync().AsTask().GetAwaiter().GetResult());
+        call.Cancel();
+        Assert.Equal(RpcCode.Cancelled, (await Assert.ThrowsAsync<RpcException>(() => flush.WaitAsync(Wait.Limit))).Code);
+        await call.DisposeAsync();
+        Assert.Equal(0, channel.Buffers.Rented);
+        await Wait.UntilAsync(() => host.Server.ActiveCalls == 0, "the server to notice");
+        Assert.Empty(host.Log.Problems);
+    }
+
+    [Fact]
+    public async Task Raw_messages_pass_through_both_sides_unparsed()
+    {
+        var seen = new List<byte[]>();
+        await using var host = await TestHost.StartAsync(configure: server => server.UnaryRaw(EchoService.Missing, (request, context) =>
+        {
+            seen.Add(request.ToArray());
+            return ValueTask.FromResult(new EchoResponse { Bytes = request.Length });
+        }));
+        await using var channel = host.Connect();
+        var request = new EchoRequest { Payload = ByteString.CopyFrom(new byte[100_000]) };
+        var response = await channel.UnaryAsync(EchoService.Missing, request);
+        Assert.Equal(request.CalculateSize(), response.Bytes);
+        Assert.Equal(request.ToByteArray(), Assert.Single(seen));
+    }
+
+    [Fact]
+    public async Task A_frame_is_written_in_pieces_and_a_wrong_length_never_reaches_a_client_as_a_whole_message()
+    {
+        var read = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var host = await TestHost.StartAsync(configure: server => server.ServerStreamingRaw(EchoService.ServerStreamRaw, async (request, writer, context) =>
+        {
+            var good = new EchoResponse { Text = "good" }.ToByteArray();
+            var frame = writer.BeginFrame(good.Length);
+            frame.Write(good.AsSpan(0, 3));
+            frame.Write(good.AsSpan(3));
+            writer.WriteFrame(good);
+            await writer.FlushAsync();
+            Assert.Equal(2, writer.Messages);
+            await read.Task.WaitAsync(context.Cancellation); // a reset may overtake what was sent before it
+            frame = writer.BeginFrame(10);
+            frame.Write(good.AsSpan(0, 3));
+        }));
+        await using var channel = host.Connect();
+        await using var call = channel.Start(EchoService.ServerStreamRaw, new EchoRequest());
+        Assert.True(await call.MoveNextAsync());
+        Assert.Equal("good", call.Current.Text);
+        Assert.True(await call.MoveNextRawAsync());
+        Assert.Equal("good", EchoResponse.Parser.ParseFrom(call.RawMessage.Span).Text);
+        read.SetResult();
+        await Assert.ThrowsAsync<RpcException>(async () => await call.MoveNextAsync());
+        Assert.Contains("lacks 7", Assert.Single(host.Log.Problems), StringComparison.Ordinal);
+    }
+}

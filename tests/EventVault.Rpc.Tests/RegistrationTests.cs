@@ -1,0 +1,86 @@
+using EventVault.Rpc.Server;
+using EventVault.Rpc.Tests.Support;
+using EventVault.Rpc.Tests.Wire;
+
+namespace EventVault.Rpc.Tests;
+
+/// <summary>What is wrong with a set of methods is found at start-up.</summary>
+public class RegistrationTests
+{
+    [Fact]
+    public void A_method_checks_its_message_types_and_its_name()
+    {
+        var types = Assert.Throws<ArgumentException>(() => RpcMethod<EchoResponse, EchoResponse>.Of(EchoService.Descriptor, "Unary"));
+        Assert.Contains("takes EchoRequest and returns EchoResponse", types.Message, StringComparison.Ordinal);
+        var name = Assert.Throws<ArgumentException>(() => RpcMethod<EchoRequest, EchoResponse>.Of(EchoService.Descriptor, "unary"));
+        Assert.Contains("Unary, ServerStream", name.Message, StringComparison.Ordinal);
+        Assert.Equal("/eventvault.test.v1.Echo/Unary", EchoService.Unary.Path);
+    }
+
+    [Fact]
+    public void A_handler_of_another_kind_or_a_second_one_is_refused()
+    {
+        var server = new RpcServer();
+        Assert.Throws<ArgumentException>(() => server.Unary(EchoService.ServerStream, (_, _) => ValueTask.FromResult(new EchoResponse())));
+        server.Unary(EchoService.Unary, (_, _) => ValueTask.FromResult(new EchoResponse()));
+        Assert.Throws<ArgumentException>(() => server.Unary(EchoService.Unary, (_, _) => ValueTask.FromResult(new EchoResponse())));
+    }
+
+    [Fact]
+    public void Missing_handlers_are_named_unless_declared_absent()
+    {
+        var server = new EchoService().AddTo(new RpcServer());
+        var error = Assert.Throws<InvalidOperationException>(() => server.RequireComplete());
+        Assert.Contains("eventvault.test.v1.Echo.Missing", error.Message, StringComparison.Ordinal);
+        server.RequireComplete(EchoService.Missing.Descriptor, EchoService.ServerStreamRaw.Descriptor);
+    }
+
+    [Fact]
+    public async Task Nothing_can_be_added_after_the_first_call()
+    {
+        await using var host = await TestHost.StartAsync();
+        await using var channel = host.Connect();
+        await channel.UnaryAsync(EchoService.Unary, new EchoRequest());
+        Assert.Throws<InvalidOperationException>(() => host.Server.Use((context, next) => next(context)));
+    }
+
+    [Fact]
+    public async Task Filters_stand_around_calls_in_order_and_may_refuse()
+    {
+        var seen = new List<string>();
+        await using var host = await TestHost.StartAsync(configure: server => server
+            .Use(async (context, next) =>
+            {
+                seen.Add("outer in");
+                await next(context);
+                seen.Add("outer out");
+            })
+            .Use((context, next) =>
+            {
+                seen.Add("inner");
+                return context.RequestMetadata.TryGet("authorization", out _) ? next(context) : throw new RpcException(RpcCode.Unauthenticated, "who are you?");
+            }));
+        await using var channel = host.Connect();
+        var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest()));
+        Assert.Equal((RpcCode.Unauthenticated, "who are you?"), (error.Code, error.Message));
+        await channel.UnaryAsync(EchoService.Unary, new EchoRequest(), new RpcCallOptions(Headers: new RpcMetadata().Add("authorization", "me")));
+        Assert.Equal(["outer in", "inner", "outer in", "inner", "outer out"], seen);
+    }
+
+    [Fact]
+    public async Task Credentials_are_asked_for_every_call()
+    {
+        await using var host = await TestHost.StartAsync(configure: server => server.Use((context, next) =>
+            context.RequestMetadata.TryGet("authorization", out var value) && value == context.Method ? next(context) : throw new RpcException(RpcCode.PermissionDenied, "no")));
+        await using var channel = host.Connect(new RpcChannelOptions
+        {
+            Credentials = async (info, headers) =>
+            {
+                await Task.Yield();
+                headers.Add("authorization", info.Method);
+            },
+        });
+        await channel.UnaryAsync(EchoService.Unary, new EchoRequest());
+        await channel.UnaryAsync(EchoService.Unary, new EchoRequest());
+    }
+}

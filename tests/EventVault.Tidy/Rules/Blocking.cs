@@ -1,0 +1,35 @@
+using System.Text.RegularExpressions;
+
+namespace EventVault.Tidy.Rules;
+
+/// <summary>Nobody blocks a thread of the pool on a task, and no exception gets lost in an async void.</summary>
+internal static partial class Blocking
+{
+    /// <summary>Where `.Result` is a property of ours, or the task is known to be done.</summary>
+    private static readonly (string Path, string Code, string Reason)[] Exceptions =
+    [
+        ("src/EventVault.Client/Appends/", "answer.Result", "A field of the answer on the wire."),
+        ("src/EventVault.Client/Appends/", "append.Result", "What a pending append came to."),
+    ];
+
+    public static IEnumerable<Violation> Check(SourceFile file)
+    {
+        for (var i = 0; i < file.Code.Length; i++)
+        {
+            var code = file.Code[i];
+            foreach (var (path, allowed, _) in Exceptions)
+            {
+                code = file.IsUnder(path) ? code.Replace(allowed, string.Empty, StringComparison.Ordinal) : code;
+            }
+
+            if (Blocks().Match(code) is { Success: true } match)
+            {
+                yield return new Violation(
+                    file.Path, i + 1, $"`{match.Value.Trim()}`: await it, or return the task. If it is not a task's, or the task is known to be done, add it to Blocking.Exceptions with the reason.");
+            }
+        }
+    }
+
+    [GeneratedRegex(@"\.Result\b|\.Wait\(\)|\.GetAwaiter\(\)\s*\.GetResult\(\)|\basync\s+void\b")]
+    private static partial Regex Blocks();
+}

@@ -1,0 +1,99 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+
+namespace EventVault.Admin.Tests.Support;
+
+/// <summary>A real node on a temporary folder.</summary>
+public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
+{
+    private const string Ready = "EventVault ready: gRPC ";
+
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
+    private Process? _process;
+
+    public string DataDirectory => Path.Combine(_folder, "vault");
+
+    public string Endpoint { get; private set; } = "";
+
+    /// <summary>A path in the node's folder, for files of the test.</summary>
+    public string FileIn(string name) => Path.Combine(_folder, name);
+
+    public static async Task<TestNode> NewAsync()
+    {
+        var node = new TestNode();
+        await node.StartAsync();
+        return node;
+    }
+
+    public Task InitializeAsync() => StartAsync();
+
+    Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
+
+    public async Task StartAsync()
+    {
+        _process = Process.Start(new ProcessStartInfo(
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--segment-size", "33554432", "--log-level", "warning", "--dev"])
+        {
+            RedirectStandardOutput = true,
+        })!;
+        using var limit = new CancellationTokenSource(Limit);
+        while (await _process.StandardOutput.ReadLineAsync(limit.Token) is { } line)
+        {
+            if (line.StartsWith(Ready, StringComparison.Ordinal))
+            {
+                Endpoint = "http://" + line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+
+                // Emptied, or the node would block on its own log.
+                _ = _process.StandardOutput.ReadToEndAsync();
+                return;
+            }
+        }
+
+        throw new InvalidOperationException("The node ended before it was ready; what it said is on stderr.");
+    }
+
+    /// <summary>Runs a command against this node, with --json.</summary>
+    public Task<AdminResult> RunAsync(params string[] arguments) => AdminProcess.RunAsync([.. arguments, "--endpoint", Endpoint, "--json"]);
+
+    public async Task KillAsync()
+    {
+        _process!.Kill();
+        await _process.WaitForExitAsync();
+    }
+
+    /// <summary>SIGTERM, and waits for the end.</summary>
+    public async Task<int> StopAsync()
+    {
+        await SignalAsync("TERM", _process!);
+        using var limit = new CancellationTokenSource(Limit);
+        await _process!.WaitForExitAsync(limit.Token);
+        return _process.ExitCode;
+    }
+
+    public static async Task SignalAsync(string signal, Process process)
+    {
+        using var kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"]);
+        await kill.WaitForExitAsync();
+    }
+
+    public static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is { HasExited: false })
+        {
+            await KillAsync();
+        }
+
+        _process?.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+}

@@ -1,0 +1,63 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using EventVault.Admin.Tests.Support;
+
+namespace EventVault.Admin.Tests;
+
+public sealed class UnreachableTests
+{
+    private static readonly TimeSpan Promise = TimeSpan.FromSeconds(15);
+
+    [Fact]
+    public async Task Without_a_node_every_command_gives_up_within_15_seconds_with_5()
+    {
+        var endpoint = $"http://127.0.0.1:{TestNode.FreePort()}";
+        await MustGiveUpAsync(endpoint, "UNREACHABLE");
+    }
+
+    [Fact]
+    public async Task A_peer_that_takes_connections_and_never_answers_counts_as_no_node()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        await MustGiveUpAsync($"eventvault://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}", null);
+    }
+
+    [Fact]
+    public async Task The_environment_names_the_endpoint_and_the_option_beats_it()
+    {
+        using var byVariable = AdminProcess.StartWith("http://127.0.0.1:1", "status", "--json");
+        using var byOption = AdminProcess.StartWith("http://127.0.0.1:1", "status", "--json", "--endpoint", "http://127.0.0.1:2");
+        Assert.Contains("127.0.0.1:1.", (await AdminProcess.EndAsync(byVariable)).MustBe(5).ErrorMessage, StringComparison.Ordinal);
+        Assert.Contains("127.0.0.1:2.", (await AdminProcess.EndAsync(byOption)).MustBe(5).ErrorMessage, StringComparison.Ordinal);
+    }
+
+    private static async Task MustGiveUpAsync(string endpoint, string? code)
+    {
+        string[][] commands =
+        [
+            ["status"], ["info"], ["read", "a"], ["tail", "--all"], ["append", "a", "--type", "T", "--data", "{}"],
+            ["import", AdminProcess.TestData("redis-history.jsonl.gz")], ["export", "-"], ["streams", "ls"], ["bench"],
+        ];
+        var clock = Stopwatch.StartNew();
+        await Task.WhenAll(commands.Select(async command =>
+        {
+            var result = await AdminProcess.RunAsync([.. command, "--endpoint", endpoint, "--json"]);
+            var time = clock.Elapsed;
+
+            // An append that went out and was never answered may have been written; that must not be told as "unreachable".
+            if (code is null && command[0] == "append" && result.ExitCode == 1)
+            {
+                Assert.Equal("OUTCOME_UNKNOWN", result.ErrorCode);
+            }
+            else
+            {
+                result.MustBe(5);
+                Assert.True(code is null || result.ErrorCode == code, result.Stdout);
+            }
+
+            Assert.True(time < Promise, $"{command[0]} took {time}.");
+        }));
+    }
+}

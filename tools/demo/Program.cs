@@ -1,0 +1,1 @@
+return await EventVault.Demo.DemoRun.RunAsync();

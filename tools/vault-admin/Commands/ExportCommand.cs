@@ -1,0 +1,86 @@
+using System.CommandLine;
+using System.IO.Compression;
+using EventVault.Admin.History;
+using EventVault.Client;
+
+namespace EventVault.Admin.Commands;
+
+/// <summary><c>export</c>: all events as a history file that <c>import</c> reads.</summary>
+internal static class ExportCommand
+{
+    public static Command Create(GlobalOptions global)
+    {
+        var file = new Argument<string>("file") { Description = "Where to; gzip if the name ends with .gz; - writes to stdout." };
+        var command = new Command("export", "Export all events in the form that import reads; each append is one batch. The vault's own streams ($…) stay out.") { file };
+        global.Run(command, (parse, context) => parse.GetValue(file) switch
+        {
+            "-" => ToStdoutAsync(context),
+            { Length: > 0 } path => ToFileAsync(path, context),
+            _ => throw new UsageException("Name a file, or - for stdout."),
+        });
+        return command;
+    }
+
+    // Under another name until it is whole: a file that has the name is complete.
+    private static async Task<int> ToFileAsync(string path, CommandContext context)
+    {
+        var partial = path + ".partial";
+        await using var client = context.Connect();
+        await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
+        var head = await context.OpenAsync(read.GetHeadAsync());
+        HistoryWriter history;
+        try
+        {
+            await using var file = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
+            await using Stream target = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            history = await ProgressBar.RunAsync($"Exporting to {path}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
+        }
+        catch
+        {
+            File.Delete(partial);
+            throw;
+        }
+
+        File.Move(partial, path, overwrite: true);
+        if (context.Output.Json)
+        {
+            context.Output.WriteJson(w =>
+            {
+                w.WriteStartObject();
+                w.WriteNumber("appends", history.Appends);
+                w.WriteNumber("events", history.Events);
+                w.WriteNumberOrNull("lastPosition", history.LastPosition);
+                w.WriteEndObject();
+            });
+        }
+        else
+        {
+            context.Output.WriteLine($"{path}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+        }
+
+        return ExitCode.Done;
+    }
+
+    private static async Task<int> ToStdoutAsync(CommandContext context)
+    {
+        await using var client = context.Connect();
+        await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
+        var head = await context.OpenAsync(read.GetHeadAsync());
+        var history = await WriteAsync(read, head, context.Output.WriteAsync, _ => { });
+        Output.Note($"Exported {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+        return ExitCode.Done;
+    }
+
+    private static async Task<HistoryWriter> WriteAsync(ReadResult read, ReadHead head, Func<ReadOnlyMemory<byte>, ValueTask> target, Action<double> progress)
+    {
+        await using var history = new HistoryWriter(target);
+        await foreach (var e in read)
+        {
+            await history.WriteAsync(e);
+            progress((e.Position + 1.0) / (head.LastPosition + 1.0 ?? 1));
+        }
+
+        await history.FlushAsync();
+        return history;
+    }
+}

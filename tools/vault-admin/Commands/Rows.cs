@@ -1,0 +1,27 @@
+using System.Globalization;
+using Spectre.Console;
+
+namespace EventVault.Admin.Commands;
+
+/// <summary>Names and values, one pair a row, as people read them.</summary>
+internal static class Rows
+{
+    public static Table Of(params (string Name, string Value)[] rows)
+    {
+        var table = new Table().HideHeaders().AddColumn("name").AddColumn("value");
+        foreach (var (name, value) in rows)
+        {
+            table.AddRow(Markup.Escape(name), Markup.Escape(value));
+        }
+
+        return table;
+    }
+
+    public static string Head(ulong? head, DateTimeOffset? recordedAt) => head is { } position
+        ? $"{Number(position)}, recorded {(recordedAt is { } time ? JsonText.Time(time) : "at an unknown time")}"
+        : "none: the vault is empty";
+
+    public static string Bytes(ulong bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / (1024.0 * 1024):N1} MiB");
+
+    public static string Number(ulong number) => number.ToString("N0", CultureInfo.InvariantCulture);
+}

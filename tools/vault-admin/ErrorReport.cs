@@ -1,0 +1,197 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using EventVault.Admin.History;
+using EventVault.Client;
+using EventVault.Storage;
+
+namespace EventVault.Admin;
+
+/// <summary>The one place that turns failures into messages and exit codes.</summary>
+internal static class ErrorReport
+{
+    /// <summary>Tells that the command line is wrong.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="message">What is wrong, and what to write instead.</param>
+    /// <returns>The exit code.</returns>
+    public static Task<int> UsageAsync(Output output, string message) => WriteAsync(output, "USAGE", message, ExitCode.Usage, null);
+
+    /// <summary>Tells a failure.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="failure">The failure.</param>
+    /// <param name="endpoint">Address of the node.</param>
+    /// <returns>The exit code.</returns>
+    public static Task<int> WriteAsync(Output output, Exception failure, string endpoint) => failure switch
+    {
+        UsageException => UsageAsync(output, failure.Message),
+        ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e.InnerException), e.WriteDetails),
+        WrongExpectedVersionException e => WriteConflictAsync(output, e),
+        VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
+            output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
+        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailure(w, e)),
+        DamageException e => WriteAsync(output, "DAMAGED", e.Message, ExitCode.Damage, w =>
+        {
+            w.WriteString("segment", e.File);
+            w.WriteNumber("offset", e.Offset);
+            w.WriteString("expected", e.Expected);
+        }),
+        OperationCanceledException => WriteAsync(output, "INTERRUPTED", "Interrupted before it was done.", ExitCode.Failed, null),
+        IOException or UnauthorizedAccessException => WriteAsync(output, "IO", failure.Message, ExitCode.Failed, null),
+        _ => WriteAsync(output, "INTERNAL", $"This is a bug in vault-admin; please report it: {failure}", ExitCode.Failed, null),
+    };
+
+    /// <summary>The name of a code in the contract, such as <c>WRONG_EXPECTED_VERSION</c>.</summary>
+    /// <param name="code">The code.</param>
+    public static string CodeOf(VaultErrorCode code)
+    {
+        var name = new StringBuilder();
+        foreach (var c in code.ToString())
+        {
+            if (char.IsUpper(c) && name.Length > 0)
+            {
+                name.Append('_');
+            }
+
+            name.Append(char.ToUpperInvariant(c));
+        }
+
+        return name.ToString();
+    }
+
+    private static string CodeOf(ImportException failure) => failure.InnerException switch
+    {
+        VaultException e => CodeOf(e.Code),
+        HistoryException => "INVALID_HISTORY",
+        _ => "INTERRUPTED",
+    };
+
+    private static int ExitCodeOf(Exception? failure) => failure is not VaultException { Code: var code } ? ExitCode.Failed : code switch
+    {
+        VaultErrorCode.WrongExpectedVersion => ExitCode.Conflict,
+        VaultErrorCode.Damaged => ExitCode.Damage,
+
+        // A node that takes connections and never answers is as good as none.
+        VaultErrorCode.Unreachable or VaultErrorCode.TimedOut => ExitCode.Unreachable,
+        _ => ExitCode.Failed,
+    };
+
+    private static async Task<int> WriteConflictAsync(Output output, WrongExpectedVersionException e)
+    {
+        var message = $"Conflict: expected {e.Expected}, but {(e.Actual is { } a ? string.Create(CultureInfo.InvariantCulture, $"the last version is {a}") : "the stream has no events")}. "
+            + $"Nothing was written. Read what is new, decide again, and append with that version. ({e.Message})";
+        if (!output.Json)
+        {
+            Output.Note("vault-admin: " + message);
+            return ExitCode.Conflict;
+        }
+
+        output.WriteJson(w =>
+        {
+            w.WriteStartObject();
+            WriteVersions(w, e);
+            w.WriteStartObject("error");
+            w.WriteString("code", CodeOf(e.Code));
+            w.WriteString("message", message);
+            w.WriteString("stream", e.Stream);
+            WriteVersions(w, e);
+            w.WriteEndObject();
+            w.WriteEndObject();
+        });
+        return await FlushAsync(output, ExitCode.Conflict);
+    }
+
+    private static void WriteVersions(Utf8JsonWriter w, WrongExpectedVersionException e)
+    {
+        if (e.Expected.Version is { } version)
+        {
+            w.WriteNumber("expected", version);
+        }
+        else
+        {
+            w.WriteString("expected", e.Expected.ToString());
+        }
+
+        w.WriteNumberOrNull("actual", e.Actual);
+    }
+
+    private static void WriteFailure(Utf8JsonWriter w, VaultException e)
+    {
+        if (e.Failures.Count == 0)
+        {
+            return;
+        }
+
+        var failure = e.Failures[0];
+        WriteText(w, "stream", failure.Stream);
+        WriteText(w, "field", failure.Field);
+        WriteText(w, "why", failure.Why);
+        if (failure.Index is { } index)
+        {
+            w.WriteNumber("index", index);
+        }
+
+        if (failure.Limit is { } limit)
+        {
+            w.WriteString("limit", limit.Limit);
+            w.WriteNumber("value", limit.Value);
+            w.WriteNumber("allowed", limit.Allowed);
+            w.WriteString("setting", limit.Setting);
+        }
+
+        if (failure.DamagedSegment is { } segment)
+        {
+            w.WriteString("segment", segment);
+            w.WriteNumberOrNull("offset", failure.DamagedOffset);
+        }
+
+        if (failure.FirstPosition is { } position)
+        {
+            w.WriteNumber("firstPosition", position);
+        }
+    }
+
+    private static void WriteText(Utf8JsonWriter w, string name, string? text)
+    {
+        if (text is not null)
+        {
+            w.WriteString(name, text);
+        }
+    }
+
+    private static async Task<int> WriteAsync(Output output, string code, string message, int exitCode, Action<Utf8JsonWriter>? details)
+    {
+        if (!output.Json)
+        {
+            // What was read before the failure belongs before its message.
+            var result = await FlushAsync(output, exitCode);
+            Output.Note("vault-admin: " + message);
+            return result;
+        }
+
+        output.WriteJson(w =>
+        {
+            w.WriteStartObject();
+            w.WriteStartObject("error");
+            w.WriteString("code", code);
+            w.WriteString("message", message);
+            details?.Invoke(w);
+            w.WriteEndObject();
+            w.WriteEndObject();
+        });
+        return await FlushAsync(output, exitCode);
+    }
+
+    private static async Task<int> FlushAsync(Output output, int exitCode)
+    {
+        try
+        {
+            await output.FlushAsync();
+        }
+        catch (Exception e) when (e is OutputClosedException or IOException)
+        {
+            // Nobody reads the message; the exit code still says what happened.
+        }
+
+        return exitCode;
+    }
+}

@@ -1,0 +1,22 @@
+namespace EventVault.Admin.History;
+
+/// <summary>A history file is not of the form that import takes.</summary>
+internal sealed class HistoryException : Exception
+{
+    /// <param name="line">1-based line.</param>
+    /// <param name="field">The field concerned; null: the whole line.</param>
+    /// <param name="what">What is wrong with it.</param>
+    /// <param name="inner">How that showed.</param>
+    public HistoryException(long line, string? field, string what, Exception? inner = null)
+        : base(field is null ? $"Line {line} {what}." : $"Line {line}, field '{field}': {what}.", inner)
+    {
+        Line = line;
+        Field = field;
+    }
+
+    /// <summary>1-based line.</summary>
+    public long Line { get; }
+
+    /// <summary>The field concerned; null: the whole line.</summary>
+    public string? Field { get; }
+}

@@ -88,7 +88,6 @@ internal static class EventFields
 
     private static EventProblem Walk(ReadOnlySpan<byte> eventData, ref Fields fields, Span<Range> tags)
     {
-        var metadataBytes = 0;
         var reader = new WireReader(eventData);
         while (reader.Next())
         {
@@ -140,13 +139,10 @@ internal static class EventFields
 
                     break;
                 case Metadata:
-                    metadataBytes += reader.Length;
                     fields.MetadataCount++;
                     problem = fields.MetadataCount > VaultLimits.MetadataEntries
                         ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
-                        : metadataBytes > VaultLimits.MetadataBytes
-                            ? OverLimit("metadata", "metadata_bytes", metadataBytes, VaultLimits.MetadataBytes)
-                            : default;
+                        : default;
                     break;
                 default:
                     fields.OccurredAt = reader.Number;
@@ -181,7 +177,8 @@ internal static class EventFields
             }
         }
 
-        return CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        var problem = CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        return problem.Kind == EventProblemKind.None ? problem : problem with { Field = $"tags[{count}]" };
     }
 
     private static EventProblem CheckText(ReadOnlySpan<byte> text, string field, string limit, int allowed, bool mayBeEmpty) =>
@@ -193,7 +190,7 @@ internal static class EventFields
     private static EventProblem DigestMetadata(ReadOnlySpan<byte> eventData, int count, ref SipHash128 digest)
     {
         Span<MetadataEntry> entries = count <= 32 ? stackalloc MetadataEntry[count] : new MetadataEntry[count];
-        var found = 0;
+        var (found, size) = (0, 0);
         var reader = new WireReader(eventData);
         while (reader.Next())
         {
@@ -202,23 +199,32 @@ internal static class EventFields
                 continue;
             }
 
-            if (!TryReadEntry(reader.Bytes, reader.Start, out entries[found++]))
+            ref var entry = ref entries[found++];
+            if (!TryReadEntry(reader.Bytes, reader.Start, out entry))
             {
                 return Invalid("metadata", "has an entry that is not a key and a value");
             }
+
+            // Keys and values, not how they are encoded: that is what a caller can count.
+            size += entry.Key.End.Value - entry.Key.Start.Value + entry.Value.End.Value - entry.Value.Start.Value;
+        }
+
+        if (size > VaultLimits.MetadataBytes)
+        {
+            return OverLimit("metadata", "metadata_bytes", size, VaultLimits.MetadataBytes);
         }
 
         // Insertion sort: a handful of entries, no comparer object. 1,024 entries cost a million steps at worst.
         for (var i = 1; i < count; i++)
         {
-            var entry = entries[i];
+            var moved = entries[i];
             var at = i;
-            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[entry.Key]) > 0)
+            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[moved.Key]) > 0)
             {
                 entries[at] = entries[--at];
             }
 
-            entries[at] = entry;
+            entries[at] = moved;
         }
 
         for (var i = 0; i < count; i++)

@@ -1,6 +1,7 @@
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
+using EventVault.Storage.Log;
 
 namespace EventVault.Node.Tests;
 
@@ -217,6 +218,26 @@ public sealed class SessionTests
         Assert.NotNull(results[0].Result);
         Assert.Equal((int)RpcCode.InvalidArgument, results[1].Error.Code);
         Assert.Single(await node.ReadAllAsync());
+    }
+
+    [Fact]
+    public async Task A_frame_over_the_limit_ends_the_session_after_the_answers_before_it()
+    {
+        await using var node = await TestNode.StartAsync(o => o with { Limits = new VaultLimits { AppendBytes = 16 * 1024, EventBytes = 8 * 1024 } });
+        for (var i = 0; i < 20; i++)
+        {
+            await using var call = node.Channel.Start(Methods.AppendSession);
+            call.Write(Request(1, Make.Stream("s", Make.Any)));
+            call.WriteRaw(new byte[2 * 1024 * 1024]);
+            await call.FlushAsync().AsTask().ContinueWith(static _ => { }, TaskScheduler.Default); // May be cut short: the reading says why.
+
+            var (results, end) = await ReadToFailureAsync(call).WaitAsync(Wait.Limit);
+
+            Assert.Equal(Reason.LimitExceeded, end.Trailers.TryGetBinary("eventvault-error-bin", out var detail) ? ErrorDetail.Parser.ParseFrom(detail.Span).Failures[0].Reason : default);
+            Assert.Equal([1], results.Select(r => (int)r.RequestId));
+        }
+
+        Assert.Equal(20, (await node.ReadAllAsync()).Count);
     }
 
     internal static AppendSessionRequest Request(ulong id, params StreamAppend[] streams) => new() { RequestId = id, Append = Make.Append(streams) };

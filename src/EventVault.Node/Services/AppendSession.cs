@@ -13,6 +13,7 @@ using System.Runtime.ExceptionServices;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node.Services;
@@ -27,7 +28,7 @@ internal sealed class AppendSession(
     private readonly SessionSignal _decided = new();
     private readonly SessionSignal _room = new();
     private readonly AnswerMessage _message = new();
-    private readonly long _callEnds = context.TimeLeft is { } left ? Environment.TickCount64 + (long)left.TotalMilliseconds : long.MaxValue;
+    private readonly long _callEnds = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
     private RequestBytes? _bytes;
     private SessionAppend? _first;
     private SessionAppend? _last;
@@ -105,6 +106,8 @@ internal sealed class AppendSession(
             _readFailure = e;
         }
 
+        _bytes?.Release();
+        _bytes = null;
         _readEnded = true;
         _decided.Set();
     }
@@ -113,16 +116,19 @@ internal sealed class AppendSession(
 
     private void ReadAvailable()
     {
-        do
+        try
         {
-            Take(reader.Message);
+            do
+            {
+                Take(reader.Message);
+            }
+            while (_takesMore && !IsFull && !_refusing && reader.TryReadFrame());
         }
-        while (_takesMore && !IsFull && !_refusing && reader.TryReadFrame());
-
-        // Each user holds the bytes by itself; the next read begins with new ones.
-        _bytes?.Release();
-        _bytes = null;
-        Queue();
+        finally
+        {
+            // Also before a frame that breaks the call: what came before it stands, and the answerer waits for it.
+            Queue();
+        }
     }
 
     private void Take(in System.Buffers.ReadOnlySequence<byte> message)
@@ -130,6 +136,8 @@ internal sealed class AppendSession(
         var length = (int)message.Length;
         if (_bytes is null || !_bytes.HasRoomFor(length))
         {
+            // Filled to its end over many reads: were each read to begin with new bytes, a slow disk would let appends
+            // of 100 bytes hold on to 64 KiB each.
             _bytes?.Release();
             _bytes = new RequestBytes(length);
         }
@@ -138,7 +146,7 @@ internal sealed class AppendSession(
         var append = _free.TryDequeue(out var used) ? used : new SessionAppend(this, storage);
         var refusal = ReadEnvelope(_bytes.Bytes.AsSpan(offset, length), out var envelope);
         append.Begin(envelope.RequestId, _bytes, length);
-        append.Deadline = envelope.TimeoutMs == 0 ? _callEnds : Math.Min(_callEnds, Environment.TickCount64 + envelope.TimeoutMs);
+        append.Deadline = envelope.TimeoutMs == 0 ? _callEnds : Math.Min(_callEnds, VaultLoop.NowMs(options.Clock) + envelope.TimeoutMs);
         append.EndsSession = refusal is not null;
         if (append.EndsSession)
         {
@@ -147,13 +155,14 @@ internal sealed class AppendSession(
         }
         else
         {
-            refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content);
+            refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content)
+                ?? LookUp(append);
         }
 
         append.Refusal = refusal;
         Interlocked.Increment(ref _open);
         Interlocked.Add(ref _openBytes, length);
-        if (refusal is not null || IsKnown(append))
+        if (refusal is not null || append.Outcome == AppendOutcome.Known)
         {
             append.Decide(append.Outcome);
             _unanswered.Enqueue(append);
@@ -176,16 +185,27 @@ internal sealed class AppendSession(
         _queuedBytes += length;
     }
 
-    private bool IsKnown(SessionAppend append)
+    // What is damaged concerns this append alone.
+    private Refusal? LookUp(SessionAppend append)
     {
-        if (!storage.Reader.LookUp(append.Content, out var place))
+        try
         {
-            return false;
-        }
+            if (storage.Reader.LookUp(append.Content, out var place))
+            {
+                append.Place = place;
+                append.Outcome = AppendOutcome.Known;
+            }
 
-        append.Place = place;
-        append.Outcome = AppendOutcome.Known;
-        return true;
+            return null;
+        }
+        catch (DamageException e)
+        {
+            return Errors.Damaged(e);
+        }
+        catch (IndexDamageException e)
+        {
+            return Errors.Damaged(e);
+        }
     }
 
     private void Queue()
@@ -307,6 +327,7 @@ internal sealed class AppendSession(
             Interlocked.Add(ref _openBytes, -append.QueuedBytes);
             append.Request!.Release();
             append.Request = null;
+            append.Content.Clear();
             _free.Enqueue(append);
             if (end is not null)
             {
@@ -332,6 +353,10 @@ internal sealed class AppendSession(
             refusal = append.Refusal ?? AppendAnswers.Answer(storage.Reader, append, out response);
         }
         catch (DamageException e)
+        {
+            refusal = Errors.Damaged(e);
+        }
+        catch (IndexDamageException e)
         {
             refusal = Errors.Damaged(e);
         }

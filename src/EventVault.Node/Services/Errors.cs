@@ -5,6 +5,7 @@ using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 using Damage = EventVault.Protocol.Damage;
 using StreamVersion = EventVault.Storage.StreamVersion;
@@ -184,6 +185,14 @@ internal static class Errors
         Damage = new Damage { Segment = e.File, Offset = (ulong)e.Offset, Expected = e.Expected },
     });
 
+    /// <summary>A file that is rebuildable, and says so in its message.</summary>
+    public static Refusal Damaged(IndexDamageException e) => new(RpcCode.DataLoss, new Failure
+    {
+        Reason = Reason.Damaged,
+        Message = e.Message,
+        Damage = new Damage { Segment = Path.GetFileName(e.Path), Offset = (ulong)e.Offset, Expected = "a whole index file" },
+    });
+
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
     /// </summary>
@@ -194,6 +203,10 @@ internal static class Errors
             await next(context);
         }
         catch (DamageException e)
+        {
+            throw Damaged(e).ToException(e);
+        }
+        catch (IndexDamageException e)
         {
             throw Damaged(e).ToException(e);
         }

@@ -51,12 +51,12 @@ internal sealed class SessionAppend(AppendSession session, VaultStorage storage)
 }
 
 /// <summary>
-/// The requests of one read, copied once out of the connection's buffers. Each append among them is a user; the last one
+/// Requests of one session, copied once out of the connection's buffers. Each append among them is a user; the last one
 /// to go gives the bytes back.
 /// </summary>
 internal sealed class RequestBytes(int capacity)
 {
-    /// <summary>What a read takes at once, unless one request is larger.</summary>
+    /// <summary>Holds what a read usually brings; one larger request gets bytes of its own.</summary>
     public const int UsualBytes = 64 * 1024;
 
     private int _users = 1;
@@ -65,7 +65,16 @@ internal sealed class RequestBytes(int capacity)
 
     public int Used { get; private set; }
 
-    public bool HasRoomFor(long length) => Bytes.Length - Used >= length;
+    /// <summary>Whether a request fits. With no user left but the session itself, it begins at the front again.</summary>
+    public bool HasRoomFor(long length)
+    {
+        if (Volatile.Read(ref _users) == 1)
+        {
+            Used = 0;
+        }
+
+        return Bytes.Length - Used >= length;
+    }
 
     /// <summary>Copies a request in, for one more user; returns where it begins.</summary>
     public int Add(in ReadOnlySequence<byte> request)

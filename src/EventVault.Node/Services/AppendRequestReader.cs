@@ -47,7 +47,6 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         return reader.Malformed ? Errors.InvalidRequest(string.Empty, "is not an encoded AppendRequest message")
             : !seenId ? Errors.InvalidRequest("operation_id", "is missing: every append needs an id of 16 bytes")
             : content.StreamCount == 0 ? Errors.InvalidRequest("streams", "is empty: an append names at least one stream")
-            : content.EventCount > _mostEvents ? Errors.LimitExceeded(limits[NodeLimits.AppendEvents], content.EventCount, "streams")
             : FindDoubled(content) ?? CheckEvents(content);
     }
 
@@ -138,6 +137,12 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         if (events == 0)
         {
             return Errors.InvalidRequest($"{path}.events", "is empty: an append writes at least one event to each of its streams");
+        }
+
+        // Before there is a row for each of them: a message has room for millions of empty events.
+        if (content.EventCount + events > _mostEvents)
+        {
+            return Errors.LimitExceeded(limits[NodeLimits.AppendEvents], content.EventCount + events, "streams");
         }
 
         content.AddStream(nameStart, nameLength, expected, new StreamVersion(version));

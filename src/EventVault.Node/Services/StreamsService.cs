@@ -54,7 +54,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
 
         append.Reset();
         append.QueuedBytes = length;
-        append.Deadline = context.TimeLeft is { } left ? Environment.TickCount64 + (long)left.TotalMilliseconds : long.MaxValue;
+        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
@@ -65,6 +65,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
         finally
         {
+            append.Content.Clear();
             ArrayPool<byte>.Shared.Return(bytes);
             if (_appends.Count < KeptAppends)
             {

@@ -56,6 +56,9 @@ public struct AppendStream
 /// </summary>
 public sealed class AppendContent(VaultStorage storage)
 {
+    /// <summary>Tables that one huge append made longer than this are given back: contents are kept by the thousand.</summary>
+    private const int KeptRows = 64;
+
     private AppendStream[] _streams = new AppendStream[1];
     private (int Offset, int Length)[] _events = new (int, int)[1];
     private UInt128 _firstEventId;
@@ -94,7 +97,19 @@ public sealed class AppendContent(VaultStorage storage)
         OperationId = default;
         _firstEventId = default;
         EncodedLength = 0;
+        if (_streams.Length > KeptRows)
+        {
+            _streams = new AppendStream[1];
+        }
+
+        if (_events.Length > KeptRows)
+        {
+            _events = new (int, int)[1];
+        }
     }
+
+    /// <summary>Lets go of all it holds. What it was filled with must not be looked at any more.</summary>
+    public void Clear() => Reset([]);
 
     /// <summary>Name of a stream, UTF-8.</summary>
     public ReadOnlySpan<byte> Name(in AppendStream stream) => Bytes.AsSpan(stream.NameOffset, stream.NameLength);

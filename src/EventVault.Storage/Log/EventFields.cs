@@ -213,19 +213,7 @@ internal static class EventFields
             return OverLimit("metadata", "metadata_bytes", size, VaultLimits.MetadataBytes);
         }
 
-        // Insertion sort: a handful of entries, no comparer object. 1,024 entries cost a million steps at worst.
-        for (var i = 1; i < count; i++)
-        {
-            var moved = entries[i];
-            var at = i;
-            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[moved.Key]) > 0)
-            {
-                entries[at] = entries[--at];
-            }
-
-            entries[at] = moved;
-        }
-
+        SortByKey(entries, eventData);
         for (var i = 0; i < count; i++)
         {
             var key = eventData[entries[i].Key];
@@ -245,6 +233,28 @@ internal static class EventFields
         }
 
         return EventProblem.None;
+    }
+
+    // Shell sort with Ciura's gaps: no comparer object, and for a handful of entries an insertion sort. 1,024 entries in
+    // the worst order cost some 15,000 steps; a plain insertion sort's half a million, times the 2,700 such events of
+    // one append, kept a core busy for seconds.
+    private static void SortByKey(Span<MetadataEntry> entries, ReadOnlySpan<byte> eventData)
+    {
+        foreach (var gap in (ReadOnlySpan<int>)[701, 301, 132, 57, 23, 10, 4, 1])
+        {
+            for (var i = gap; i < entries.Length; i++)
+            {
+                var moved = entries[i];
+                var at = i;
+                while (at >= gap && eventData[entries[at - gap].Key].SequenceCompareTo(eventData[moved.Key]) > 0)
+                {
+                    entries[at] = entries[at - gap];
+                    at -= gap;
+                }
+
+                entries[at] = moved;
+            }
+        }
     }
 
     private static bool TryReadEntry(ReadOnlySpan<byte> bytes, int start, out MetadataEntry entry)

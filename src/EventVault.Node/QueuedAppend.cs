@@ -46,7 +46,7 @@ internal abstract class QueuedAppend(AppendContent content)
     /// <summary>What is to be appended.</summary>
     public AppendContent Content { get; } = content;
 
-    /// <summary>When it gives up waiting in the queue, in Environment.TickCount64 milliseconds; never: long.MaxValue.</summary>
+    /// <summary>When it gives up waiting in the queue, in VaultLoop.NowMs milliseconds; never: long.MaxValue.</summary>
     public long Deadline { get; set; } = long.MaxValue;
 
     /// <summary>Bytes it holds on to while it waits; bounds the queue.</summary>

@@ -175,7 +175,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
             return true;
         }
 
-        if (append.Deadline <= Environment.TickCount64)
+        if (append.Deadline != long.MaxValue && append.Deadline <= NowMs(clock))
         {
             Refuse(append, AppendOutcome.TimedOut);
             return true;
@@ -273,14 +273,17 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
 
     private void Commit(InFlightGroup group)
     {
-        var oldest = _inFlight.Dequeue();
-        Invariant.Check(ReferenceEquals(oldest, group));
+        Invariant.Check(ReferenceEquals(_inFlight.Peek(), group));
         storage.Commit(group.Buffer);
+        _inFlight.Dequeue(); // Only now: should the commit fail, Stop still finds the group and tells its callers.
         Volatile.Write(ref _appends, _appends + group.Buffer.Appends);
         Volatile.Write(ref _events, _events + group.Buffer.Events);
         committed.Publish();
         group.CompleteAll(_pool);
     }
+
+    /// <summary>Milliseconds of the clock that never steps; what deadlines in the queue are counted in.</summary>
+    public static long NowMs(TimeProvider clock) => (long)clock.GetElapsedTime(0).TotalMilliseconds;
 
     private long Now() => (clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
 

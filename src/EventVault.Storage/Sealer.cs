@@ -44,7 +44,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             _blocked = false;
             return true;
         }
-        catch (DiskException e) when (e.IsFull && e.Path.Contains(".ix", StringComparison.Ordinal))
+        catch (DiskException e) when (e.IsFull && Path.GetFileName(e.Path).Contains(".ix", StringComparison.Ordinal))
         {
             _blocked = true;
             return false;

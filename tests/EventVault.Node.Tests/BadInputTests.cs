@@ -6,7 +6,7 @@ using Google.Protobuf;
 
 namespace EventVault.Node.Tests;
 
-/// <summary>What was tried stands in docs/testing-bad-input.md; keep the two in step.</summary>
+/// <summary>What was tried stands in docs/TESTING.md; keep the two in step.</summary>
 public sealed class BadInputTests
 {
     private const RpcCode Invalid = RpcCode.InvalidArgument;

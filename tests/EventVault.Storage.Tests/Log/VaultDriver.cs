@@ -268,6 +268,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
     {
         Rest();
         Assert.False(Storage!.Log.WantsMark);
+        _doing = "stopping";
         Storage.Dispose();
         Storage = null;
         Files.OnOperation = null;

@@ -88,7 +88,6 @@ internal static class EventFields
 
     private static EventProblem Walk(ReadOnlySpan<byte> eventData, ref Fields fields, Span<Range> tags)
     {
-        var metadataBytes = 0;
         var reader = new WireReader(eventData);
         while (reader.Next())
         {
@@ -108,52 +107,7 @@ internal static class EventFields
                 return Invalid(Names[field], "stands twice");
             }
 
-            var range = reader.Start..(reader.Start + reader.Length);
-            EventProblem problem = default;
-            switch (field)
-            {
-                case Id:
-                    fields.Id = range;
-                    problem = reader.Length == 16 ? default : Invalid("id", $"must be 16 bytes, has {reader.Length}");
-                    break;
-                case Type:
-                    fields.Type = range;
-                    problem = CheckText(reader.Bytes, "type", "type_bytes", VaultLimits.TypeBytes, mayBeEmpty: false);
-                    break;
-                case Data:
-                    fields.Data = range;
-                    break;
-                case ContentType:
-                    fields.ContentType = range;
-                    problem = CheckText(reader.Bytes, "content_type", "content_type_bytes", VaultLimits.ContentTypeBytes, mayBeEmpty: true);
-                    break;
-                case SchemaVersion:
-                    fields.SchemaVersion = (uint)reader.Number;
-                    problem = reader.Number <= uint.MaxValue ? default : Invalid("schema_version", "does not fit 32 bits");
-                    break;
-                case Tag:
-                    problem = CheckTag(eventData, reader.Bytes, tags, fields.TagCount);
-                    if (problem.Kind == EventProblemKind.None)
-                    {
-                        tags[fields.TagCount++] = range;
-                    }
-
-                    break;
-                case Metadata:
-                    metadataBytes += reader.Length;
-                    fields.MetadataCount++;
-                    problem = fields.MetadataCount > VaultLimits.MetadataEntries
-                        ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
-                        : metadataBytes > VaultLimits.MetadataBytes
-                            ? OverLimit("metadata", "metadata_bytes", metadataBytes, VaultLimits.MetadataBytes)
-                            : default;
-                    break;
-                default:
-                    fields.OccurredAt = reader.Number;
-                    fields.HasOccurredAt = true;
-                    break;
-            }
-
+            var problem = Take(eventData, reader, ref fields, tags);
             if (problem.Kind != EventProblemKind.None)
             {
                 return problem;
@@ -164,6 +118,47 @@ internal static class EventFields
             : !fields.Seen(Id) ? Invalid("id", "is missing: every event needs a UUID of 16 bytes")
             : !fields.Seen(Type) ? Invalid("type", "is missing")
             : EventProblem.None;
+    }
+
+    // Checks the field that the reader stands at, and notes where it is.
+    private static EventProblem Take(ReadOnlySpan<byte> eventData, scoped in WireReader reader, ref Fields fields, Span<Range> tags)
+    {
+        var range = reader.Start..(reader.Start + reader.Length);
+        switch (reader.Field)
+        {
+            case Id:
+                fields.Id = range;
+                return reader.Length == 16 ? default : Invalid("id", $"must be 16 bytes, has {reader.Length}");
+            case Type:
+                fields.Type = range;
+                return CheckText(eventData[range], "type", "type_bytes", VaultLimits.TypeBytes, mayBeEmpty: false);
+            case Data:
+                fields.Data = range;
+                return default;
+            case ContentType:
+                fields.ContentType = range;
+                return CheckText(eventData[range], "content_type", "content_type_bytes", VaultLimits.ContentTypeBytes, mayBeEmpty: true);
+            case SchemaVersion:
+                fields.SchemaVersion = (uint)reader.Number;
+                return reader.Number <= uint.MaxValue ? default : Invalid("schema_version", "does not fit 32 bits");
+            case Tag:
+                var problem = CheckTag(eventData, eventData[range], tags, fields.TagCount);
+                if (problem.Kind == EventProblemKind.None)
+                {
+                    tags[fields.TagCount++] = range;
+                }
+
+                return problem;
+            case Metadata:
+                fields.MetadataCount++;
+                return fields.MetadataCount > VaultLimits.MetadataEntries
+                    ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
+                    : default;
+            default:
+                fields.OccurredAt = reader.Number;
+                fields.HasOccurredAt = true;
+                return default;
+        }
     }
 
     private static EventProblem CheckTag(ReadOnlySpan<byte> eventData, ReadOnlySpan<byte> tag, ReadOnlySpan<Range> tags, int count)
@@ -181,7 +176,8 @@ internal static class EventFields
             }
         }
 
-        return CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        var problem = CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        return problem.Kind == EventProblemKind.None ? problem : problem with { Field = $"tags[{count}]" };
     }
 
     private static EventProblem CheckText(ReadOnlySpan<byte> text, string field, string limit, int allowed, bool mayBeEmpty) =>
@@ -193,7 +189,7 @@ internal static class EventFields
     private static EventProblem DigestMetadata(ReadOnlySpan<byte> eventData, int count, ref SipHash128 digest)
     {
         Span<MetadataEntry> entries = count <= 32 ? stackalloc MetadataEntry[count] : new MetadataEntry[count];
-        var found = 0;
+        var (found, size) = (0, 0);
         var reader = new WireReader(eventData);
         while (reader.Next())
         {
@@ -202,23 +198,32 @@ internal static class EventFields
                 continue;
             }
 
-            if (!TryReadEntry(reader.Bytes, reader.Start, out entries[found++]))
+            ref var entry = ref entries[found++];
+            if (!TryReadEntry(reader.Bytes, reader.Start, out entry))
             {
                 return Invalid("metadata", "has an entry that is not a key and a value");
             }
+
+            // Keys and values, not how they are encoded: that is what a caller can count.
+            size += entry.Key.End.Value - entry.Key.Start.Value + entry.Value.End.Value - entry.Value.Start.Value;
+        }
+
+        if (size > VaultLimits.MetadataBytes)
+        {
+            return OverLimit("metadata", "metadata_bytes", size, VaultLimits.MetadataBytes);
         }
 
         // Insertion sort: a handful of entries, no comparer object. 1,024 entries cost a million steps at worst.
         for (var i = 1; i < count; i++)
         {
-            var entry = entries[i];
+            var moved = entries[i];
             var at = i;
-            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[entry.Key]) > 0)
+            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[moved.Key]) > 0)
             {
                 entries[at] = entries[--at];
             }
 
-            entries[at] = entry;
+            entries[at] = moved;
         }
 
         for (var i = 0; i < count; i++)

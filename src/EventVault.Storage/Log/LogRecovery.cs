@@ -58,6 +58,7 @@ internal static class LogRecovery
     private static uint CutTail(IFile file, SegmentScanner scanner, StorageOptions options)
     {
         var (bits, junkEnd) = scanner.CountBits(scanner.Offset, InFlightBytes(options.Limits));
+        var isMark = junkEnd - scanner.Offset <= CommitMark.Length && scanner.StandsAtMark();
         if (bits != 0)
         {
             var start = Blocks.Floor(scanner.Offset);
@@ -74,7 +75,7 @@ internal static class LogRecovery
         }
 
         file.Flush();
-        return bits == 0 ? 0 : junkEnd - scanner.Offset;
+        return bits == 0 || isMark ? 0 : junkEnd - scanner.Offset;
     }
 }
 

@@ -122,6 +122,10 @@ internal sealed class SegmentScanner
         return true;
     }
 
+    /// <summary>Whether a commit mark stands behind the last intact group.</summary>
+    public bool StandsAtMark() =>
+        TryBytes(Offset, CommitMark.Length, out var bytes) && CommitMark.TryDecode(bytes, new Place(_segment, Offset), _meta.ChecksumSeed, out _);
+
     /// <summary>
     /// Steps to the next intact group header, at its own place, behind damage: for verify, which tells all damage at
     /// once. False if there is none.

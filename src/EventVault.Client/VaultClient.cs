@@ -17,6 +17,11 @@ public sealed class VaultClient : IAsyncDisposable
     // A message of a read holds at least one event, and a node may be set to allow events larger than the default 4 MiB.
     private const int MaxAnswerBytes = 64 << 20;
 
+    // A dead connection is given up after both together: well before the default time-out of an append, so that there
+    // is time left to send it again.
+    private static readonly TimeSpan KeepAlivePing = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromSeconds(10);
+
     private readonly VaultClientOptions _options;
     private readonly RpcChannel _reads;
     private readonly RpcChannel[] _appends;
@@ -262,6 +267,8 @@ public sealed class VaultClient : IAsyncDisposable
     private RpcChannel NewChannel(Uri address, int connections, int streamWindow) => new(address, new RpcChannelOptions
     {
         MaxReceiveBytes = MaxAnswerBytes,
+        KeepAlivePing = KeepAlivePing,
+        KeepAliveTimeout = KeepAliveTimeout,
         Connections = connections,
         ConnectTimeout = _options.ConnectTimeout,
         Tls = _options.Tls,

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using EventVault.Client;
 
 namespace EventVault.FaultLab.Tests;
@@ -14,7 +13,7 @@ public sealed class DiskFaultTests
     [InlineData(200)]
     public async Task A_failed_flush_stops_the_node_nothing_more_is_acknowledged_and_a_restart_has_all_that_was(int failsAt)
     {
-        if (!HasTool("strace"))
+        if (!Tool.IsInstalled("strace"))
         {
             return;
         }
@@ -52,17 +51,15 @@ public sealed class DiskFaultTests
     [Fact]
     public async Task A_full_disk_refuses_appends_reads_go_on_and_appends_resume_when_space_returns()
     {
-        if (Environment.UserName != "root" || !HasTool("mount"))
+        if (!Tool.CanMount())
         {
-            Skip("needs root to mount a small file system");
             return;
         }
 
         using var folder = new TemporaryFolder();
         var disk = Directory.CreateDirectory(Path.Combine(folder.Path, "disk")).FullName;
-        if (!Run("mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk))
+        if (!Tool.MountsSmallDisk(disk))
         {
-            Skip("mounting a tmpfs is not allowed here");
             return;
         }
 
@@ -87,7 +84,7 @@ public sealed class DiskFaultTests
         }
         finally
         {
-            Run("umount", "-l", disk);
+            Tool.Runs("umount", "-l", disk);
         }
     }
 
@@ -135,29 +132,5 @@ public sealed class DiskFaultTests
         }
 
         return events;
-    }
-
-    private static bool HasTool(string name)
-    {
-        var found = Environment.GetEnvironmentVariable("PATH")!.Split(':').Any(folder => File.Exists(Path.Combine(folder, name)));
-        if (!found)
-        {
-            Skip($"{name} is not installed");
-        }
-
-        return found;
-    }
-
-    private static void Skip(string why)
-    {
-        Assert.False(Settings.IsCi, $"In CI this may not be skipped: {why}.");
-        Console.Error.WriteLine($"SKIPPED: {why}.");
-    }
-
-    private static bool Run(string command, params string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(command, arguments) { RedirectStandardError = true })!;
-        process.WaitForExit();
-        return process.ExitCode == 0;
     }
 }

@@ -16,6 +16,9 @@ internal sealed class NodeProcess : IDisposable
 
     private NodeProcess(Process process) => _process = process;
 
+    /// <summary>Of the node, or of the program that it runs under.</summary>
+    public int Id => _process.Id;
+
     /// <summary>All that the node printed, for a failing test's message.</summary>
     public string Output
     {

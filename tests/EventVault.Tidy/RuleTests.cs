@@ -96,6 +96,14 @@ public class RuleTests
     }
 
     [Theory]
+    [InlineData("void M()", MethodSizes.MostLines - 2, false)]
+    [InlineData("void M()", MethodSizes.MostLines - 1, true)]
+    [InlineData("class C(int x)", MethodSizes.MostLines, false)]
+    [InlineData("string S =>", MethodSizes.MostLines, false)]
+    public void Long_methods_are_found(string header, int lines, bool fails) => AssertFails(fails, MethodSizes.Check(
+        new SourceFile("src/X.cs", $"namespace N;\nclass D\n{{\n{header}\n{{\n{string.Concat(Enumerable.Repeat("Go(\"}\"); // }\n", lines))}}}\n}}\n")));
+
+    [Theory]
     [InlineData("[a](other.md)", false)]
     [InlineData("[a](missing.md)", true)]
     [InlineData("[a](../src/X.cs)", false)]
@@ -184,6 +192,12 @@ public class RuleTests
     [InlineData("`port`", true)]
     public void Undocumented_settings_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckSettings(
         new SourceFile("NodeSettings.cs", "        new(\"port\", \"N\", \"the port\"),"), new SourceFile("docs/OPERATIONS.md", row)));
+
+    [Theory]
+    [InlineData("| `type_bytes`, `tag_bytes` | 1 | x |", false)]
+    [InlineData("| `type_bytes` | `tag_bytes` | x |", true)]
+    public void Undocumented_limits_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckLimits(
+        new SourceFile("NodeLimits.cs", "new(\"type_bytes\", 1),\npublic const string TagBytes = \"tag_bytes\";"), new SourceFile("docs/PROTOCOL.md", row)));
 
     [Theory]
     [InlineData("| 7 | in use | |", false)]

@@ -75,7 +75,7 @@ public sealed class HistoryReaderTests
     [Fact]
     public async Task However_the_bytes_come_the_batches_are_the_same()
     {
-        var text = string.Join("\r\n", Enumerable.Range(0, 60).Select(i => HistoryLine.With($"\"batch\":{i / 7}")));
+        var text = string.Join("\r\n", Enumerable.Range(0, 60).Select(i => HistoryLine.Good(i / 7, i)));
         var expected = await ReadAsync(Encoding.UTF8.GetBytes(text));
         Assert.Equal([7, 7, 7, 7, 7, 7, 7, 7, 4], expected.Select(b => b.EventCount));
         foreach (var bytes in new[] { Encoding.UTF8.GetBytes("\ufeff" + text + "\n"), Gzip(text, 1), Gzip(text, 5) })

@@ -145,7 +145,7 @@ internal sealed class DemoRun : IAsyncDisposable
         var clock = Stopwatch.StartNew();
         var answer = await _client.AppendAsync(stream, expected, e);
         _written.Add(new Written(stream, e, answer));
-        Say($"{e.Type}: {stream} version {answer.LastVersion}, position {answer.FirstPosition} of the vault, durable after {Milliseconds(clock.Elapsed)}");
+        Say($"{e.Type}: {stream} version {answer.LastVersion}, position {answer.FirstPosition} of the vault, durable after {Milliseconds(clock.Elapsed)}{(_written.Count == 1 ? ", connecting included" : "")}");
         return answer;
     }
 

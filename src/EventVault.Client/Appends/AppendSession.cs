@@ -123,7 +123,17 @@ internal sealed class AppendSession : IAsyncDisposable
                 continue;
             }
 
-            CallEnd end = await RunCallAsync().ConfigureAwait(false);
+            CallEnd end;
+            try
+            {
+                end = await RunCallAsync().ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                // The loop's boundary: were it to die, every later append would only time out, and nobody knew why.
+                end = new CallEnd(new VaultException(VaultErrorCode.Unknown, $"The append session failed unexpectedly: {e.Message}", inner: e), null, null);
+            }
+
             if (_stopping.IsCancellationRequested)
             {
                 return;
@@ -146,21 +156,25 @@ internal sealed class AppendSession : IAsyncDisposable
         {
             Task<CallEnd> reader = ReadAsync(call);
             Task writer = Task.Run(() => WriteAsync(call));
-            if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
+            try
             {
-                // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
-                await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
-                call.Cancel();
+                if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
+                {
+                    // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
+                    await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
+                    call.Cancel();
+                }
+
+                return await reader.ConfigureAwait(false);
             }
-
-            CallEnd end = await reader.ConfigureAwait(false);
-
-            // The writer may be waiting for work, or for the peer to take more.
-            _callEnded = true;
-            _queue.Work.Set();
-            call.Cancel();
-            await writer.ConfigureAwait(false);
-            return end;
+            finally
+            {
+                // The writer may be waiting for work, or for the peer to take more.
+                _callEnded = true;
+                _queue.Work.Set();
+                call.Cancel();
+                await writer.ConfigureAwait(false);
+            }
         }
     }
 
@@ -172,6 +186,7 @@ internal sealed class AppendSession : IAsyncDisposable
         try
         {
             await _greet(_channel, _stopping.Token).ConfigureAwait(false);
+            _lastFailure = null;
             return null;
         }
         catch (RpcException e)

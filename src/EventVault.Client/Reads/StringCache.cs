@@ -8,8 +8,10 @@ namespace EventVault.Client;
 /// </summary>
 internal sealed class StringCache
 {
-    // Together at most 256 strings; what is longer than this is rarely seen twice.
+    // A vault has some dozens of types and tags; 256 keep collisions rare in 4 KiB.
     private const int Slots = 256;
+
+    // In bytes: as long as a tag may be. Longer strings are names of streams that seldom come again.
     private const int MaxCachedBytes = 128;
 
     private readonly (byte[] Utf8, string Text)[] _slots = new (byte[], string)[Slots];

@@ -150,13 +150,10 @@ internal static class EventFields
 
                 return problem;
             case Metadata:
-                fields.MetadataBytes += reader.Length;
                 fields.MetadataCount++;
                 return fields.MetadataCount > VaultLimits.MetadataEntries
                     ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
-                    : fields.MetadataBytes > VaultLimits.MetadataBytes
-                        ? OverLimit("metadata", "metadata_bytes", fields.MetadataBytes, VaultLimits.MetadataBytes)
-                        : default;
+                    : default;
             default:
                 fields.OccurredAt = reader.Number;
                 fields.HasOccurredAt = true;
@@ -179,7 +176,8 @@ internal static class EventFields
             }
         }
 
-        return CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        var problem = CheckText(tag, "tags", "tag_bytes", VaultLimits.TagBytes, mayBeEmpty: false);
+        return problem.Kind == EventProblemKind.None ? problem : problem with { Field = $"tags[{count}]" };
     }
 
     private static EventProblem CheckText(ReadOnlySpan<byte> text, string field, string limit, int allowed, bool mayBeEmpty) =>
@@ -191,7 +189,7 @@ internal static class EventFields
     private static EventProblem DigestMetadata(ReadOnlySpan<byte> eventData, int count, ref SipHash128 digest)
     {
         Span<MetadataEntry> entries = count <= 32 ? stackalloc MetadataEntry[count] : new MetadataEntry[count];
-        var found = 0;
+        var (found, size) = (0, 0);
         var reader = new WireReader(eventData);
         while (reader.Next())
         {
@@ -200,23 +198,32 @@ internal static class EventFields
                 continue;
             }
 
-            if (!TryReadEntry(reader.Bytes, reader.Start, out entries[found++]))
+            ref var entry = ref entries[found++];
+            if (!TryReadEntry(reader.Bytes, reader.Start, out entry))
             {
                 return Invalid("metadata", "has an entry that is not a key and a value");
             }
+
+            // Keys and values, not how they are encoded: that is what a caller can count.
+            size += entry.Key.End.Value - entry.Key.Start.Value + entry.Value.End.Value - entry.Value.Start.Value;
+        }
+
+        if (size > VaultLimits.MetadataBytes)
+        {
+            return OverLimit("metadata", "metadata_bytes", size, VaultLimits.MetadataBytes);
         }
 
         // Insertion sort: a handful of entries, no comparer object. 1,024 entries cost a million steps at worst.
         for (var i = 1; i < count; i++)
         {
-            var entry = entries[i];
+            var moved = entries[i];
             var at = i;
-            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[entry.Key]) > 0)
+            while (at > 0 && eventData[entries[at - 1].Key].SequenceCompareTo(eventData[moved.Key]) > 0)
             {
                 entries[at] = entries[--at];
             }
 
-            entries[at] = entry;
+            entries[at] = moved;
         }
 
         for (var i = 0; i < count; i++)
@@ -288,7 +295,6 @@ internal static class EventFields
         public bool HasOccurredAt;
         public int TagCount;
         public int MetadataCount;
-        public int MetadataBytes;
 
         public readonly bool Seen(int field) => (_seen & (1 << field)) != 0;
 

@@ -10,7 +10,7 @@ internal sealed class DiskGate : IDisposable
 
     public DiskGate(SimulatedFileSystem disk) => disk.OnOperation = operation =>
     {
-        if (operation.Kind == DiskOperationKind.Flush && operation.Path.EndsWith(".seg", StringComparison.Ordinal) && !_open.IsSet)
+        if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault" && !_open.IsSet)
         {
             Interlocked.Increment(ref _waiting);
             _open.Wait(Wait.Limit);

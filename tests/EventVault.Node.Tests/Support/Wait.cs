@@ -3,7 +3,7 @@ namespace EventVault.Node.Tests.Support;
 /// <summary>Bounded waits: generous, because the machine may be busy, and never the thing that decides a test.</summary>
 internal static class Wait
 {
-    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
     public static async Task UntilAsync(Func<bool> condition, string what)
     {

@@ -92,7 +92,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
 
     // The one window left: the last groups before a crash, if they were written in one go and no mark followed.
     [Fact]
-    public void Without_a_mark_only_damage_to_the_groups_last_in_flight_looks_torn()
+    public void Without_a_mark_damage_looks_torn_in_the_last_groups_only()
     {
         var vault = new SmallVault();
         Enumerable.Range(0, 6).ToList().ForEach(i => vault.Append($"s-{i % 2}"));

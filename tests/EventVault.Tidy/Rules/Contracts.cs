@@ -42,6 +42,19 @@ internal static partial class Contracts
         }
     }
 
+    /// <summary>Every limit that GetInfo serves stands in the table of limits.</summary>
+    public static IEnumerable<Violation> CheckLimits(SourceFile limits, SourceFile protocol)
+    {
+        for (var i = 0; i < limits.Lines.Length; i++)
+        {
+            if (Limit().Match(limits.Lines[i]) is { Success: true } limit
+                && !protocol.Lines.Any(l => l.StartsWith('|') && l.Split('|')[1].Contains($"`{limit.Groups["name"].Value}`", StringComparison.Ordinal)))
+            {
+                yield return new Violation(limits.Path, i + 1, $"{protocol.Path} has no row for the limit {limit.Groups["name"].Value}. Add it.");
+            }
+        }
+    }
+
     /// <summary>Every exit code stands in the table of exit codes.</summary>
     /// <param name="codes">Has the constants.</param>
     /// <param name="operations">Has the table.</param>
@@ -66,6 +79,9 @@ internal static partial class Contracts
 
     [GeneratedRegex(@"^\s*new\(""(?<name>[a-z-]+)"", ""[A-Z]*"", """)]
     private static partial Regex Setting();
+
+    [GeneratedRegex(@"(new\(|const string \w+ = )""(?<name>[a-z]+(_[a-z]+)+)""")]
+    private static partial Regex Limit();
 
     [GeneratedRegex(@"\bconst int \w+ = (?<code>\d+);")]
     private static partial Regex Code();

@@ -80,17 +80,23 @@ def fails_with(code, action):
     raise AssertionError("expected %s, got %r" % (code, result))
 
 
-def run(cases):
-    """Runs the functions of a list, each with the parsed arguments; exits with 0 if all passed."""
+def run(cases, when_named=()):
+    """
+    Runs the functions of a list, each with the parsed arguments; exits with 0 if all passed. Those of the second list
+    need a server in a state of their own and run only when named.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--address", required=True)
     parser.add_argument("--ca")
+    parser.add_argument("--pid", type=int, help="process of the server, for cases that stop it")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
+    chosen = [c for c in [*cases, *when_named] if c.__name__ in arguments.names] if arguments.names else cases
+    unknown = set(arguments.names) - {c.__name__ for c in chosen}
+    if unknown:
+        parser.error("no such case: " + ", ".join(sorted(unknown)))
     failed = 0
-    for case in cases:
-        if arguments.names and case.__name__ not in arguments.names:
-            continue
+    for case in chosen:
         try:
             case(arguments)
             print("ok    ", case.__name__, flush=True)
@@ -98,5 +104,5 @@ def run(cases):
             failed += 1
             print("FAILED", case.__name__, flush=True)
             traceback.print_exc(file=sys.stdout)
-    print("grpcio %s: %d of %d cases failed" % (grpc.__version__, failed, len(cases)), flush=True)
+    print("grpcio %s: %d of %d cases failed" % (grpc.__version__, failed, len(chosen)), flush=True)
     sys.exit(1 if failed else 0)

@@ -16,6 +16,7 @@ internal sealed class Importer(VaultClient client)
     /// <summary>For the client of an import: see the remarks.</summary>
     public static readonly RetryPolicy Retry = new() { GiveUpAfter = Timeout.InfiniteTimeSpan, MaxDelay = TimeSpan.FromSeconds(1) };
 
+    // Enough to keep the node's groups full; less than the client's own bounds, so that reading the file waits, not memory.
     private const int MaxInFlightAppends = 1024;
     private const long MaxInFlightBytes = 24L << 20;
 

@@ -15,7 +15,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
 {
     private static readonly bool EveryByte = Environment.GetEnvironmentVariable("EVENTVAULT_EVERY_BYTE") == "1";
 
-    private static int Step => EveryByte ? 1 : 53;
+    private static int Every(int bytes) => EveryByte ? 1 : bytes;
 
     [Theory]
     [InlineData(true)]
@@ -39,8 +39,8 @@ public sealed class BitFlipTests(ITestOutputHelper output)
 
         var end = (int)groups[^1].Place.Offset + groups[^1].Length + CommitMark.Length;
         var refused = 0;
-        var step = EveryByte ? 1 : cleanStop ? 2 : 7;
-        foreach (var offset in Offsets(0, 84).Concat(Offsets(84, Blocks.Size, Step)).Concat(Offsets(Blocks.Size, end, step)))
+        var step = Every(cleanStop ? 2 : 7);
+        foreach (var offset in Offsets(0, 84).Concat(Offsets(84, Blocks.Size, Every(53))).Concat(Offsets(Blocks.Size, end, step)))
         {
             var (files, report) = Flip(vault, 0, offset);
             Assert.NotEmpty(report.Damage);
@@ -104,7 +104,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
         vault.Kill();
 
         int tornEarlier = 0, tornLast = 0, refusedEarlier = 0, refusedLast = 0;
-        for (var offset = Blocks.Size; offset < last.Place.Offset + last.Length; offset += EveryByte ? 1 : 4)
+        for (var offset = Blocks.Size; offset < last.Place.Offset + last.Length; offset += Every(4))
         {
             var isLast = offset >= first.Place.Offset;
             var (files, report) = Flip(vault, 0, offset);
@@ -192,7 +192,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
         var vault = new SmallVault();
         vault.Append("s-1");
         vault.Stop();
-        foreach (var offset in Offsets(0, 112).Concat(Offsets(112, 2 * Blocks.Size, Step)).Concat(Offsets(Blocks.Size, Blocks.Size + 112)))
+        foreach (var offset in Offsets(0, 112).Concat(Offsets(112, 2 * Blocks.Size, Every(53))).Concat(Offsets(Blocks.Size, Blocks.Size + 112)))
         {
             var files = vault.Copy();
             files.FlipBit(SmallVault.Directory + "/meta", offset, offset % 8);
@@ -260,18 +260,18 @@ public sealed class BitFlipTests(ITestOutputHelper output)
             file.Read(0, bytes);
             var footer = bytes.Length - Blocks.Size;
             var end = bytes.AsSpan(0, footer).LastIndexOfAnyExcept((byte)0) + 1;
-            foreach (var offset in Offsets(0, 84).Concat(Offsets(84, Blocks.Size, 7 * Step)))
+            foreach (var offset in Offsets(0, 84).Concat(Offsets(84, Blocks.Size, Every(371))))
             {
                 yield return (segment, offset);
             }
 
             // In the huge event's data one byte is like another.
-            foreach (var offset in segment == 1 ? Offsets(Blocks.Size, Blocks.Size + 300).Concat(Offsets(Blocks.Size + 300, end - 200, 11 * Step)).Concat(Offsets(end - 200, end)) : Offsets(Blocks.Size, end, EveryByte ? 1 : 5))
+            foreach (var offset in segment == 1 ? Offsets(Blocks.Size, Blocks.Size + 300).Concat(Offsets(Blocks.Size + 300, end - 200, Every(583))).Concat(Offsets(end - 200, end)) : Offsets(Blocks.Size, end, Every(5)))
             {
                 yield return (segment, offset);
             }
 
-            foreach (var offset in segment < 2 ? Offsets(footer, footer + 112).Concat(Offsets(footer + 112, bytes.Length, 7 * Step)) : [])
+            foreach (var offset in segment < 2 ? Offsets(footer, footer + 112).Concat(Offsets(footer + 112, bytes.Length, Every(371))) : [])
             {
                 yield return (segment, offset);
             }

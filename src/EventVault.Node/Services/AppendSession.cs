@@ -6,8 +6,9 @@
 // client back.
 //
 // Refusals that are not failed checks (overload, full, drain, time-out, unknown outcome) refuse an append and all after
-// it: IsRefusing is set before the refused append is answered, on the sequencer's thread if it had been queued, and the
-// sequencer asks for it before it decides the next one. So whatever is unanswered when the call ends is not written.
+// it, and none before it. If it had been queued, the sequencer's thread sets IsRefusing and asks for it before it decides
+// the next one. If it never was, the reader takes no more, and what is queued already is still done. So whatever is
+// unanswered when the call ends is not written.
 using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using EventVault.Protocol;
@@ -36,6 +37,7 @@ internal sealed class AppendSession(
     private long _open;
     private long _openBytes;
     private volatile bool _refusing;
+    private volatile bool _takesNoMore;
     private volatile bool _ended;
     private volatile bool _readEnded;
     private volatile bool _draining;
@@ -44,7 +46,7 @@ internal sealed class AppendSession(
     /// <summary>Whether all appends that are not decided yet are refused.</summary>
     public bool IsRefusing => _refusing;
 
-    /// <summary>From here on appends are refused. The sequencer's thread, or the reader's.</summary>
+    /// <summary>From here on appends are refused. The sequencer's thread.</summary>
     public void BeginRefusing() => _refusing = true;
 
     /// <summary>Some append is decided.</summary>
@@ -89,7 +91,7 @@ internal sealed class AppendSession(
     {
         try
         {
-            while (!_ended && !_refusing && await reader.ReadFrameAsync())
+            while (!_ended && !_refusing && !_takesNoMore && await reader.ReadFrameAsync())
             {
                 ReadAvailable();
                 while (!_ended && IsFull)
@@ -116,7 +118,7 @@ internal sealed class AppendSession(
         {
             Take(reader.Message);
         }
-        while (!IsFull && !_refusing && reader.TryReadFrame());
+        while (!IsFull && !_refusing && !_takesNoMore && reader.TryReadFrame());
 
         // Each user holds the bytes by itself; the next read begins with new ones.
         _bytes?.Release();
@@ -142,7 +144,7 @@ internal sealed class AppendSession(
         if (append.EndsSession)
         {
             // A request that can't be taken apart: what is behind it can't be trusted either.
-            _refusing = true;
+            _takesNoMore = true;
         }
         else
         {
@@ -201,7 +203,7 @@ internal sealed class AppendSession(
             return;
         }
 
-        _refusing = true;
+        _takesNoMore = true;
         for (var append = first; append is not null;)
         {
             // Once decided it may be answered and used again at any moment.

@@ -24,7 +24,7 @@ internal static class FasterAnchor
                 }
             });
             var payload = new byte[payloadBytes];
-            var measured = await Measure.WorkersAsync(appenders, warmUp, length, _ => async () => await log.EnqueueAndWaitForCommitAsync(payload));
+            var measured = await Measure.WorkersAsync<long>(appenders, warmUp, length, _ => () => log.EnqueueAndWaitForCommitAsync(payload), static _ => { });
             await stop.CancelAsync();
             await committer;
             return measured;

@@ -20,18 +20,18 @@ internal sealed class GrpcBenchmarks(Report report, string address, TimeSpan len
         foreach (var appenders in InFlight)
         {
             await using var client = VaultClient.Connect(address);
-            var session = await Measure.WorkersAsync(appenders, length / 2, length, i =>
+            var session = await Measure.WorkersAsync<AppendResult>(appenders, length / 2, length, i =>
             {
                 var stream = $"bench-{Guid.NewGuid():N}";
-                return async () => await client.AppendAsync(stream, Client.ExpectedVersion.Any, new Client.EventData("ItemRecorded", _payload));
-            });
+                return () => new ValueTask<AppendResult>(client.AppendAsync(stream, Client.ExpectedVersion.Any, new Client.EventData("ItemRecorded", _payload)));
+            }, static _ => { });
             await using var channel = new RpcChannel(new Uri(address), new RpcChannelOptions { Connections = appenders >= 64 ? 4 : 1 });
             var append = RpcMethod<AppendRequest, AppendResponse>.Of(StreamsReflection.Descriptor.Services[0], "Append");
-            var unary = await Measure.WorkersAsync(appenders, length / 2, length, i =>
+            var unary = await Measure.WorkersAsync<AppendResponse>(appenders, length / 2, length, i =>
             {
                 var stream = $"bench-{Guid.NewGuid():N}";
-                return async () => await channel.UnaryAsync(append, Request(stream), default, CancellationToken.None);
-            });
+                return () => channel.UnaryAsync(append, Request(stream), default, CancellationToken.None);
+            }, static _ => { });
             report.Row(
                 $"{appenders}", Report.Figure(session.PerSecond), Report.Figure(session.Percentile(0.5)), Report.Figure(session.Percentile(0.99)),
                 Report.Figure(unary.PerSecond), Report.Figure(unary.Percentile(0.5)), Report.Figure(unary.Percentile(0.99)));
@@ -40,11 +40,11 @@ internal sealed class GrpcBenchmarks(Report report, string address, TimeSpan len
         report.Section("Appends of 100 events over gRPC", "16 in flight on one session, 256 B each.");
         report.Head("events/s", "p50 µs per append", "p99 µs per append");
         await using var bulk = VaultClient.Connect(address);
-        var batches = await Measure.WorkersAsync(16, length / 2, length, i =>
+        var batches = await Measure.WorkersAsync<AppendResult>(16, length / 2, length, i =>
         {
             var stream = $"bulk-{Guid.NewGuid():N}";
-            return async () => await bulk.AppendAsync(stream, Client.ExpectedVersion.Any, Enumerable.Range(0, 100).Select(_ => new Client.EventData("ItemRecorded", _payload)));
-        }, operationsPerCall: 100);
+            return () => new ValueTask<AppendResult>(bulk.AppendAsync(stream, Client.ExpectedVersion.Any, Enumerable.Range(0, 100).Select(_ => new Client.EventData("ItemRecorded", _payload))));
+        }, static _ => { }, operationsPerCall: 100);
         report.Row(Report.Figure(batches.PerSecond), Report.Figure(batches.Percentile(0.5)), Report.Figure(batches.Percentile(0.99)));
     }
 

@@ -76,8 +76,9 @@ internal static class Measure
 
     /// <summary>
     /// Runs so many workers side by side, each in a closed loop, after a warm-up. A worker does one operation per call.
+    /// Allocates nothing per operation by itself.
     /// </summary>
-    public static async Task<Measured> WorkersAsync(int workers, TimeSpan warmUp, TimeSpan length, Func<int, Func<ValueTask>> makeWorker, int operationsPerCall = 1)
+    public static async Task<Measured> WorkersAsync<T>(int workers, TimeSpan warmUp, TimeSpan length, Func<int, Func<ValueTask<T>>> makeWorker, Action<T> check, int operationsPerCall = 1)
     {
         var logs = Enumerable.Range(0, workers).Select(_ => new LatencyLog(Math.Max(4096, (1 << 21) / workers))).ToArray();
         var phase = 0; // 0 warm-up, 1 measured, 2 end
@@ -88,7 +89,7 @@ internal static class Measure
             while (Volatile.Read(ref phase) is var now && now < 2)
             {
                 var before = Stopwatch.GetTimestamp();
-                await operation();
+                check(await operation());
                 if (now == 1 && Volatile.Read(ref phase) == 1)
                 {
                     log.Add(before);

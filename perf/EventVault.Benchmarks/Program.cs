@@ -1,10 +1,74 @@
+// The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
+// changes its mind, which a micro-benchmark harness does not measure.
+//
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [reads] [recovery] [heads] [grpc] [options]
+//     no names         all of them
+//     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
+//     --seconds S      length of a measured stretch (default 3)
+//     --repetitions N  of the append table (default 3)
+//     --segments A,B   sealed segments of the recovery table (default 1,10)
+//     --segment-mib M  their size (default 64)
+//     --heads A,B      streams of the heads table (default 1000000)
+//     --out FILE       also write the tables there
+//     --smoke          everything once and tiny: shows that it still runs, measures nothing
+using System.Globalization;
 using EventVault.Benchmarks;
+using EventVault.Node;
 
+string Option(string name, string otherwise)
+{
+    var at = Array.IndexOf(args, "--" + name);
+    return at >= 0 && at + 1 < args.Length ? args[at + 1] : otherwise;
+}
+
+int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
+
+var smoke = args.Contains("--smoke");
+string[] known = ["append", "reads", "recovery", "heads", "grpc"];
+var chosen = known.Where(args.Contains).ToArray();
+chosen = chosen.Length == 0 ? known : chosen;
+var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
+var directory = Directory.CreateDirectory(Path.Combine(Option("directory", AppContext.BaseDirectory), $"benchmarks-{Environment.ProcessId}")).FullName;
 var report = new Report();
-var dir = "/var/tmp/evbench"; System.IO.Directory.CreateDirectory(dir);
-var s = TimeSpan.FromSeconds(2);
-if (args.Contains("reads")) StorageBenchmarks.Reads(report, dir, 1_000_000, 10_000, s);
-if (args.Contains("recovery")) StorageBenchmarks.Recovery(report, dir, 64 << 20, [1, 10]);
-if (args.Contains("heads")) StorageBenchmarks.Heads(report, dir, [1_000_000]);
-if (args.Contains("disk")) { var m = DiskLimit.BlockAndFlush(dir, s/4, s); Console.WriteLine(m.PerSecond + " p50 " + m.Percentile(.5)); }
-if (args.Contains("faster")) { var m = await FasterAnchor.AppendAsync(dir, 64, 256, s/4, s); Console.WriteLine(m.PerSecond + " p50 " + m.Percentile(.5)); }
+report.Line($"{Environment.ProcessorCount} cores, .NET {Environment.Version}, {System.Runtime.InteropServices.RuntimeInformation.OSDescription}; load before the run: {File.ReadAllText("/proc/loadavg").Trim()}");
+try
+{
+    if (chosen.Contains("append"))
+    {
+        await AppendBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture));
+    }
+
+    if (chosen.Contains("reads"))
+    {
+        StorageBenchmarks.Reads(report, directory, smoke ? 20_000 : 1_000_000, smoke ? 200 : 10_000, length);
+    }
+
+    if (chosen.Contains("recovery"))
+    {
+        StorageBenchmarks.Recovery(report, directory, smoke ? 1 << 20 : uint.Parse(Option("segment-mib", "64"), CultureInfo.InvariantCulture) << 20, smoke ? [1] : Numbers(Option("segments", "1,10")));
+    }
+
+    if (chosen.Contains("heads"))
+    {
+        StorageBenchmarks.Heads(report, directory, smoke ? [100_000] : Numbers(Option("heads", "1000000")));
+    }
+
+    if (chosen.Contains("grpc"))
+    {
+        // The node runs in this process: the same two cores, one start.
+        await using var node = await EventVault.Node.Node.StartAsync(new NodeOptions { Directory = Path.Combine(directory, "grpc") });
+        var grpc = new GrpcBenchmarks(report, $"http://{node.RpcEndPoint}", length);
+        await grpc.AppendsAsync();
+        await grpc.ReadAllAsync();
+        await grpc.FanOutAsync();
+    }
+}
+finally
+{
+    Directory.Delete(directory, recursive: true);
+}
+
+if (Option("out", "") is { Length: > 0 } file)
+{
+    await File.WriteAllTextAsync(file, report.ToString());
+}

@@ -14,7 +14,7 @@ public sealed record SubscribeOptions
 
     /// <summary>
     /// How long the node may be out of reach before the subscription fails. Null: until it is established once,
-    /// <see cref="RetryPolicy.GiveUpAfter"/>; from then on without end.
+    /// <see cref="RetryPolicy.GiveUpAfter"/>; from then on without end (with <see cref="RetryPolicy.None"/>: not at all).
     /// </summary>
     public TimeSpan? GiveUpAfter { get; init; }
 }

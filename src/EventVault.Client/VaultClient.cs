@@ -14,7 +14,13 @@ namespace EventVault.Client;
 /// </remarks>
 public sealed class VaultClient : IAsyncDisposable
 {
-    private static readonly TimeSpan LimitsRetryDelay = TimeSpan.FromSeconds(10);
+    // A message of a read holds at least one event, and a node may be set to allow events larger than the default 4 MiB.
+    private const int MaxAnswerBytes = 64 << 20;
+
+    // A dead connection is given up after both together: well before the default time-out of an append, so that there
+    // is time left to send it again.
+    private static readonly TimeSpan KeepAlivePing = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromSeconds(10);
 
     private readonly VaultClientOptions _options;
     private readonly RpcChannel _reads;
@@ -24,7 +30,6 @@ public sealed class VaultClient : IAsyncDisposable
     private readonly CancellationToken _closedToken;
     private VaultLimits _limits = VaultLimits.Defaults;
     private bool _limitsKnown;
-    private long _limitsFetchAfter = long.MinValue;
     private int _disposed;
 
     private VaultClient(Uri address, VaultClientOptions options)
@@ -38,7 +43,7 @@ public sealed class VaultClient : IAsyncDisposable
         for (int i = 0; i < _sessions.Length; i++)
         {
             _appends[i] = NewChannel(address, connections: 1, streamWindow: 0);
-            _sessions[i] = new AppendSession(_appends[i], options);
+            _sessions[i] = new AppendSession(_appends[i], options, GreetAsync);
         }
     }
 
@@ -134,11 +139,6 @@ public sealed class VaultClient : IAsyncDisposable
             return Task.FromException<AppendResult>(e);
         }
 
-        if (!Volatile.Read(ref _limitsKnown))
-        {
-            FetchLimitsAside();
-        }
-
         return Append(streams, options, size, timeout, cancellationToken);
     }
 
@@ -227,13 +227,10 @@ public sealed class VaultClient : IAsyncDisposable
     public async Task<VaultInfo> GetInfoAsync(CancellationToken cancellationToken = default)
     {
         Protocol.GetInfoResponse info = await CallAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), cancellationToken).ConfigureAwait(false);
-        VaultLimit[] limits = [.. info.Limits.Select(l => new VaultLimit(l.Name, l.Allowed, l.Setting))];
-        Volatile.Write(ref _limits, VaultLimits.From(limits));
-        Volatile.Write(ref _limitsKnown, true);
         return new VaultInfo(
             info.Version,
             info.VaultId.Length == 16 ? new Guid(info.VaultId.Span, bigEndian: true) : Guid.Empty,
-            limits,
+            Remember(info),
             info.HasHead ? info.Head : null,
             VaultTime.FromTicksOrNone(info.HeadRecordedAt),
             info.SegmentSizeBytes);
@@ -269,6 +266,9 @@ public sealed class VaultClient : IAsyncDisposable
 
     private RpcChannel NewChannel(Uri address, int connections, int streamWindow) => new(address, new RpcChannelOptions
     {
+        MaxReceiveBytes = MaxAnswerBytes,
+        KeepAlivePing = KeepAlivePing,
+        KeepAliveTimeout = KeepAliveTimeout,
         Connections = connections,
         ConnectTimeout = _options.ConnectTimeout,
         Tls = _options.Tls,
@@ -294,27 +294,22 @@ public sealed class VaultClient : IAsyncDisposable
         return await Append(streams, options, size, timeout, cancellation).ConfigureAwait(false);
     }
 
-    // The first appends go by the defaults; the node checks them anyway.
-    private void FetchLimitsAside()
+    /// <summary>
+    /// The first call over a session's connection: it proves the connection, so that appends are not sent into the
+    /// blue, and brings the node's limits.
+    /// </summary>
+    private async Task GreetAsync(RpcChannel channel, CancellationToken cancellation)
     {
-        long now = Environment.TickCount64;
-        long after = Volatile.Read(ref _limitsFetchAfter);
-        if (now < after || Interlocked.CompareExchange(ref _limitsFetchAfter, now + (long)LimitsRetryDelay.TotalMilliseconds, after) != after)
-        {
-            return;
-        }
+        var options = new RpcCallOptions(_options.CallTimeout);
+        Remember(await channel.UnaryAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), options, cancellation).ConfigureAwait(false));
+    }
 
-        _ = Task.Run(async () =>
-        {
-            try
-            {
-                await GetInfoAsync(_closedToken).ConfigureAwait(false);
-            }
-            catch (Exception e) when (e is VaultException or OperationCanceledException or ObjectDisposedException)
-            {
-                // A later append tries again.
-            }
-        });
+    private VaultLimit[] Remember(Protocol.GetInfoResponse info)
+    {
+        VaultLimit[] limits = [.. info.Limits.Select(static l => new VaultLimit(l.Name, l.Allowed, l.Setting))];
+        Volatile.Write(ref _limits, VaultLimits.From(limits));
+        Volatile.Write(ref _limitsKnown, true);
+        return limits;
     }
 
     private Subscription Subscribe(string? stream, SubscribeOptions? options, CancellationToken cancellation)
@@ -344,6 +339,7 @@ public sealed class VaultClient : IAsyncDisposable
     {
         ThrowIfDisposed();
         var backoff = new Backoff(_options.Retry);
+        VaultException? before = null;
         long endsAt = Environment.TickCount64 + (long)_options.CallTimeout.TotalMilliseconds;
         while (true)
         {
@@ -359,11 +355,13 @@ public sealed class VaultClient : IAsyncDisposable
                 failure = VaultErrors.From(e);
             }
 
+            // Cut short by the time-out, the last attempt says less than the one before.
+            before = failure.Code == VaultErrorCode.TimedOut && before is not null ? before : failure;
             if (!failure.IsTransient
                 || backoff.Next(failure.RetryAfter) is not { } wait
                 || Environment.TickCount64 + wait.TotalMilliseconds >= endsAt)
             {
-                throw failure;
+                throw before;
             }
 
             await Task.Delay(wait, cancellation).ConfigureAwait(false);

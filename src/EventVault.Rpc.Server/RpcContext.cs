@@ -18,7 +18,6 @@ public sealed class RpcContext
     private RpcMetadata? _responseHeaders;
     private RpcMetadata? _trailers;
     private CancellationTokenSource? _cancellation;
-    private CancellationToken _token;
     private bool _headersApplied;
     private bool _clientGone;
 
@@ -63,7 +62,7 @@ public sealed class RpcContext
     /// Fires when the call is over for its client (cancelled, disconnected, deadline passed) or must end now (the drain
     /// time of a stopping server is up).
     /// </summary>
-    public CancellationToken Cancellation => _cancellation is null ? CreateCancellation() : _token;
+    public CancellationToken Cancellation => _cancellation?.Token ?? CreateCancellation();
 
     /// <summary>Fires when the server begins to drain. A handler that streams without an end should then end politely.</summary>
     public CancellationToken Draining => _server.Draining;
@@ -194,7 +193,7 @@ public sealed class RpcContext
         }
     }
 
-    // On first use only: most unary calls end without ever asking.
+    // On first use only: most unary calls end without ever asking. A duplex handler may ask from two threads at once.
     private CancellationToken CreateCancellation()
     {
         var source = CancellationTokenSource.CreateLinkedTokenSource(_http.RequestAborted, _server.Stopping);
@@ -203,9 +202,13 @@ public sealed class RpcContext
             source.CancelAfter(left);
         }
 
-        _token = source.Token;
-        _cancellation = source;
-        return _token;
+        if (Interlocked.CompareExchange(ref _cancellation, source, null) is { } first)
+        {
+            source.Dispose();
+            return first.Token;
+        }
+
+        return source.Token;
     }
 
     private bool AcceptsGzip()

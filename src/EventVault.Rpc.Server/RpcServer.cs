@@ -225,7 +225,8 @@ public sealed class RpcServer
     /// </summary>
     public void BeginDrain()
     {
-        _draining.Cancel();
+        // What the handlers do when they hear of it runs elsewhere: it must neither delay the drain nor fail it.
+        _ = _draining.CancelAsync();
         if (ActiveCalls == 0)
         {
             _drained.TrySetResult();

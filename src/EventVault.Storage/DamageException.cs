@@ -27,11 +27,3 @@ public sealed class DamageException : IOException
     /// <summary>What should stand there.</summary>
     public string Expected { get; }
 }
-
-/// <summary>A file was written by a version of EventVault whose format this one does not know.</summary>
-public sealed class UnsupportedFormatException(string file, string what)
-    : IOException($"{file}: {what} Start the version of EventVault that wrote it, or a later one.")
-{
-    /// <summary>Name of the file.</summary>
-    public string File { get; } = file;
-}

@@ -344,6 +344,29 @@ public sealed class EventReader
     {
         var head = Head;
         var view = _storage.View;
+        while (true)
+        {
+            if (TryLocateUnsealed(view, head, key, version, backwards, ordinals, out var unsealed, out count))
+            {
+                return unsealed;
+            }
+
+            if (view.TryFindSealedRun(key, version, out var segment, out var entry))
+            {
+                count = CopyOrdinals(segment.Index, entry, version, backwards, ordinals);
+                return new SegmentSource(segment);
+            }
+
+            // Segments were sealed meanwhile. Views are published before the heads that need them.
+            var newer = _storage.View;
+            Invariant.Check(!ReferenceEquals(newer, view));
+            view = newer;
+        }
+    }
+
+    private static bool TryLocateUnsealed(
+        LogView view, Position head, UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out SegmentSource source, out int count)
+    {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
             var index = view.Unsealed[i].Index;
@@ -364,22 +387,27 @@ public sealed class EventReader
                     ordinals[..count].Reverse();
                 }
 
-                return new SegmentSource(view.Unsealed[i]);
+                source = new SegmentSource(view.Unsealed[i]);
+                return true;
             }
         }
 
-        var (segment, entry) = view.FindSealedRun(key, version);
-        Invariant.Check(segment is not null, "Only committed versions are asked for, and every one of them is indexed.");
-        var run = segment.Index.Run(entry);
+        (source, count) = (default, 0);
+        return false;
+    }
+
+    private static int CopyOrdinals(SealedIndex index, int entry, StreamVersion version, bool backwards, Span<uint> ordinals)
+    {
+        var run = index.Run(entry);
         var at = (int)(version.Value - run.FirstVersion);
         Invariant.Check(at >= 0 && at < run.Count);
-        count = Math.Min(ordinals.Length, backwards ? at + 1 : run.Count - at);
+        var count = Math.Min(ordinals.Length, backwards ? at + 1 : run.Count - at);
         for (var i = 0; i < count; i++)
         {
-            ordinals[i] = segment.Index.OrdinalOf(entry, backwards ? at - i : at + i);
+            ordinals[i] = index.OrdinalAt(run.FirstOrdinalIndex + (backwards ? at - i : at + i));
         }
 
-        return new SegmentSource(segment);
+        return count;
     }
 
     private SegmentLease LeaseOf(uint segment)
@@ -400,37 +428,4 @@ public sealed class EventReader
             return false;
         }
     }
-}
-
-/// <summary>One segment to read from, sealed or not.</summary>
-internal readonly struct SegmentSource
-{
-    private readonly UnsealedSegment? _unsealed;
-    private readonly SealedSegment? _sealed;
-
-    public SegmentSource(UnsealedSegment segment) => _unsealed = segment;
-
-    public SegmentSource(SealedSegment segment) => _sealed = segment;
-
-    public Position FirstPosition => _unsealed?.Index.FirstPosition ?? _sealed!.FirstPosition;
-
-    public uint OffsetOf(uint ordinal) => _unsealed?.Index.OffsetOf((int)ordinal) ?? _sealed!.Index.OffsetOf(ordinal);
-
-    public SegmentLease Lease()
-    {
-        if (_sealed is not null)
-        {
-            return new SegmentLease(_sealed.Lease());
-        }
-
-        return _unsealed!.Reader.TryLease() ? new SegmentLease(_unsealed.Reader) : throw new ObjectDisposedException(nameof(VaultStorage));
-    }
-}
-
-/// <summary>Keeps a segment mapped while its bytes are looked at.</summary>
-internal readonly ref struct SegmentLease(SegmentReader reader) : IDisposable
-{
-    public SegmentReader Reader { get; } = reader;
-
-    public void Dispose() => Reader.Release();
 }

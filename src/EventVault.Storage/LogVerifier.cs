@@ -28,10 +28,10 @@ public sealed record VerifyReport(long Events, int Segments, TornTail? Torn, IRe
 public sealed class LogVerifier
 {
     /// <summary>
-    /// So few bits set where zeros or a copy should be are flipped bits: a torn write leaves bytes of a group, with
-    /// many more.
+    /// A single bit set where zeros or an equal copy should be is a flipped bit: a torn write leaves bytes of a group,
+    /// with many more.
     /// </summary>
-    private const int StrayBitsMost = 8;
+    private const int StrayBits = 1;
 
     private readonly IFileSystem _files;
     private readonly string _directory;
@@ -93,7 +93,7 @@ public sealed class LogVerifier
 
             using var file = _files.OpenFile(Path.Combine(logDirectory, names[i]), FileOpening.ReadExisting);
             var next = i + 1 < names.Count ? HeaderOf(Path.Combine(logDirectory, names[i + 1]), (uint)i + 1) : null;
-            after = VerifySegment(file, (uint)i, after, next, isLast: i + 1 == names.Count) ?? after;
+            after = VerifySegment(file, (uint)i, after, next, isLast: i + 1 == names.Count);
             progress?.Invoke(i + 1, names.Count);
         }
 
@@ -114,6 +114,9 @@ public sealed class LogVerifier
         }
     }
 
+    private static bool Follows(in SegmentHeader header, SegmentScanner before) =>
+        header.FirstIndex == before.NextIndex && header.PreviousGroup == before.LastGroup && header.FirstPosition == before.NextPosition;
+
     private SegmentScanner? VerifySegment(IFile file, uint segment, SegmentScanner? before, SegmentHeader? next, bool isLast)
     {
         var name = SegmentHeader.FileName(segment);
@@ -128,7 +131,7 @@ public sealed class LogVerifier
             return null;
         }
 
-        if (before is not null && (scanner.Header.FirstIndex != before.NextIndex || scanner.Header.PreviousGroup != before.LastGroup))
+        if (before is not null && !Follows(scanner.Header, before))
         {
             _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
         }
@@ -140,9 +143,9 @@ public sealed class LogVerifier
                 VerifyGroup(name, header, body);
             }
 
-            var witness = next is { } n && n.FirstIndex != scanner.NextIndex
-                ? "the segment behind it says that more was durable"
-                : scanner.FindWitness(uint.MaxValue);
+            var witness = next is { } following
+                ? Follows(following, scanner) ? null : "the segment behind it says that more was durable"
+                : scanner.FindWitness(scanner.CountBits(scanner.Offset, uint.MaxValue).End);
             if (witness is null)
             {
                 break;
@@ -208,23 +211,20 @@ public sealed class LogVerifier
             Span<byte> whole = stackalloc byte[CommitMark.Length];
             mark.Encode(whole, _meta.ChecksumSeed);
             var wrong = BitsApart(bytes, whole);
-            if (wrong is > 0 and <= StrayBitsMost)
+            if (wrong == StrayBits)
             {
                 _damage.Add(new Damage(name, end + bytes.CommonPrefixLength(whole), "a commit mark of two equal copies"));
             }
 
-            if (wrong <= StrayBitsMost)
-            {
-                end += CommitMark.Length;
-            }
+            end += wrong <= StrayBits ? CommitMark.Length : 0u;
         }
 
         var (bits, junkEnd) = scanner.CountBits(end, uint.MaxValue);
-        if (bits is > 0 and <= StrayBitsMost)
+        if (bits == StrayBits || (bits > 0 && !isLast))
         {
             _damage.Add(new Damage(name, junkEnd - 1, "zero behind the log's end"));
         }
-        else if (bits > 0 && isLast)
+        else if (bits > 0)
         {
             _torn = new TornTail(name, scanner.Offset, junkEnd - scanner.Offset);
         }
@@ -242,7 +242,7 @@ public sealed class LogVerifier
         var fits = footer is { } f && f.Segment == scanner.Header.Segment && f.End == scanner.Offset
             && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value;
 
-        // A finalised segment is sealed soon after: until then its footer is zero, or was cut short by a crash.
+        // The last segment has none; the others get theirs when they are sealed.
         if (isLast ? !isZero : !isZero && !fits)
         {
             _damage.Add(new Damage(name, offset, isLast ? "zeros: the segment is not finalised" : "a footer that matches the segment"));
@@ -259,9 +259,13 @@ public sealed class LogVerifier
 
         foreach (var name in _files.ListFiles(directory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal)))
         {
+            if (!uint.TryParse(Path.GetFileNameWithoutExtension(name), System.Globalization.CultureInfo.InvariantCulture, out var segment))
+            {
+                continue; // Not one of ours.
+            }
+
             try
             {
-                var segment = uint.Parse(name[..20], System.Globalization.CultureInfo.InvariantCulture);
                 SealedIndex.Open(_files, Path.Combine(directory, name), segment).Dispose();
             }
             catch (IndexDamageException e)

@@ -19,14 +19,17 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
     public bool Step()
     {
+        // The next segment must have a group on the disk: then it can't be gone after a crash, and this one never be
+        // the last again.
         var view = storage.View;
-        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value + 1)
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value)
         {
             return false;
         }
 
         // Room first: a half-changed heads or operations file can only be gone on with after a restart.
-        if (storage.FreeBytes < RoomNeeded(storage.Meta.SegmentSizeBytes))
+        var segment = view.Unsealed[0];
+        if (storage.FreeBytes < RoomNeeded(segment.Index))
         {
             _blocked = true;
             return false;
@@ -34,7 +37,10 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         try
         {
-            storage.MoveToSealed(Seal(view.Unsealed[0], view.Unsealed[1].IndexBefore, view));
+            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged);
+            storage.BeginMove(written);
+            Apply(written, headsChanged, segment.Index);
+            storage.MoveToSealed(written);
             _blocked = false;
             return true;
         }
@@ -45,32 +51,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
     }
 
-    /// <summary>Seals a segment all of whose groups are committed and indexed.</summary>
+    /// <summary>Seals a segment all of whose groups are committed and indexed, while no one reads yet.</summary>
     /// <param name="segment">The segment; every older one is sealed.</param>
     /// <param name="lastIndex">Index of its last group.</param>
     /// <param name="view">Has the older ones.</param>
     public SealedSegment Seal(UnsealedSegment segment, LogIndex lastIndex, LogView view)
     {
-        var index = segment.Index;
-        var footer = MakeFooter(segment, lastIndex);
-        WriteFooter(footer);
-        var indexPath = IndexPath(storage, index.Segment);
-        var (mark, headsChanged) = WriteIndex(segment, view, indexPath);
-        var record = Record(footer, mark);
-        if (catalog.Count == (int)index.Segment)
-        {
-            catalog.Append(record);
-        }
-
-        // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
-        if (heads.AppliedThrough < index.Segment)
-        {
-            heads.Apply(index.Segment, headsChanged);
-        }
-
-        operations.Apply(index.Segment, Operations(index));
-        state.Rewrite(index.Segment, []);
-        return new SealedSegment(storage.Files, LogPath(storage, index.Segment), indexPath, record, storage.Meta, segment.Reader);
+        var written = WriteFiles(segment, lastIndex, view, out var headsChanged);
+        Apply(written, headsChanged, segment.Index);
+        return written;
     }
 
     public void Dispose()
@@ -101,8 +90,43 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Index = index,
     };
 
-    // An index takes about 8 bytes per event and 64 per stream, heads and operations about as much again.
-    private static long RoomNeeded(uint segmentSizeBytes) => segmentSizeBytes / 4;
+    private SealedSegment WriteFiles(
+        UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged)
+    {
+        var number = segment.Index.Segment;
+        var footer = MakeFooter(segment, lastIndex);
+        WriteFooter(footer);
+        var indexPath = IndexPath(storage, number);
+        (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
+        var record = Record(footer, mark);
+        if (catalog.Count == (int)number)
+        {
+            catalog.Append(record);
+        }
+
+        return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
+    }
+
+    // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
+    private void Apply(SealedSegment written, KeyValuePair<UInt128, StreamHead>[] headsChanged, ActiveIndex index)
+    {
+        var segment = written.Record.Segment;
+        Invariant.Check(segment == index.Segment);
+        heads.Apply(segment, headsChanged);
+        operations.Apply(segment, Operations(index));
+        state.Rewrite(segment, []);
+    }
+
+    // What the index file takes, and at most what heads and operations grow by.
+    private long RoomNeeded(ActiveIndex index)
+    {
+        const long OtherBytes = 1024 * 1024;
+        const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
+        var streams = index.StreamCount;
+        var indexBytes = (16L * index.EventCount) + (80L * streams);
+        var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
+        return indexBytes + operationBytes + heads.GrowthBytes(Enumerable.Range(0, streams).Select(index.StreamKeyOf)) + OtherBytes;
+    }
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written.
     private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex)
@@ -124,7 +148,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
         while (last.Index != lastIndex);
 
-        Invariant.Check( appends == segment.Index.OperationCount);
+        Invariant.Check(appends == segment.Index.OperationCount);
         var events = last.FirstPosition.Value + last.Events - first.FirstPosition.Value;
         Invariant.Check(events == segment.Index.EventCount);
         return new SegmentFooter(
@@ -211,8 +235,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return (mark, headsChanged);
     }
 
-    // When a crash came between the heads file and the end of sealing, the heads already have this segment: then its
-    // own old entry, not the one before, is what TryGet gives. Opening redoes the heads in that case.
     private StreamHead HeadBefore(UInt128 key, uint segment, LogView view)
     {
         if (view.Sealed.Length == 0 || !heads.TryGet(key, out var head))

@@ -15,6 +15,7 @@ internal sealed class StorageOpening(VaultStorage storage)
     private readonly VaultMeta _meta = storage.Meta;
     private readonly List<SealedSegment> _sealed = [];
     private readonly List<UnsealedSegment> _unsealed = [];
+    private readonly List<IDisposable> _open = [];
     private RecoveredSegment? _last;
     private IFile? _lastFile;
 
@@ -25,9 +26,31 @@ internal sealed class StorageOpening(VaultStorage storage)
     private string StatePath => Path.Combine(storage.IndexDirectory, "state");
 
     /// <summary>What the storage needs to begin.</summary>
-    public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, uint End, uint LastGroup,
-        LogIndex LastIndex, Position LastPosition, long LastTime, uint CutBytes);
+    public sealed record Opened(LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, RecoveredSegment Last);
+
+    /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
+    public static Opened Run(VaultStorage storage)
+    {
+        var deleted = new HashSet<string>();
+        while (true)
+        {
+            var opening = new StorageOpening(storage);
+            try
+            {
+                return opening.RunOnce();
+            }
+            catch (IndexDamageException e) when (deleted.Add(e.Path))
+            {
+                opening.Close();
+                opening.Delete(e.Path);
+            }
+            catch
+            {
+                opening.Close();
+                throw;
+            }
+        }
+    }
 
     /// <summary>Reads the vault's identity and counts the start; creates both if the directory is empty.</summary>
     public static VaultMeta OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
@@ -44,7 +67,12 @@ internal sealed class StorageOpening(VaultStorage storage)
         var hasLog = files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(IsSegment);
         if (meta is null && hasLog)
         {
-            throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "Nothing was changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
+            throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
+        }
+
+        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
+        {
+            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
         }
 
         if (meta is null)
@@ -73,32 +101,19 @@ internal sealed class StorageOpening(VaultStorage storage)
         return meta;
     }
 
-    public Opened Run()
+    private Opened RunOnce()
     {
         var segments = ListSegments();
-        var catalog = OpenOrDelete(CatalogPath, () => Catalog.Open(_files, CatalogPath));
-        if (catalog.Count >= segments)
-        {
-            // The catalog knows more than the log has: it is of another time.
-            catalog.Dispose();
-            _files.DeleteFile(CatalogPath);
-            catalog = Catalog.Open(_files, CatalogPath);
-        }
-
-        while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
-        {
-            catalog.Append(record);
-        }
-
-        var heads = OpenOrDelete(HeadsPath, () => HeadsFile.Open(_files, HeadsPath));
+        var catalog = OpenCatalog(segments);
+        var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
-        var state = OpenOrDelete(StatePath, () => StateTable.Open(_files, StatePath));
+        var state = StateTable.Open(_files, StatePath);
         if (Enumerable.Range(0, catalog.Count).Any(i => !HasIndex(catalog[i])) || heads.AppliedThrough >= catalog.Count)
         {
             // A missing index can only be made with the heads as they were before it: begin again at the start.
             heads.Dispose();
-            _files.DeleteFile(HeadsPath);
-            heads = HeadsFile.Open(_files, HeadsPath);
+            Delete(HeadsPath);
+            heads = Keep(HeadsFile.Open(_files, HeadsPath));
         }
 
         if (operations.AppliedThrough >= catalog.Count)
@@ -110,7 +125,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
         if (state.AppliedThrough >= catalog.Count)
         {
-            _files.DeleteFile(StatePath);
+            Delete(StatePath);
             state = StateTable.Open(_files, StatePath);
         }
 
@@ -125,10 +140,9 @@ internal sealed class StorageOpening(VaultStorage storage)
             _sealed.Add(Redo(catalog[i], sealer, heads, operations));
         }
 
-        var cut = 0u;
         for (var segment = (uint)catalog.Count; segment < segments; segment++)
         {
-            cut += RecoverUnsealed(segment, segments, heads);
+            RecoverUnsealed(segment, segments, heads);
             if (_unsealed.Count > VaultStorage.MaxUnsealedSegments)
             {
                 var oldest = _unsealed[0];
@@ -143,13 +157,74 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
 
         _files.FlushDirectory(storage.LogDirectory);
-        return new Opened(
-            View(heads), sealer, operations, _lastFile!, _last!.End, _last.LastGroup, _last.LastIndex, _last.LastPosition, _last.LastTime, cut);
+        return new Opened(View(heads), sealer, operations, _lastFile!, _last!);
     }
+
+    // Lets go of what a failed opening holds.
+    private void Close()
+    {
+        _sealed.ForEach(segment => segment.Close());
+        _unsealed.ForEach(segment => segment.Reader.Close());
+        _open.ForEach(file => file.Dispose());
+    }
+
+    private T Keep<T>(T file)
+        where T : IDisposable
+    {
+        _open.Add(file);
+        return file;
+    }
+
+    private void Delete(string path)
+    {
+        if (OperationsFiles.IsName(Path.GetFileName(path)))
+        {
+            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
+        }
+        else
+        {
+            _files.DeleteFile(path);
+        }
+    }
+
+    // The catalog, with what it lacks taken from intact footers and index files.
+    private Catalog OpenCatalog(int segments)
+    {
+        var catalog = Keep(Catalog.Open(_files, CatalogPath));
+        if (catalog.Count > 0 && catalog.Count >= segments)
+        {
+            throw new DamageException(
+                SegmentHeader.FileName((uint)segments), 0, $"the segment's file should be here: segments up to {catalog.Count - 1} were sealed, and behind them there is always another.",
+                "The log was not changed. Put the missing file back. If the folder log was replaced by an older copy on purpose, delete the folder index and start again.");
+        }
+
+        if (catalog.Count > 0 && !Precedes(catalog[catalog.Count - 1], ReadHeader((uint)catalog.Count)))
+        {
+            // The catalog is of another log, so all of the index is.
+            catalog.Dispose();
+            foreach (var name in _files.ListFiles(storage.IndexDirectory))
+            {
+                _files.DeleteFile(Path.Combine(storage.IndexDirectory, name));
+            }
+
+            catalog = Keep(Catalog.Open(_files, CatalogPath));
+        }
+
+        while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
+        {
+            catalog.Append(record);
+        }
+
+        return catalog;
+    }
+
+    private static bool Precedes(in CatalogEntry entry, in SegmentHeader next) =>
+        entry.LastLogIndex.Value + 1 == next.FirstIndex.Value && entry.LastPosition + 1 == next.FirstPosition
+        && entry.LastGroupChecksum == next.PreviousGroup;
 
     private static bool IsSegment(string name) => name.EndsWith(".seg", StringComparison.Ordinal);
 
-    private LogView View(HeadsFile heads) => new([.. _sealed], [.. _unsealed], heads);
+    private LogView View(HeadsFile heads) => new([.. _sealed], [.. _unsealed], heads, null);
 
     private int ListSegments()
     {
@@ -158,38 +233,18 @@ internal sealed class StorageOpening(VaultStorage storage)
         {
             if (names[i] != SegmentHeader.FileName((uint)i))
             {
-                throw new DamageException(SegmentHeader.FileName((uint)i), 0, $"the segment's file should be here, the next one found is {names[i]}.", "Nothing was changed. Put the missing file back, or restore it from another copy.");
+                throw new DamageException(SegmentHeader.FileName((uint)i), 0, $"the segment's file should be here, the next one found is {names[i]}.", "The log was not changed. Put the missing file back, or restore it from another copy.");
             }
         }
 
         return names.Count;
     }
 
-    // A rebuildable file that is damaged is as good as missing.
-    private T OpenOrDelete<T>(string path, Func<T> open)
-    {
-        try
-        {
-            return open();
-        }
-        catch (IndexDamageException)
-        {
-            _files.DeleteFile(path);
-            return open();
-        }
-    }
-
     private OperationsFiles OpenOperations()
     {
-        try
-        {
-            return OperationsFiles.Open(_files, storage.IndexDirectory, storage.Meta.SipKey, storage.Options.OperationHorizon);
-        }
-        catch (IndexDamageException)
-        {
-            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
-            return OperationsFiles.Open(_files, storage.IndexDirectory, storage.Meta.SipKey, storage.Options.OperationHorizon);
-        }
+        var horizon = storage.Options.OperationHorizon;
+        var fileAppends = (int)Math.Min(horizon, OperationsFiles.DefaultGenerationAppends);
+        return Keep(OperationsFiles.Open(_files, storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
     }
 
     private bool HasIndex(CatalogEntry record)
@@ -219,15 +274,11 @@ internal sealed class StorageOpening(VaultStorage storage)
             return null;
         }
 
-        try
-        {
-            using var index = SealedIndex.Open(_files, Sealer.IndexPath(storage, segment), segment);
-            return index.EventCount == footer.Events ? Sealer.Record(footer, index.Mark) : null;
-        }
-        catch (IndexDamageException)
-        {
-            return null;
-        }
+        using var index = SealedIndex.Open(_files, Sealer.IndexPath(storage, segment), segment);
+        var record = Sealer.Record(footer, index.Mark);
+        return index.EventCount == footer.Events && index.FirstPosition == footer.FirstPosition && Precedes(record, ReadHeader(segment + 1))
+            ? record
+            : null;
     }
 
     // Brings heads and operations up to a sealed segment; makes its index file again if that is missing.
@@ -236,9 +287,7 @@ internal sealed class StorageOpening(VaultStorage storage)
         var segment = record.Segment;
         if (!HasIndex(record))
         {
-            var (recovered, file) = Recover(segment, null, heads);
-            var unsealed = Unsealed(recovered, file);
-            file.Dispose();
+            var recovered = Recover(segment, ReadHeader(segment + 1), heads, out var unsealed);
             return sealer.Seal(unsealed, recovered.LastIndex, View(heads));
         }
 
@@ -287,21 +336,11 @@ internal sealed class StorageOpening(VaultStorage storage)
         return [.. entries];
     }
 
-    private uint RecoverUnsealed(uint segment, int segments, HeadsFile heads)
+    private void RecoverUnsealed(uint segment, int segments, HeadsFile heads)
     {
         var next = segment + 1 < segments ? ReadHeader(segment + 1) : (SegmentHeader?)null;
-        var (recovered, file) = Recover(segment, next, heads);
-        _unsealed.Add(Unsealed(recovered, file));
-        if (next is null)
-        {
-            (_last, _lastFile) = (recovered, file);
-        }
-        else
-        {
-            file.Dispose();
-        }
-
-        return recovered.CutBytes;
+        _last = Recover(segment, next, heads, out var unsealed);
+        _unsealed.Add(unsealed);
     }
 
     private SegmentHeader ReadHeader(uint segment)
@@ -310,44 +349,53 @@ internal sealed class StorageOpening(VaultStorage storage)
         return SegmentScanner.Open(file, segment, _meta).Header;
     }
 
-    private (RecoveredSegment Recovered, IFile File) Recover(uint segment, SegmentHeader? next, HeadsFile heads)
+    private RecoveredSegment Recover(uint segment, SegmentHeader? next, HeadsFile heads, out UnsealedSegment unsealed)
     {
-        var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.Existing);
-        try
+        var file = Keep(_files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.Existing));
+        var recovered = LogRecovery.Recover(file, segment, _meta, next, LastVersion);
+        unsealed = Unsealed(recovered.Index, file);
+        if (next is null)
         {
-            var unsealed = _unsealed.ToArray();
-            return (LogRecovery.Recover(file, segment, _meta, storage.Options, next, LastVersion), file);
-
-            StreamVersion LastVersion(UInt128 key)
-            {
-                for (var i = unsealed.Length - 1; i >= 0; i--)
-                {
-                    var number = unsealed[i].Index.FindStream(key);
-                    if (number >= 0)
-                    {
-                        return new StreamVersion(unsealed[i].Index.Tail(number));
-                    }
-                }
-
-                return segment > 0 && heads.TryGet(key, out var head) ? new StreamVersion(head.LastVersion) : StreamVersion.None;
-            }
+            _lastFile = file;
         }
-        catch
+        else
         {
             file.Dispose();
-            throw;
+        }
+
+        return recovered;
+
+        StreamVersion LastVersion(UInt128 key)
+        {
+            for (var i = _unsealed.Count - 1; i >= 0; i--)
+            {
+                var number = _unsealed[i].Index.FindStream(key);
+                if (number >= 0)
+                {
+                    return new StreamVersion(_unsealed[i].Index.Tail(number));
+                }
+            }
+
+            if (segment == 0 || !heads.TryGet(key, out var head))
+            {
+                return StreamVersion.None;
+            }
+
+            // Left by a sealing that a crash cut short, and then the catalog was lost.
+            return head.Latest.Segment < segment
+                ? new StreamVersion(head.LastVersion)
+                : throw new IndexDamageException(HeadsPath, 0, $"a stream's head in segment {head.Latest.Segment}, which is not sealed");
         }
     }
 
-    private UnsealedSegment Unsealed(RecoveredSegment recovered, IFile file) => new(
-        recovered.Index,
-        new SegmentReader(recovered.Index.Segment, file.Map(_meta.SegmentSizeBytes, MappedAccess.Random), _meta.ChecksumSeed));
+    private UnsealedSegment Unsealed(ActiveIndex index, IFile file) => new(
+        index, new SegmentReader(index.Segment, file.Map(_meta.SegmentSizeBytes, MappedAccess.Random), _meta.ChecksumSeed));
 
     private void CreateFirstSegment()
     {
         var path = Path.Combine(storage.LogDirectory, "first.tmp");
         _files.DeleteFile(path);
-        var file = _files.OpenFile(path, FileOpening.New);
+        var file = Keep(_files.OpenFile(path, FileOpening.New));
         file.WriteZeros(0, _meta.SegmentSizeBytes);
         var header = new SegmentHeader(_meta.VaultId, 0, _meta.SegmentSizeBytes, new LogIndex(1), new Position(0), 1, 0);
         var block = new byte[Blocks.Size];
@@ -357,8 +405,8 @@ internal sealed class StorageOpening(VaultStorage storage)
         _files.MoveFile(path, Sealer.LogPath(storage, 0));
         _files.FlushDirectory(storage.LogDirectory);
         var index = new ActiveIndex(0, new Position(0), new LogIndex(1));
-        _last = new RecoveredSegment(index, Blocks.Size, 0, new LogIndex(0), Position.None, 0, 0);
+        _last = new RecoveredSegment(index, Blocks.Size, 0, new LogIndex(0), Position.None, 0, IsMarked: false, CutBytes: 0);
         _lastFile = file;
-        _unsealed.Add(Unsealed(_last, file));
+        _unsealed.Add(Unsealed(index, file));
     }
 }

@@ -42,16 +42,16 @@ public sealed class VaultStorage : IDisposable
         Spares.Clean();
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
-        var opened = new StorageOpening(this).Run();
+        var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
         _sealer = opened.Sealer;
-        _head = opened.LastPosition.Value;
-        _commitIndex = (long)opened.LastIndex.Value;
+        _head = opened.Last.LastPosition.Value;
+        _commitIndex = (long)opened.Last.LastIndex.Value;
         var active = _view.Unsealed[^1].Index;
-        Tail = new LogTail(this, active, opened.End, opened.LastGroup, opened.LastTime, opened.LastIndex, opened.LastPosition);
-        Log = new SegmentedLog(files, LogDirectory, meta, opened.ActiveFile, active.Segment, opened.End, opened.LastIndex, opened.LastGroup);
-        CutBytes = opened.CutBytes;
+        Tail = new LogTail(this, active, opened.Last);
+        Log = new SegmentedLog(files, LogDirectory, meta, opened.ActiveFile, active.Segment, opened.Last);
+        CutBytes = opened.Last.CutBytes;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -94,7 +94,7 @@ public sealed class VaultStorage : IDisposable
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 
     /// <summary>Largest append that fits, in bytes of the log.</summary>
-    public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length);
+    public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 
     /// <summary>Bytes that can still be written to the disk.</summary>
     public long FreeBytes => Files.FreeBytes(Directory);
@@ -182,9 +182,13 @@ public sealed class VaultStorage : IDisposable
             segment.Close();
         }
 
+        _view.Sealing?.Close();
         foreach (var segment in _view.Unsealed)
         {
-            segment.Reader.Close();
+            if (segment.Index.Segment != _view.Sealing?.Record.Segment)
+            {
+                segment.Reader.Close();
+            }
         }
 
         _view.Heads.Dispose();
@@ -201,12 +205,23 @@ public sealed class VaultStorage : IDisposable
         }
     }
 
+    /// <summary>The oldest unsealed segment has its index file: from now on the heads may lead to it.</summary>
+    internal void BeginMove(SealedSegment segment)
+    {
+        lock (_viewChange)
+        {
+            Invariant.Check(_view.Sealing is null && _view.Unsealed[0].Index.Segment == segment.Record.Segment);
+            Volatile.Write(ref _view, _view with { Sealing = segment });
+        }
+    }
+
+    /// <summary>Heads, operations and state know the segment: the memory of its index is given back.</summary>
     internal void MoveToSealed(SealedSegment segment)
     {
         lock (_viewChange)
         {
-            Invariant.Check(_view.Unsealed.Length > 1 && _view.Unsealed[0].Index.Segment == segment.Record.Segment);
-            Volatile.Write(ref _view, _view with { Sealed = [.. _view.Sealed, segment], Unsealed = _view.Unsealed[1..] });
+            Invariant.Check(_view.Unsealed.Length > 1 && ReferenceEquals(_view.Sealing, segment));
+            Volatile.Write(ref _view, _view with { Sealed = [.. _view.Sealed, segment], Unsealed = _view.Unsealed[1..], Sealing = null });
         }
     }
 }

@@ -161,7 +161,6 @@ public sealed class ReadTests
         node.CutReadAfter = _ => 0;
         VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.ReadAllAsync().ToListAsync());
         Assert.Equal(VaultErrorCode.Unreachable, e.Code);
-        Assert.True(node.ReadCalls > 2);
     }
 
     [Fact]

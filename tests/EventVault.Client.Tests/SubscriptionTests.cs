@@ -13,7 +13,7 @@ public sealed class SubscriptionTests
         await using Subscription subscription = client.SubscribeToAllAsync();
         int next = 0;
         bool caughtUp = false;
-        await foreach (SubscriptionMessage message in subscription)
+        await foreach (SubscriptionMessage message in subscription.WithCancellation(Wait.Token))
         {
             if (message.Kind == SubscriptionMessageKind.CaughtUp && !caughtUp)
             {
@@ -68,7 +68,7 @@ public sealed class SubscriptionTests
         static async Task Follow(Subscription subscription, Func<RecordedEvent, ulong> place, int count)
         {
             ulong next = 0;
-            await foreach (RecordedEvent e in subscription.EventsAsync())
+            await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
             {
                 Assert.Equal(next++, place(e));
                 if (next == (ulong)count)
@@ -90,7 +90,7 @@ public sealed class SubscriptionTests
         Assert.Equal(4ul, (await subscription.GetHeadAsync()).LastPosition);
         await ReadTests.Fill(client, "a", 3);
         var positions = new List<ulong>();
-        await foreach (RecordedEvent e in subscription.EventsAsync())
+        await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
         {
             positions.Add(e.Position);
             if (positions.Count == 3)
@@ -111,7 +111,7 @@ public sealed class SubscriptionTests
         await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
         Assert.Null((await subscription.GetHeadAsync()).LastPosition);
         await ReadTests.Fill(client, "a", 2);
-        await foreach (RecordedEvent e in subscription.EventsAsync())
+        await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
         {
             Assert.Equal(0ul, e.Position);
             break;
@@ -132,7 +132,7 @@ public sealed class SubscriptionTests
 
         static async Task<ulong> FirstVersion(Subscription subscription)
         {
-            await foreach (RecordedEvent e in subscription.EventsAsync())
+            await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
             {
                 return e.Version;
             }
@@ -171,7 +171,7 @@ public sealed class SubscriptionTests
         static async Task<List<RecordedEvent>> Take(Subscription subscription, int count)
         {
             var events = new List<RecordedEvent>();
-            await foreach (RecordedEvent e in subscription.EventsAsync())
+            await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
             {
                 events.Add(e);
                 if (events.Count == count)
@@ -182,6 +182,18 @@ public sealed class SubscriptionTests
 
             return events;
         }
+    }
+
+    [Fact]
+    public async Task Without_retries_the_first_failure_is_final_also_after_it_was_established()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        await ReadTests.Fill(client, "a", 5);
+        node.CutReadAfter = _ => 3;
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.SubscribeToAllAsync().ToListAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        Assert.Equal(1, node.ReadCalls);
     }
 
     [Fact]

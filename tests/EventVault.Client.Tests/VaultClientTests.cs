@@ -1,3 +1,6 @@
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using EventVault.Client.Tests.Support;
 
@@ -197,6 +200,31 @@ public sealed class VaultClientTests
         RecordedEvent e = Assert.Single(await client.ReadAllAsync().ToListAsync());
         Assert.Equal(long.MaxValue, e.OccurredAtTicks);
         Assert.Equal(DateTimeOffset.MaxValue.UtcTicks, e.OccurredAt!.Value.UtcTicks);
+    }
+
+    [Fact]
+    public async Task Speaks_tls_and_trusts_nobody_by_default()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using X509Certificate2 certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        await using ScriptedVault node = await ScriptedVault.StartAsync(certificate: certificate);
+        Assert.StartsWith("eventvaults://", node.Address, StringComparison.Ordinal);
+        await using VaultClient trusting = node.Connect(new VaultClientOptions
+        {
+            Tls = new SslClientAuthenticationOptions
+            {
+                RemoteCertificateValidationCallback = (_, presented, _, _) => presented?.GetCertHashString() == certificate.GetCertHashString(),
+            },
+        });
+        Assert.Equal(0ul, (await trusting.AppendAsync("s", ExpectedVersion.NoStream, Some.Event())).LastVersion);
+        Assert.Single(await trusting.ReadAllAsync().ToListAsync());
+
+        await using VaultClient careful = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => careful.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        Assert.Contains("TLS", e.Message, StringComparison.Ordinal);
+        Assert.Single(node.Vault.Events);
     }
 
     [Fact]

@@ -50,6 +50,13 @@ internal sealed class NodeProcess : IDisposable
             "dotnet", NodeAssembly, "--data", directory, "--port", $"{port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{segmentSizeBytes}",
         };
         var start = new ProcessStartInfo(arguments[0], arguments.Skip(1)) { RedirectStandardOutput = true, RedirectStandardError = true };
+
+        // EVENTVAULT_KILLS and the like are ours; the node refuses variables that it does not know.
+        foreach (var variable in start.Environment.Keys.Where(name => name.StartsWith("EVENTVAULT_", StringComparison.Ordinal)).ToList())
+        {
+            start.Environment.Remove(variable);
+        }
+
         var node = new NodeProcess(new Process { StartInfo = start, EnableRaisingEvents = true });
         node._process.OutputDataReceived += (_, e) => node.OnLine(e.Data);
         node._process.ErrorDataReceived += (_, e) => node.OnLine(e.Data);

@@ -11,6 +11,9 @@ internal static class Settings
     /// <summary>EVENTVAULT_SOAK_SECONDS: how long 64 writers append beside a subscriber.</summary>
     public static int SoakSeconds => Read("EVENTVAULT_SOAK_SECONDS", 5);
 
+    /// <summary>EVENTVAULT_IMPORT_KILLS: how many imports of the real history are cut short by a kill.</summary>
+    public static int ImportKills => Read("EVENTVAULT_IMPORT_KILLS", 1);
+
     /// <summary>EVENTVAULT_SEED: draws when and how the faults strike.</summary>
     public static int Seed => Read("EVENTVAULT_SEED", 1);
 

@@ -125,13 +125,13 @@ public class LimitTests
             {
                 Thread.Sleep(200);
                 var now = host.Echo.BytesWritten;
-                (before, var still) = (now, now == before && now > 0);
+                (before, var still) = (now, now == before && now >= 60_000);
                 return still;
             },
             "the server to stop writing");
 
         // Window 64 KiB, Kestrel's buffer 64 KiB, our threshold 32 KiB; 1 MiB leaves room for changes there.
-        Assert.InRange(host.Echo.BytesWritten, 60_000, 1 << 20);
+        Assert.InRange(host.Echo.BytesWritten, 1, 1 << 20);
         Assert.Empty(host.Echo.Ends);
     }
 
@@ -155,7 +155,7 @@ public class LimitTests
             call.WriteRaw(message);
             flush = call.FlushAsync().AsTask();
         }
-        while (await Task.WhenAny(flush, Task.Delay(2000)) == flush);
+        while (await Task.WhenAny(flush, Task.Delay(3000)) == flush);
         Assert.Throws<InvalidOperationException>(() => call.FlushAsync().AsTask().GetAwaiter().GetResult());
         call.Cancel();
         Assert.Equal(RpcCode.Cancelled, (await Assert.ThrowsAsync<RpcException>(() => flush.WaitAsync(Wait.Limit))).Code);

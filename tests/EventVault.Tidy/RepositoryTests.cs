@@ -37,6 +37,9 @@ public class RepositoryTests(ITestOutputHelper output)
     public void No_file_is_too_long() => AssertNone(Tree.CSharp("src/", "tools/", "tests/", "perf/").SelectMany(FileSizes.Check));
 
     [Fact]
+    public void Every_method_fits_a_screen() => AssertNone(Tree.CSharp("src/", "tools/").SelectMany(MethodSizes.Check));
+
+    [Fact]
     public void Most_files_are_short()
     {
         var files = Tree.CSharp("src/").ToList();
@@ -79,6 +82,20 @@ public class RepositoryTests(ITestOutputHelper output)
     {
         var threading = Tree.File("docs/THREADING.md");
         AssertNone(Tree.CSharp("src/").SelectMany(f => Locks.Check(f, threading)));
+    }
+
+    [Fact]
+    public void What_users_rely_on_is_written_down()
+    {
+        var operations = Tree.File("docs/OPERATIONS.md");
+        AssertNone(
+        [
+            .. Contracts.CheckErrors(Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("docs/PROTOCOL.md")),
+            .. Contracts.CheckSettings(Tree.File("src/EventVault.Node/NodeSettings.cs"), operations),
+            .. Contracts.CheckLimits(Tree.File("src/EventVault.Node/NodeLimits.cs"), Tree.File("docs/PROTOCOL.md")),
+            .. Contracts.CheckExitCodes(Tree.File("src/EventVault.Node/ExitCode.cs"), operations, column: 1),
+            .. Contracts.CheckExitCodes(Tree.File("tools/vault-admin/ExitCode.cs"), operations, column: 2),
+        ]);
     }
 
     [Fact]

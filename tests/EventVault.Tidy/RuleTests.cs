@@ -96,6 +96,14 @@ public class RuleTests
     }
 
     [Theory]
+    [InlineData("void M()", MethodSizes.MostLines - 2, false)]
+    [InlineData("void M()", MethodSizes.MostLines - 1, true)]
+    [InlineData("class C(int x)", MethodSizes.MostLines, false)]
+    [InlineData("string S =>", MethodSizes.MostLines, false)]
+    public void Long_methods_are_found(string header, int lines, bool fails) => AssertFails(fails, MethodSizes.Check(
+        new SourceFile("src/X.cs", $"namespace N;\nclass D\n{{\n{header}\n{{\n{string.Concat(Enumerable.Repeat("Go(\"}\"); // }\n", lines))}}}\n}}\n")));
+
+    [Theory]
     [InlineData("[a](other.md)", false)]
     [InlineData("[a](missing.md)", true)]
     [InlineData("[a](../src/X.cs)", false)]
@@ -170,6 +178,33 @@ public class RuleTests
     [InlineData("src/Unknown.cs", "block (x)", false)]
     public void Locks_without_an_order_are_found(string path, string text, bool fails) =>
         AssertFails(fails, Locks.Check(new SourceFile(path, text), new SourceFile("docs/THREADING.md", "1. `Known`")));
+
+    [Theory]
+    [InlineData("| ABORTED | `LATE` | x |", false)]
+    [InlineData("| INTERNAL | `LATE` | x |", true)]
+    [InlineData("| ABORTED | `EARLY` | x |", true)]
+    public void Undocumented_errors_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckErrors(
+        new SourceFile("errors.proto", "  REASON_UNSPECIFIED = 0;\n\n  // ABORTED\n  REASON_LATE = 1;  // why"), new SourceFile("docs/PROTOCOL.md", row)));
+
+    [Theory]
+    [InlineData("| `port` | 7400 | x |", false)]
+    [InlineData("| x | `port` | y |", true)]
+    [InlineData("`port`", true)]
+    public void Undocumented_settings_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckSettings(
+        new SourceFile("NodeSettings.cs", "        new(\"port\", \"N\", \"the port\"),"), new SourceFile("docs/OPERATIONS.md", row)));
+
+    [Theory]
+    [InlineData("| `type_bytes`, `tag_bytes` | 1 | x |", false)]
+    [InlineData("| `type_bytes` | `tag_bytes` | x |", true)]
+    public void Undocumented_limits_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckLimits(
+        new SourceFile("NodeLimits.cs", "new(\"type_bytes\", 1),\npublic const string TagBytes = \"tag_bytes\";"), new SourceFile("docs/PROTOCOL.md", row)));
+
+    [Theory]
+    [InlineData("| 7 | in use | |", false)]
+    [InlineData("| 7 | | in use |", true)]
+    [InlineData("| 8 | in use | |", true)]
+    public void Undocumented_exit_codes_are_found(string row, bool fails) => AssertFails(fails, Contracts.CheckExitCodes(
+        new SourceFile("ExitCode.cs", "    public const int InUse = 7;"), new SourceFile("docs/OPERATIONS.md", row), column: 1));
 
     [Fact]
     public void Code_without_checks_is_found()

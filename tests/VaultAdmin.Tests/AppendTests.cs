@@ -24,8 +24,7 @@ public sealed partial class AppendTests(TestNode node) : IClassFixture<TestNode>
         Assert.True(repeat.GetProperty("deduplicated").GetBoolean());
         Assert.Equal(first.GetProperty("firstPosition").GetUInt64(), repeat.GetProperty("firstPosition").GetUInt64());
 
-        append[4] = "U";
-        append[3] = "--type";
+        append[3] = "U";
         var reused = (await node.RunAsync(append)).MustBe(1);
         Assert.Equal("OPERATION_ID_REUSED", reused.ErrorCode);
     }

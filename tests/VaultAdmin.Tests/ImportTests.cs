@@ -110,47 +110,31 @@ public sealed class ImportTests
     {
         await using var node = await TestNode.NewAsync();
         var good = Line(0, "good");
-        (string Bad, string? Field, string Says)[] cases =
+        (string Bad, string Code, string? Field, string Says)[] cases =
         [
-            ("{\"batch\":1,", null, "not valid JSON"),
-            ("[]", null, "no JSON object"),
-            (Without("stream"), "stream", "missing"),
-            (Without("batch"), "batch", "missing"),
-            (Without("id"), "id", "missing"),
-            (Without("type"), "type", "missing"),
-            (Without("data"), "data", "missing"),
-            (With("\"batch\":-1"), "batch", "whole number"),
-            (With("\"batch\":1.5"), "batch", "whole number"),
-            (With("\"id\":\"17\""), "id", "UUID"),
-            (With("\"stream\":4"), "stream", "text"),
-            (With("\"stream\":\"\\ud800\""), "stream", "surrogate"),
-            (With("\"stream\":\"\""), "streams[0].stream", "empty"),
-            (With("\"occurredAt\":\"long ago\""), "occurredAt", "RFC 3339"),
-            (With("\"occurredAt\":1e300"), "occurredAt", "1970"),
-            (With("\"occurredAt\":0.00000001"), "occurredAt", "100 ns"),
-            (With("\"metadata\":{\"a\":1}"), "metadata.a", "text"),
-            (With("\"tags\":\"t\""), "tags", "list"),
-            (With("\"tags\":[\"t\",\"t\"]"), null, "twice"),
-            (With("\"unknown\":1"), "unknown", "not known"),
-            (With("\"type\":\"" + new string('t', 300) + "\""), null, "type_bytes"),
-            (good.Replace("{\"batch\":0", "{\"batch\":0,\"batch\":0", StringComparison.Ordinal), "batch", "twice"),
+            ("{\"batch\":1,", "INVALID_HISTORY", null, "not valid JSON"),
+            (HistoryLine.Without("stream"), "INVALID_HISTORY", "stream", "missing"),
+            (HistoryLine.With("\"stream\":\"\""), "INVALID_NAME", "streams[0].stream", "empty"),
+            (HistoryLine.With("\"tags\":[\"t\",\"t\"]"), "INVALID_EVENT", null, "twice"),
+            (HistoryLine.With("\"type\":\"" + new string('t', 300) + "\""), "LIMIT_EXCEEDED", null, "type_bytes"),
         ];
-        foreach (var (bad, field, says) in cases)
+        foreach (var (bad, code, field, says) in cases)
         {
             var file = node.FileIn("bad.jsonl");
             await File.WriteAllLinesAsync(file, [good, bad, Line(2, "after")]);
             var result = (await node.RunAsync("import", file)).MustBe(1);
+            Assert.Equal(code, result.ErrorCode);
+            Assert.StartsWith("Line 2", result.ErrorMessage, StringComparison.Ordinal);
+            Assert.Contains(says, result.ErrorMessage, StringComparison.Ordinal);
             var error = result.Json.GetProperty("error");
             Assert.Equal(2, error.GetProperty("line").GetInt32());
-            Assert.Contains(says, result.ErrorMessage, StringComparison.Ordinal);
-            Assert.Contains("ine 2", result.ErrorMessage, StringComparison.Ordinal);
-            Assert.True(field is null || field == error.GetProperty("field").GetString(), $"{result.ErrorMessage} should name {field}.");
+
+            // A line that can't be read might have belonged to the batch before it, which is then not known to be whole.
+            Assert.Equal(code == "INVALID_HISTORY" ? 0 : 1, error.GetProperty("events").GetInt32());
+            Assert.Equal(field, error.TryGetProperty("field", out var named) ? named.GetString() : null);
         }
 
-        await File.WriteAllLinesAsync(node.FileIn("back.jsonl"), [good, Line(3, "a"), Line(2, "a")]);
-        var back = (await node.RunAsync("import", node.FileIn("back.jsonl"))).MustBe(1);
-        Assert.Contains("goes back to 2 after 3", back.ErrorMessage, StringComparison.Ordinal);
-        Assert.Equal("INVALID_HISTORY", back.ErrorCode);
+        // Nothing behind a bad line was written, and what stood before it once.
         Assert.Equal(0, (await node.RunAsync("status")).Json.GetProperty("head").GetInt32());
     }
 
@@ -177,19 +161,6 @@ public sealed class ImportTests
 
     private static string Line(int batch, string stream) =>
         $$$"""{"batch":{{{batch}}},"stream":"{{{stream}}}","id":"{{{new Guid(batch, 0, 0, Encoding.UTF8.GetBytes(stream.PadRight(8)[..8]))}}}","type":"T","data":{}}""";
-
-    private static string Without(string field) => string.Concat("{", string.Join(',', Fields().Where(f => f.Name != field).Select(f => f.Text)), "}");
-
-    private static string With(string text)
-    {
-        var name = text[1..text.IndexOf('"', 1)];
-        return string.Concat("{", string.Join(',', Fields().Where(f => f.Name != name).Select(f => f.Text).Append(text)), "}");
-    }
-
-    private static (string Name, string Text)[] Fields() =>
-    [
-        ("batch", "\"batch\":1"), ("stream", "\"stream\":\"bad\""), ("id", $"\"id\":\"{Guid.NewGuid()}\""), ("type", "\"type\":\"T\""), ("data", "\"data\":{}"),
-    ];
 
     private static void AssertEqual(string line, string read, int position)
     {

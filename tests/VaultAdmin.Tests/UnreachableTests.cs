@@ -27,8 +27,8 @@ public sealed class UnreachableTests
     [Fact]
     public async Task The_environment_names_the_endpoint_and_the_option_beats_it()
     {
-        using var byVariable = AdminProcess.Start("http://127.0.0.1:1", "status", "--json");
-        using var byOption = AdminProcess.Start("http://127.0.0.1:1", "status", "--json", "--endpoint", "http://127.0.0.1:2");
+        using var byVariable = AdminProcess.StartWith("http://127.0.0.1:1", "status", "--json");
+        using var byOption = AdminProcess.StartWith("http://127.0.0.1:1", "status", "--json", "--endpoint", "http://127.0.0.1:2");
         Assert.Contains("127.0.0.1:1.", (await AdminProcess.EndAsync(byVariable)).MustBe(5).ErrorMessage, StringComparison.Ordinal);
         Assert.Contains("127.0.0.1:2.", (await AdminProcess.EndAsync(byOption)).MustBe(5).ErrorMessage, StringComparison.Ordinal);
     }

@@ -57,6 +57,19 @@ internal sealed class NodeProcess : IAsyncDisposable
         await _process.WaitForExitAsync();
     }
 
+    /// <summary>kill -9, without waiting; no failure if it is gone already.</summary>
+    public void KillNow()
+    {
+        try
+        {
+            _process.Kill();
+        }
+        catch (InvalidOperationException)
+        {
+            // It was disposed of meanwhile.
+        }
+    }
+
     /// <summary>SIGTERM: the node stops in order.</summary>
     /// <returns>Its exit code.</returns>
     public async Task<int> StopAsync()

@@ -10,9 +10,10 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
 {
     // Without a node every command gives up within 15 seconds, the worst case being a read: it connects, retries until
     // RetryFor has passed since that first failure, may have begun one more attempt, and takes up to a second to close.
-    private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(10);
+    // The rest is for a busy machine, on which a process takes its time to start.
+    private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(8);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(3);
-    private static readonly TimeSpan RetryFor = TimeSpan.FromSeconds(7);
+    private static readonly TimeSpan RetryFor = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
     /// <summary>Connects; a node that is away is reported by the first call.</summary>
@@ -44,12 +45,12 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
     {
         try
         {
-            return await opening.WaitAsync(ConnectTimeout + CallTimeout, Stop);
+            return await opening.WaitAsync(CallTimeout, Stop);
         }
         catch (TimeoutException e)
         {
             throw new VaultException(
-                VaultErrorCode.TimedOut, $"The node at {Endpoint} took the call and did not answer within {(ConnectTimeout + CallTimeout).TotalSeconds} s. Look at its log; restart it if it hangs.", inner: e);
+                VaultErrorCode.TimedOut, $"The node at {Endpoint} took the call and did not answer within {CallTimeout.TotalSeconds} s. Look at its log; restart it if it hangs.", inner: e);
         }
     }
 }

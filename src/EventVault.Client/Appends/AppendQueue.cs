@@ -271,22 +271,23 @@ internal sealed class AppendQueue(int maxInFlightAppends, int maxInFlightBytes)
         }
     }
 
-    /// <summary>Lists the undecided appends that were sent over the call which is open or has just ended.</summary>
-    public List<PendingAppend> Sent()
+    /// <summary>Lists the appends that are not decided.</summary>
+    /// <param name="sentOnly">Only those that were sent over the call which is open or has just ended.</param>
+    public List<PendingAppend> Undecideds(bool sentOnly)
     {
-        var sent = new List<PendingAppend>();
+        var undecided = new List<PendingAppend>();
         lock (_lock)
         {
-            for (long i = _oldest; i < _next; i++)
+            for (long i = _oldest; i < (sentOnly ? _next : _end); i++)
             {
-                if (this[i] is { Decided: false, SentNow: true } append)
+                if (this[i] is { Decided: false } append && (append.SentNow || !sentOnly))
                 {
-                    sent.Add(append);
+                    undecided.Add(append);
                 }
             }
         }
 
-        return sent;
+        return undecided;
     }
 
     /// <summary>Takes no more appends.</summary>

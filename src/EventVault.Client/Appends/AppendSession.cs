@@ -27,6 +27,7 @@ internal sealed class AppendSession : IAsyncDisposable
 
     private readonly RpcChannel _channel;
     private readonly VaultClientOptions _options;
+    private readonly Func<RpcChannel, CancellationToken, Task> _greet;
     private readonly AppendQueue _queue;
     private readonly Backoff _backoff;
     private readonly Queue<AnswerCompletion> _completions = new();
@@ -38,8 +39,9 @@ internal sealed class AppendSession : IAsyncDisposable
     private volatile bool _callEnded;
     private volatile VaultException? _lastFailure;
 
-    public AppendSession(RpcChannel channel, VaultClientOptions options)
+    public AppendSession(RpcChannel channel, VaultClientOptions options, Func<RpcChannel, CancellationToken, Task> greet)
     {
+        _greet = greet;
         _channel = channel;
         _options = options;
         _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
@@ -95,9 +97,7 @@ internal sealed class AppendSession : IAsyncDisposable
 
         await _timer.DisposeAsync().ConfigureAwait(false);
         _queue.Rewind(refusedFrom: null, giveUpAt: 0);
-        FailExpired(long.MaxValue, static append => append.MayBeWritten
-            ? OutcomeUnknown(append, "the client was disposed", null)
-            : new VaultException(VaultErrorCode.Closed, "The client was disposed before the append was sent; it was definitely not written."));
+        FailExpired(long.MaxValue, AppendFailures.Closed);
 
         // Without the timer this is the last chance to overtake a caller that blocks.
         AnswerCompletion.Rescue(_completions);
@@ -123,7 +123,17 @@ internal sealed class AppendSession : IAsyncDisposable
                 continue;
             }
 
-            CallEnd end = await RunCallAsync().ConfigureAwait(false);
+            CallEnd end;
+            try
+            {
+                end = await RunCallAsync().ConfigureAwait(false);
+            }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                // The loop's boundary: were it to die, every later append would only time out, and nobody knew why.
+                end = new CallEnd(new VaultException(VaultErrorCode.Unknown, $"The append session failed unexpectedly: {e.Message}", inner: e), null, null);
+            }
+
             if (_stopping.IsCancellationRequested)
             {
                 return;
@@ -136,26 +146,56 @@ internal sealed class AppendSession : IAsyncDisposable
     private async Task<CallEnd> RunCallAsync()
     {
         _callEnded = false;
+        if (await GreetAsync().ConfigureAwait(false) is { } unreached)
+        {
+            return unreached;
+        }
+
         SessionCall call = _channel.Start(VaultMethods.AppendSession, default, _stopping.Token);
         await using (call.ConfigureAwait(false))
         {
             Task<CallEnd> reader = ReadAsync(call);
             Task writer = Task.Run(() => WriteAsync(call));
-            if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
+            try
             {
-                // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
-                await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
-                call.Cancel();
+                if (await Task.WhenAny(reader, writer).ConfigureAwait(false) == writer)
+                {
+                    // The call no longer takes requests; why, the reader is told. If not, the connection is beyond use.
+                    await Task.WhenAny(reader, Task.Delay(EndOfCallTimeout, CancellationToken.None)).ConfigureAwait(false);
+                    call.Cancel();
+                }
+
+                return await reader.ConfigureAwait(false);
             }
+            finally
+            {
+                // The writer may be waiting for work, or for the peer to take more.
+                _callEnded = true;
+                _queue.Work.Set();
+                call.Cancel();
+                await writer.ConfigureAwait(false);
+            }
+        }
+    }
 
-            CallEnd end = await reader.ConfigureAwait(false);
-
-            // The writer may be waiting for work, or for the peer to take more.
-            _callEnded = true;
-            _queue.Work.Set();
-            call.Cancel();
-            await writer.ConfigureAwait(false);
-            return end;
+    // An append is marked as sent when it is given to the call. Without this one of them, given to a connection that
+    // never comes about, would be of unknown outcome.
+    private async Task<CallEnd?> GreetAsync()
+    {
+        _lastFailure ??= new VaultException(VaultErrorCode.Unreachable, "There was no connection to the node yet.");
+        try
+        {
+            await _greet(_channel, _stopping.Token).ConfigureAwait(false);
+            _lastFailure = null;
+            return null;
+        }
+        catch (RpcException e)
+        {
+            return new CallEnd(VaultErrors.From(e), null, null) { WasOpen = false };
+        }
+        catch (OperationCanceledException e)
+        {
+            return new CallEnd(new VaultException(VaultErrorCode.Closed, "The client was disposed.", inner: e), null, null) { WasOpen = false };
         }
     }
 
@@ -305,7 +345,7 @@ internal sealed class AppendSession : IAsyncDisposable
         catch (VaultException e)
         {
             // It has left the queue, so it must be told here: it was done, but nobody can say how.
-            append.Failure = OutcomeUnknown(append, "its answer is malformed", e);
+            append.Failure = AppendFailures.OutcomeUnknown(append, "its answer is malformed", e);
             throw;
         }
     }
@@ -328,7 +368,7 @@ internal sealed class AppendSession : IAsyncDisposable
         bool wasIdle = _queue.Undecided == 0;
         VaultErrorCode code = end.Failure.Code;
         ulong? refusedFrom = code == VaultErrorCode.OutcomeUnknown ? null : end.RefusedFrom;
-        List<PendingAppend> sent = _queue.Sent();
+        List<PendingAppend> concerned = _queue.Undecideds(sentOnly: end.WasOpen);
         long giveUpAt = _options.Retry.GiveUpAfter == Timeout.InfiniteTimeSpan
             ? long.MaxValue
             : Environment.TickCount64 + (long)_options.Retry.GiveUpAfter.TotalMilliseconds;
@@ -337,13 +377,13 @@ internal sealed class AppendSession : IAsyncDisposable
         if (code is VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOut && end.RequestId is { } late)
         {
             // Its own time is over; those behind it were refused only for the sake of the order.
-            Fail(sent.FindAll(a => a.RequestId == late), end.Failure);
+            Fail(concerned.FindAll(a => a.RequestId == late), end.Failure);
             return;
         }
 
         if (!end.Failure.IsTransient)
         {
-            Fail(sent, end.Failure);
+            Fail(concerned, end.Failure);
         }
 
         Tick();
@@ -360,7 +400,7 @@ internal sealed class AppendSession : IAsyncDisposable
         {
             if (_queue.TryDecide(append))
             {
-                append.Failure = append.MayBeWritten ? OutcomeUnknown(append, "the session ended", failure) : failure;
+                append.Failure = AppendFailures.SessionEnded(append, failure);
                 done.Add(append);
             }
         }
@@ -388,7 +428,8 @@ internal sealed class AppendSession : IAsyncDisposable
 
     private void Tick()
     {
-        FailExpired(Environment.TickCount64, Expired);
+        VaultException? last = _lastFailure;
+        FailExpired(Environment.TickCount64, append => AppendFailures.GivenUp(append, last));
         bool watching = AnswerCompletion.Rescue(_completions);
         Volatile.Write(ref _ticking, 0);
         if (watching || _queue.Undecided > 0)
@@ -414,36 +455,13 @@ internal sealed class AppendSession : IAsyncDisposable
         new AnswerCompletion(expired).Start(_completions);
     }
 
-    private VaultException Expired(PendingAppend append)
-    {
-        VaultException? last = _lastFailure;
-        if (append.MayBeWritten)
-        {
-            return OutcomeUnknown(append, "no answer came in time", last);
-        }
-
-        return last is null
-            ? new VaultException(
-                VaultErrorCode.TimedOut,
-                "The append waited for others in this client until its time-out; it was definitely not written. Allow more time or append less at once.")
-            : new VaultException(
-                last.Code,
-                $"The append was given up; it was definitely not written. The last failure was: {last.Message}",
-                last.Failures,
-                last);
-    }
-
-    private static VaultException OutcomeUnknown(PendingAppend append, string why, VaultException? last)
-    {
-        string message = $"Whether the append was written is unknown: {why}. Send it again with operation id {append.OperationId}: "
-            + "a repeat writes nothing twice." + (last is null ? "" : $" The last failure was: {last.Message}");
-        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, Stream = append.Streams[0].Stream };
-        return new VaultException(VaultErrorCode.OutcomeUnknown, message, [failure], last);
-    }
-
     /// <summary>How a call ended.</summary>
     /// <param name="Failure">What it ended with.</param>
     /// <param name="RefusedFrom">This request and all after it were definitely not done; null: unknown.</param>
     /// <param name="RequestId">The request whose refusal ended the call, if one did.</param>
-    private sealed record CallEnd(VaultException Failure, ulong? RefusedFrom, ulong? RequestId);
+    private sealed record CallEnd(VaultException Failure, ulong? RefusedFrom, ulong? RequestId)
+    {
+        /// <summary>False: the node could not even be greeted, which concerns all appends alike.</summary>
+        public bool WasOpen { get; init; } = true;
+    }
 }

@@ -4,6 +4,10 @@ namespace EventVault.Client;
 /// An append was refused because a stream was not where it expected it. Nothing was written. Read the stream's
 /// new events, decide again, and append with the new version (and a new operation id).
 /// </summary>
+/// <remarks>
+/// An exception rather than a result to be inspected: a conflict that nobody looks at must not pass for an append
+/// that was written.
+/// </remarks>
 public sealed class WrongExpectedVersionException : VaultException
 {
     internal WrongExpectedVersionException(string message, IReadOnlyList<VaultFailure> failures, IReadOnlyList<VersionConflict> conflicts)

@@ -56,13 +56,18 @@ internal sealed class ReadRange(ReadOptions options, bool byVersion)
 
     public void Accept(EventPage page)
     {
+        if (_head is not { } head)
+        {
+            throw VaultErrors.ProtocolViolation("events came although the head says that there are none");
+        }
+
         int skip = 0;
         int keep = 0;
         foreach (RawEvent e in page)
         {
             ulong place = byVersion ? e.Version : e.Position;
             bool delivered = _last is { } last && (_backwards ? place >= last : place <= last);
-            bool beyondHead = place > _head || _head is null;
+            bool beyondHead = place > head;
             if (keep == 0 && (delivered || (beyondHead && _backwards)))
             {
                 skip++;

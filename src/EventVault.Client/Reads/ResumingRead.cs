@@ -15,6 +15,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
     private readonly ReadPlan<TRequest> _plan;
     private readonly Backoff _backoff;
+    private readonly bool _retries;
     private RpcCall<TRequest, Protocol.ReadResponse>? _call;
     private bool _callHasHead;
     private bool _ended;
@@ -31,6 +32,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _channel = channel;
         _method = method;
         _plan = plan;
+        _retries = retry.GiveUpAfter != TimeSpan.Zero;
         _backoff = new Backoff(retry, plan.GiveUpAfter ?? retry.GiveUpAfter);
     }
 
@@ -228,7 +230,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _callHasHead = true;
         if (_plan.IsEndless)
         {
-            _backoff.GiveUpAfter = _plan.GiveUpAfter ?? Timeout.InfiniteTimeSpan;
+            _backoff.GiveUpAfter = _plan.GiveUpAfter ?? (_retries ? Timeout.InfiniteTimeSpan : TimeSpan.Zero);
         }
 
         // A later call's head is newer; the read still rests on the first one.

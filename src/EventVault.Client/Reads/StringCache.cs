@@ -8,7 +8,10 @@ namespace EventVault.Client;
 /// </summary>
 internal sealed class StringCache
 {
+    // A vault has some dozens of types and tags; 256 keep collisions rare in 4 KiB.
     private const int Slots = 256;
+
+    // In bytes: as long as a tag may be. Longer strings are names of streams that seldom come again.
     private const int MaxCachedBytes = 128;
 
     private readonly (byte[] Utf8, string Text)[] _slots = new (byte[], string)[Slots];

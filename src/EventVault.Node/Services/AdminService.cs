@@ -5,8 +5,8 @@ using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
 using Google.Protobuf;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 using Position = EventVault.Storage.Position;
+using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 

@@ -6,9 +6,8 @@
 // client back.
 //
 // Refusals that are not failed checks (overload, full, drain, time-out, unknown outcome) refuse an append and all after
-// it, and none before it. If it had been queued, the sequencer's thread sets IsRefusing and asks for it before it decides
-// the next one. If it never was, the reader takes no more, and what is queued already is still done. So whatever is
-// unanswered when the call ends is not written.
+// it. Refused by the sequencer: it sets IsRefusing on its thread and asks for it before it decides the next one. Refused
+// on the way to the queue: nothing more is read. So whatever is unanswered when the call ends is not written.
 using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using EventVault.Protocol;
@@ -36,8 +35,8 @@ internal sealed class AppendSession(
     private long _queuedBytes;
     private long _open;
     private long _openBytes;
+    private bool _takesMore = true;
     private volatile bool _refusing;
-    private volatile bool _takesNoMore;
     private volatile bool _ended;
     private volatile bool _readEnded;
     private volatile bool _draining;
@@ -91,7 +90,7 @@ internal sealed class AppendSession(
     {
         try
         {
-            while (!_ended && !_refusing && !_takesNoMore && await reader.ReadFrameAsync())
+            while (_takesMore && !_ended && !_refusing && await reader.ReadFrameAsync())
             {
                 ReadAvailable();
                 while (!_ended && IsFull)
@@ -118,7 +117,7 @@ internal sealed class AppendSession(
         {
             Take(reader.Message);
         }
-        while (!IsFull && !_refusing && !_takesNoMore && reader.TryReadFrame());
+        while (_takesMore && !IsFull && !_refusing && reader.TryReadFrame());
 
         // Each user holds the bytes by itself; the next read begins with new ones.
         _bytes?.Release();
@@ -144,7 +143,7 @@ internal sealed class AppendSession(
         if (append.EndsSession)
         {
             // A request that can't be taken apart: what is behind it can't be trusted either.
-            _takesNoMore = true;
+            _takesMore = false;
         }
         else
         {
@@ -203,7 +202,7 @@ internal sealed class AppendSession(
             return;
         }
 
-        _takesNoMore = true;
+        _takesMore = false;
         for (var append = first; append is not null;)
         {
             // Once decided it may be answered and used again at any moment.

@@ -11,6 +11,7 @@ internal sealed class BufferPool
     /// <summary>Holds a typical single message; larger ones go to the shared pool.</summary>
     public const int SmallBytes = 4 << 10;
 
+    /// <summary>Small buffers kept to be used again: 2 MiB a channel. More are out only while more calls are.</summary>
     private const int MaxKept = 512;
 
     private readonly ConcurrentQueue<byte[]> _small = new();

@@ -14,6 +14,7 @@ namespace EventVault.Rpc;
 /// </summary>
 public sealed class RpcChannel : IAsyncDisposable
 {
+    /// <summary>One carries hundreds of thousands of messages a second; a larger number is a mistake.</summary>
     private const int MaxConnections = 64;
 
     private readonly RpcChannelOptions _options;
@@ -120,7 +121,10 @@ public sealed class RpcChannel : IAsyncDisposable
         return new RpcCall<TRequest, TResponse>(method, call);
     }
 
-    /// <summary>Closes the connections; calls that are still open fail.</summary>
+    /// <summary>
+    /// Takes no more calls, and closes each connection when its calls have ended. Dispose the calls first if they should
+    /// end now.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         foreach (var connection in _connections)

@@ -6,6 +6,7 @@ namespace EventVault.Rpc.Wire;
 // earlier than was asked.
 internal static class TimeoutFormat
 {
+    /// <summary>Eight digits are the most that the protocol allows.</summary>
     private const long MaxDigitsValue = 99_999_999;
 
     public static string Format(TimeSpan timeout)

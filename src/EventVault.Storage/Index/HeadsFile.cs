@@ -42,6 +42,7 @@ internal sealed class HeadsFile : IDisposable
     private readonly Shard[] _shards = new Shard[HeadsHeader.ShardCount];
     private readonly List<MappedFile> _maps = [];
     private KeyValuePair<UInt128, StreamHead>[]? _overlay;
+    private byte[] _image = []; // a growing shard's new bytes; kept for the next one of the same Apply
     private long _appliedThrough;
     private long _streamCount;
     private bool _failed;
@@ -166,6 +167,34 @@ internal sealed class HeadsFile : IDisposable
         Volatile.Write(ref _overlay, null);
     }
 
+    /// <summary>
+    /// The most that <see cref="Apply"/> can add to the file when these streams have events in the segment, in bytes:
+    /// a shard that must grow is written anew. The applying thread only.
+    /// </summary>
+    public long GrowthBytes(IEnumerable<UInt128> keys)
+    {
+        Span<int> streams = stackalloc int[HeadsHeader.ShardCount];
+        foreach (UInt128 key in keys)
+        {
+            streams[ShardOf(key)]++;
+        }
+
+        long bytes = 0;
+        for (int i = 0; i < HeadsHeader.ShardCount; i++)
+        {
+            (_, int log2, int used) = _header.Shards[i];
+            int now = log2;
+            while (!Fits(used + streams[i], log2))
+            {
+                log2++;
+            }
+
+            bytes += log2 > now ? (long)HeadSlot.Length << log2 : 0;
+        }
+
+        return bytes;
+    }
+
     /// <summary>Every stream, in no particular order; checks all slots. Not during <see cref="Apply"/>.</summary>
     /// <exception cref="IndexDamageException">A slot is damaged, or a shard's count is wrong.</exception>
     public IEnumerable<KeyValuePair<UInt128, StreamHead>> ReadAll()
@@ -251,6 +280,7 @@ internal sealed class HeadsFile : IDisposable
             sorted = sorted[count..];
         }
 
+        _image = [];
         _writer.WriteOut();
         _file.Flush();
         _header.AppliedThrough = segment;
@@ -298,7 +328,13 @@ internal sealed class HeadsFile : IDisposable
         MappedFile map = MapAtLeast(offset + bytes);
 
         // Nobody reads the new place yet, so it is filled in memory and written in one go.
-        var image = new byte[bytes];
+        if (_image.Length < bytes)
+        {
+            _image = new byte[bytes];
+        }
+
+        Span<byte> image = _image.AsSpan(0, (int)bytes);
+        image.Clear();
         int added = old.CopyTo(image, offset, log2, sorted, segment);
         _writer.WriteThrough(offset, image);
         _header.Shards[number].Offset = offset;

@@ -12,7 +12,19 @@ internal static class HeadsOverlay
         KeyValuePair<UInt128, StreamHead>[] sorted = heads.ToArray();
         if (!IsSorted(sorted))
         {
-            Array.Sort(sorted, static (a, b) => a.Key.CompareTo(b.Key));
+            // By key alone: moving the heads along at every step of a sort would cost more than the rest of it.
+            UInt128[] keys = Array.ConvertAll(sorted, pair => pair.Key);
+            var order = new int[keys.Length];
+            for (int i = 0; i < order.Length; i++)
+            {
+                order[i] = i;
+            }
+
+            Array.Sort(keys, order);
+            for (int i = 0; i < order.Length; i++)
+            {
+                sorted[i] = heads[order[i]];
+            }
         }
 
         for (int i = 0; i < sorted.Length; i++)

@@ -15,6 +15,7 @@ namespace EventVault.Storage.Index;
 /// <summary>The bytes of a bucket.</summary>
 internal static class OperationBucket
 {
+    // One cache line, which lies in one sector; four entries of 14 bytes and the head fill it.
     public const int Length = 64;
     public const int Capacity = 4;
     public const int FingerprintBits = 48;

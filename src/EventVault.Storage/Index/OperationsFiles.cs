@@ -93,12 +93,15 @@ internal sealed class OperationsFiles : IDisposable
         }
     }
 
+    /// <summary>Whether a file of this name, without its folder, is one of these.</summary>
+    public static bool IsName(string name) => name.StartsWith(Prefix, StringComparison.Ordinal);
+
     /// <summary>Deletes all operations files of a directory, so that redo from the first segment makes them anew.</summary>
     public static void DeleteAll(IFileSystem fileSystem, string directory)
     {
         foreach (string name in fileSystem.ListFiles(directory))
         {
-            if (name.StartsWith(Prefix, StringComparison.Ordinal))
+            if (IsName(name))
             {
                 fileSystem.DeleteFile(Path.Combine(directory, name));
             }

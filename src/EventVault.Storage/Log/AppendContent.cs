@@ -99,6 +99,9 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>Name of a stream, UTF-8.</summary>
     public ReadOnlySpan<byte> Name(in AppendStream stream) => Bytes.AsSpan(stream.NameOffset, stream.NameLength);
 
+    /// <summary>Where an event stands in the append's bytes, by its place in the append's list.</summary>
+    public (int Offset, int Length) EventAt(int i) => _events[i];
+
     internal ReadOnlySpan<byte> Event(int i) => Bytes.AsSpan(_events[i].Offset, _events[i].Length);
 
     /// <summary>Adds a stream; its events follow by <see cref="AddEvent"/>.</summary>

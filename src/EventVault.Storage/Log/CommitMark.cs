@@ -55,6 +55,14 @@ internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint L
         return true;
     }
 
+    /// <summary>Whether exactly this mark stands here, in both its copies.</summary>
+    public bool IsWhole(ReadOnlySpan<byte> bytes, uint seed)
+    {
+        Span<byte> whole = stackalloc byte[Length];
+        Encode(whole, seed);
+        return bytes.StartsWith(whole);
+    }
+
     /// <summary>Reads the mark from whichever copy is intact.</summary>
     public static bool TryDecode(ReadOnlySpan<byte> bytes, Place place, uint seed, out CommitMark mark) =>
         TryDecodeCopy(bytes, place, seed, out mark)

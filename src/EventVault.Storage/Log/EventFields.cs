@@ -107,49 +107,7 @@ internal static class EventFields
                 return Invalid(Names[field], "stands twice");
             }
 
-            var range = reader.Start..(reader.Start + reader.Length);
-            EventProblem problem = default;
-            switch (field)
-            {
-                case Id:
-                    fields.Id = range;
-                    problem = reader.Length == 16 ? default : Invalid("id", $"must be 16 bytes, has {reader.Length}");
-                    break;
-                case Type:
-                    fields.Type = range;
-                    problem = CheckText(reader.Bytes, "type", "type_bytes", VaultLimits.TypeBytes, mayBeEmpty: false);
-                    break;
-                case Data:
-                    fields.Data = range;
-                    break;
-                case ContentType:
-                    fields.ContentType = range;
-                    problem = CheckText(reader.Bytes, "content_type", "content_type_bytes", VaultLimits.ContentTypeBytes, mayBeEmpty: true);
-                    break;
-                case SchemaVersion:
-                    fields.SchemaVersion = (uint)reader.Number;
-                    problem = reader.Number <= uint.MaxValue ? default : Invalid("schema_version", "does not fit 32 bits");
-                    break;
-                case Tag:
-                    problem = CheckTag(eventData, reader.Bytes, tags, fields.TagCount);
-                    if (problem.Kind == EventProblemKind.None)
-                    {
-                        tags[fields.TagCount++] = range;
-                    }
-
-                    break;
-                case Metadata:
-                    fields.MetadataCount++;
-                    problem = fields.MetadataCount > VaultLimits.MetadataEntries
-                        ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
-                        : default;
-                    break;
-                default:
-                    fields.OccurredAt = reader.Number;
-                    fields.HasOccurredAt = true;
-                    break;
-            }
-
+            var problem = Take(eventData, reader, ref fields, tags);
             if (problem.Kind != EventProblemKind.None)
             {
                 return problem;
@@ -160,6 +118,47 @@ internal static class EventFields
             : !fields.Seen(Id) ? Invalid("id", "is missing: every event needs a UUID of 16 bytes")
             : !fields.Seen(Type) ? Invalid("type", "is missing")
             : EventProblem.None;
+    }
+
+    // Checks the field that the reader stands at, and notes where it is.
+    private static EventProblem Take(ReadOnlySpan<byte> eventData, scoped in WireReader reader, ref Fields fields, Span<Range> tags)
+    {
+        var range = reader.Start..(reader.Start + reader.Length);
+        switch (reader.Field)
+        {
+            case Id:
+                fields.Id = range;
+                return reader.Length == 16 ? default : Invalid("id", $"must be 16 bytes, has {reader.Length}");
+            case Type:
+                fields.Type = range;
+                return CheckText(eventData[range], "type", "type_bytes", VaultLimits.TypeBytes, mayBeEmpty: false);
+            case Data:
+                fields.Data = range;
+                return default;
+            case ContentType:
+                fields.ContentType = range;
+                return CheckText(eventData[range], "content_type", "content_type_bytes", VaultLimits.ContentTypeBytes, mayBeEmpty: true);
+            case SchemaVersion:
+                fields.SchemaVersion = (uint)reader.Number;
+                return reader.Number <= uint.MaxValue ? default : Invalid("schema_version", "does not fit 32 bits");
+            case Tag:
+                var problem = CheckTag(eventData, eventData[range], tags, fields.TagCount);
+                if (problem.Kind == EventProblemKind.None)
+                {
+                    tags[fields.TagCount++] = range;
+                }
+
+                return problem;
+            case Metadata:
+                fields.MetadataCount++;
+                return fields.MetadataCount > VaultLimits.MetadataEntries
+                    ? OverLimit("metadata", "metadata_entries", fields.MetadataCount, VaultLimits.MetadataEntries)
+                    : default;
+            default:
+                fields.OccurredAt = reader.Number;
+                fields.HasOccurredAt = true;
+                return default;
+        }
     }
 
     private static EventProblem CheckTag(ReadOnlySpan<byte> eventData, ReadOnlySpan<byte> tag, ReadOnlySpan<Range> tags, int count)

@@ -12,6 +12,7 @@ public sealed class GroupBuffer
     /// <summary>Room before the group for the bytes of the disk block in which it begins.</summary>
     internal const int Headroom = Blocks.Size;
 
+    /// <summary>Bytes; holds the groups of a node with little to do. It doubles as needed.</summary>
     private const int FirstCapacity = 64 * 1024;
 
     /// <summary>A buffer that one huge append made larger than this is given back instead of kept.</summary>

@@ -100,7 +100,7 @@ internal readonly record struct GroupHeader(
 
         if (bytes[4] != KindAppends || BinaryPrimitives.ReadUInt16LittleEndian(bytes[6..]) != Length)
         {
-            throw new UnsupportedFormatException(SegmentHeader.FileName(place.Segment), $"group of kind {bytes[4]} at offset {place.Offset}, this version knows kind {KindAppends}.");
+            throw new UnsupportedFormatException(SegmentHeader.FileName(place.Segment), $"groups of kind {bytes[4]} with headers of {BinaryPrimitives.ReadUInt16LittleEndian(bytes[6..])} bytes (offset {place.Offset})");
         }
 
         header = new GroupHeader(

@@ -7,30 +7,36 @@ using EventVault.Storage.Io;
 namespace EventVault.Storage.Log;
 
 /// <summary>What recovery found in one segment.</summary>
+/// <param name="Index">Its events.</param>
+/// <param name="End">Behind its last group.</param>
+/// <param name="LastGroup">Checksum of the last group.</param>
+/// <param name="LastIndex">Index of the last group; one before the segment's first if it has none.</param>
+/// <param name="LastPosition">Position of the last event.</param>
+/// <param name="LastTime">Time of the last append.</param>
+/// <param name="IsMarked">Whether a whole commit mark stands behind the last group.</param>
+/// <param name="CutBytes">Torn bytes that were cut.</param>
 internal sealed record RecoveredSegment(
-    ActiveIndex Index, uint End, uint LastGroup, LogIndex LastIndex, Position LastPosition, long LastTime, uint CutBytes);
+    ActiveIndex Index, uint End, uint LastGroup, LogIndex LastIndex, Position LastPosition, long LastTime, bool IsMarked, uint CutBytes);
 
 internal static class LogRecovery
 {
-    public const string NextStep = "Nothing was changed. Run vault-admin verify, and restore the segment from another copy.";
+    public const string NextStep = "The log was not changed. Run vault-admin verify, and restore the segment from another copy.";
 
-    /// <summary>Slack beside the largest append: header, mark, block padding.</summary>
-    private const int WindowSlackBytes = 2 * 1024 * 1024;
-
-    /// <summary>Most bytes written between two flushes, and so the most that can be torn.</summary>
-    public static uint InFlightBytes(VaultLimits limits) =>
-        (uint)Math.Max(limits.AppendBytes, 16 * 1024 * 1024) + WindowSlackBytes;
+    /// <summary>
+    /// Most bytes written between two flushes, and so the most that can be torn: behind so many zeros nothing was ever
+    /// written. A constant and no setting: the log must be recovered with whatever settings wrote it.
+    /// </summary>
+    public const uint InFlightBytes = VaultLimits.MostAppendBytes + (4 * 1024 * 1024);
 
     /// <summary>Walks an unsealed segment, indexes it, and cuts a torn tail.</summary>
     /// <param name="file">The segment's file, open for writing.</param>
     /// <param name="segment">Its number.</param>
     /// <param name="meta">The vault.</param>
-    /// <param name="options">For the limits.</param>
     /// <param name="next">Header of the segment behind it; null if this is the last one.</param>
     /// <param name="lastVersion">Last version of a stream before this segment.</param>
     /// <exception cref="DamageException">Bytes that were durable are damaged.</exception>
     public static RecoveredSegment Recover(
-        IFile file, uint segment, VaultMeta meta, StorageOptions options, SegmentHeader? next, Func<UInt128, StreamVersion> lastVersion)
+        IFile file, uint segment, VaultMeta meta, SegmentHeader? next, Func<UInt128, StreamVersion> lastVersion)
     {
         var scanner = SegmentScanner.Open(file, segment, meta);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
@@ -40,42 +46,60 @@ internal static class LogRecovery
             indexer.Add(header, body);
         }
 
-        var witness = next is { } following && (following.FirstIndex != scanner.NextIndex || following.PreviousGroup != scanner.LastGroup)
-            ? $"segment {following.Segment} says that groups up to {following.FirstIndex.Value - 1} were durable when it was begun"
-            : scanner.FindWitness(InFlightBytes(options.Limits));
+        var (bits, tailEnd) = scanner.CountBits(scanner.Offset, InFlightBytes);
+        var witness = next is { } following
+            ? Contradiction(scanner, following)
+            : scanner.FindWitness(tailEnd);
         if (witness is not null)
         {
             throw new DamageException(SegmentHeader.FileName(segment), scanner.Offset, $"{scanner.Problem}, but {witness}. This is damage, not a torn tail.", NextStep);
         }
 
+        // Only the last segment can have a torn tail: the header of the next one was written when this one was durable.
+        var isMarked = IsMarked(scanner, meta, tailEnd);
+        var cut = next is null && bits != 0 && !isMarked;
+        if (cut)
+        {
+            Cut(file, scanner, tailEnd);
+        }
+
+        // Makes durable, too, whatever a killed process had written but not flushed: from here on it counts.
+        file.Flush();
         return new RecoveredSegment(
             index, scanner.Offset, scanner.LastGroup, new LogIndex(scanner.NextIndex.Value - 1), scanner.NextPosition + -1,
-            scanner.MinTime - 1, CutTail(file, scanner, options));
+            scanner.MinTime - 1, isMarked, cut ? tailEnd - scanner.Offset : 0);
+    }
+
+    // What the segment behind says against this one's end; null: nothing.
+    private static string? Contradiction(SegmentScanner scanner, in SegmentHeader next) =>
+        next.FirstIndex != scanner.NextIndex || next.PreviousGroup != scanner.LastGroup || next.FirstPosition != scanner.NextPosition
+            ? $"segment {next.Segment} says that groups up to {next.FirstIndex.Value - 1} were durable when it was begun"
+            : null;
+
+    private static bool IsMarked(SegmentScanner scanner, VaultMeta meta, uint tailEnd)
+    {
+        var place = new Place(scanner.Header.Segment, scanner.Offset);
+        return tailEnd <= scanner.Offset + CommitMark.Length
+            && scanner.TryBytes(scanner.Offset, CommitMark.Length, out var bytes)
+            && CommitMark.TryDecode(bytes, place, meta.ChecksumSeed, out var mark)
+            && mark.Durable.Value == scanner.NextIndex.Value - 1 && mark.LastGroup == scanner.LastGroup
+            && mark.IsWhole(bytes, meta.ChecksumSeed);
     }
 
     // Zeros everything behind the last intact group: a stale group left there could join the log after a later crash.
-    // The flush also makes durable whatever a killed process had written but not flushed: from here on it counts.
-    private static uint CutTail(IFile file, SegmentScanner scanner, StorageOptions options)
+    private static void Cut(IFile file, SegmentScanner scanner, uint tailEnd)
     {
-        var (bits, junkEnd) = scanner.CountBits(scanner.Offset, InFlightBytes(options.Limits));
-        var isMark = junkEnd - scanner.Offset <= CommitMark.Length && scanner.StandsAtMark();
-        if (bits != 0)
+        var start = Blocks.Floor(scanner.Offset);
+        var zeros = new byte[(int)(Blocks.Ceiling(tailEnd) - start)];
+        var kept = (int)(scanner.Offset - start);
+        if (kept > 0)
         {
-            var start = Blocks.Floor(scanner.Offset);
-            var zeros = new byte[(int)(Blocks.Ceiling(junkEnd) - start)];
-            var kept = (int)(scanner.Offset - start);
-            if (kept > 0)
-            {
-                var known = scanner.TryBytes((uint)start, kept, out var bytes);
-                Invariant.Check(known);
-                bytes.CopyTo(zeros);
-            }
-
-            file.Write(start, zeros);
+            var known = scanner.TryBytes((uint)start, kept, out var bytes);
+            Invariant.Check(known);
+            bytes.CopyTo(zeros);
         }
 
-        file.Flush();
-        return bits == 0 || isMark ? 0 : junkEnd - scanner.Offset;
+        file.Write(start, zeros);
     }
 }
 

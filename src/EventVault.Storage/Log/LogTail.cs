@@ -42,16 +42,16 @@ public sealed class LogTail
     private LogIndex _lastIndex;
     private Position _last;
 
-    internal LogTail(VaultStorage storage, ActiveIndex active, uint end, uint lastGroup, long lastTime, LogIndex lastIndex, Position last)
+    internal LogTail(VaultStorage storage, ActiveIndex active, RecoveredSegment recovered)
     {
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
         _active = active;
-        _end = end;
-        _lastGroup = lastGroup;
-        _lastTime = lastTime;
-        _lastIndex = lastIndex;
-        _last = last;
+        _end = recovered.End;
+        _lastGroup = recovered.LastGroup;
+        _lastTime = recovered.LastTime;
+        _lastIndex = recovered.LastIndex;
+        _last = recovered.LastPosition;
     }
 
     /// <summary>Raft term of the groups made here.</summary>
@@ -191,7 +191,8 @@ public sealed class LogTail
         _lastTime = group.Time + group.Appends - 1;
     }
 
-    private bool FitsSegment(int groupLength) => _end + (long)groupLength <= _storage.Meta.SegmentSizeBytes - Blocks.Size;
+    // Room for a commit mark is left, so that the log's end can always be vouched for.
+    private bool FitsSegment(int groupLength) => _end + (long)groupLength <= _storage.Meta.SegmentSizeBytes - Blocks.Size - CommitMark.Length;
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
     {

@@ -15,23 +15,34 @@ internal sealed record UnsealedSegment(ActiveIndex Index, SegmentReader Reader)
 /// </summary>
 /// <param name="Sealed">By segment number, from 0.</param>
 /// <param name="Unsealed">Those behind them, oldest first; the last one is being written.</param>
-/// <param name="Heads">Covers exactly the sealed segments, or more of those that are unsealed here.</param>
-internal sealed record LogView(SealedSegment[] Sealed, UnsealedSegment[] Unsealed, HeadsFile Heads)
+/// <param name="Heads">Covers the sealed segments; newer ones, too, in a view that is not the newest any more.</param>
+/// <param name="Sealing">
+/// The oldest unsealed segment once its index file is written: the heads lead to it before it counts as sealed.
+/// </param>
+internal sealed record LogView(SealedSegment[] Sealed, UnsealedSegment[] Unsealed, HeadsFile Heads, SealedSegment? Sealing)
 {
     /// <summary>The stream's last version in the sealed segments.</summary>
     public StreamVersion SealedVersion(UInt128 key) =>
         Sealed.Length > 0 && Heads.TryGet(key, out var head) ? new StreamVersion(head.LastVersion) : StreamVersion.None;
 
-    /// <summary>The sealed run that holds a version; the segment is null if there is none.</summary>
-    public (SealedSegment? Segment, int Entry) FindSealedRun(UInt128 key, StreamVersion version)
+    /// <summary>
+    /// The sealed run that holds a version. False if the stream's newest run is in a segment that was sealed after
+    /// this view was taken: a newer view has it.
+    /// </summary>
+    public bool TryFindSealedRun(UInt128 key, StreamVersion version, out SealedSegment segment, out int entry)
     {
-        if (Sealed.Length == 0 || !Heads.TryGet(key, out var head) || head.LastVersion < version.Value)
+        var found = Heads.TryGet(key, out var head);
+        Invariant.Check(found && head.LastVersion >= version.Value, "Only committed versions are asked for, and every one of them is indexed.");
+        if (SegmentOf(head.Latest) is null)
         {
-            return default;
+            (segment, entry) = (null!, -1);
+            return false;
         }
 
         var node = StreamChain.Find(head.Latest, version.Value, ReadNode, out _);
-        return node.Exists ? (Sealed[node.Segment], (int)node.Entry) : default;
+        Invariant.Check(node.Exists);
+        (segment, entry) = (SegmentOf(node)!, (int)node.Entry);
+        return true;
     }
 
     /// <summary>Number of the sealed segment that holds a position.</summary>
@@ -49,7 +60,12 @@ internal sealed record LogView(SealedSegment[] Sealed, UnsealedSegment[] Unseale
 
     private ChainView ReadNode(ChainNode node)
     {
-        var run = Sealed[node.Segment].Index.Run((int)node.Entry);
+        var run = SegmentOf(node)!.Index.Run((int)node.Entry);
         return new ChainView(run.FirstVersion, run.FirstVersion + run.Count - 1, run.Previous, run.Jump);
     }
+
+    private SealedSegment? SegmentOf(ChainNode node) =>
+        node.Segment < Sealed.Length ? Sealed[node.Segment]
+        : Sealing is not null && Sealing.Record.Segment == node.Segment ? Sealing
+        : null;
 }

@@ -63,7 +63,7 @@ internal readonly record struct SegmentHeader(
         var required = BinaryPrimitives.ReadUInt64LittleEndian(block[16..]);
         if (version != FormatVersion || required != 0)
         {
-            throw new UnsupportedFormatException(file, $"format version {version} with required features 0x{required:x}, this version knows {FormatVersion} and none.");
+            throw new UnsupportedFormatException(file, $"format version {version} with required features 0x{required:x}");
         }
 
         return new SegmentHeader(

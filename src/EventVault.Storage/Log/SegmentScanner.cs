@@ -9,12 +9,13 @@ namespace EventVault.Storage.Log;
 internal sealed class SegmentScanner
 {
     private const int FirstWindow = 1024 * 1024;
+    private const int CountedAtOnce = 256 * 1024;
     private readonly IFile _file;
     private readonly string _name;
     private readonly uint _segment;
     private readonly uint _limit;
     private readonly VaultMeta _meta;
-    private byte[] _window = new byte[FirstWindow];
+    private byte[] _window;
     private long _windowStart;
     private int _windowLength;
     private uint _previousGroup;
@@ -28,6 +29,7 @@ internal sealed class SegmentScanner
         _name = SegmentHeader.FileName(header.Segment);
         _segment = header.Segment;
         _limit = header.SizeBytes - Blocks.Size;
+        _window = new byte[Math.Min(FirstWindow, header.SizeBytes)];
         _meta = meta;
         Header = header;
         Offset = Blocks.Size;
@@ -122,10 +124,6 @@ internal sealed class SegmentScanner
         return true;
     }
 
-    /// <summary>Whether a commit mark stands behind the last intact group.</summary>
-    public bool StandsAtMark() =>
-        TryBytes(Offset, CommitMark.Length, out var bytes) && CommitMark.TryDecode(bytes, new Place(_segment, Offset), _meta.ChecksumSeed, out _);
-
     /// <summary>
     /// Steps to the next intact group header, at its own place, behind damage: for verify, which tells all damage at
     /// once. False if there is none.
@@ -162,10 +160,10 @@ internal sealed class SegmentScanner
     /// Looks behind <see cref="Offset"/> for something intact, at its own place, that says that the group missing here
     /// was durable: a group or a commit mark.
     /// </summary>
-    /// <param name="window">How far to look, in bytes: the most that can be in flight between two flushes.</param>
-    public string? FindWitness(uint window)
+    /// <param name="end">Where to stop: behind it are only zeros.</param>
+    public string? FindWitness(uint end)
     {
-        var end = Math.Min(_limit, (long)Offset + window);
+        Invariant.Check(end >= Offset && end <= _limit);
         for (var at = (long)Offset; at < end; at += Blocks.Alignment)
         {
             if (!TryBytes((uint)at, (int)Math.Min(GroupHeader.Length, _limit - at), out var bytes) || bytes.Length < CommitMark.CopyLength)
@@ -201,6 +199,8 @@ internal sealed class SegmentScanner
     }
 
     /// <summary>Bits set in a range, and the offset behind the last byte that is not zero.</summary>
+    /// <param name="from">Where the range begins.</param>
+    /// <param name="window">How long it is; at most up to the footer.</param>
     public (long Bits, uint End) CountBits(uint from, uint window)
     {
         var end = Math.Min(_limit, (long)from + window);
@@ -208,7 +208,7 @@ internal sealed class SegmentScanner
         var last = from;
         for (var at = (long)from; at < end;)
         {
-            if (!TryBytes((uint)at, (int)Math.Min(FirstWindow / 2, end - at), out var bytes) || bytes.IsEmpty)
+            if (!TryBytes((uint)at, (int)Math.Min(CountedAtOnce, end - at), out var bytes) || bytes.IsEmpty)
             {
                 break;
             }

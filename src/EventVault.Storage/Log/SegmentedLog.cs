@@ -2,8 +2,9 @@
 //
 // Guarantees: bytes reach the disk only as finished, checksummed groups in whole 4,096-byte blocks; a block that
 // holds acknowledged groups is only ever rewritten with the same bytes for them; Durable rises only after fdatasync
-// returned success for bytes that were completely written before the call. After any failure the log is broken and
-// stays so: a second fdatasync may report success for data that was lost.
+// returned success for bytes that were completely written before the call; what stands unflushed is no more than
+// recovery looks through. After any failure the log is broken and stays so: a second fdatasync may report success for
+// data that was lost.
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Log;
@@ -21,26 +22,28 @@ public sealed class SegmentedLog
     private uint _end;
     private uint _lastGroup;
     private LogIndex _written;
+    private long _unflushed;
     private bool _broken;
     private bool _marked;
 
-    internal SegmentedLog(IFileSystem files, string logDirectory, VaultMeta meta, IFile file, uint segment, uint end, LogIndex durable, uint lastGroup)
+    internal SegmentedLog(IFileSystem files, string logDirectory, VaultMeta meta, IFile file, uint segment, RecoveredSegment recovered)
     {
         _files = files;
         _logDirectory = logDirectory;
         _meta = meta;
         _file = file;
         _segment = segment;
-        _end = end;
-        _written = durable;
-        Durable = durable;
-        _lastGroup = lastGroup;
-        var start = Blocks.Floor(end);
-        if (start < end)
+        _end = recovered.End;
+        _written = recovered.LastIndex;
+        Durable = recovered.LastIndex;
+        _lastGroup = recovered.LastGroup;
+        _marked = recovered.IsMarked;
+        var start = Blocks.Floor(_end);
+        if (start < _end)
         {
             var read = file.ReadFromDisk(start, _block);
             Invariant.Check(read == Blocks.Size);
-            _block.AsSpan((int)(end - start)).Clear();
+            _block.AsSpan((int)(_end - start)).Clear();
         }
     }
 
@@ -68,6 +71,12 @@ public sealed class SegmentedLog
 
             Invariant.Check(group.Place == new Place(_segment, _end));
             Invariant.Check(group.Index.Value == _written.Value + 1);
+            Invariant.Check(_end + group.Length + CommitMark.Length <= _meta.SegmentSizeBytes - Blocks.Size);
+            if (_unflushed + group.Length > LogRecovery.InFlightBytes)
+            {
+                FlushFile();
+            }
+
             GroupHeader.EncodeLocal(group.Group, Durable, _meta.StartNumber, _meta.ChecksumSeed);
             WriteBytes(group);
         }
@@ -78,6 +87,7 @@ public sealed class SegmentedLog
         }
 
         _end += (uint)group.Length;
+        _unflushed += group.Length;
         _written = group.Index;
         _lastGroup = group.Checksum;
         _marked = false;
@@ -90,15 +100,13 @@ public sealed class SegmentedLog
         Invariant.Check(!_broken, "Nothing may be flushed after a failed write or flush.");
         try
         {
-            _file.Flush();
+            FlushFile();
         }
         catch
         {
             _broken = true;
             throw;
         }
-
-        Durable = _written;
     }
 
     /// <summary>
@@ -109,11 +117,6 @@ public sealed class SegmentedLog
     {
         Invariant.Check(WantsMark);
         _marked = true;
-        if (_end + CommitMark.Length > _meta.SegmentSizeBytes - Blocks.Size)
-        {
-            return; // No room: the next group opens a new segment, whose header vouches for this one.
-        }
-
         var start = Blocks.Floor(_end);
         var inBlock = (int)(_end - start);
         var length = (int)(Blocks.Ceiling(_end + CommitMark.Length) - start);
@@ -135,6 +138,13 @@ public sealed class SegmentedLog
 
     /// <summary>Closes the file; writes nothing.</summary>
     public void Close() => _file.Dispose();
+
+    private void FlushFile()
+    {
+        _file.Flush();
+        _unflushed = 0;
+        Durable = _written;
+    }
 
     private void WriteBytes(GroupBuffer group)
     {
@@ -158,8 +168,7 @@ public sealed class SegmentedLog
         // All groups of the old segment are durable before the new one's header vouches for them.
         if (HasUnflushed)
         {
-            _file.Flush();
-            Durable = _written;
+            FlushFile();
         }
 
         Invariant.Check(header.Segment == _segment + 1 && header.FirstIndex.Value == _written.Value + 1 && header.PreviousGroup == _lastGroup);

@@ -16,8 +16,7 @@ internal sealed record SpareSegment(string Path, IFile File, MappedFile Mapping)
 
 internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint sizeBytes)
 {
-    public const string ReadyName = "spare.tmp";
-    private const string UnfinishedName = "unfinished.tmp";
+    private const string Suffix = ".tmp";
 
     /// <summary>Kept free for indexes and the node's own files when a segment is prepared.</summary>
     private const long ReserveBytes = 64L * 1024 * 1024;
@@ -28,13 +27,13 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     private volatile SpareSegment? _ready;
     private volatile bool _full;
     private long _zeroed;
+    private int _number;
     private IFile? _unfinished;
 
     public SpareState State => _ready is not null ? SpareState.Ready : _full ? SpareState.Full : SpareState.Preparing;
 
-    private string UnfinishedPath => Path.Combine(logDirectory, UnfinishedName);
-
-    private string ReadyPath => Path.Combine(logDirectory, ReadyName);
+    // A name of its own for each: the one handed out before may not have been renamed yet.
+    private string CurrentPath => Path.Combine(logDirectory, $"spare{_number}{Suffix}");
 
     /// <summary>Hands out the prepared segment. Sequencer only; <see cref="State"/> is Ready.</summary>
     public SpareSegment Take()
@@ -65,8 +64,8 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
                     return false;
                 }
 
-                files.DeleteFile(UnfinishedPath);
-                _unfinished = files.OpenFile(UnfinishedPath, FileOpening.New);
+                _number++;
+                _unfinished = files.OpenFile(CurrentPath, FileOpening.New);
                 _zeroed = 0;
             }
 
@@ -78,12 +77,10 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
                 return true;
             }
 
+            // LogWriter gives it its segment's name, once its header is flushed: under that name it is never half made.
             _unfinished.Flush();
-            // LogWriter renames a ready spare once its header is flushed. A name of its
-            // own until then keeps a half-prepared file from ever being taken.
-            files.MoveFile(UnfinishedPath, ReadyPath);
             _full = false;
-            _ready = new SpareSegment(ReadyPath, _unfinished, _unfinished.Map(sizeBytes, MappedAccess.Random));
+            _ready = new SpareSegment(CurrentPath, _unfinished, _unfinished.Map(sizeBytes, MappedAccess.Random));
             _unfinished = null;
             return true;
         }
@@ -98,8 +95,13 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     /// <summary>Removes what an earlier run left behind.</summary>
     public void Clean()
     {
-        files.DeleteFile(UnfinishedPath);
-        files.DeleteFile(ReadyPath);
+        foreach (var name in files.ListFiles(logDirectory))
+        {
+            if (name.EndsWith(Suffix, StringComparison.Ordinal))
+            {
+                files.DeleteFile(Path.Combine(logDirectory, name));
+            }
+        }
     }
 
     /// <summary>Closes the files. The prepared one is made anew at the next start.</summary>
@@ -117,8 +119,11 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
 
     private void Discard()
     {
-        _unfinished?.Dispose();
-        _unfinished = null;
-        files.DeleteFile(UnfinishedPath);
+        if (_unfinished is not null)
+        {
+            _unfinished.Dispose();
+            _unfinished = null;
+            files.DeleteFile(CurrentPath);
+        }
     }
 }

@@ -27,10 +27,13 @@ public sealed record VaultLimits
     /// <summary>A group takes further appends up to this size; a larger append stands alone in its group.</summary>
     public const int GroupBytes = 1024 * 1024;
 
+    /// <summary>The most that <see cref="AppendBytes"/> can be set to: it bounds what a crash can tear.</summary>
+    public const int MostAppendBytes = 28 * 1024 * 1024;
+
     /// <summary>Largest event: all of its encoded <c>EventData</c>, in bytes. Default 4 MiB.</summary>
     public int EventBytes { get; init; } = 4 * 1024 * 1024;
 
-    /// <summary>Largest append, all its events together, in bytes. Default 16 MiB.</summary>
+    /// <summary>Largest append, all its events together, in bytes, up to <see cref="MostAppendBytes"/>. Default 16 MiB.</summary>
     public int AppendBytes { get; init; } = 16 * 1024 * 1024;
 
     /// <summary>Most events in one append. Default 50,000.</summary>

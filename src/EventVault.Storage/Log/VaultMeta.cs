@@ -73,22 +73,21 @@ internal sealed record VaultMeta
     {
         var blocks = new byte[2 * Blocks.Size];
         var length = file.ReadFromDisk(0, blocks);
-        VaultMeta? best = null;
-        for (var copy = 0; copy < 2; copy++)
+        var first = length >= Blocks.Size ? Decode(blocks.AsSpan(0, Blocks.Size)) : null;
+        var second = length >= 2 * Blocks.Size ? Decode(blocks.AsSpan(Blocks.Size)) : null;
+        if (first is null)
         {
-            var offset = copy * Blocks.Size;
-            var meta = length >= offset + Blocks.Size ? Decode(blocks.AsSpan(offset, Blocks.Size)) : null;
-            if (meta is null)
-            {
-                damaged?.Add(offset);
-            }
-            else if (best is null || meta.WriteNumber > best.WriteNumber)
-            {
-                best = meta;
-            }
+            damaged?.Add(0);
         }
 
-        return best;
+        // A crash while the vault was created leaves the first copy alone.
+        var isNew = first is { WriteNumber: 1 } && !blocks.AsSpan(Blocks.Size).ContainsAnyExcept((byte)0);
+        if (second is null && !isNew)
+        {
+            damaged?.Add(Blocks.Size);
+        }
+
+        return first is null || second?.WriteNumber > first.WriteNumber ? second : first;
     }
 
     /// <summary>Writes both copies, each flushed before the other is touched.</summary>
@@ -141,7 +140,7 @@ internal sealed record VaultMeta
         var required = BinaryPrimitives.ReadUInt64LittleEndian(block[24..]);
         if (version != FormatVersion || required != 0)
         {
-            throw new UnsupportedFormatException(FileName, $"format version {version} with required features 0x{required:x}, this version knows {FormatVersion} and none.");
+            throw new UnsupportedFormatException(FileName, $"format version {version} with required features 0x{required:x}");
         }
 
         return new VaultMeta

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Security.Cryptography.X509Certificates;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using Google.Protobuf;
@@ -67,7 +68,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     public int ReadCalls => Volatile.Read(ref _readCalls);
 
-    public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0)
+    public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0, X509Certificate2? certificate = null)
     {
         var server = new RpcServer();
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -75,8 +76,20 @@ public sealed class ScriptedVault : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(options =>
         {
             options.ConfigureForRpc();
-            options.Listen(IPAddress.Loopback, port, listen => listen.Protocols = HttpProtocols.Http2);
+            options.Listen(IPAddress.Loopback, port, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http2;
+                if (certificate is not null)
+                {
+                    listen.UseHttps(certificate);
+                }
+            });
         });
+        if (certificate is not null)
+        {
+            builder.WebHost.UseKestrelHttpsConfiguration();
+        }
+
         WebApplication app = builder.Build();
         var scripted = new ScriptedVault(app, server, vault ?? new MemoryVault());
         app.Use(next => http =>
@@ -86,7 +99,7 @@ public sealed class ScriptedVault : IAsyncDisposable
         });
         app.UseRpc(server);
         await app.StartAsync();
-        scripted.Address = app.Urls.First().Replace("http://", "eventvault://", StringComparison.Ordinal);
+        scripted.Address = app.Urls.First().Replace("http", "eventvault", StringComparison.Ordinal);
         return scripted;
     }
 

@@ -1,81 +1,69 @@
 using EventVault.Protocol;
 using EventVault.Rpc;
+using EventVault.Storage.Tests.Simulated;
 using Google.Protobuf;
 
 namespace EventVault.Node.Tests.Support;
 
-/// <summary>A node in this process on free ports and a data directory of its own, and a channel to it.</summary>
+/// <summary>A node in this process on free ports, on a simulated disk unless told otherwise, and a channel to it.</summary>
 internal sealed class TestNode : IAsyncDisposable
 {
-    /// <summary>Small, so that starting is quick and tests that write a lot go over several segments.</summary>
+    /// <summary>Small, so that tests that write a lot go over several segments.</summary>
     public const uint SegmentSizeBytes = 1024 * 1024;
 
-    private readonly bool _ownsDirectory;
+    private readonly NodeOptions _options;
     private bool _stopped;
 
-    private TestNode(Node node, string directory, bool ownsDirectory)
+    private TestNode(Node node, NodeOptions options)
     {
         Node = node;
-        Directory = directory;
-        _ownsDirectory = ownsDirectory;
-        Channel = new RpcChannel(Address);
+        _options = options;
+        Channel = new RpcChannel(new Uri($"http://{node.RpcEndPoint}"));
     }
 
     public Node Node { get; }
 
-    public string Directory { get; }
-
     public RpcChannel Channel { get; }
 
-    public Uri Address => new($"http://{Node.RpcEndPoint}");
+    public string Directory => _options.Directory;
 
-    public static NodeOptions Options(string directory) => new()
+    public SimulatedFileSystem Disk => (SimulatedFileSystem)_options.Files;
+
+    public static async Task<TestNode> StartAsync(Func<NodeOptions, NodeOptions>? configure = null)
     {
-        Directory = directory,
-        SegmentSizeBytes = SegmentSizeBytes,
-        ProgressInterval = TimeSpan.FromMilliseconds(50),
-    };
-
-    public static string NewDirectory() => System.IO.Directory.CreateTempSubdirectory("eventvault-node-tests-").FullName;
-
-    public static async Task<TestNode> StartAsync(Func<NodeOptions, NodeOptions>? configure = null, string? directory = null)
-    {
-        var path = directory ?? NewDirectory();
-        var options = Options(path);
-        var node = await Node.StartAsync(configure is null ? options : configure(options));
-        return new TestNode(node, path, directory is null);
+        var options = new NodeOptions
+        {
+            Directory = "/vault",
+            Files = new SimulatedFileSystem(tracksLosses: false),
+            SegmentSizeBytes = SegmentSizeBytes,
+            ProgressInterval = TimeSpan.FromMilliseconds(50),
+        };
+        return await StartWithAsync(configure is null ? options : configure(options));
     }
 
-    /// <summary>Stops this node and starts another one on its directory.</summary>
-    public async Task<TestNode> RestartAsync(Func<NodeOptions, NodeOptions>? configure = null)
+    /// <summary>Stops this node and starts another one on its disk.</summary>
+    public async Task<TestNode> RestartAsync()
     {
         await StopAsync();
-        var options = Options(Directory);
-        var node = await Node.StartAsync(configure is null ? options : configure(options));
-        return new TestNode(node, Directory, _ownsDirectory);
+        return await StartWithAsync(_options);
     }
 
     public async Task StopAsync()
     {
         _stopped = true;
-        await Channel.DisposeAsync();
         await Node.StopAsync();
+        await Channel.DisposeAsync();
     }
 
     public async ValueTask DisposeAsync()
     {
-        // After a restart the new node owns the directory.
-        if (_stopped)
+        if (!_stopped)
         {
-            return;
-        }
-
-        await StopAsync();
-        if (_ownsDirectory)
-        {
-            System.IO.Directory.Delete(Directory, recursive: true);
+            await StopAsync();
         }
     }
+
+    private static async Task<TestNode> StartWithAsync(NodeOptions options) => new(await Node.StartAsync(options), options);
 
     public ValueTask<AppendResponse> AppendAsync(AppendRequest request) => Channel.UnaryAsync(Methods.Append, request);
 

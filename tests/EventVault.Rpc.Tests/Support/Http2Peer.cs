@@ -60,7 +60,9 @@ public sealed class Http2Peer(Stream stream) : IDisposable
         await stream.FlushAsync();
     }
 
-    public Task SendAsync(FrameType type, byte flags, int streamId, byte[] payload)
+    public Task SendAsync(FrameType type, byte flags, int streamId, byte[] payload) => SendBytesAsync(Frame(type, flags, streamId, payload));
+
+    private static byte[] Frame(FrameType type, byte flags, int streamId, byte[] payload)
     {
         var frame = new byte[9 + payload.Length];
         frame[0] = (byte)(payload.Length >> 16);
@@ -70,7 +72,7 @@ public sealed class Http2Peer(Stream stream) : IDisposable
         frame[4] = flags;
         BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(5), streamId);
         payload.CopyTo(frame, 9);
-        return SendBytesAsync(frame);
+        return frame;
     }
 
     public Task SendHeadersAsync(int streamId, bool endStream, params (string Name, string Value)[] headers) =>
@@ -89,6 +91,37 @@ public sealed class Http2Peer(Stream stream) : IDisposable
             streamId,
             endStream,
             [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers"), .. more]);
+
+    /// <summary>The bytes of many whole requests, on odd streams from the first one on.</summary>
+    public static byte[] Requests(int firstStream, int count, string path, byte[] body)
+    {
+        using var bytes = new MemoryStream();
+        var headers = Encode([(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "localhost"), ("content-type", "application/grpc"), ("te", "trailers")]);
+        for (var i = 0; i < count; i++)
+        {
+            bytes.Write(Frame(FrameType.Headers, EndHeadersFlag, firstStream + (2 * i), headers));
+            bytes.Write(Frame(FrameType.Data, EndStreamFlag, firstStream + (2 * i), body));
+        }
+
+        return bytes.ToArray();
+    }
+
+    /// <summary>Reads until so many streams have ended, without keeping anything.</summary>
+    public async Task SkipStreamsAsync(int count, byte[] buffer)
+    {
+        using var timeout = new CancellationTokenSource(Wait.Limit);
+        while (count > 0)
+        {
+            await stream.ReadExactlyAsync(buffer.AsMemory(0, 9), timeout.Token);
+            var length = (buffer[0] << 16) | (buffer[1] << 8) | buffer[2];
+            if ((FrameType)buffer[3] is FrameType.Data or FrameType.Headers && (buffer[4] & EndStreamFlag) != 0)
+            {
+                count--;
+            }
+
+            await stream.ReadExactlyAsync(buffer.AsMemory(0, length), timeout.Token);
+        }
+    }
 
     /// <summary>The next frame; null at the end of the connection. Settings and pings are acknowledged on the way.</summary>
     public async Task<Http2Frame?> ReadAsync()

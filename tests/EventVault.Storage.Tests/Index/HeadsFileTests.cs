@@ -251,6 +251,51 @@ public sealed class HeadsFileTests
     }
 
     [Fact]
+    public void A_slot_that_is_just_being_written_is_waited_for_and_not_taken_for_damage()
+    {
+        // Both keys begin their search at the shard's first slot. While 5 is put there, 6 looks at it.
+        var disk = new TearingFileSystem(new SimulatedFileSystem(tracksLosses: false));
+        var model = new ChainModel();
+        model.Seal([new(5, 1)]);
+        using HeadsFile heads = HeadsFile.Open(disk, Path);
+        Exception? failure = null;
+        bool found = true;
+        using var started = new ManualResetEventSlim();
+        var reader = new Thread(() =>
+        {
+            started.Set();
+            failure = Record.Exception(() => found = heads.TryGet(6, out _));
+        });
+        bool endedEarly = false;
+        disk.InTheMiddle = () =>
+        {
+            reader.Start();
+            started.Wait();
+            endedEarly = reader.Join(TimeSpan.FromMilliseconds(50));
+        };
+        heads.Apply(0, model.Segments[0]);
+        Assert.True(reader.Join(TimeSpan.FromSeconds(30)));
+        Assert.Null(failure);
+        Assert.False(endedEarly, "an answer from half a slot");
+        Assert.False(found);
+    }
+
+    [Fact]
+    public void A_stream_that_is_just_being_applied_is_answered_from_memory()
+    {
+        var disk = new TearingFileSystem(new SimulatedFileSystem(tracksLosses: false));
+        var model = new ChainModel();
+        model.Seal([new(5, 1)]);
+        model.Seal([new(5, 1)]);
+        using HeadsFile heads = HeadsFile.Open(disk, Path);
+        heads.Apply(0, model.Segments[0]);
+        StreamHead seen = StreamHead.None;
+        disk.InTheMiddle = () => heads.TryGet(5, out seen);
+        heads.Apply(1, model.Segments[1]);
+        Assert.Equal(model.Heads[5], seen);
+    }
+
+    [Fact]
     public void Lookups_are_right_while_segments_are_applied_and_shards_grow()
     {
         string folder = System.IO.Path.Combine(AppContext.BaseDirectory, $"heads-{Guid.NewGuid():N}");

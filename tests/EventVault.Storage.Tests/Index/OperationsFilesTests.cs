@@ -247,6 +247,44 @@ public sealed class OperationsFilesTests
     }
 
     [Fact]
+    public void A_bucket_that_is_just_being_written_is_waited_for_and_not_taken_for_damage()
+    {
+        // 10 appends have 64 buckets. While an id is put into the first one, another looks there.
+        UInt128[] ids = [.. Enumerable.Range(1, 2_000).Select(i => (UInt128)i).Where(id => FirstOf64(id)).Take(3)];
+        var disk = new TearingFileSystem(new SimulatedFileSystem(tracksLosses: false));
+        using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100, 10);
+        files.Apply(0, [new(ids[0], new(0, 8))]);
+        Exception? failure = null;
+        Place[]? absent = null;
+        using var started = new ManualResetEventSlim();
+        var reader = new Thread(() =>
+        {
+            started.Set();
+            failure = Record.Exception(() => absent = Find(files, ids[2]));
+        });
+        bool endedEarly = false;
+        disk.InTheMiddle = () =>
+        {
+            reader.Start();
+            started.Wait();
+            endedEarly = reader.Join(TimeSpan.FromMilliseconds(50));
+        };
+        files.Apply(1, [new(ids[1], new(1, 8))]);
+        Assert.True(reader.Join(TimeSpan.FromSeconds(30)));
+        Assert.Null(failure);
+        Assert.False(endedEarly, "an answer from half a bucket");
+        Assert.NotNull(absent);
+        Assert.Empty(absent);
+
+        static bool FirstOf64(UInt128 id)
+        {
+            Span<byte> bytes = stackalloc byte[16];
+            BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
+            return (uint)SipHash128.Compute(bytes, Key) < 1u << 26;
+        }
+    }
+
+    [Fact]
     public void Lookups_are_right_while_segments_are_applied_and_generations_dropped()
     {
         string folder = Path.Combine(AppContext.BaseDirectory, $"operations-{Guid.NewGuid():N}");

@@ -1,40 +1,57 @@
 using System.Text;
+using EventVault.Storage.Index;
+using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
 
-/// <summary>An event as the model knows it.</summary>
-internal sealed record ModelEvent(string Stream, long Version, long Position, byte[] Bytes, UInt128 OperationId);
-
 /// <summary>
 /// Drives a vault's storage as the node does, step by step on one thread, beside a model: a list of what was written
 /// and how much of it was acknowledged. After each crash the vault must hold a prefix of that list, of whole appends,
-/// with everything acknowledged.
+/// with everything acknowledged. Between any two disk operations of the background work the writer may get its turn.
 /// </summary>
 internal sealed class VaultDriver(Random random, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes)
 {
     public const string Directory = "/vault";
     private readonly Queue<(GroupBuffer Group, int EventsAfter)> _written = new();
     private readonly Queue<GroupBuffer> _free = new();
+    private readonly bool _sealsLate = random.Next(2) == 0;
+    private readonly bool _growsOneShard = random.Next(3) == 0;
+    private List<string> _names = [];
+    private Guid _namesOf;
     private long _clock = 1_000_000;
+    private string _doing = "";
+    private bool _hasMark;
+    private bool _holdsStill;
 
     public SimulatedFileSystem Files { get; set; } = new();
 
     public VaultStorage? Storage { get; private set; }
 
-    /// <summary>Everything handed to the log, in order.</summary>
-    public List<ModelEvent> Model { get; } = [];
+    public VaultModel Model { get; } = new();
 
     /// <summary>How many of the model's events were acknowledged: durable and committed.</summary>
     public int Acknowledged { get; private set; }
 
-    public int Appends { get; private set; }
+    /// <summary>What the run came through, and how often.</summary>
+    public Dictionary<string, int> Covered { get; init; } = [];
+
+    public int UnflushedGroups => _written.Count;
 
     public void Open()
     {
-        Storage = VaultStorage.Open(Files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, Random = new Random(random.Next()) }, _clock);
+        _doing = "opening";
+        _holdsStill = false;
         _written.Clear();
+        Storage = VaultStorage.Open(
+            Files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(random.Next()) }, _clock);
+        if (Storage.VaultId != _namesOf)
+        {
+            (_namesOf, _names) = (Storage.VaultId, MakeNames(Storage.Meta.SipKey));
+        }
+
+        Files.OnOperation = Interleave;
     }
 
     /// <summary>Random work until the simulated disk crashes or the steps are done.</summary>
@@ -51,15 +68,10 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
                     FlushAndCommit();
                     break;
                 case 8:
-                    Storage!.StepBackground();
+                    StepBackground();
                     break;
                 default:
-                    FlushAndCommit();
-                    if (Storage!.Log.WantsMark)
-                    {
-                        Storage.Log.WriteMark();
-                    }
-
+                    Rest();
                     break;
             }
         }
@@ -67,7 +79,8 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         FlushAndCommit();
     }
 
-    public void WriteGroup(int? appends = null)
+    /// <summary>Writes a group of a few random appends. False if there is no room and <paramref name="waits"/> is not set.</summary>
+    public bool WriteGroup(bool waits = true)
     {
         var storage = Storage!;
         var tail = storage.Tail;
@@ -77,44 +90,46 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         }
 
         group.Clear();
-        var wanted = appends ?? random.Next(1, 5);
+        var wanted = random.Next(1, 5);
         for (var i = 0; i < wanted; i++)
         {
             var append = RandomAppend();
-            storage.Reader.LookUp(append, out _);
-            Assert.Equal(AppendCheck.Ok, tail.Check(append, out _));
+            var content = Encoded.Append(storage, append.Id, append.Streams);
+            storage.Reader.LookUp(content, out _);
+            Assert.Equal(AppendCheck.Ok, tail.Check(content, out _));
             if (group.IsEmpty)
             {
-                while (tail.CheckRoom(append.EncodedLength) != RoomCheck.Ok)
+                if (!MakeRoom(content.EncodedLength, waits))
                 {
-                    FlushAndCommit();
-                    Assert.True(storage.StepBackground(), "The log waits for room that nobody makes.");
+                    return false;
                 }
 
-                tail.Begin(group, append.EncodedLength, _clock += random.Next(0, 3));
+                tail.Begin(group, content.EncodedLength, _clock += random.Next(0, 3));
             }
-            else if (!tail.Fits(group, append.EncodedLength))
+            else if (!tail.Fits(group, content.EncodedLength))
             {
                 break;
             }
 
-            foreach (var stream in append.Streams)
-            {
-                for (var e = 0; e < stream.EventCount; e++)
-                {
-                    Model.Add(new ModelEvent(
-                        Encoding.UTF8.GetString(append.Name(stream)), stream.Actual.Value + 1 + e, Model.Count,
-                        append.Event(stream.FirstEvent + e).ToArray(), append.OperationId));
-                }
-            }
-
-            tail.Add(group, append);
-            Appends++;
+            var (first, recordedAt) = tail.Add(group, content);
+            Assert.Equal(Model.Count, first.Value);
+            Model.Add(append, recordedAt);
+            Assert.Equal(AppendCheck.Known, tail.Check(content, out _)); // A retry of what is only on its way.
         }
 
         tail.Finish(group);
         _written.Enqueue((group, Model.Count));
+        _doing = group.Spare is null ? "writing" : "rolling";
+        Cover(group.Length > 64 * 1024 ? "group over 64 KiB" : "group");
+        if (group.Spare is not null)
+        {
+            Cover("segment rolled");
+            Cover(storage.UnsealedSegments == VaultStorage.MaxUnsealedSegments ? "all three segments unsealed" : "two segments unsealed");
+        }
+
         storage.Log.Write(group);
+        _hasMark = false;
+        return true;
     }
 
     public void FlushAndCommit()
@@ -124,6 +139,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
             return;
         }
 
+        _doing = "flushing";
         Storage!.Log.Flush();
         while (_written.TryDequeue(out var written))
         {
@@ -133,170 +149,247 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         }
     }
 
-    /// <summary>The power fails; what was not flushed is partly gone.</summary>
-    public void CutPower()
+    /// <summary>What the node does when nothing comes for some milliseconds.</summary>
+    public void Rest()
     {
+        FlushAndCommit();
+        if (Storage!.Log.WantsMark)
+        {
+            _doing = "marking";
+            Storage.Log.WriteMark();
+            _hasMark = true;
+            Cover("commit mark");
+        }
+    }
+
+    public bool StepBackground()
+    {
+        _doing = "background";
+        var storage = Storage!;
+        if (_sealsLate && storage.UnsealedSegments < VaultStorage.MaxUnsealedSegments)
+        {
+            return storage.Spares.Step();
+        }
+
+        var before = storage.SegmentCounts.Sealed;
+        var grown = HeadsLength();
+        var did = storage.StepBackground();
+        if (storage.SegmentCounts.Sealed > before)
+        {
+            Cover("segment sealed");
+            Cover(HeadsLength() > grown ? "heads file grown" : "heads file kept its size");
+        }
+
+        return did;
+    }
+
+    /// <summary>The next flush fails: nothing may be acknowledged any more, and the node stops.</summary>
+    public void FailFlush()
+    {
+        while (_written.Count == 0)
+        {
+            WriteGroup();
+        }
+
+        if (random.Next(2) == 0)
+        {
+            Files.FailingFlush.StrikeRandomly(random, 1);
+        }
+        else
+        {
+            Files.FailingFlush.StrikeAlways();
+        }
+
+        var durable = Storage!.Log.Durable;
+        try
+        {
+            FlushAndCommit();
+            Assert.Fail("The flush failed, and yet groups were acknowledged.");
+        }
+        catch (DiskException)
+        {
+        }
+
+        Files.FailingFlush.Off();
+        Assert.Throws<InvariantException>(FlushAndCommit); // It would succeed now, and mean nothing.
+        var group = _written.Peek().Group;
+        Assert.Throws<InvariantException>(() => Storage.Log.Write(group));
+        Assert.False(Storage.Log.WantsMark);
+        Assert.Equal(durable, Storage.Log.Durable);
+        Cover("failed flush");
+    }
+
+    /// <summary>The power fails; what was not flushed is partly gone.</summary>
+    public void CutPower(SimulatedCrashException? crash)
+    {
+        if (crash is not null)
+        {
+            Cover($"power lost {Doing(crash.Operation)}");
+        }
+
+        Cover(_hasMark ? "power lost with a mark" : "power lost without a mark");
+        Cover(_written.Count > 1 ? "power lost with several groups in flight" : "power lost with one group in flight at most");
+
         // No Dispose: a node without power closes nothing.
         Storage = null;
         Files = Files.Crash(random);
     }
 
+    /// <summary>Someone deletes some of the index, or all of it, while no node runs.</summary>
+    public void LoseIndexFiles()
+    {
+        const string IndexDirectory = Directory + "/index";
+        if (!Files.DirectoryExists(IndexDirectory))
+        {
+            return;
+        }
+
+        var chance = random.Next(1, 4);
+        foreach (var name in Files.ListFiles(IndexDirectory).Where(_ => random.Next(chance) == 0))
+        {
+            Files.DeleteFile($"{IndexDirectory}/{name}");
+        }
+
+        Files.FlushDirectory(IndexDirectory);
+        Cover("index files lost with the power");
+    }
+
+    /// <summary>The process is killed; the system keeps what it wrote.</summary>
+    public void Kill()
+    {
+        Cover("killed");
+        Storage = null;
+        Files.OnOperation = null;
+        Files.ReleaseLocks();
+    }
+
     /// <summary>Starts on what is there, and checks that it is a prefix of the model with everything acknowledged.</summary>
     public void Reopen()
     {
+        var groups = _written.Count;
         Open();
         var kept = (int)Storage!.Head.Value + 1;
         Assert.InRange(kept, Acknowledged, Model.Count);
-        Assert.True(kept == 0 || kept == Model.Count || Model[kept - 1].OperationId != Model[kept].OperationId, "An append was kept in part.");
-        Model.RemoveRange(kept, Model.Count - kept);
+        if (Storage.CutBytes > 0)
+        {
+            Cover(groups > 1 && kept > Acknowledged ? "several groups in flight, some kept, some cut" : "torn tail cut");
+        }
+
+        Assert.False(_hasMark && Storage.CutBytes > 0, "Nothing is torn behind a mark.");
+        Model.CutTo(kept);
         Acknowledged = kept;
-        Check();
+        Model.Check(Storage, random);
+        _doing = "";
     }
 
     /// <summary>A node that stops cleanly.</summary>
     public void CleanStop()
     {
-        FlushAndCommit();
-        if (Storage!.Log.WantsMark)
-        {
-            Storage.Log.WriteMark();
-        }
-
+        Rest();
+        Assert.False(Storage!.Log.WantsMark);
+        _doing = "stopping";
         Storage.Dispose();
         Storage = null;
+        Files.OnOperation = null;
     }
 
-    /// <summary>Compares all reads with the model.</summary>
-    public void Check()
+    private static string Doing(DiskOperation operation, string doing)
     {
-        var reader = Storage!.Reader;
-        Assert.Equal(Model.Count - 1, reader.Head.Value);
-        var seen = new List<ModelEvent>();
-        var sink = new ListSink(seen);
-        for (var from = 0L; from < Model.Count;)
-        {
-            var read = reader.ReadAll(new Position(from), new Position(long.MaxValue), backwards: false, ref sink);
-            Assert.True(read > 0, $"No event read at {from}, head {reader.Head}, segments {string.Join(", ", Storage.View.Sealed.Select(x => $"sealed {x.Record.Segment} {x.FirstPosition}+{x.Record.EventCount}"))} {string.Join(", ", Storage.View.Unsealed.Select(x => $"{x.Index.Segment} {x.Index.FirstPosition}+{x.Index.EventCount}"))}");
-            from += read;
-        }
-
-        AssertEqual(Model, seen);
-        var streams = new Dictionary<string, List<ModelEvent>>();
-        foreach (var e in Model)
-        {
-            if (!streams.TryGetValue(e.Stream, out var list))
-            {
-                streams[e.Stream] = list = [];
-            }
-
-            Assert.Equal(list.Count, e.Version);
-            list.Add(e);
-        }
-
-        foreach (var (name, events) in streams)
-        {
-            var reference = reader.Reference(Encoding.UTF8.GetBytes(name));
-            Assert.Equal(events.Count - 1, reader.LastVersion(reference).Value);
-            seen.Clear();
-            for (var from = 0L; from < events.Count;)
-            {
-                from += reader.ReadStream(reference, new StreamVersion(from), new StreamVersion(events.Count - 1), backwards: false, ref sink);
-            }
-
-            AssertEqual(events, seen);
-            seen.Clear();
-            for (var from = events.Count - 1L; from >= 0;)
-            {
-                from -= reader.ReadStream(reference, new StreamVersion(from), new StreamVersion(0), backwards: true, ref sink);
-            }
-
-            seen.Reverse();
-            AssertEqual(events, seen);
-        }
-
-        CheckListing(streams);
-        CheckOperations();
+        var file = Path.GetFileName(operation.Path);
+        return doing != "background" ? $"while {doing}"
+            : operation.Path.Contains("spare", StringComparison.Ordinal) ? "while preparing a segment"
+            : file.Contains(".ix", StringComparison.Ordinal) ? "while sealing: index file"
+            : file.Contains("operations", StringComparison.Ordinal) ? "while sealing: operations"
+            : file.Contains(".seg", StringComparison.Ordinal) ? "while sealing: footer"
+            : $"while sealing: {file.Replace(".tmp", "", StringComparison.Ordinal)}";
     }
 
-    private void CheckListing(Dictionary<string, List<ModelEvent>> streams)
+    private string Doing(DiskOperation operation) => Doing(operation, _doing);
+
+    private long HeadsLength()
     {
+        using var file = Files.OpenFile(Directory + "/index/heads", FileOpening.ReadExisting);
+        return file.Length;
+    }
+
+    private void Cover(string what) => Covered[what] = Covered.GetValueOrDefault(what) + 1;
+
+    private void Interleave(DiskOperation operation)
+    {
+        if (_doing != "background" || _holdsStill || random.Next(3) != 0)
+        {
+            return;
+        }
+
+        if (random.Next(2) == 0)
+        {
+            WriteGroup(waits: false);
+        }
+        else
+        {
+            FlushAndCommit();
+        }
+
+        _doing = "background";
+        Cover("writer's turn within background work");
+    }
+
+    private bool MakeRoom(int encodedLength, bool waits)
+    {
+        while (Storage!.Tail.CheckRoom(encodedLength) != RoomCheck.Ok)
+        {
+            if (!waits)
+            {
+                return false;
+            }
+
+            FlushAndCommit();
+            _holdsStill = true; // The writer is us: it waits.
+            Assert.True(StepBackground(), "The log waits for room that nobody makes.");
+            _holdsStill = false;
+        }
+
+        return true;
+    }
+
+    // Names that fill one shard of the heads file, so that it grows, or a dozen.
+    private List<string> MakeNames(SipKey key)
+    {
+        const int ShardFillsAt = 45;
         var names = new List<string>();
-        byte[] after = [];
-        while (true)
+        for (var i = 0; names.Count < (_growsOneShard ? 3 * ShardFillsAt : 12); i++)
         {
-            var page = Storage!.Streams.List(default, after, 7);
-            if (page.Count == 0)
+            var name = $"s-{i}";
+            if (!_growsOneShard || StreamKey.Compute(Encoding.UTF8.GetBytes(name), key) >> 120 == 7)
             {
-                break;
-            }
-
-            foreach (var details in page)
-            {
-                var name = Encoding.UTF8.GetString(details.Name);
                 names.Add(name);
-                Assert.Equal(streams[name][^1].Position, details.LastPosition.Value);
-                Assert.Equal(streams[name].Count - 1, details.LastVersion.Value);
             }
-
-            after = page[^1].Name;
         }
 
-        Assert.Equal(streams.Keys.Order(StringComparer.Ordinal), names);
+        return names;
     }
 
-    // Every append in the log is known by its operation id, with its first answer; one that is not in it is not.
-    private void CheckOperations()
-    {
-        var storage = Storage!;
-        foreach (var group in Model.GroupBy(e => e.OperationId))
-        {
-            var retry = Encoded.Append(storage, group.Key, [.. group.GroupBy(e => e.Stream).Select(s => (s.Key, ExpectedKind.Any, -1L, s.Select(e => e.Bytes).ToArray()))]);
-            var known = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
-            Assert.True(known, $"Operation {group.Key:x} is in the log but not known.");
-            var answer = storage.Reader.ReadAnswer(place, retry);
-            Assert.Equal(group.First().Position, answer.First.Value);
-            Assert.Equal(group.Last().Position, answer.Last.Value);
-            Assert.Equal(group.GroupBy(e => e.Stream).Select(s => s.Last().Version), answer.Versions.Select(v => v.Value));
-            Assert.True(answer.SameContent);
-        }
-
-        var unknown = Encoded.Append(storage, NewId(), ("s-new", ExpectedKind.Any, -1, [Encoded.Event(1, "T", "x"u8)]));
-        Assert.False(storage.Reader.LookUp(unknown, out _));
-        Assert.NotEqual(AppendCheck.Known, storage.Tail.Check(unknown, out _));
-    }
-
-    private AppendContent RandomAppend()
+    private ModelAppend RandomAppend()
     {
         var id = NewId();
-        var names = Enumerable.Range(0, random.Next(1, 4)).Select(_ => $"s-{random.Next(12)}").Distinct();
+        var names = Enumerable.Range(0, random.Next(1, 4)).Select(_ => _names[random.Next(_names.Count)]).Distinct().ToList();
+        var isLarge = random.Next(25) == 0;
         var sameAsFirst = random.Next(2) == 0;
-        var streams = names.Select((name, i) => (name, ExpectedKind.Any, -1L, Enumerable.Range(0, random.Next(1, 4)).Select(e =>
+        var streams = names.Select((name, i) =>
         {
-            var data = new byte[random.Next(8) == 0 ? random.Next(6000) : random.Next(200)];
-            random.NextBytes(data);
-            return Encoded.Event(i == 0 && e == 0 && sameAsFirst ? id : NewId(), "T", data, metadata: [("k", "v")]);
-        }).ToArray())).ToArray();
-        return Encoded.Append(Storage!, id, streams);
+            var events = Enumerable.Range(0, isLarge ? 1 : random.Next(1, 4)).Select(e =>
+            {
+                var most = isLarge ? Math.Min((Storage!.MaxAppendBytes / names.Count) - 4096, 200_000) : random.Next(8) == 0 ? 6000 : 200;
+                var data = new byte[random.Next(most)];
+                random.NextBytes(data);
+                return Encoded.Event(i == 0 && e == 0 && sameAsFirst ? id : NewId(), "T", data, metadata: [("k", "v")]);
+            }).ToArray();
+            var last = Model.Versions.GetValueOrDefault(name, -1);
+            var expected = random.Next(3) == 0 ? ExpectedKind.Exact : last < 0 ? ExpectedKind.NoStream : random.Next(2) == 0 ? ExpectedKind.Exists : ExpectedKind.Any;
+            return (name, expected, expected == ExpectedKind.Exact ? last : -1, events);
+        }).ToArray();
+        return new ModelAppend(id, streams);
     }
 
     private UInt128 NewId() => new((ulong)random.NextInt64(), (ulong)random.NextInt64());
-
-    private static void AssertEqual(List<ModelEvent> expected, List<ModelEvent> actual)
-    {
-        Assert.Equal(expected.Count, actual.Count);
-        for (var i = 0; i < expected.Count; i++)
-        {
-            var (e, a) = (expected[i], actual[i]);
-            Assert.True(e.Stream == a.Stream && e.Version == a.Version && e.Position == a.Position && e.Bytes.AsSpan().SequenceEqual(a.Bytes), $"Event {i}: {e} became {a}.");
-        }
-    }
-
-    private readonly struct ListSink(List<ModelEvent> list) : IEventSink
-    {
-        public bool Accept(in EventView e)
-        {
-            list.Add(new ModelEvent(Encoding.UTF8.GetString(e.Stream), e.Version.Value, e.Position.Value, e.EventData.ToArray(), default));
-            return true;
-        }
-    }
 }

@@ -245,6 +245,15 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
         }
     }
 
+    /// <summary>The process that held locks ended, without closing anything.</summary>
+    public void ReleaseLocks()
+    {
+        lock (Gate)
+        {
+            _locked.Clear();
+        }
+    }
+
     /// <summary>
     /// The disk after a power loss now, with all faults off: what was flushed, and of the rest what chance kept. This
     /// instance stays as it is, so that one moment can be tried with many outcomes.

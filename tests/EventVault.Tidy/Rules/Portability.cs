@@ -17,7 +17,7 @@ internal static partial class Portability
         {
             if (OfOneMachine().Match(file.Lines[i]) is { Success: true } match)
             {
-                yield return new Violation(file.Path, i + 1, $"\"{match.Value}\" is on one machine only. Use a path from the root of the repository.");
+                yield return new Violation(file.Path, i + 1, $"\"{match.Value}\" is a path of one machine. Use one from the root of the repository, or Directory.CreateTempSubdirectory.");
             }
 
             if (Outside().Match(file.Lines[i]) is { Success: true } outside)
@@ -33,7 +33,7 @@ internal static partial class Portability
         }
     }
 
-    [GeneratedRegex(@"(?<![\w.$}/-])/(work|home/\w+|root|Users/\w+|tmp/wt)/")]
+    [GeneratedRegex(@"(?<![\w.$}/-])/(work|home/\w+|root|Users/\w+|tmp|var/tmp)/")]
     private static partial Regex OfOneMachine();
 
     [GeneratedRegex(@"\.\./shared/|\bshared/(research|data|peers|DESIGN|STYLE)|\b(DESIGN|STYLE)\.md|\b(DESIGN|STYLE) §")]

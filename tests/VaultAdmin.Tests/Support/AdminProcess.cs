@@ -21,9 +21,9 @@ public static class AdminProcess
 
     public static string TestData(string name) => Path.Combine(Root, "tests", "data", name);
 
-    public static Process Start(params string[] arguments) => Start(null, arguments);
+    public static Process Start(params string[] arguments) => StartWith(endpointVariable: null, arguments);
 
-    public static Process Start(string? endpointVariable, params string[] arguments)
+    public static Process StartWith(string? endpointVariable, params string[] arguments)
     {
         var start = new ProcessStartInfo(Dotnet, [Assembly, .. arguments])
         {

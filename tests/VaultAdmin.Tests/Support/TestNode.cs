@@ -7,6 +7,8 @@ namespace EventVault.Admin.Tests.Support;
 /// <summary>A real node on a temporary folder.</summary>
 public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 {
+    private const string Ready = "EventVault ready: gRPC ";
+
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
@@ -32,18 +34,18 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
     public async Task StartAsync()
     {
-        var (port, httpPort) = (FreePort(), FreePort());
-        Endpoint = $"http://127.0.0.1:{port}";
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", $"{port}", "--http-port", $"{httpPort}", "--dev"])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--segment-size", "33554432", "--log-level", "warning", "--dev"])
         {
             RedirectStandardOutput = true,
         })!;
         using var limit = new CancellationTokenSource(Limit);
         while (await _process.StandardOutput.ReadLineAsync(limit.Token) is { } line)
         {
-            if (line.StartsWith("EventVault ready", StringComparison.Ordinal))
+            if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
+                Endpoint = "http://" + line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();
                 return;

@@ -10,6 +10,7 @@ namespace EventVault.Admin.Commands;
 /// <summary><c>bench</c>: a quick load in place, to see what this node on this machine does. Its events stay in the vault.</summary>
 internal sealed class BenchCommand
 {
+    // Beyond these the command measures patience, not the node.
     private const int MaxInFlight = 100_000;
     private const int MaxSeconds = 3600;
 

@@ -7,6 +7,7 @@ namespace EventVault.Admin.Commands;
 /// <summary>One event on one line: JSON, or the most telling of it for people.</summary>
 internal static class EventLine
 {
+    /// <summary>What is left of a wide terminal's line behind stream, version and type.</summary>
     private const int MaxDataCharacters = 120;
 
     /// <summary>Writes the event in the form that was asked for.</summary>

@@ -9,9 +9,14 @@ namespace EventVault.Admin.History;
 /// </summary>
 internal sealed class HistoryBatch(ulong number, long firstLine)
 {
+    private const int IdBytes = 16;
+
     private readonly Dictionary<string, (List<EventData> Events, List<long> Lines)> _byStream = new(StringComparer.Ordinal);
     private readonly List<StreamAppend> _streams = [];
-    private readonly IncrementalHash _ids = NewHash();
+    private readonly List<Guid> _ids = [];
+
+    // Ids made here must not meet those that another program makes of the same event ids.
+    private static ReadOnlySpan<byte> Purpose => "EventVault import, version 1\n"u8;
 
     public ulong Number { get; } = number;
 
@@ -21,7 +26,7 @@ internal sealed class HistoryBatch(ulong number, long firstLine)
 
     public int EventCount { get; private set; }
 
-    /// <summary>About as many bytes as the append takes.</summary>
+    /// <summary>Nearly as many bytes as the append takes, never more: what is too large by this count is too large.</summary>
     public long Bytes { get; private set; }
 
     public IReadOnlyList<StreamAppend> Streams => _streams;
@@ -32,14 +37,15 @@ internal sealed class HistoryBatch(ulong number, long firstLine)
         {
             _byStream.Add(e.Stream, stream = ([], []));
             _streams.Add(new StreamAppend(e.Stream, ExpectedVersion.Any, stream.Events));
+            Bytes += e.Stream.Length;
         }
 
         stream.Events.Add(e.Data);
         stream.Lines.Add(e.Line);
-        _ids.AppendData(e.Data.Id.ToByteArray(bigEndian: true));
+        _ids.Add(e.Data.Id);
         LastLine = e.Line;
         EventCount++;
-        Bytes += e.Data.Data.Length + e.Stream.Length;
+        Bytes += IdBytes + e.Data.Data.Length + e.Data.Type.Length + e.Data.Tags.Sum(t => t.Length) + e.Data.Metadata.Sum(m => m.Key.Length + m.Value.Length);
     }
 
     /// <summary>
@@ -48,8 +54,14 @@ internal sealed class HistoryBatch(ulong number, long firstLine)
     /// </summary>
     public Guid OperationId()
     {
-        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
-        _ids.GetCurrentHash(hash);
+        var content = new byte[Purpose.Length + (_ids.Count * IdBytes)];
+        Purpose.CopyTo(content);
+        for (var i = 0; i < _ids.Count; i++)
+        {
+            _ids[i].TryWriteBytes(content.AsSpan(Purpose.Length + (i * IdBytes)), bigEndian: true, out _);
+        }
+
+        var hash = SHA256.HashData(content).AsSpan();
         hash[6] = (byte)((hash[6] & 0x0f) | 0x80);
         hash[8] = (byte)((hash[8] & 0x3f) | 0x80);
         return new Guid(hash[..16], bigEndian: true);
@@ -65,12 +77,5 @@ internal sealed class HistoryBatch(ulong number, long firstLine)
         }
 
         return failure.Index is { } index && index < stream.Lines.Count ? stream.Lines[(int)index] : stream.Lines[0];
-    }
-
-    private static IncrementalHash NewHash()
-    {
-        var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData("EventVault import, version 1\n"u8);
-        return hash;
     }
 }

@@ -175,8 +175,8 @@ internal sealed record HistoryEvent(long Line, ulong Batch, string Stream, Event
             }
 
             var first = (decimal)DateTimeOffset.MinValue.ToUnixTimeSeconds();
-            var last = (decimal)DateTimeOffset.MaxValue.ToUnixTimeSeconds();
-            var ticks = seconds >= first && seconds <= last ? seconds * TimeSpan.TicksPerSecond : throw Wrong("must be in the years 1 to 9999");
+            var end = (decimal)DateTimeOffset.MaxValue.ToUnixTimeSeconds() + 1;
+            var ticks = seconds >= first && seconds < end ? seconds * TimeSpan.TicksPerSecond : throw Wrong("must be in the years 1 to 9999");
             return ticks == decimal.Truncate(ticks)
                 ? DateTimeOffset.UnixEpoch.AddTicks((long)ticks)
                 : throw Wrong("is finer than the 100 ns that the vault keeps");

@@ -11,7 +11,7 @@ internal sealed class ImportFigures
     /// <summary>Their events.</summary>
     public long Events { get; set; }
 
-    /// <summary>Batches that an earlier import had written.</summary>
+    /// <summary>Batches found written already: by an earlier import, or by an attempt whose answer was lost.</summary>
     public long Deduplicated { get; set; }
 
     /// <summary>Highest position among them; null: none.</summary>

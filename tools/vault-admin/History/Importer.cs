@@ -16,10 +16,11 @@ internal sealed class Importer(VaultClient client)
     /// <summary>For the client of an import: see the remarks.</summary>
     public static readonly RetryPolicy Retry = new() { GiveUpAfter = Timeout.InfiniteTimeSpan, MaxDelay = TimeSpan.FromSeconds(1) };
 
+    // Enough to keep the node's groups full; less than the client's own bounds, so that reading the file waits, not memory.
     private const int MaxInFlightAppends = 1024;
     private const long MaxInFlightBytes = 24L << 20;
 
-    private static readonly TimeSpan StallLimit = TimeSpan.FromSeconds(12);
+    private static readonly TimeSpan StallLimit = TimeSpan.FromSeconds(10);
 
     private readonly Queue<(HistoryBatch Batch, Task<AppendResult> Answer)> _inFlight = new();
     private readonly ImportFigures _done = new();
@@ -98,7 +99,7 @@ internal sealed class Importer(VaultClient client)
         {
             var detail = e.Failures.Count > 0 ? e.Failures[0] : null;
             var line = detail is null ? null : batch.LineOf(detail);
-            var where = line is { } l ? $"Line {l}" : $"Lines {batch.FirstLine} to {batch.LastLine}";
+            var where = line is not null || batch.FirstLine == batch.LastLine ? $"Line {line ?? batch.FirstLine}" : $"Lines {batch.FirstLine} to {batch.LastLine}";
             throw new ImportException($"{where}, batch {batch.Number}: {e.Message}", e, _done, line ?? batch.FirstLine, detail?.Field);
         }
 

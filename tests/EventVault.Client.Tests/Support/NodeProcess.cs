@@ -1,0 +1,99 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Reflection;
+using System.Text;
+
+namespace EventVault.Client.Tests.Support;
+
+/// <summary>The real node as a process of its own, on a data directory that is deleted afterwards. Can be killed and started again.</summary>
+internal sealed class NodeProcess : IAsyncDisposable
+{
+    private const int SegmentSizeBytes = 16 << 20;
+
+    private static readonly string NodeAssembly =
+        typeof(NodeProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "NodeAssembly").Value!;
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-client-").FullName;
+    private readonly int _port = FreePort();
+    private Process? _process;
+
+    public string Address => $"eventvault://127.0.0.1:{_port}";
+
+    public static async Task<NodeProcess> StartAsync()
+    {
+        var node = new NodeProcess();
+        await node.StartAgainAsync();
+        return node;
+    }
+
+    /// <summary>Starts the node on the same directory and port, and waits until it serves.</summary>
+    public async Task StartAgainAsync()
+    {
+        var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var output = new StringBuilder();
+        string[] arguments =
+            [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{SegmentSizeBytes}"];
+        var process = new Process
+        {
+            StartInfo = new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true },
+            EnableRaisingEvents = true,
+        };
+        DataReceivedEventHandler onLine = (_, line) =>
+        {
+            lock (output)
+            {
+                output.AppendLine(line.Data);
+            }
+
+            if (line.Data?.StartsWith("EventVault ready", StringComparison.Ordinal) == true)
+            {
+                ready.TrySetResult();
+            }
+        };
+        process.OutputDataReceived += onLine;
+        process.ErrorDataReceived += onLine;
+        process.Exited += (_, _) => ready.TrySetException(new InvalidOperationException($"The node ended before it was ready:\n{output}"));
+        process.Start();
+        _process = process;
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        await ready.Task.WaitAsync(TimeSpan.FromSeconds(60));
+    }
+
+    /// <summary>kill −9.</summary>
+    public void Kill()
+    {
+        if (_process is { HasExited: false } process)
+        {
+            process.Kill(entireProcessTree: true);
+            process.WaitForExit();
+        }
+
+        _process?.Dispose();
+        _process = null;
+    }
+
+    /// <summary>SIGTERM, and waits for the end.</summary>
+    public async Task<int> StopAsync()
+    {
+        using Process kill = Process.Start("kill", ["-TERM", $"{_process!.Id}"]);
+        await kill.WaitForExitAsync();
+        await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(60));
+        return _process.ExitCode;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        Kill();
+        Directory.Delete(_directory, recursive: true);
+        return ValueTask.CompletedTask;
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}

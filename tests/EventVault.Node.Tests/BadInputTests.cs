@@ -1,0 +1,252 @@
+using EventVault.Node.Tests.Support;
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Storage.Log;
+using Google.Protobuf;
+
+namespace EventVault.Node.Tests;
+
+/// <summary>What was tried stands in docs/TESTING.md; keep the two in step.</summary>
+public sealed class BadInputTests
+{
+    private const RpcCode Invalid = RpcCode.InvalidArgument;
+
+    [Fact]
+    public async Task Bad_appends_are_refused_with_the_place_of_what_is_wrong_and_the_node_goes_on()
+    {
+        await using var node = await TestNode.StartAsync(o => o with { Limits = new VaultLimits { AppendEvents = 100, EventBytes = 10_000, AppendBytes = 50_000 } });
+
+        async Task Refused(Reason reason, string field, Action<AppendRequest> spoil)
+        {
+            var request = Make.Append(Make.Stream("a", Make.Any, Make.Event(), Make.Event()), Make.Stream("b", Make.NoStream));
+            spoil(request);
+            var failure = await Fails.WithAsync(Invalid, reason, () => node.AppendAsync(request).AsTask());
+            Assert.Equal(field, failure.Field);
+            if (reason == Reason.LimitExceeded)
+            {
+                Assert.True(failure.Limit.Value > failure.Limit.Allowed);
+                var info = await node.Channel.UnaryAsync(Methods.GetInfo, new GetInfoRequest());
+                var limit = info.Limits.Single(l => l.Name == failure.Limit.Limit);
+                Assert.Equal((limit.Allowed, limit.Setting), (failure.Limit.Allowed, failure.Limit.Setting));
+            }
+        }
+
+        await Refused(Reason.InvalidRequest, "operation_id", r => r.OperationId = ByteString.Empty);
+        await Refused(Reason.InvalidRequest, "operation_id", r => r.OperationId = ByteString.CopyFrom(new byte[15]));
+        await Refused(Reason.InvalidRequest, "operation_id", r => r.OperationId = ByteString.CopyFrom(new byte[17]));
+        await Refused(Reason.InvalidRequest, "streams", r => r.Streams.Clear());
+        await Refused(Reason.InvalidName, "streams[0].stream", r => r.Streams[0].Stream = "");
+        await Refused(Reason.InvalidName, "streams[1].stream", r => r.Streams[1].Stream = "a\nb");
+        await Refused(Reason.InvalidName, "streams[1].stream", r => r.Streams[1].Stream = "a\u0085b");
+        await Refused(Reason.LimitExceeded, "streams[0].stream", r => r.Streams[0].Stream = new string('x', 10_000));
+        await Refused(Reason.LimitExceeded, "streams[0].stream", r => r.Streams[0].Stream = new string('é', 513));
+        await Refused(Reason.ReservedName, "streams[0].stream", r => r.Streams[0].Stream = "$a");
+        await Refused(Reason.InvalidRequest, "streams[1].stream", r => r.Streams[1].Stream = "a");
+        await Refused(Reason.InvalidRequest, "streams[19].stream", r => r.Streams.AddRange(Enumerable.Range(0, 18).Select(i => Make.Stream(i == 17 ? "b" : $"c{i}", Make.Any))));
+        await Refused(Reason.InvalidRequest, "streams[1].expected", r => r.Streams[1].Expected = null);
+        await Refused(Reason.InvalidRequest, "streams[1].expected", r => r.Streams[1].Expected = new ExpectedVersion());
+        await Refused(Reason.InvalidRequest, "streams[1].expected.version", r => r.Streams[1].Expected = Make.Version(ulong.MaxValue));
+        await Refused(Reason.InvalidRequest, "streams[1].expected.version", r => r.Streams[1].Expected = Make.Version((ulong)long.MaxValue + 1));
+        await Refused(Reason.InvalidRequest, "streams[0].events", r => r.Streams[0].Events.Clear());
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].id", r => r.Streams[0].Events[1].Id = ByteString.Empty);
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].id", r => r.Streams[0].Events[1].Id = ByteString.CopyFrom(new byte[3]));
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].type", r => r.Streams[0].Events[1].Type = "");
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].type", r => r.Streams[0].Events[1].Type = new string('t', 257));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].content_type", r => r.Streams[0].Events[1].ContentType = new string('t', 257));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].tags[0]", r => r.Streams[0].Events[1].Tags.Add(new string('t', 129)));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].tags", r => r.Streams[0].Events[1].Tags.AddRange(Enumerable.Range(0, 17).Select(i => $"{i}")));
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].tags[1]", r => r.Streams[0].Events[1].Tags.AddRange(["a", "a"]));
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].tags[0]", r => r.Streams[0].Events[1].Tags.Add(""));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].metadata", r => r.Streams[0].Events[1].Metadata.Add(Enumerable.Range(0, 1025).ToDictionary(i => $"{i}", _ => "")));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1]", r => r.Streams[0].Events[1].Data = ByteString.CopyFrom(new byte[10_001]));
+        await Refused(Reason.LimitExceeded, "streams", r => r.Streams[0].Events.AddRange(Make.Events(98)));
+        await Refused(Reason.LimitExceeded, "streams", r => r.Streams.AddRange(Enumerable.Range(0, 100).Select(i => Make.Stream($"c{i}", Make.Any))));
+        await Refused(Reason.LimitExceeded, "streams", r => r.Streams[0].Events.AddRange(Enumerable.Range(0, 6).Select(_ => Make.Event(data: new string('x', 9_900)))));
+
+        await node.AppendAsync(Make.Append(Make.Stream("a", Make.NoStream, Make.Events(97)), Make.Stream("b", Make.NoStream)));
+        Assert.Equal(98, (await node.ReadAllAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Metadata_over_its_limit_and_huge_messages_are_refused_by_name()
+    {
+        await using var node = await TestNode.StartAsync(o => o with { SegmentSizeBytes = 64 * 1024 * 1024 });
+        var request = Make.Append(Make.Stream("a", Make.Any));
+        request.Streams[0].Events[0].Metadata["k"] = new string('v', 65_536);
+        Assert.Equal("metadata_bytes", (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.AppendAsync(request).AsTask())).Limit.Limit);
+
+        request = Make.Append(Make.Stream("a", Make.Any));
+        request.Streams[0].Events[0].Data = ByteString.CopyFrom(new byte[(4 << 20) + 1]);
+        Assert.Equal("event_bytes", (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.AppendAsync(request).AsTask())).Limit.Limit);
+
+        request = Make.Append(Make.Stream("a", Make.Any, Make.Events(1_000_000)));
+        Assert.Equal("message_bytes", (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.AppendAsync(request).AsTask())).Limit.Limit);
+        await node.AppendAsync("a", Make.NoStream);
+    }
+
+    [Fact]
+    public async Task Encodings_that_a_generated_parser_would_let_pass_are_refused()
+    {
+        await using var node = await TestNode.StartAsync();
+        var good = Make.Append(Make.Stream("a", Make.Any)).ToByteArray();
+
+        // Unknown fields on every level, doubled fields, wrong wire types, fields that are not served yet, cut messages.
+        await RawAppend(node, Reason.UnknownField, "9", [.. good, 9 << 3, 1]);
+        await RawAppend(node, Reason.UnknownField, "conditions", [.. good, (4 << 3) | 2, 0]);
+        await RawAppend(node, Reason.UnknownField, "requires", [.. good, (3 << 3) | 2, 0]);
+        await RawAppend(node, Reason.UnknownField, "checkpoint", [.. good, (5 << 3) | 2, 0]);
+        await RawAppend(node, Reason.UnknownField, "attempted_after", [.. good, 6 << 3, 0]);
+        await RawAppend(node, Reason.InvalidRequest, "operation_id", [.. good, (1 << 3) | 2, 0]);
+        await RawAppend(node, Reason.InvalidRequest, "operation_id", [1 << 3, 1]);
+        await RawAppend(node, Reason.InvalidRequest, "streams[1]", [.. good, 2 << 3, 1]);
+        await RawAppend(node, Reason.InvalidRequest, "", good[..^1]);
+        await RawAppend(node, Reason.InvalidRequest, "", [0xff, 0xff, 0xff]);
+        await RawAppend(node, Reason.InvalidRequest, "", [0]);
+        await RawAppend(node, Reason.UnknownField, "streams[0].9", Spoiled([9 << 3, 1]));
+        await RawAppend(node, Reason.InvalidRequest, "streams[0].stream", Spoiled([(1 << 3) | 2, 1, (byte)'b']));
+        await RawAppend(node, Reason.InvalidRequest, "streams[0].expected", Spoiled([(2 << 3) | 2, 2, (1 << 3) | 2, 0]));
+        await RawAppend(node, Reason.InvalidRequest, "streams[0]", Spoiled([(1 << 3) | 2, 99]));
+        await RawAppend(node, Reason.UnknownField, "streams[0].expected.7", WithExpected([7 << 3, 1]));
+        await RawAppend(node, Reason.UnknownField, "streams[0].expected.any.1", WithExpected([(1 << 3) | 2, 2, 1 << 3, 1]));
+        await RawAppend(node, Reason.InvalidRequest, "streams[0].expected", WithExpected([(1 << 3) | 2, 0, 4 << 3, 1]));
+        await RawAppend(node, Reason.InvalidRequest, "streams[0].expected.version", WithExpected([(4 << 3) | 2, 0]));
+        await RawAppend(node, Reason.UnknownField, "streams[0].events[0].9", WithEvent([.. Make.Event().ToByteArray(), 9 << 3, 1]));
+        await RawAppend(node, Reason.InvalidEvent, "streams[0].events[0].type", WithEvent([.. Make.Event().ToByteArray(), (2 << 3) | 2, 1, (byte)'t']));
+        await RawAppend(node, Reason.InvalidEvent, "streams[0].events[0].type", WithEvent([.. new EventData { Id = Make.Id() }.ToByteArray(), (2 << 3) | 2, 2, 0xc3, 0x28]));
+        await RawAppend(node, Reason.InvalidName, "streams[0].stream", WithName([0xc3, 0x28]));
+        await RawAppend(node, Reason.InvalidName, "streams[0].stream", WithName([0xed, 0xa0, 0x80]));
+        await node.AppendAsync("a", Make.NoStream);
+    }
+
+    [Fact]
+    public async Task Bad_reads_are_refused_with_the_path_of_what_is_wrong()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("a", Make.NoStream);
+        var version = new ReadBound { Version = 1 };
+        var nothing = new ReadBound();
+
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "from.version", new ReadAllRequest { From = version });
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "until.version", new ReadAllRequest { Until = version });
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "from", new ReadAllRequest { From = nothing });
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "direction", new ReadAllRequest { Direction = (Direction)2 });
+        await Read(node, Methods.ReadStream, Reason.InvalidName, "stream", new ReadStreamRequest());
+        await Read(node, Methods.ReadStream, Reason.InvalidName, "stream", new ReadStreamRequest { Stream = "a\0" });
+        await Read(node, Methods.ReadStream, Reason.LimitExceeded, "stream", new ReadStreamRequest { Stream = new string('x', 10_000) });
+        await Read(node, Methods.ReadStream, Reason.InvalidRequest, "until", new ReadStreamRequest { Stream = "a", Until = nothing });
+        await Read(node, Methods.Subscribe, Reason.InvalidRequest, "source", new SubscribeRequest());
+        await Read(node, Methods.Subscribe, Reason.InvalidName, "stream", new SubscribeRequest { Stream = "" });
+        await Read(node, Methods.Subscribe, Reason.InvalidRequest, "from.version", new SubscribeRequest { All = new Empty(), From = version });
+        await Read(node, Methods.Subscribe, Reason.InvalidRequest, "from", new SubscribeRequest { Stream = "a", From = nothing });
+        await Read(node, Methods.GetStream, Reason.InvalidName, "stream", new GetStreamRequest());
+        await Read(node, Methods.ListStreams, Reason.LimitExceeded, "page_size", new ListStreamsRequest { PageSize = 1001 });
+        await Read(node, Methods.ListStreams, Reason.LimitExceeded, "prefix", new ListStreamsRequest { Prefix = new string('x', 1025) });
+        await Read(node, Methods.ListStreams, Reason.InvalidRequest, "page_token", new ListStreamsRequest { PageToken = "no token!" });
+
+        await Raw(node, Methods.ReadAll, Reason.UnknownField, "6", [6 << 3, 1]);
+        await Raw(node, Methods.ReadAll, Reason.UnknownField, "from.9", [(1 << 3) | 2, 2, 9 << 3, 1]);
+        await Raw(node, Methods.ReadAll, Reason.InvalidRequest, "limit", [4 << 3, 1, 4 << 3, 1]);
+        await Raw(node, Methods.ReadAll, Reason.InvalidRequest, "from.bound", [(1 << 3) | 2, 4, 2 << 3, 1, 2 << 3, 2]);
+        await Raw(node, Methods.ReadAll, Reason.InvalidRequest, "from.time", [(1 << 3) | 2, 2, 3 << 3, 1]);
+        await Raw(node, Methods.ReadStream, Reason.InvalidRequest, "stream", [(1 << 3) | 2, 2, 0xc3, 0x28]);
+        await Raw(node, Methods.Subscribe, Reason.InvalidRequest, "source", [(1 << 3) | 2, 1, (byte)'a', (2 << 3) | 2, 0]);
+        await Raw(node, Methods.Subscribe, Reason.UnknownField, "all.1", [(2 << 3) | 2, 2, 1 << 3, 1]);
+        await Raw(node, Methods.GetStream, Reason.UnknownField, "2", [(1 << 3) | 2, 1, (byte)'a', 2 << 3, 1]);
+        await Raw(node, Methods.ListStreams, Reason.InvalidRequest, "page_size", [2 << 3, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+        await Raw(node, Methods.GetInfo, Reason.UnknownField, "1", [1 << 3, 1]);
+        await Raw(node, Methods.GetStatus, Reason.UnknownField, "1", [1 << 3, 1]);
+        await Raw(node, Methods.ReadAll, Reason.InvalidRequest, "", [0xff]);
+    }
+
+    [Fact]
+    public async Task Random_bytes_as_requests_never_harm_the_node()
+    {
+        await using var node = await TestNode.StartAsync();
+        var random = new Random(7);
+        var good = Make.Append(Make.Stream("a", Make.Any, Make.Events(3)), Make.Stream("b", Make.Exists)).ToByteArray();
+        for (var i = 0; i < 300; i++)
+        {
+            var bytes = good.ToArray();
+            for (var flips = random.Next(1, 6); flips > 0; flips--)
+            {
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            }
+
+            try
+            {
+                await RawCall(node, Methods.Append, i % 3 == 0 ? bytes[..random.Next(bytes.Length)] : bytes);
+            }
+            catch (RpcException e)
+            {
+                Assert.True(e.Code is Invalid or RpcCode.Aborted or RpcCode.AlreadyExists, e.Status.ToString());
+            }
+        }
+
+        await node.AppendAsync("c", Make.NoStream);
+        Assert.NotEmpty(await node.ReadAllAsync());
+    }
+
+    // A StreamAppend with bytes behind what is right.
+    private static byte[] Spoiled(byte[] more) => Wrap([.. Make.Stream("a", Make.Any).ToByteArray(), .. more]);
+
+    private static byte[] WithName(byte[] name) =>
+        Wrap([(1 << 3) | 2, (byte)name.Length, .. name, .. new StreamAppend { Expected = Make.Any, Events = { Make.Event() } }.ToByteArray()]);
+
+    private static byte[] WithExpected(byte[] expected) =>
+        Wrap([.. new StreamAppend { Stream = "a", Events = { Make.Event() } }.ToByteArray(), (2 << 3) | 2, (byte)expected.Length, .. expected]);
+
+    private static byte[] WithEvent(byte[] e) =>
+        Wrap([.. new StreamAppend { Stream = "a", Expected = Make.Any }.ToByteArray(), (3 << 3) | 2, (byte)e.Length, .. e]);
+
+    private static byte[] Wrap(byte[] stream) =>
+        [.. new AppendRequest { OperationId = Make.Id() }.ToByteArray(), (2 << 3) | 2, (byte)stream.Length, .. stream];
+
+    private static Task RawAppend(TestNode node, Reason reason, string field, byte[] request) => Raw(node, Methods.Append, reason, field, request);
+
+    private static async Task Raw<TRequest, TResponse>(TestNode node, RpcMethod<TRequest, TResponse> method, Reason reason, string field, byte[] request)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        var failure = await Fails.WithAsync(Invalid, reason, () => RawCall(node, method, request));
+        Assert.Equal(field, failure.Field);
+    }
+
+    private static async Task RawCall<TRequest, TResponse>(TestNode node, RpcMethod<TRequest, TResponse> method, byte[] request)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        using var http = new HttpClient(new SocketsHttpHandler { UseProxy = false });
+        using var message = new HttpRequestMessage(HttpMethod.Post, $"http://{node.Node.RpcEndPoint}{method.Path}")
+        {
+            Version = System.Net.HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new ByteArrayContent([0, 0, 0, (byte)(request.Length >> 8), (byte)request.Length, .. request]),
+        };
+        message.Content.Headers.TryAddWithoutValidation("content-type", "application/grpc");
+        message.Headers.TryAddWithoutValidation("te", "trailers");
+        using var response = await http.SendAsync(message);
+        await response.Content.ReadAsByteArrayAsync();
+        var headers = response.TrailingHeaders.Contains("grpc-status") ? response.TrailingHeaders : response.Headers;
+        var code = (RpcCode)int.Parse(headers.GetValues("grpc-status").Single(), System.Globalization.CultureInfo.InvariantCulture);
+        if (code != RpcCode.Ok)
+        {
+            var metadata = new RpcMetadata();
+            if (headers.TryGetValues(Services.Refusal.TrailerKey, out var details))
+            {
+                var text = details.Single();
+                metadata.Add(Services.Refusal.TrailerKey, Convert.FromBase64String(text.PadRight((text.Length + 3) / 4 * 4, '=')));
+            }
+
+            throw new RpcException(code, Uri.UnescapeDataString(headers.TryGetValues("grpc-message", out var text2) ? text2.Single() : ""), metadata);
+        }
+    }
+
+    private static async Task Read<TRequest, TResponse>(TestNode node, RpcMethod<TRequest, TResponse> method, Reason reason, string field, TRequest request)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        await using var call = node.Channel.Start(method, request);
+        var failure = await Fails.WithAsync(Invalid, reason, () => call.MoveNextAsync().AsTask());
+        Assert.Equal(field, failure.Field);
+    }
+}

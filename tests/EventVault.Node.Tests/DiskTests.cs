@@ -1,0 +1,149 @@
+using EventVault.Node.Tests.Support;
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Storage.Io;
+using EventVault.Storage.Tests.Simulated;
+
+namespace EventVault.Node.Tests;
+
+public sealed class DiskTests
+{
+    [Fact]
+    public async Task A_failed_flush_stops_the_node_and_nothing_further_is_acknowledged()
+    {
+        var disk = new SimulatedFileSystem();
+        var node = await TestNode.StartAsync(o => o with { Files = disk, DrainTimeout = TimeSpan.FromSeconds(5) });
+        await node.AppendAsync("s", Make.NoStream);
+
+        // The flush of a group, not that of the mark that a resting log gets.
+        disk.OnOperation = operation =>
+        {
+            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault" && !node.Node.Loop.IsIdle)
+            {
+                throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
+            }
+        };
+        await using var call = node.Channel.Start(Methods.AppendSession);
+        await SessionTests.SendAsync(call, SessionTests.Request(1, Make.Stream("s", Make.Any)));
+
+        var (results, end) = await SessionTests.ReadToFailureAsync(call);
+
+        Assert.Equal(Reason.OutcomeUnknown, Fails.Detail(RpcCode.Unavailable, end).Failures[0].Reason);
+        Assert.Equal(Reason.OutcomeUnknown, Assert.Single(results).Error.Detail.Failures[0].Reason);
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.Draining, () => node.AppendAsync("s", Make.Any).AsTask());
+        await node.StopAsync();
+        Assert.Equal("failed", node.Node.State);
+    }
+
+    [Fact]
+    public async Task A_full_disk_refuses_appends_reads_go_on_and_appends_resume_when_space_returns()
+    {
+        await using var node = await TestNode.StartAsync(o => o with
+        {
+            Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = (2 * TestNode.SegmentSizeBytes) + 500_000 },
+        });
+        var payload = new string('x', 50_000);
+        var written = 0;
+        Failure failure;
+        while (true)
+        {
+            var detail = await TryAppendAsync(node, payload);
+            if (detail is not null)
+            {
+                failure = detail.Failures[0];
+                break;
+            }
+
+            written++;
+            Assert.True(written < 1000, "The disk never became full.");
+        }
+
+        Assert.Equal(Reason.StoreFull, failure.Reason);
+        Assert.Equal(written, (await node.ReadAllAsync()).Count);
+        Assert.Equal("full", (await node.Channel.UnaryAsync(Methods.GetStatus, new GetStatusRequest())).State);
+        await using var call = node.Channel.Start(Methods.AppendSession);
+        await SessionTests.SendAsync(call, SessionTests.Request(1, Make.Stream("s", Make.Any, Make.Event(data: payload))));
+        var (_, end) = await SessionTests.ReadToFailureAsync(call);
+        Fails.Detail(RpcCode.ResourceExhausted, end);
+
+        node.Disk.CapacityBytes = null;
+        await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
+        Assert.Null(await TryAppendAsync(node, payload));
+        Assert.Equal("serving", (await node.Channel.UnaryAsync(Methods.GetStatus, new GetStatusRequest())).State);
+    }
+
+    [Fact]
+    public async Task A_second_node_on_a_data_directory_is_refused()
+    {
+        await using var node = await TestNode.StartAsync();
+        await Assert.ThrowsAsync<DirectoryInUseException>(() => TestNode.StartAsync(o => o with { Files = node.Disk }));
+        await node.AppendAsync("s", Make.NoStream);
+    }
+
+    [Fact]
+    public async Task Damage_ends_a_read_after_the_events_before_it_and_is_never_served()
+    {
+        var directory = Directory.CreateTempSubdirectory("eventvault-node-tests-").FullName;
+        try
+        {
+            await using var node = await TestNode.StartAsync(o => o with { Directory = directory, Files = new NativeFileSystem() });
+            // The last block is written again with the log's end; the damage must be in one that is not.
+            var third = new string('3', 10_000);
+            await node.AppendAsync("a", Make.NoStream, Make.Event(data: "first"), Make.Event(data: "second"), Make.Event(data: third));
+            Flip(Directory.GetFiles(Path.Combine(directory, "log"), "*.seg").Single(), "second"u8);
+
+            await ExpectDamage(node.Channel.Start(Methods.ReadAll, new ReadAllRequest()), "first");
+            await ExpectDamage(node.Channel.Start(Methods.ReadAll, new ReadAllRequest { Direction = Direction.Backwards }), third);
+            await ExpectDamage(node.Channel.Start(Methods.ReadStream, new ReadStreamRequest { Stream = "a" }), "first");
+            await ExpectDamage(node.Channel.Start(Methods.Subscribe, new SubscribeRequest { All = new Empty() }), "first");
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+    }
+
+    private static async Task ExpectDamage<T>(RpcCall<T, ReadResponse> call, string before)
+        where T : class, Google.Protobuf.IMessage<T>, new()
+    {
+        await using var _ = call;
+        var events = new List<string>();
+        var end = await Assert.ThrowsAsync<RpcException>(async () =>
+        {
+            while (await call.MoveNextAsync())
+            {
+                events.AddRange(call.Current.Events?.Events.Select(e => e.Event.Data.ToStringUtf8()) ?? []);
+            }
+        });
+        var failure = Fails.Detail(RpcCode.DataLoss, end).Failures[0];
+        Assert.Equal(Reason.Damaged, failure.Reason);
+        Assert.EndsWith(".seg", failure.Damage.Segment, StringComparison.Ordinal);
+        Assert.True(failure.Damage.Offset > 0 && failure.Damage.Expected.Length > 0);
+        Assert.Equal([before], events);
+    }
+
+    private static void Flip(string path, ReadOnlySpan<byte> what)
+    {
+        using var file = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+        var bytes = new byte[64 * 1024];
+        var read = file.Read(bytes);
+        var at = bytes.AsSpan(0, read).IndexOf(what);
+        Assert.True(at > 0);
+        file.Position = at;
+        file.WriteByte((byte)(what[0] ^ 1));
+    }
+
+    private static async Task<ErrorDetail?> TryAppendAsync(TestNode node, string payload)
+    {
+        try
+        {
+            await node.AppendAsync("s", Make.Any, Make.Event(data: payload));
+            return null;
+        }
+        catch (RpcException e)
+        {
+            return Fails.Detail(RpcCode.ResourceExhausted, e);
+        }
+    }
+}

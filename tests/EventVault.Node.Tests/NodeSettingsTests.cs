@@ -1,0 +1,100 @@
+using System.Net;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node.Tests;
+
+public sealed class NodeSettingsTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-settings-tests-").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public void The_command_of_the_contract_is_understood()
+    {
+        var options = Read(["--data", "/d", "--port", "7500", "--http-port", "7501", "--dev", "--listen", "127.0.0.2"]);
+        Assert.Equal(("/d", 7500, 7501, true), (options.Directory, options.Port, options.HttpPort, options.Reflection));
+        Assert.Equal(IPAddress.Parse("127.0.0.2"), options.Address);
+        var defaults = Read(["--data=/d"]);
+        Assert.Equal((7400, 7401, IPAddress.Loopback, false), (defaults.Port, defaults.HttpPort, defaults.Address, defaults.Reflection));
+        Assert.Equal((256u << 20, new VaultLimits()), (defaults.SegmentSizeBytes, defaults.Limits));
+    }
+
+    [Fact]
+    public void Flags_come_before_the_environment_and_that_before_the_file()
+    {
+        File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"Logging": {}, "EventVault": {"data": "/file", "port": 1, "http-port": 2, "segment-size": "1MiB", "reflection": true}}""");
+        var options = Read(["--port", "3"], ("EVENTVAULT_PORT", "4"), ("EVENTVAULT_HTTP_PORT", "5"), ("EVENTVAULT_ENDPOINT", "x"), ("PATH", "y"));
+        Assert.Equal(("/file", 3, 5, 1u << 20, true), (options.Directory, options.Port, options.HttpPort, options.SegmentSizeBytes, options.Reflection));
+    }
+
+    [Fact]
+    public void A_named_file_takes_the_place_of_the_usual_one()
+    {
+        File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"EventVault": {"data": "/usual"}}""");
+        var other = Path.Combine(_directory, "other.json");
+        File.WriteAllText(other, """{"EventVault": {"data": "/other"}}""");
+        Assert.Equal("/other", Read(["--config", other]).Directory);
+        Assert.Equal("/usual", Read([]).Directory);
+    }
+
+    [Theory]
+    [InlineData("--data", "")]
+    [InlineData("--port", "--data /d --port x")]
+    [InlineData("--port", "--data /d --port 65536")]
+    [InlineData("--port", "--data /d --port -1")]
+    [InlineData("--port", "--data /d --port")]
+    [InlineData("--port", "--data /d --port 1 --port 2")]
+    [InlineData("--http-port", "--data /d --port 7 --http-port 7")]
+    [InlineData("--prot", "--data /d --prot 7")]
+    [InlineData("stray", "--data /d stray")]
+    [InlineData("-p", "--data /d -p 7")]
+    [InlineData("--listen", "--data /d --listen nowhere")]
+    [InlineData("--listen", "--data /d --listen 0.0.0.0 --dev")]
+    [InlineData("--dev", "--data /d --dev=maybe")]
+    [InlineData("--segment-size", "--data /d --segment-size 65537")]
+    [InlineData("--segment-size", "--data /d --segment-size 1KiB")]
+    [InlineData("--segment-size", "--data /d --segment-size 99999999999GiB")]
+    [InlineData("--tls-key", "--data /d --tls-cert c")]
+    [InlineData("--tls-cert", "--data /d --tls-key k")]
+    [InlineData("--tls-cert", "--data /d --tls-key k --tls-cert /no/such/file")]
+    [InlineData("--tls-cert", "--data /d --tls-key k --tls-cert c --dev")]
+    [InlineData("--log-level", "--data /d --log-level loud")]
+    [InlineData("--log-format", "--data /d --log-format 1")]
+    [InlineData("--config", "--data /d --config /no/such/file")]
+    public void A_wrong_setting_is_refused_by_its_name(string named, string arguments)
+    {
+        var error = Assert.Throws<SettingException>(() => Read(arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("""{"EventVault": {"prot": 1}}""", "EventVault.prot")]
+    [InlineData("""{"EventVault": {"port": {}}}""", "EventVault.port")]
+    [InlineData("""{"EventVault": {"port": 1.5}}""", "EventVault.port")]
+    [InlineData("""{"EventVault": {"config": "x"}}""", "EventVault.config")]
+    [InlineData("""{"EventVault": 1}""", "EventVault")]
+    [InlineData("""{"EventVault": """, "appsettings.json")]
+    public void A_wrong_settings_file_is_refused_by_name_and_place(string json, string named)
+    {
+        File.WriteAllText(Path.Combine(_directory, "appsettings.json"), json);
+        var error = Assert.Throws<SettingException>(() => Read(["--data", "/d"]));
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+        Assert.Contains("appsettings.json", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_misspelt_variable_of_the_environment_is_refused()
+    {
+        var error = Assert.Throws<SettingException>(() => Read(["--data", "/d"], ("EVENTVAULT_PROT", "1")));
+        Assert.Contains("EVENTVAULT_PROT", error.Message, StringComparison.Ordinal);
+        Assert.Contains("EVENTVAULT_PORT", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Listening_beyond_loopback_must_be_asked_for_in_so_many_words() =>
+        Assert.Equal(IPAddress.Any, Read(["--data", "/d", "--listen", "0.0.0.0"]).Address);
+
+    private NodeOptions Read(string[] arguments, params (string, string)[] environment) =>
+        NodeSettings.Read(arguments, environment.Select(e => new KeyValuePair<string, string>(e.Item1, e.Item2)), _directory).ToOptions();
+}

@@ -1,0 +1,149 @@
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Simulated;
+
+namespace EventVault.Storage.Tests.Log;
+
+/// <summary>A full disk refuses appends clearly, loses nothing and gets better; a failed write or flush does not.</summary>
+public sealed class FullDiskTests
+{
+    [Theory]
+    [InlineData(0)]
+    [InlineData(300_000)]
+    public void Appends_are_refused_while_the_disk_is_full_and_resume_when_space_returns(long free)
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 120; i++)
+        {
+            vault.Append($"s-{i % 9}", 1000);
+            vault.StepAll();
+        }
+
+        // With some room left segments are prepared but not sealed: that takes more.
+        vault.Files.CapacityBytes = Used(vault.Files) + free;
+        var written = FillUp(vault);
+        Assert.True(vault.Storage.DiskIsFull);
+        Assert.True(free == 0 || vault.Storage.SealingIsBlocked);
+        Assert.True(written > (free == 0 ? 0 : 50));
+        vault.Model.Check(vault.Storage, new Random(1));
+        vault.StepAll();
+        Assert.True(vault.Storage.DiskIsFull);
+
+        // A restart on the full disk, too.
+        vault.Kill();
+        vault.Reopen();
+        vault.Model.Check(vault.Storage, new Random(1));
+        FillUp(vault);
+
+        vault.Files.CapacityBytes += 20_000_000;
+        vault.StepAll();
+        Assert.False(vault.Storage.DiskIsFull);
+        for (var i = 0; i < 120; i++)
+        {
+            vault.Append($"s-{i % 9}", 1000);
+            vault.StepAll();
+        }
+
+        vault.Model.Check(vault.Storage, new Random(1));
+        vault.Stop();
+        Assert.Empty(LogVerifier.Verify(vault.Files, SmallVault.Directory).Damage);
+    }
+
+    [Fact]
+    public void Space_that_runs_out_while_a_segment_is_prepared_or_an_index_written_costs_nothing()
+    {
+        foreach (var path in (string[])["spare", ".ix"])
+        {
+            var vault = new SmallVault();
+            var until = 0L;
+            vault.Files.OnOperation = operation =>
+            {
+                if (operation.Path.Contains(path, StringComparison.Ordinal) && operation.Kind == (path == "spare" ? DiskOperationKind.WriteZeros : DiskOperationKind.Write) && operation.Number > until)
+                {
+                    until = operation.Number + 40;
+                    throw SimulatedFileSystem.Failure("pwrite", operation.Path, SimulatedFileSystem.NoSpace);
+                }
+            };
+            for (var i = 0; i < 300; i++)
+            {
+                vault.Append($"s-{i % 9}", 1000);
+                vault.Storage.StepBackground();
+            }
+
+            Assert.True(until > 100 && vault.Storage.SegmentCounts.Sealed > 2);
+            vault.Files.OnOperation = null;
+            vault.Model.Check(vault.Storage, new Random(1));
+            vault.StepAll();
+            vault.Kill();
+            vault.Reopen();
+            vault.Model.Check(vault.Storage, new Random(1));
+        }
+    }
+
+    [Fact]
+    public void After_a_failed_write_or_flush_nothing_is_written_any_more()
+    {
+        foreach (var fault in (Action<SmallVault>[])[
+            v => v.Files.FailingWrite.StrikeAt(1),
+            v => v.Files.FailingFlush.StrikeAt(1),
+            v => v.Files.FailingDirectoryFlush.StrikeAt(1)])
+        {
+            var vault = new SmallVault();
+            vault.Append("s-1", 50_000);
+            vault.StepAll();
+            fault(vault);
+            var durable = vault.Storage.Log.Durable;
+
+            // Opens a segment, so that all three happen.
+            Assert.Throws<DiskException>(() =>
+            {
+                vault.Write(vault.Event("s-1", 20_000));
+                vault.Flush();
+            });
+            Assert.Equal(durable, vault.Storage.Log.Durable);
+            Assert.Throws<InvariantException>(vault.Storage.Log.Flush);
+            Assert.Throws<InvariantException>(() => vault.Write(vault.Event("s-1", 10)));
+            Assert.False(vault.Storage.Log.WantsMark);
+            Assert.Equal(0, vault.Storage.Head.Value);
+            vault.Kill();
+            vault.Reopen();
+            Assert.InRange(vault.Storage.Head.Value, 0, 1);
+        }
+    }
+
+    [Fact]
+    public void A_mark_that_fails_breaks_the_log_too()
+    {
+        var vault = new SmallVault();
+        vault.Append("s-1");
+        vault.Files.FailingFlush.StrikeAt(1);
+        Assert.Throws<DiskException>(vault.Mark);
+        Assert.False(vault.Storage.Log.WantsMark);
+        Assert.Throws<InvariantException>(() => vault.Write(vault.Event("s-1", 10)));
+    }
+
+    private static int FillUp(SmallVault vault)
+    {
+        for (var i = 0; ; i++)
+        {
+            var content = Encoded.Append(vault.Storage, 1, vault.Event("s-1", 1000).Streams);
+            vault.StepAll();
+            var room = vault.Storage.Tail.CheckRoom(content.EncodedLength);
+            if (room == RoomCheck.Full)
+            {
+                return i;
+            }
+
+            Assert.Equal(RoomCheck.Ok, room);
+            vault.Append($"s-{i % 9}", 1000);
+            Assert.True(i < 1000);
+        }
+    }
+
+    private static long Used(SimulatedFileSystem files)
+    {
+        const long Ample = 1L << 40;
+        files.CapacityBytes = Ample;
+        return Ample - files.FreeBytes("/");
+    }
+}

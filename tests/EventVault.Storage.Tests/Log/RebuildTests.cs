@@ -1,0 +1,201 @@
+using EventVault.Storage.Index;
+using EventVault.Storage.Io;
+using EventVault.Storage.Tests.Simulated;
+
+namespace EventVault.Storage.Tests.Log;
+
+/// <summary>Everything in index/ can be deleted, in every combination: start makes equal content again.</summary>
+public sealed class RebuildTests
+{
+    private const string IndexDirectory = SmallVault.Directory + "/index";
+
+    [Fact]
+    public void Every_combination_of_deleted_files_is_made_again_with_equal_content()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        var kinds = new Func<string, bool>[]
+        {
+            name => name == "heads",
+            name => name == "state",
+            name => name == "catalog",
+            name => name.StartsWith("operations", StringComparison.Ordinal),
+            name => name == $"{0:D20}.ix",
+            name => name == $"{3:D20}.ix",
+            name => name.EndsWith(".ix", StringComparison.Ordinal),
+        };
+        for (var combination = 0; combination < 1 << kinds.Length; combination++)
+        {
+            var files = vault.Copy();
+            foreach (var name in files.ListFiles(IndexDirectory))
+            {
+                if (Enumerable.Range(0, kinds.Length).Any(k => (combination >> k & 1) != 0 && kinds[k](name)))
+                {
+                    files.DeleteFile($"{IndexDirectory}/{name}");
+                }
+            }
+
+            CheckRebuilt(files, vault, wanted);
+        }
+    }
+
+    [Fact]
+    public void A_single_index_file_is_made_again_whichever_it_is()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        foreach (var name in vault.Files.ListFiles(IndexDirectory))
+        {
+            var files = vault.Copy();
+            files.DeleteFile($"{IndexDirectory}/{name}");
+            CheckRebuilt(files, vault, wanted);
+        }
+    }
+
+    [Fact]
+    public void A_damaged_file_that_start_looks_into_is_made_again()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        foreach (var name in (string[])["catalog", "state", "heads"])
+        {
+            var files = vault.Copy();
+            files.DeleteFile($"{IndexDirectory}/{name}");
+            using (var file = files.OpenFile($"{IndexDirectory}/{name}", FileOpening.New))
+            {
+                file.Write(0, new byte[20_000]);
+            }
+
+            CheckRebuilt(files, vault, wanted);
+        }
+
+        // An index file that start needs, because the heads are gone.
+        foreach (var length in (int[])[10, 100, 4096])
+        {
+            var files = vault.Copy();
+            files.DeleteFile($"{IndexDirectory}/heads");
+            using (var file = files.OpenFile($"{IndexDirectory}/{2:D20}.ix", FileOpening.Existing))
+            {
+                file.Write(length, new byte[64]);
+            }
+
+            CheckRebuilt(files, vault, wanted);
+        }
+    }
+
+    [Fact]
+    public void The_index_of_another_log_is_thrown_away()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        var files = vault.Copy();
+        var other = new SmallVault(seed: 2);
+        while (other.Storage.SegmentCounts.Sealed < 4)
+        {
+            other.Append("x-1", 20_000);
+            other.StepAll();
+        }
+
+        other.Stop();
+        foreach (var name in files.ListFiles(IndexDirectory))
+        {
+            files.DeleteFile($"{IndexDirectory}/{name}");
+        }
+
+        foreach (var name in other.Files.ListFiles(IndexDirectory))
+        {
+            using var from = other.Files.OpenFile($"{IndexDirectory}/{name}", FileOpening.ReadExisting);
+            var bytes = new byte[from.Length];
+            from.Read(0, bytes);
+            using var to = files.OpenFile($"{IndexDirectory}/{name}", FileOpening.New);
+            to.Write(0, bytes);
+        }
+
+        CheckRebuilt(files, vault, wanted);
+    }
+
+    [Fact]
+    public void A_missing_segment_is_refused()
+    {
+        var vault = ManySegments();
+        var segments = vault.Files.ListFiles(SmallVault.Directory + "/log").Where(n => n.EndsWith(".seg", StringComparison.Ordinal)).ToList();
+        foreach (var name in segments)
+        {
+            var files = vault.Copy();
+            files.DeleteFile($"{SmallVault.Directory}/log/{name}");
+            var refusal = Assert.Throws<DamageException>(() => SmallVault.Open(files));
+            Assert.Equal(name, refusal.File);
+        }
+
+        var empty = vault.Copy();
+        segments.ForEach(name => empty.DeleteFile($"{SmallVault.Directory}/log/{name}"));
+        Assert.Throws<DamageException>(() => SmallVault.Open(empty));
+    }
+
+    private static SmallVault ManySegments()
+    {
+        var vault = new SmallVault();
+        var random = new Random(3);
+        while (vault.Storage.SegmentCounts.Sealed < 6)
+        {
+            vault.Write(vault.Event($"s-{random.Next(40)}", random.Next(2000)));
+            vault.Write(vault.Event($"t-{random.Next(5)}", random.Next(100)));
+            vault.Flush();
+            vault.Storage.StepBackground();
+        }
+
+        vault.StepAll();
+        vault.Stop();
+        return vault;
+    }
+
+    private static void CheckRebuilt(SimulatedFileSystem files, SmallVault vault, IndexContent wanted)
+    {
+        using (var storage = SmallVault.Open(files))
+        {
+            vault.Model.Check(storage, new Random(1));
+            while (storage.StepBackground())
+            {
+            }
+
+            vault.Model.Check(storage, new Random(2));
+        }
+
+        wanted.AssertEqual(IndexContent.Read(files, vault.Storage.Meta.SipKey));
+        Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
+    }
+
+    // All that the index folder says. Hash tables may hold it in another order.
+    private sealed record IndexContent(
+        SortedDictionary<UInt128, StreamHead> Heads, List<(ulong, Place)> Operations, List<CatalogEntry> Catalog,
+        SortedDictionary<string, string> IndexFiles, long HeadsThrough, long OperationsThrough, long StateThrough)
+    {
+        public static IndexContent Read(SimulatedFileSystem files, in SipKey key)
+        {
+            using var heads = HeadsFile.Open(files, IndexDirectory + "/heads");
+            using var operations = OperationsFiles.Open(files, IndexDirectory, key, 8192, 8192);
+            using var catalog = Storage.Index.Catalog.Open(files, IndexDirectory + "/catalog");
+            var indexFiles = new SortedDictionary<string, string>(StringComparer.Ordinal);
+            foreach (var name in files.ListFiles(IndexDirectory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal)))
+            {
+                using var file = files.OpenFile($"{IndexDirectory}/{name}", FileOpening.ReadExisting);
+                var bytes = new byte[file.Length];
+                file.Read(0, bytes);
+                indexFiles[name] = Convert.ToHexString(bytes);
+            }
+
+            return new IndexContent(
+                new(heads.ReadAll().ToDictionary()), [.. operations.ReadAll().Order()], [.. Enumerable.Range(0, catalog.Count).Select(i => catalog[i])],
+                indexFiles, heads.AppliedThrough, operations.AppliedThrough, StateTable.Open(files, IndexDirectory + "/state").AppliedThrough);
+        }
+
+        public void AssertEqual(IndexContent other)
+        {
+            Assert.Equal(Heads, other.Heads);
+            Assert.Equal(Operations, other.Operations);
+            Assert.Equal(Catalog, other.Catalog);
+            Assert.Equal(IndexFiles, other.IndexFiles);
+            Assert.Equal((HeadsThrough, OperationsThrough, StateThrough), (other.HeadsThrough, other.OperationsThrough, other.StateThrough));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Simulated;
+
+namespace EventVault.Storage.Tests.Log;
+
+/// <summary>A vault written step by step as a test says, with its model. Repeatable: the same calls give the same bytes.</summary>
+internal sealed class SmallVault
+{
+    public const string Directory = "/vault";
+    private readonly Queue<GroupBuffer> _written = new();
+    private readonly Random _random;
+    private readonly int _seed;
+    private readonly uint _segmentSizeBytes;
+    private long _clock = 1_000_000;
+    private UInt128 _lastId;
+
+    public SmallVault(SimulatedFileSystem? files = null, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1)
+    {
+        Files = files ?? new SimulatedFileSystem();
+        _random = new Random(seed);
+        _seed = seed;
+        _segmentSizeBytes = segmentSizeBytes;
+        Storage = Open(Files, segmentSizeBytes, seed);
+    }
+
+    public SimulatedFileSystem Files { get; private set; }
+
+    public VaultStorage Storage { get; private set; }
+
+    public VaultModel Model { get; } = new();
+
+    public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
+        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000);
+
+    /// <summary>An append of one event with so many random bytes of data.</summary>
+    public ModelAppend Event(string stream, int dataBytes)
+    {
+        var data = new byte[dataBytes];
+        _random.NextBytes(data);
+        return Event(stream, data);
+    }
+
+    public ModelAppend Event(string stream, byte[] data)
+    {
+        var id = ++_lastId;
+        return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
+    }
+
+    /// <summary>Writes one group with these appends; durable after <see cref="Flush"/>.</summary>
+    public GroupBuffer Write(params ModelAppend[] appends)
+    {
+        var group = new GroupBuffer();
+        foreach (var append in appends)
+        {
+            var content = Encoded.Append(Storage, append.Id, append.Streams);
+            Storage.Reader.LookUp(content, out _);
+            Assert.Equal(AppendCheck.Ok, Storage.Tail.Check(content, out _));
+            if (group.IsEmpty)
+            {
+                while (Storage.Tail.CheckRoom(content.EncodedLength) != RoomCheck.Ok)
+                {
+                    Flush();
+                    Assert.True(Storage.StepBackground());
+                }
+
+                Storage.Tail.Begin(group, content.EncodedLength, ++_clock);
+            }
+
+            Assert.True(group.IsEmpty || Storage.Tail.Fits(group, content.EncodedLength));
+            var (_, recordedAt) = Storage.Tail.Add(group, content);
+            Model.Add(append, recordedAt);
+        }
+
+        Storage.Tail.Finish(group);
+        Storage.Log.Write(group);
+        _written.Enqueue(group);
+        return group;
+    }
+
+    public void Flush()
+    {
+        if (_written.Count > 0)
+        {
+            Storage.Log.Flush();
+            while (_written.TryDequeue(out var group))
+            {
+                Storage.Commit(group);
+            }
+        }
+    }
+
+    /// <summary>A group with one event, flushed.</summary>
+    public GroupBuffer Append(string stream, int dataBytes = 60)
+    {
+        var group = Write(Event(stream, dataBytes));
+        Flush();
+        return group;
+    }
+
+    /// <summary>Seals what can be sealed and prepares the next segment.</summary>
+    public void StepAll()
+    {
+        while (Storage.StepBackground())
+        {
+        }
+    }
+
+    public void Mark() => Storage.Log.WriteMark();
+
+    /// <summary>A clean stop.</summary>
+    public void Stop()
+    {
+        Flush();
+        if (Storage.Log.WantsMark)
+        {
+            Mark();
+        }
+
+        Storage.Dispose();
+    }
+
+    /// <summary>The process dies; every byte written stays.</summary>
+    public void Kill() => Files.ReleaseLocks();
+
+    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed);
+
+    /// <summary>The disk's content as a disk of its own. Everything was flushed.</summary>
+    public SimulatedFileSystem Copy() => Files.Crash(new Random(1));
+
+    /// <summary>A vault with two sealed segments, the second with a huge event, and an unsealed one.</summary>
+    public static SmallVault WithSealedSegments()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 8; i++)
+        {
+            vault.Append($"a-{i % 3}");
+        }
+
+        vault.Append("big-1", 55_000);
+        vault.Append("a-0", 3_000);
+        for (var i = 0; i < 5; i++)
+        {
+            vault.Append($"a-{i}");
+        }
+
+        vault.StepAll();
+        Assert.Equal((2, 1), vault.Storage.SegmentCounts);
+        return vault;
+    }
+}

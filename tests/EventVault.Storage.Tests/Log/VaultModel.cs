@@ -1,0 +1,199 @@
+using System.Text;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage.Tests.Log;
+
+/// <summary>An append as it was sent.</summary>
+internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)
+{
+    public UInt128 Id => id;
+
+    public (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] Streams => streams;
+
+    public int EventCount { get; } = streams.Sum(s => s.Events.Length);
+
+    /// <summary>Position of its first event, once it is in the model.</summary>
+    public int First { get; set; }
+}
+
+/// <summary>An event as the model knows it.</summary>
+internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);
+
+/// <summary>
+/// What a vault must hold: a plain list. Compares every kind of read with it, event by event and byte by byte.
+/// </summary>
+internal sealed class VaultModel
+{
+    /// <summary>Everything handed to the log, in order.</summary>
+    public List<ModelEvent> Events { get; } = [];
+
+    /// <summary>Last version of each stream.</summary>
+    public Dictionary<string, long> Versions { get; } = [];
+
+    public int Count => Events.Count;
+
+    public void Add(ModelAppend append, long recordedAt)
+    {
+        append.First = Count;
+        foreach (var (stream, _, _, events) in append.Streams)
+        {
+            var name = Encoding.UTF8.GetBytes(stream);
+            foreach (var bytes in events)
+            {
+                var version = Versions.GetValueOrDefault(stream, -1) + 1;
+                Versions[stream] = version;
+                Events.Add(new ModelEvent(stream, name, version, Events.Count, bytes, recordedAt, append));
+            }
+        }
+    }
+
+    /// <summary>Forgets what a crash lost; it must not end within an append.</summary>
+    public void CutTo(int count)
+    {
+        Assert.True(count == 0 || count == Count || Events[count - 1].Append != Events[count].Append, "An append was kept in part.");
+        Events.RemoveRange(count, Count - count);
+        Versions.Clear();
+        foreach (var e in Events)
+        {
+            Assert.Equal(Versions.GetValueOrDefault(e.Stream, -1) + 1, e.Version);
+            Versions[e.Stream] = e.Version;
+        }
+    }
+
+    /// <summary>Compares everything; <paramref name="random"/> picks which operations and times are looked up.</summary>
+    public void Check(VaultStorage storage, Random random)
+    {
+        Assert.Equal(Count - 1, storage.Head.Value);
+        CheckAll(storage.Reader);
+        CheckStreams(storage.Reader);
+        CheckListing(storage);
+        CheckTimes(storage.Reader, random);
+        CheckOperations(storage, random);
+    }
+
+    /// <summary>Reads the whole vault, in both directions.</summary>
+    public void CheckAll(EventReader reader)
+    {
+        var sink = new CompareSink(Events, backwards: false);
+        while (sink.Compared < Count)
+        {
+            var read = reader.ReadAll(new Position(sink.Compared), new Position(long.MaxValue), backwards: false, ref sink);
+            Assert.True(read > 0, $"No event read at {sink.Compared}, head {reader.Head}.");
+        }
+
+        sink = new CompareSink(Events, backwards: true);
+        while (sink.Compared < Count)
+        {
+            var read = reader.ReadAll(new Position(Count - 1 - sink.Compared), new Position(0), backwards: true, ref sink);
+            Assert.True(read > 0, $"No event read backwards behind {sink.Compared}, head {reader.Head}.");
+        }
+    }
+
+    /// <summary>Reads every stream, in both directions.</summary>
+    public void CheckStreams(EventReader reader)
+    {
+        foreach (var events in Events.GroupBy(e => e.Stream).Select(g => g.ToList()))
+        {
+            var reference = reader.Reference(events[0].Name);
+            var last = reader.LastVersion(reference);
+            Assert.Equal(events.Count - 1, last.Value);
+            foreach (var backwards in (bool[])[false, true])
+            {
+                var sink = new CompareSink(events, backwards);
+                while (sink.Compared < events.Count)
+                {
+                    var from = new StreamVersion(backwards ? last.Value - sink.Compared : sink.Compared);
+                    var read = reader.ReadStream(reference, from, backwards ? new StreamVersion(0) : last, backwards, ref sink);
+                    Assert.True(read > 0, $"No event of {events[0].Stream} read from version {from}.");
+                }
+            }
+        }
+    }
+
+    private void CheckListing(VaultStorage storage)
+    {
+        var names = new List<string>();
+        byte[] after = [];
+        while (true)
+        {
+            var page = storage.Streams.List(default, after, 50);
+            if (page.Count == 0)
+            {
+                break;
+            }
+
+            foreach (var details in page)
+            {
+                var name = Encoding.UTF8.GetString(details.Name);
+                names.Add(name);
+                Assert.Equal(Versions[name], details.LastVersion.Value);
+                var last = Events[(int)details.LastPosition.Value];
+                Assert.True(last.Stream == name && last.Version == Versions[name] && last.RecordedAt == details.LastRecordedAt);
+            }
+
+            after = page[^1].Name;
+        }
+
+        Assert.Equal(Versions.Keys.Where(n => n[0] != '$').Order(StringComparer.Ordinal), names);
+    }
+
+    private void CheckTimes(EventReader reader, Random random)
+    {
+        for (var i = 0; i < 3 && Count > 0; i++)
+        {
+            var time = Events[random.Next(Count)].RecordedAt + random.Next(-1, 2);
+            var expected = Events.FindIndex(e => e.RecordedAt >= time);
+            Assert.Equal(expected < 0 ? Count : expected, reader.FirstAtOrAfter(time).Value);
+        }
+    }
+
+    // Every append in the log is known by its operation id, with its first answer; one that is not in it is not.
+    private void CheckOperations(VaultStorage storage, Random random)
+    {
+        const int Most = 8;
+        for (var i = 0; i < Math.Min(Most, Count); i++)
+        {
+            // The newest and any of the others.
+            CheckOperation(storage, i < 3 ? Events[^(i + 1)].Append : Events[random.Next(Count)].Append);
+        }
+
+        var unknown = Encoded.Append(storage, 12345, ("s-new", ExpectedKind.Any, -1, [Encoded.Event(1, "T", "x"u8)]));
+        Assert.False(storage.Reader.LookUp(unknown, out _));
+        Assert.NotEqual(AppendCheck.Known, storage.Tail.Check(unknown, out _));
+    }
+
+    /// <summary>A retry of this append is known and gets the first answer.</summary>
+    public void CheckOperation(VaultStorage storage, ModelAppend append)
+    {
+        var retry = Encoded.Append(storage, append.Id, append.Streams);
+        var known = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
+        Assert.True(known, $"Operation {append.Id:x} is in the log but not known.");
+        var answer = storage.Reader.ReadAnswer(place, retry);
+        var events = Events.GetRange(append.First, append.EventCount);
+        Assert.Equal(events[0].Position, answer.First.Value);
+        Assert.Equal(events[^1].Position, answer.Last.Value);
+        Assert.Equal(events[0].RecordedAt, answer.RecordedAt);
+        Assert.Equal(events.GroupBy(e => e.Stream).Select(s => s.Last().Version), answer.Versions.Select(v => v.Value));
+        Assert.True(answer.SameContent);
+    }
+}
+
+/// <summary>Compares what is read with what is expected, one by one.</summary>
+internal struct CompareSink(List<ModelEvent> expected, bool backwards) : IEventSink
+{
+    public int Compared { get; private set; }
+
+    public bool Accept(in EventView e)
+    {
+        var model = expected[backwards ? expected.Count - 1 - Compared : Compared];
+        Compared++;
+        var same = e.Position.Value == model.Position && e.Version.Value == model.Version && e.RecordedAt == model.RecordedAt
+            && e.Stream.SequenceEqual(model.Name) && e.EventData.SequenceEqual(model.Bytes);
+        if (!same)
+        {
+            Assert.Fail($"Instead of event {model.Position}, version {model.Version} of {model.Stream}, {e.Position} was read, version {e.Version} of {Encoding.UTF8.GetString(e.Stream)}.");
+        }
+
+        return true;
+    }
+}

@@ -11,8 +11,8 @@ internal static class GzipCodec
 
     private const int FirstGuessBytes = 16 << 10;
 
-    /// <summary>At the end of gzip stand a checksum and the length of what was compressed, 4 bytes each.</summary>
-    private const int TrailerBytes = 8;
+    /// <summary>gzip begins with 10 bytes and ends with a checksum and the length of what was compressed, 4 bytes each.</summary>
+    private const int LeastBytes = 18;
 
     public static byte[] Compress(ReadOnlySpan<byte> message)
     {
@@ -82,7 +82,7 @@ internal static class GzipCodec
             return;
         }
 
-        if (compressed.Length < TrailerBytes || BinaryPrimitives.ReadUInt32LittleEndian(compressed[^sizeof(uint)..]) != (uint)length)
+        if (compressed.Length < LeastBytes || BinaryPrimitives.ReadUInt32LittleEndian(compressed[^sizeof(uint)..]) != (uint)length)
         {
             throw new InvalidDataException("The gzip data break off.");
         }

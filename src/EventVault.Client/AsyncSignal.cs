@@ -18,6 +18,8 @@ internal sealed class AsyncSignal : IValueTaskSource
     /// <summary>Wakes the waiter, or lets its next wait pass at once. Any thread.</summary>
     public void Set()
     {
+        // What the signal is about must be visible before a signal that still stands is taken for this one.
+        Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _state) != Signalled && Interlocked.Exchange(ref _state, Signalled) == Waiting)
         {
             _source.SetResult(true);
@@ -41,7 +43,9 @@ internal sealed class AsyncSignal : IValueTaskSource
     void IValueTaskSource.GetResult(short token)
     {
         _source.GetResult(token);
-        Volatile.Write(ref _state, Quiet);
+
+        // A whole fence: what the waiter looks at next must not be read before the signal is gone.
+        Interlocked.Exchange(ref _state, Quiet);
     }
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _source.GetStatus(token);
@@ -51,7 +55,7 @@ internal sealed class AsyncSignal : IValueTaskSource
 
     private ValueTask Used()
     {
-        Volatile.Write(ref _state, Quiet);
+        Interlocked.Exchange(ref _state, Quiet);
         return ValueTask.CompletedTask;
     }
 }

@@ -29,6 +29,9 @@ internal sealed class CommitSignal
     /// <summary>Called after a commit has become visible.</summary>
     public void Publish()
     {
+        // The commit must be visible before this looks for waiters; without the fence the processor may look first, find
+        // nobody, and a reader that came in between has seen the old head and sleeps until the next commit.
+        Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _waiting) is not null)
         {
             Interlocked.Exchange(ref _waiting, null)?.SetResult();

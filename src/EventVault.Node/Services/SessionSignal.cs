@@ -22,8 +22,9 @@ internal sealed class SessionSignal : IValueTaskSource
         _source.Reset();
         if (Interlocked.CompareExchange(ref _state, Waiting, Idle) == Signalled)
         {
-            // Only Set leaves Signalled alone, so nobody else changes the state now.
-            Volatile.Write(ref _state, Idle);
+            // Only Set leaves Signalled alone, so nobody else changes the state now. A whole fence: what the waiter looks
+            // at next must not be read before the signal is gone, or a signal dropped meanwhile is lost for good.
+            Interlocked.Exchange(ref _state, Idle);
             return ValueTask.CompletedTask;
         }
 
@@ -33,6 +34,9 @@ internal sealed class SessionSignal : IValueTaskSource
     /// <summary>Wakes the waiter. Thread-safe.</summary>
     public void Set()
     {
+        // What the signal is about must be visible before the state is read: a signal that still stands is left alone,
+        // and its waiter may be using it up at this moment, having looked before.
+        Interlocked.MemoryBarrier();
         while (true)
         {
             switch (Volatile.Read(ref _state))

@@ -8,15 +8,14 @@ namespace EventVault.Benchmarks;
 internal static class AppendBenchmarks
 {
     private const int PayloadBytes = 256;
-    private static readonly int[] Appenders = [1, 16, 64, 256];
 
-    public static async Task RunAsync(Report report, string directory, TimeSpan length, int repetitions)
+    public static async Task RunAsync(Report report, string directory, TimeSpan length, int repetitions, int[] appenderCounts)
     {
         report.Section(
             "Durable appends in process",
             $"One event of {PayloadBytes} B per append; each appender waits for its answer before the next. Bare loop: 4 KiB `pwrite` + `fdatasync` into space written before, one thread. FasterLog: enqueue and wait for commit. All three turn by turn in the same run; medians of {repetitions}.");
         report.Head("appenders", "bare loop, ops/s (p50 µs)", "FasterLog, events/s (p50 µs)", "EventVault, events/s (p50 / p99 µs)", "to bare loop", "to FasterLog", "B allocated per event");
-        foreach (var appenders in Appenders)
+        foreach (var appenders in appenderCounts)
         {
             var bare = new List<Measured>();
             var faster = new List<Measured>();

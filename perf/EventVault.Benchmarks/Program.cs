@@ -6,6 +6,7 @@
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
 //     --repetitions N  of the append table (default 3)
+//     --appenders A,B  of the append table (default 1,16,64,256)
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
 //     --heads A,B      streams of the heads table (default 1000000)
@@ -35,7 +36,7 @@ try
 {
     if (chosen.Contains("append"))
     {
-        await AppendBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture));
+        await AppendBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture), Numbers(Option("appenders", "1,16,64,256")));
     }
 
     if (chosen.Contains("reads"))

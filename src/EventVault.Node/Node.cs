@@ -82,6 +82,9 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
     public Task<Exception> Failed => _failed.Task;
 
+    /// <summary>How it is doing, as GetStatus tells it.</summary>
+    public string State => _health.State;
+
     /// <summary>The storage; for tests and benchmarks in the same process.</summary>
     public VaultStorage Storage => _storage;
 

@@ -120,7 +120,7 @@ internal sealed class NodeSettings
             Limits = new VaultLimits
             {
                 EventBytes = (int)Number("event-bytes", 4 << 20, 1024, 64 << 20),
-                AppendBytes = (int)Number("append-bytes", 16 << 20, 4096, 256 << 20),
+                AppendBytes = (int)Number("append-bytes", 16 << 20, 4096, VaultLimits.MostAppendBytes),
                 AppendEvents = (int)Number("append-events", 50_000, 1, 1_000_000),
             },
             Queue = new AppendLimits((int)Number("queued-appends", 65_536, 1, 1 << 24), Number("queued-bytes", 256L << 20, 1024, 1L << 36)),

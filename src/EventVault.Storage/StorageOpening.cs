@@ -108,7 +108,8 @@ internal sealed class StorageOpening(VaultStorage storage)
         var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
         var state = StateTable.Open(_files, StatePath);
-        if (Enumerable.Range(0, catalog.Count).Any(i => !HasIndex(catalog[i])) || heads.AppliedThrough >= catalog.Count)
+        var hasIndex = Enumerable.Range(0, catalog.Count).Select(i => HasIndex(catalog[i])).ToArray();
+        if (hasIndex.Contains(false) || heads.AppliedThrough >= catalog.Count)
         {
             // A missing index can only be made with the heads as they were before it: begin again at the start.
             heads.Dispose();
@@ -137,7 +138,7 @@ internal sealed class StorageOpening(VaultStorage storage)
         var sealer = new Sealer(storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
         {
-            _sealed.Add(Redo(catalog[i], sealer, heads, operations));
+            _sealed.Add(Redo(catalog[i], hasIndex[i], sealer, heads, operations));
         }
 
         for (var segment = (uint)catalog.Count; segment < segments; segment++)
@@ -282,10 +283,10 @@ internal sealed class StorageOpening(VaultStorage storage)
     }
 
     // Brings heads and operations up to a sealed segment; makes its index file again if that is missing.
-    private SealedSegment Redo(CatalogEntry record, Sealer sealer, HeadsFile heads, OperationsFiles operations)
+    private SealedSegment Redo(CatalogEntry record, bool hasIndex, Sealer sealer, HeadsFile heads, OperationsFiles operations)
     {
         var segment = record.Segment;
-        if (!HasIndex(record))
+        if (!hasIndex)
         {
             var recovered = Recover(segment, ReadHeader(segment + 1), heads, out var unsealed);
             return sealer.Seal(unsealed, recovered.LastIndex, View(heads));

@@ -40,6 +40,24 @@ public sealed class InteropTests(ITestOutputHelper output)
         Assert.Empty(Storage.LogVerifier.Verify(new Storage.Io.NativeFileSystem(), folder.Path).Damage);
     }
 
+    /// <summary>All that was tried is listed in docs/testing-bad-input.md.</summary>
+    [Fact]
+    public async Task Bad_input_and_misbehaving_peers_leave_a_node_unharmed()
+    {
+        if (!IsInstalled("python"))
+        {
+            return;
+        }
+
+        using var folder = new TemporaryFolder();
+        var port = NodeProcess.FreePort();
+        using var node = await NodeProcess.StartAsync(folder.Path, port, 64 * 1024 * 1024);
+        await RunAsync("python", "bad_input", node, port);
+        Assert.Equal(0, await node.StopAsync());
+        Assert.DoesNotContain("crit:", node.Output, StringComparison.Ordinal);
+        Assert.Empty(Storage.LogVerifier.Verify(new Storage.Io.NativeFileSystem(), folder.Path).Damage);
+    }
+
     [Theory]
     [InlineData("python")]
     [InlineData("node")]
@@ -135,6 +153,7 @@ public sealed class InteropTests(ITestOutputHelper output)
 
         using var damaged = await NodeProcess.StartAsync(folder.Path, port, SmallSegmentBytes);
         await RunAsync(client, "vault_errors", damaged, port, "damaged");
+        Assert.Contains(" 0 torn bytes cut off", damaged.Output, StringComparison.Ordinal);
         Assert.Equal(0, await damaged.StopAsync());
     }
 

@@ -1,4 +1,7 @@
 using System.Net;
+using System.Net.Security;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -62,6 +65,21 @@ public sealed class AdminTests
 
         var first = (StoppedClock.Now - DateTimeOffset.UnixEpoch).Ticks;
         Assert.Equal(Enumerable.Range(0, 5).Select(i => first + i), times);
+    }
+
+    [Fact]
+    public async Task With_a_certificate_grpc_is_served_over_tls()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        await using var node = await TestNode.StartAsync(o => o with { Certificate = certificate });
+        await using var channel = new RpcChannel(new Uri($"https://{node.Node.RpcEndPoint}"), new RpcChannelOptions
+        {
+            Tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, other, _, _) => other?.GetCertHashString() == certificate.GetCertHashString() },
+        });
+        Assert.Equal("0.1.0", (await channel.UnaryAsync(Methods.GetInfo, new GetInfoRequest())).Version);
+        await Assert.ThrowsAsync<RpcException>(() => node.Channel.UnaryAsync(Methods.GetInfo, new GetInfoRequest()).AsTask());
     }
 
     [Fact]

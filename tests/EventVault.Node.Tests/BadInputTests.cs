@@ -6,7 +6,7 @@ using Google.Protobuf;
 
 namespace EventVault.Node.Tests;
 
-/// <summary>What was tried stands in docs/testing-bad-input.md; keep the two in step.</summary>
+/// <summary>What was tried stands in docs/TESTING.md; keep the two in step.</summary>
 public sealed class BadInputTests
 {
     private const RpcCode Invalid = RpcCode.InvalidArgument;
@@ -53,10 +53,10 @@ public sealed class BadInputTests
         await Refused(Reason.InvalidEvent, "streams[0].events[1].type", r => r.Streams[0].Events[1].Type = "");
         await Refused(Reason.LimitExceeded, "streams[0].events[1].type", r => r.Streams[0].Events[1].Type = new string('t', 257));
         await Refused(Reason.LimitExceeded, "streams[0].events[1].content_type", r => r.Streams[0].Events[1].ContentType = new string('t', 257));
-        await Refused(Reason.LimitExceeded, "streams[0].events[1].tags", r => r.Streams[0].Events[1].Tags.Add(new string('t', 129)));
+        await Refused(Reason.LimitExceeded, "streams[0].events[1].tags[0]", r => r.Streams[0].Events[1].Tags.Add(new string('t', 129)));
         await Refused(Reason.LimitExceeded, "streams[0].events[1].tags", r => r.Streams[0].Events[1].Tags.AddRange(Enumerable.Range(0, 17).Select(i => $"{i}")));
         await Refused(Reason.InvalidEvent, "streams[0].events[1].tags[1]", r => r.Streams[0].Events[1].Tags.AddRange(["a", "a"]));
-        await Refused(Reason.InvalidEvent, "streams[0].events[1].tags", r => r.Streams[0].Events[1].Tags.Add(""));
+        await Refused(Reason.InvalidEvent, "streams[0].events[1].tags[0]", r => r.Streams[0].Events[1].Tags.Add(""));
         await Refused(Reason.LimitExceeded, "streams[0].events[1].metadata", r => r.Streams[0].Events[1].Metadata.Add(Enumerable.Range(0, 1025).ToDictionary(i => $"{i}", _ => "")));
         await Refused(Reason.LimitExceeded, "streams[0].events[1]", r => r.Streams[0].Events[1].Data = ByteString.CopyFrom(new byte[10_001]));
         await Refused(Reason.LimitExceeded, "streams", r => r.Streams[0].Events.AddRange(Make.Events(98)));

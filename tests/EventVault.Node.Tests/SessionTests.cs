@@ -140,23 +140,30 @@ public sealed class SessionTests
     public async Task Draining_finishes_what_was_taken_and_ends_idle_sessions()
     {
         var node = await TestNode.StartAsync();
+        using var gate = new DiskGate(node.Disk);
         await using var idle = node.Channel.Start(Methods.AppendSession);
-        await idle.FlushAsync();
+        await SendAsync(idle, Request(0, Make.Stream("s", Make.Any)));
+        Assert.True(await idle.MoveNextAsync());
+        gate.Close();
         await using var busy = node.Channel.Start(Methods.AppendSession);
-        await SendAsync(busy, Request(0, Make.Stream("s", Make.Any)));
-        Assert.True(await busy.MoveNextAsync());
+        await SendAsync(busy, Request(1, Make.Stream("s", Make.Any)));
+        await gate.UntilSomeoneWaitsAsync();
+        await SendAsync(busy, Request(2, Make.Stream("s", Make.Any)));
+        await Wait.UntilAsync(() => node.Node.Loop.Waiting == 1, "the queue to take it");
 
         var stopping = node.Node.StopAsync();
-        foreach (var call in new[] { idle, busy })
-        {
-            var (results, end) = await ReadToFailureAsync(call);
-            Assert.Empty(results);
-            Assert.Equal(Reason.Draining, Fails.Detail(RpcCode.Unavailable, end).Failures[0].Reason);
-        }
+        var (none, end) = await ReadToFailureAsync(idle);
+        Assert.Empty(none);
+        Assert.Equal(Reason.Draining, Fails.Detail(RpcCode.Unavailable, end).Failures[0].Reason);
+        Assert.Equal("draining", node.Node.State);
+        gate.Open();
+        var (results, busyEnd) = await ReadToFailureAsync(busy);
+        Assert.Equal([1ul, 2ul], results.Select(r => r.Result.FirstPosition));
+        Assert.Equal(Reason.Draining, Fails.Detail(RpcCode.Unavailable, busyEnd).Failures[0].Reason);
 
         await stopping.WaitAsync(Wait.Limit);
         await using var again = await node.RestartAsync();
-        Assert.Single(await again.ReadAllAsync());
+        Assert.Equal(3, (await again.ReadAllAsync()).Count);
     }
 
     [Fact]

@@ -17,7 +17,10 @@ internal sealed class EventPage : IDisposable
     /// <summary>Tags, lengths and numbers of an event.</summary>
     private const int EventOverhead = 64;
 
-    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(FullBytes + (16 * 1024));
+    /// <summary>Room for a full page of events that are not large.</summary>
+    private const int UsualBytes = FullBytes + (16 * 1024);
+
+    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(UsualBytes);
     private int _end = Headroom;
 
     /// <summary>Whether events of the vault's own streams are taken.</summary>
@@ -42,7 +45,16 @@ internal sealed class EventPage : IDisposable
 
     public bool IsFull => _end >= FullBytes || Remaining == 0;
 
-    public void Clear() => _end = Headroom;
+    /// <summary>Empties the page, once it is written. What a large event took is given back: the reader may be slow.</summary>
+    public void Clear()
+    {
+        _end = Headroom;
+        if (_bytes.Length > 2 * UsualBytes)
+        {
+            ArrayPool<byte>.Shared.Return(_bytes);
+            _bytes = ArrayPool<byte>.Shared.Rent(UsualBytes);
+        }
+    }
 
     /// <summary>The encoded <c>ReadResponse</c>. Valid until the page is cleared.</summary>
     public ReadOnlySpan<byte> Encode()

@@ -66,7 +66,6 @@ internal static class ReadCalls
     /// <summary>Reads the next page and writes it; what is damaged ends the call after the events before it.</summary>
     public static void WritePage(EventRange range, EventPage page, RpcWriter<ReadResponse> writer)
     {
-        page.Clear();
         try
         {
             range.ReadInto(page);
@@ -76,6 +75,7 @@ internal static class ReadCalls
             if (!page.IsEmpty)
             {
                 writer.WriteFrame(page.Encode());
+                page.Clear();
             }
         }
     }

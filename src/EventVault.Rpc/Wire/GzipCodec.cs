@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.IO.Compression;
 
 namespace EventVault.Rpc.Wire;
@@ -9,6 +10,9 @@ internal static class GzipCodec
     public const string Name = "gzip";
 
     private const int FirstGuessBytes = 16 << 10;
+
+    /// <summary>gzip begins with 10 bytes and ends with a checksum and the length of what was compressed, 4 bytes each.</summary>
+    private const int LeastBytes = 18;
 
     public static byte[] Compress(ReadOnlySpan<byte> message)
     {
@@ -42,6 +46,7 @@ internal static class GzipCodec
                 var read = gzip.Read(output, length, output.Length - length);
                 if (read == 0)
                 {
+                    CheckComplete(input.AsSpan(0, (int)compressed.Length), length);
                     return (output, length);
                 }
 
@@ -65,6 +70,21 @@ internal static class GzipCodec
         finally
         {
             ArrayPool<byte>.Shared.Return(input);
+        }
+    }
+
+    // GZipStream takes data that breaks off for data that ends, checksum unseen; part of a message may be a valid one.
+    private static void CheckComplete(ReadOnlySpan<byte> compressed, int length)
+    {
+        if (compressed.IsEmpty)
+        {
+            // What some encoders make of an empty message.
+            return;
+        }
+
+        if (compressed.Length < LeastBytes || BinaryPrimitives.ReadUInt32LittleEndian(compressed[^sizeof(uint)..]) != (uint)length)
+        {
+            throw new InvalidDataException("The gzip data break off.");
         }
     }
 

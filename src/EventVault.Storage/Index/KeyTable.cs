@@ -1,6 +1,12 @@
 // Gives 128-bit keys dense numbers 0, 1, 2 … in memory. One thread adds; any number look up meanwhile, without
 // locks. Keys stand in blocks that never move; only the table of slots is replaced when it grows, and a reader that
 // still holds the old one misses nothing but keys added after it began.
+//
+// Operation ids are keys, and clients choose them: counters, ids with a constant half, or ids made to collide. So a key's
+// slot is its hash with secrets of this process; by the key's own bits a client could turn the sequencer's lookups into
+// walks over the whole table.
+using System.Security.Cryptography;
+
 namespace EventVault.Storage.Index;
 
 internal sealed class KeyTable
@@ -8,6 +14,9 @@ internal sealed class KeyTable
     private const int BlockShift = 12;
     private const int BlockSize = 1 << BlockShift;
     private const int FirstSlots = 1024;
+
+    private static readonly ulong LowSecret = NewSecret();
+    private static readonly ulong HighSecret = NewSecret();
 
     private UInt128[][] _blocks = new UInt128[4][];
     private int[] _slots = new int[FirstSlots]; // 0: empty, otherwise number + 1.
@@ -23,7 +32,7 @@ internal sealed class KeyTable
     {
         var slots = Volatile.Read(ref _slots);
         var mask = slots.Length - 1;
-        for (var slot = (int)(ulong)key & mask; ; slot = (slot + 1) & mask)
+        for (var slot = Hash(key) & mask; ; slot = (slot + 1) & mask)
         {
             var number = Volatile.Read(ref slots[slot]) - 1;
             if (number < 0 || this[number] == key)
@@ -31,6 +40,19 @@ internal sealed class KeyTable
                 return number;
             }
         }
+    }
+
+    /// <summary>Slots that a lookup of this key passes before it ends; for tests.</summary>
+    internal int Detour(UInt128 key)
+    {
+        var mask = _slots.Length - 1;
+        var passed = 0;
+        for (var slot = Hash(key) & mask; _slots[slot] != 0 && this[_slots[slot] - 1] != key; slot = (slot + 1) & mask)
+        {
+            passed++;
+        }
+
+        return passed;
     }
 
     /// <summary>Adds a key that is not in the table. One thread only.</summary>
@@ -67,10 +89,25 @@ internal sealed class KeyTable
         return number;
     }
 
+    // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
+    private static int Hash(UInt128 key)
+    {
+        var high = Math.BigMul((ulong)key ^ LowSecret, (ulong)(key >> 64) ^ HighSecret, out var low);
+        high = Math.BigMul(high ^ low ^ HighSecret, LowSecret | 1, out low);
+        return (int)(high ^ low);
+    }
+
+    private static ulong NewSecret()
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
+        RandomNumberGenerator.Fill(bytes);
+        return BitConverter.ToUInt64(bytes);
+    }
+
     private static void Insert(int[] slots, UInt128 key, int number)
     {
         var mask = slots.Length - 1;
-        var slot = (int)(ulong)key & mask;
+        var slot = Hash(key) & mask;
         while (slots[slot] != 0)
         {
             slot = (slot + 1) & mask;

@@ -207,4 +207,21 @@ public class EncodingTests
         error = Assert.Throws<RpcException>(() => GzipCodec.Decompress(new ReadOnlySequence<byte>([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]), 100_000));
         Assert.Equal(RpcCode.Internal, error.Code);
     }
+
+    [Fact]
+    public void Gzip_that_breaks_off_is_refused_wherever_it_does()
+    {
+        var message = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 100)));
+        var compressed = GzipCodec.Compress(message);
+        for (var length = 1; length < compressed.Length; length++)
+        {
+            var cut = new ReadOnlySequence<byte>(compressed.AsMemory(0, length));
+            Assert.Equal(RpcCode.Internal, Assert.Throws<RpcException>(() => GzipCodec.Decompress(cut, 100_000)).Code);
+        }
+
+        var empty = GzipCodec.Compress([]);
+        var (rented, none) = GzipCodec.Decompress(new ReadOnlySequence<byte>(empty), 100_000);
+        Assert.Equal(0, none);
+        ArrayPool<byte>.Shared.Return(rented);
+    }
 }

@@ -24,6 +24,7 @@ public sealed class PowerLossTests(ITestOutputHelper output)
         ["commit mark"] = 500,
         ["failed flush"] = 20,
         ["killed"] = 20,
+        ["index files lost with the power"] = 100,
         ["torn tail cut"] = 50,
         ["several groups in flight, some kept, some cut"] = 10,
         ["writer's turn within background work"] = 300,
@@ -128,5 +129,9 @@ public sealed class PowerLossTests(ITestOutputHelper output)
         }
 
         driver.CutPower(crash);
+        if (random.Next(6) == 0)
+        {
+            driver.LoseIndexFiles();
+        }
     }
 }

@@ -235,6 +235,25 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         Files = Files.Crash(random);
     }
 
+    /// <summary>Someone deletes some of the index, or all of it, while no node runs.</summary>
+    public void LoseIndexFiles()
+    {
+        const string IndexDirectory = Directory + "/index";
+        if (!Files.DirectoryExists(IndexDirectory))
+        {
+            return;
+        }
+
+        var chance = random.Next(1, 4);
+        foreach (var name in Files.ListFiles(IndexDirectory).Where(_ => random.Next(chance) == 0))
+        {
+            Files.DeleteFile($"{IndexDirectory}/{name}");
+        }
+
+        Files.FlushDirectory(IndexDirectory);
+        Cover("index files lost with the power");
+    }
+
     /// <summary>The process is killed; the system keeps what it wrote.</summary>
     public void Kill()
     {
@@ -268,6 +287,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
     {
         Rest();
         Assert.False(Storage!.Log.WantsMark);
+        _doing = "stopping";
         Storage.Dispose();
         Storage = null;
         Files.OnOperation = null;

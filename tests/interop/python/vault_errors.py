@@ -117,11 +117,14 @@ def unknown_field(a):
     # In a session: inside the append it fails that append, in the envelope it ends the session.
     results = list(answers(service.AppendSession(iter([SessionRequest(request_id=1, append=with_extra(request(stream))), SessionRequest(request_id=2, append=request(stream))]), timeout=TIMEOUT)))
     assert results[0].error.detail.failures[0].reason == 4 and results[1].result.streams[0].version == 0
-    call = service.AppendSession(iter([with_extra(SessionRequest(request_id=3, append=request(stream))), SessionRequest(request_id=4, append=request(stream))]), timeout=TIMEOUT)
+    bad = with_extra(SessionRequest(request_id=23, append=request(stream)))
+    call = service.AppendSession(iter([*(SessionRequest(request_id=i, append=request(stream)) for i in range(3, 23)), bad, SessionRequest(append=request(stream))]), timeout=TIMEOUT)
     results = answers(call)
-    assert next(results).request_id == 3
+    # What came before it is done.
+    assert [next(results).WhichOneof("outcome") for _ in range(20)] == ["result"] * 20
+    assert next(results).request_id == 23
     refused("INVALID_ARGUMENT", "UNKNOWN_FIELD", lambda: list(results))
-    assert service.GetStream(GetStreamRequest(stream=stream), timeout=TIMEOUT).last_version == 0
+    assert service.GetStream(GetStreamRequest(stream=stream), timeout=TIMEOUT).last_version == 20
 
 
 def limit_exceeded(a):

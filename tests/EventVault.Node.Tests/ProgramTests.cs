@@ -1,0 +1,110 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using EventVault.Node.Tests.Support;
+using EventVault.Storage.Io;
+
+namespace EventVault.Node.Tests;
+
+/// <summary>The program as a process of its own: what it prints and how it exits.</summary>
+public sealed class ProgramTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-program-tests-").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public async Task It_says_when_it_serves_and_a_signal_ends_it_with_0()
+    {
+        using var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev", "--segment-size", "1MiB", "--log-format", "json");
+        var ready = await process.StandardOutput.ReadLineAsync().WaitAsync(Wait.Limit);
+        Assert.StartsWith("EventVault ready", ready, StringComparison.Ordinal);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        var (code, output, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Ok, code);
+        Assert.Empty(output);
+        Assert.All(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.StartsWith("{", line, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_wrong_setting_ends_it_with_2_and_a_message_that_names_it()
+    {
+        using var process = Start("--data", _directory, "--prot", "1");
+        var (code, output, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Empty(output);
+        Assert.Contains("--prot", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_directory_in_use_ends_it_with_7_and_a_port_in_use_with_5()
+    {
+        await using var node = await TestNode.StartAsync(o => o with { Directory = _directory, Files = new NativeFileSystem() });
+        using (var second = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev"))
+        {
+            var (code, _, errors) = await EndAsync(second);
+            Assert.Equal(ExitCode.DirectoryInUse, code);
+            Assert.Contains(_directory, errors, StringComparison.Ordinal);
+        }
+
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var port = ((IPEndPoint)taken.LocalEndpoint).Port;
+        using var third = Start("--data", Path.Combine(_directory, "other"), "--port", $"{port}", "--http-port", "0", "--dev", "--segment-size", "1MiB");
+        var (portCode, _, portErrors) = await EndAsync(third);
+        Assert.Equal(ExitCode.PortUnavailable, portCode);
+        Assert.Contains($"{port}", portErrors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Damage_ends_it_with_4_and_a_message_that_says_where()
+    {
+        var node = await TestNode.StartAsync(o => o with { Directory = _directory, Files = new NativeFileSystem() });
+        for (var i = 0; i < 5; i++)
+        {
+            await node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', 5000)));
+        }
+
+        await node.StopAsync();
+        var segment = Directory.GetFiles(Path.Combine(_directory, "log"), "*.seg").Single();
+        var bytes = await File.ReadAllBytesAsync(segment);
+        bytes[6000] ^= 1;
+        await File.WriteAllBytesAsync(segment, bytes);
+
+        using var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev");
+        var (code, _, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Damage, code);
+        Assert.Contains($"{Path.GetFileName(segment)}, offset ", errors, StringComparison.Ordinal);
+        Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
+    }
+
+    private static Process Start(params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "EventVault.Node.dll"), .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        return Process.Start(start)!;
+    }
+
+    private static async Task<(int Code, string Output, string Errors)> EndAsync(Process process)
+    {
+        var output = process.StandardOutput.ReadToEndAsync();
+        var errors = process.StandardError.ReadToEndAsync();
+        using var limit = new CancellationTokenSource(Wait.Limit);
+        try
+        {
+            await process.WaitForExitAsync(limit.Token);
+        }
+        finally
+        {
+            if (!process.HasExited)
+            {
+                process.Kill();
+            }
+        }
+
+        return (process.ExitCode, await output, await errors);
+    }
+}

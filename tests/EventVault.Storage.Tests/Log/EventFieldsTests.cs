@@ -54,6 +54,27 @@ public sealed class EventFieldsTests
         }
     }
 
+    [Theory]
+    [InlineData(33)]
+    [InlineData(700)]
+    [InlineData(1024)]
+    public void Many_metadata_entries_count_by_their_keys_whatever_their_order(int count)
+    {
+        var random = new Random(count);
+        var entries = Enumerable.Range(0, count).Select(i => (7, (byte[])[.. Field(1, Encoding.UTF8.GetBytes($"k{i:D4}")), .. Field(2, "v"u8)])).ToList();
+        var digest = DigestOf(Encode([(1, Id), (2, "T"u8.ToArray()), .. entries]));
+        entries.Reverse();
+        Assert.Equal(digest, DigestOf(Encode([(1, Id), (2, "T"u8.ToArray()), .. entries])));
+        for (var i = 0; i < 20; i++)
+        {
+            Assert.Equal(digest, DigestOf(Encode([(1, Id), (2, "T"u8.ToArray()), .. entries.OrderBy(_ => random.Next())])));
+        }
+
+        entries[random.Next(count)] = entries[count / 2] with { Item2 = [.. Field(1, "k0000"u8), .. Field(2, "w"u8)] };
+        entries[^1] = (7, [.. Field(1, "k0000"u8), .. Field(2, "v"u8)]);
+        Refused(EventProblemKind.Invalid, Encode([(1, Id), (2, "T"u8.ToArray()), .. entries.OrderBy(_ => random.Next())]));
+    }
+
     [Fact]
     public void Each_rule_is_enforced()
     {

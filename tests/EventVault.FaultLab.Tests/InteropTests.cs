@@ -54,7 +54,10 @@ public sealed class InteropTests(ITestOutputHelper output)
         using var node = await NodeProcess.StartAsync(folder.Path, port, 64 * 1024 * 1024);
         await RunAsync("python", "bad_input", node, port);
         Assert.Equal(0, await node.StopAsync());
-        Assert.DoesNotContain("crit:", node.Output, StringComparison.Ordinal);
+        output.WriteLine(node.Output);
+
+        // One of ours would be a thread that broke. Kestrel uses the word for what a single peer does.
+        Assert.DoesNotContain("crit: EventVault", node.Output, StringComparison.Ordinal);
         Assert.Empty(Storage.LogVerifier.Verify(new Storage.Io.NativeFileSystem(), folder.Path).Damage);
     }
 

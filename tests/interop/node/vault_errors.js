@@ -371,9 +371,15 @@ const whenNamed = {
   async outcome_unknown(a) {
     const client = vault(a);
     const own = name('unknown');
-    let told;
-    for (let i = 0; i < 10000 && !told; i++) await append(client, own).catch((error) => { told = error; });
-    await refused('UNAVAILABLE', 'OUTCOME_UNKNOWN', Promise.reject(told));
+    // Many at once, so that some are always on their way to the disk. Those that come too late are told that they were not
+    // written, or find no server any more.
+    const told = [];
+    const work = async (stream) => {
+      for (let i = 0; i < 10000; i++) await append(client, stream);
+    };
+    await Promise.all(Array.from({ length: 16 }, (_, i) => work(own + i).catch((error) => told.push(error))));
+    const unknown = told.filter((error) => error.metadata.get('eventvault-error-bin').length > 0 && /OUTCOME_UNKNOWN/.test(JSON.stringify(detailOf(error))));
+    if (told.length !== 16 || unknown.length === 0) throw new Error(`none of ${told.length} failed appends was told that its outcome is unknown: ${told[0]}`);
   },
 };
 

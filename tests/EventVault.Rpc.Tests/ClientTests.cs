@@ -482,6 +482,7 @@ public class ClientTests
     public async Task Several_connections_share_the_calls_and_come_back_after_a_loss()
     {
         var connections = 0;
+        var allAnswered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         await using var server = new ScriptedServer(async (peer, _) =>
         {
             Interlocked.Increment(ref connections);
@@ -490,6 +491,9 @@ public class ClientTests
                 var request = await peer.ReadUntilAsync(f => f.Type == FrameType.Headers);
                 await AnswerAsync(peer, request.Stream);
             }
+
+            // A connection that is closed while its answer is still being read takes the answer with it.
+            await allAnswered.Task;
         });
         await using var channel = server.Connect(new RpcChannelOptions { Connections = 2 });
         for (var i = 0; i < 6; i++)
@@ -498,6 +502,7 @@ public class ClientTests
         }
 
         Assert.Equal(2, connections);
+        allAnswered.SetResult();
         await Wait.UntilAsync(
             () =>
             {

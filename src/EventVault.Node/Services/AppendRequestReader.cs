@@ -129,6 +129,18 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
             return badName;
         }
 
+        if (CheckContent(expected, events, content.EventCount, path) is { } wrong)
+        {
+            return wrong;
+        }
+
+        content.AddStream(nameStart, nameLength, expected, new StreamVersion(version));
+        AddEvents(request.Bytes, start, content);
+        return null;
+    }
+
+    private Refusal? CheckContent(ExpectedKind expected, int events, int eventsBefore, string path)
+    {
         if (expected == default)
         {
             return Errors.InvalidRequest($"{path}.expected", "is missing: say any, no_stream, exists or a version");
@@ -140,13 +152,11 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         }
 
         // Before there is a row for each of them: a message has room for millions of empty events.
-        if (content.EventCount + events > _mostEvents)
+        if (eventsBefore + events > _mostEvents)
         {
-            return Errors.LimitExceeded(limits[NodeLimits.AppendEvents], content.EventCount + events, "streams");
+            return Errors.LimitExceeded(limits[NodeLimits.AppendEvents], eventsBefore + events, "streams");
         }
 
-        content.AddStream(nameStart, nameLength, expected, new StreamVersion(version));
-        AddEvents(request.Bytes, start, content);
         return null;
     }
 

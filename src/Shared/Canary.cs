@@ -1,0 +1,29 @@
+// Mistakes that the simulation must catch: each breaks one rule on purpose, to prove that the checkers see it.
+//
+// In a product build every switch is a constant false that the compiler drops. Only tests/EventVault.Simulation, which
+// compiles the product's sources once more with CANARIES defined, can turn one on (`--canary NAME`).
+using System.Runtime.CompilerServices;
+
+namespace EventVault;
+
+/// <summary>Rules that can be broken on purpose, in simulation builds only.</summary>
+internal static class Canary
+{
+#if CANARIES
+    /// <summary>Name of the rule that is broken in this run; empty: none.</summary>
+    public static string Active { get; set; } = "";
+
+    /// <summary>Whether the rule of this name is broken.</summary>
+    public static bool Is(string name) => Active == name;
+#else
+    /// <summary>False: product builds keep all rules.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Is(string name) => false;
+#endif
+
+    // One line for each: what is not done. The name is what --canary takes.
+    public const string VoteNotPersisted = "vote-not-persisted";
+    public const string AckBeforeFlush = "ack-before-flush";
+    public const string OldTermByCounting = "old-term-by-counting";
+    public const string NoAbaFence = "no-aba-fence";
+}

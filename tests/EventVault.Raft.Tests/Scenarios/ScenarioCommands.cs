@@ -14,7 +14,32 @@ internal sealed class ScenarioCommands
     private ushort _incarnations;
     private bool _isQuiet;
 
-    public ScenarioCommands() => _commands = new()
+    public ScenarioCommands()
+    {
+        _cluster.Trace = new TextTrace(Write);
+        _commands = Commands();
+    }
+
+
+    /// <summary>Runs one command; <c>quiet</c> before it hides what it puts out.</summary>
+    public IReadOnlyList<string> Run(string command)
+    {
+        _output.Clear();
+        var words = new Words(command);
+        string verb = words.Next();
+        _isQuiet = verb == "quiet";
+        verb = _isQuiet ? words.Next() : verb;
+        if (!_commands.TryGetValue(verb, out Action<Words>? act))
+        {
+            throw new FormatException($"There is no command {verb}.");
+        }
+
+        act(words);
+        words.End();
+        return _output;
+    }
+
+    private Dictionary<string, Action<Words>> Commands() => new()
     {
         ["cluster"] = Cluster,
         ["node"] = Node,
@@ -49,24 +74,6 @@ internal sealed class ScenarioCommands
         ["log"] = w => ForEach(w, Log),
         ["network"] = _ => _output.AddRange(_cluster.Network.Select(Harness.Words.Of)),
     };
-
-    /// <summary>Runs one command; <c>quiet</c> before it hides what it puts out.</summary>
-    public IReadOnlyList<string> Run(string command)
-    {
-        _output.Clear();
-        var words = new Words(command);
-        string verb = words.Next();
-        _isQuiet = verb == "quiet";
-        verb = _isQuiet ? words.Next() : verb;
-        if (!_commands.TryGetValue(verb, out Action<Words>? act))
-        {
-            throw new FormatException($"There is no command {verb}.");
-        }
-
-        act(words);
-        words.End();
-        return _output;
-    }
 
     private void Cluster(Words words)
     {

@@ -26,4 +26,12 @@ internal static class Canary
     public const string AckBeforeFlush = "ack-before-flush";
     public const string OldTermByCounting = "old-term-by-counting";
     public const string NoAbaFence = "no-aba-fence";
+    public const string NoPreVote = "no-prevote";
+    public const string NoCheckQuorum = "no-check-quorum";
+    public const string MatchNotChecked = "match-not-checked";
+    public const string CommitBeyondMatch = "commit-beyond-match";
+    public const string ReadWithoutQuorum = "read-without-quorum";
+    public const string ReadBeforeFirstCommit = "read-before-first-commit";
+    public const string JointByOneMajority = "joint-by-one-majority";
+    public const string WipedDiskVotes = "wiped-disk-votes";
 }

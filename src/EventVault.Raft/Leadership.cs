@@ -442,13 +442,17 @@ internal sealed class Leadership
         // With all that may be on its way out already, an empty one finds out what became of it.
         if (follower.Next <= _log.LastIndex && !(follower.State == ProgressState.Replicate && follower.InFlight.IsFull))
         {
-            if (follower.Next < _box.First)
+            if (follower.Next < _box.First && !follower.TryProbeFrom(_box.First))
             {
                 Ship(follower);
                 return false;
             }
 
-            entries = _box.Read(follower.Next, follower.InFlight.Room, out bytes);
+            if (follower.Next <= _log.LastIndex)
+            {
+                entries = _box.Read(follower.Next, follower.InFlight.Room, out bytes);
+            }
+
             if (follower.InFlight.Count > 0 && bytes > follower.InFlight.Room)
             {
                 (entries, bytes) = ([], 0);

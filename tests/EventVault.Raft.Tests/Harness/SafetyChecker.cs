@@ -18,6 +18,12 @@ internal sealed class SafetyChecker
     /// <summary>Up to here entries were committed, as far as any replica knows or knew.</summary>
     public LogIndex Committed => new((ulong)_committed.Count);
 
+    /// <summary>Terms that somebody led.</summary>
+    public int Leaders => _leaders.Count;
+
+    /// <summary>How often a log was truncated.</summary>
+    public int Truncations { get; private set; }
+
     public void Started(TestReplica replica)
     {
         RaftCore core = replica.Core;
@@ -90,6 +96,7 @@ internal sealed class SafetyChecker
         RaftCore core = replica.Core;
         if (output.TruncateAfter is { } last)
         {
+            Truncations++;
             Require(last >= seen.Commit, replica, $"truncates behind {last}, but {seen.Commit} is committed");
             Require(seen.Role != Role.Leader || core.Term > seen.Term, replica, "truncates its log while it leads");
         }

@@ -53,7 +53,7 @@ internal sealed class TextTrace(Action<string> write) : ITrace
 
         foreach (ReadResult read in output.Reads)
         {
-            write($"{replica.Id} read {read.Id}: {(read.Ok ? read.Index : "refused")}");
+            write($"{replica.Id} {Words.Of(read)}");
         }
 
         foreach (ShipRequest ship in output.Ships)

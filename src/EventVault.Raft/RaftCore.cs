@@ -65,8 +65,17 @@ public sealed class RaftCore
     /// <summary>The last entry of its log, durable or not.</summary>
     public LogIndex LastIndex => _log.LastIndex;
 
+    /// <summary>Entries up to here are flushed on its own disk. May be behind <see cref="CommitIndex"/>: a quorum of others can do without it.</summary>
+    public LogIndex DurableIndex => _log.DurableIndex;
+
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
+
+    /// <summary>Whether nobody else is asked: a quorum of one.</summary>
+    public bool IsSoleVoter => _log.Membership.SoleVoter == _options.Id;
+
+    /// <summary>Whether leadership is being handed over: proposals are refused.</summary>
+    public bool IsTransferring => _leadership is { TransferTo: not null };
 
     /// <summary>Ticks after which this replica campaigns without hearing from a leader; settable for tests, until it is drawn anew.</summary>
     public int ElectionTimeoutTicks { get; set; }

@@ -26,4 +26,5 @@ internal static class Canary
     public const string AckBeforeFlush = "ack-before-flush";
     public const string OldTermByCounting = "old-term-by-counting";
     public const string NoAbaFence = "no-aba-fence";
+    public const string ConflictFromUncommitted = "conflict-from-uncommitted";
 }

@@ -1,9 +1,9 @@
 using System.Buffers;
 using System.Reflection;
+using EventVault.Node.Replication;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
-using EventVault.Node.Replication;
 using EventVault.Storage;
 using Google.Protobuf;
 using Position = EventVault.Storage.Position;

@@ -52,8 +52,10 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
     }
 
-    /// <summary>Reads the vault's identity and counts the start; creates both if the directory is empty.</summary>
-    public static VaultMeta OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
+    /// <summary>
+    /// Reads who the vault is and what the node promised, and counts the start; creates both if the directory is empty.
+    /// </summary>
+    public static (VaultMeta Meta, VoteFile Vote) OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
     {
         var path = Path.Combine(directory, VaultMeta.FileName);
         var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
@@ -70,26 +72,21 @@ internal sealed class StorageOpening(VaultStorage storage)
             throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
         }
 
-        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
+        CheckOptions(options, creates: meta is null);
+        if (meta is not null)
         {
-            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
+            CheckOwner(directory, meta, options);
         }
 
-        if (meta is null)
-        {
-            if (options.SegmentSizeBytes is < StorageOptions.MinSegmentSizeBytes or > StorageOptions.MaxSegmentSizeBytes || options.SegmentSizeBytes % Blocks.Size != 0)
-            {
-                throw new ArgumentException($"A segment of {options.SegmentSizeBytes} bytes can't be made: {StorageOptions.MinSegmentSizeBytes} to {StorageOptions.MaxSegmentSizeBytes} in steps of {Blocks.Size} are allowed.", nameof(options));
-            }
+        meta ??= options.Join is { } vault
+            ? VaultMeta.Join(vault, options.NodeId, options.Random)
+            : VaultMeta.Create(options.NodeId, options.SegmentSizeBytes, now, options.Random);
 
-            meta = VaultMeta.Create(options.SegmentSizeBytes, now, options.Random);
-        }
-
-        using (var file = files.OpenFile(path, FileOpening.ExistingOrNew))
-        {
-            meta = (meta with { StartNumber = meta.StartNumber + 1 }).Write(file);
-        }
-
+        // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted, and all its groups are of term 1.
+        var vote = meta.HasVote
+            ? VoteFile.Open(files, directory, meta)
+            : VoteFile.Create(files, directory, meta, new Term(hasLog ? 1u : 0u));
+        meta = (meta with { StartNumber = meta.StartNumber + 1, HasVote = true }).Save(files, directory);
         files.CreateDirectory(logDirectory);
         files.CreateDirectory(Path.Combine(directory, VaultStorage.IndexFolder));
         files.FlushDirectory(directory);
@@ -98,7 +95,36 @@ internal sealed class StorageOpening(VaultStorage storage)
             files.FlushDirectory(parent);
         }
 
-        return meta;
+        return (meta, vote);
+    }
+
+    private static void CheckOptions(StorageOptions options, bool creates)
+    {
+        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
+        {
+            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
+        }
+
+        if (creates && options.Join is null
+            && (options.SegmentSizeBytes is < StorageOptions.MinSegmentSizeBytes or > StorageOptions.MaxSegmentSizeBytes || options.SegmentSizeBytes % Blocks.Size != 0))
+        {
+            throw new ArgumentException($"A segment of {options.SegmentSizeBytes} bytes can't be made: {StorageOptions.MinSegmentSizeBytes} to {StorageOptions.MaxSegmentSizeBytes} in steps of {Blocks.Size} are allowed.", nameof(options));
+        }
+
+        if (options.NodeId == 0)
+        {
+            throw new ArgumentException("0 is no node id: they are counted from 1.", nameof(options));
+        }
+    }
+
+    // A disk in the wrong node would answer with another node's log and vote in its name.
+    private static void CheckOwner(string directory, VaultMeta meta, StorageOptions options)
+    {
+        if (meta.NodeId != options.NodeId || (options.Join is { } vault && vault.VaultId != meta.VaultId))
+        {
+            throw new ForeignDirectoryException(
+                directory, $"node {meta.NodeId} of vault {meta.VaultId}", $"node {options.NodeId} of vault {options.Join?.VaultId ?? meta.VaultId}");
+        }
     }
 
     private Opened RunOnce()

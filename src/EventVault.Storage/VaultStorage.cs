@@ -1,6 +1,7 @@
 // One vault's data directory: opens and recovers it, and joins its parts.
 //
 //   meta            who the vault is                                          truth
+//   vote            the node's term and vote                                  truth
 //   log/*.seg       the events                                                truth
 //   index/          everything that finds events                             rebuildable, all of it
 //   lock            keeps a second node out
@@ -31,12 +32,13 @@ public sealed class VaultStorage : IDisposable
     private long _commitIndex;
     private bool _disposed;
 
-    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, IDisposable @lock)
+    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
     {
         Files = files;
         Directory = directory;
         Options = options;
         Meta = meta;
+        Vote = vote;
         _lock = @lock;
         Spares = new SpareSegments(files, LogDirectory, meta.SegmentSizeBytes);
         Spares.Clean();
@@ -56,6 +58,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>UUID of the vault.</summary>
     public Guid VaultId => Meta.VaultId;
+
+    /// <summary>The node's term and vote.</summary>
+    public VoteFile Vote { get; }
 
     /// <summary>Counts the starts of this data directory.</summary>
     public uint StartNumber => Meta.StartNumber;
@@ -125,6 +130,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="options">How.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
     /// <exception cref="DirectoryInUseException">Another node has it.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     public static VaultStorage Open(IFileSystem files, string directory, StorageOptions options, long now)
@@ -133,8 +139,8 @@ public sealed class VaultStorage : IDisposable
         var @lock = files.LockFile(Path.Combine(directory, LockName));
         try
         {
-            var meta = StorageOpening.OpenMeta(files, directory, options, now);
-            return new VaultStorage(files, directory, options, meta, @lock);
+            var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
+            return new VaultStorage(files, directory, options, meta, vote, @lock);
         }
         catch
         {

@@ -27,4 +27,10 @@ internal static class Canary
     public const string OldTermByCounting = "old-term-by-counting";
     public const string NoAbaFence = "no-aba-fence";
     public const string ConflictFromUncommitted = "conflict-from-uncommitted";
+    public const string TruncatedIsRefused = "truncated-is-refused";
+    public const string TailNotFlushed = "tail-not-flushed";
+    public const string GroupChecksumSkipped = "group-checksum-skipped";
+    public const string CutNotRecorded = "cut-not-recorded";
+    public const string DuplicateNotChecked = "duplicate-not-checked";
+    public const string OverlayIgnored = "overlay-ignored";
 }

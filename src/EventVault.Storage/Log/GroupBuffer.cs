@@ -54,6 +54,9 @@ public sealed class GroupBuffer
 
     internal Place Place { get; set; }
 
+    /// <summary>Whether it is the first one of its segment.</summary>
+    internal bool OpensSegment => Place.Offset == Blocks.Size;
+
     internal uint Checksum { get; set; }
 
     internal ActiveIndex? Target { get; set; }

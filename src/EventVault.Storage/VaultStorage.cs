@@ -59,6 +59,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>UUID of the vault.</summary>
     public Guid VaultId => Meta.VaultId;
 
+    /// <summary>Whether this disk joined a vault that was there; false: the vault began on it.</summary>
+    public bool IsJoined => Meta.IsJoined;
+
     /// <summary>The node's term and vote.</summary>
     public VoteFile Vote { get; }
 

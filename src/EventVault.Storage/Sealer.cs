@@ -19,10 +19,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
     public bool Step()
     {
-        // The next segment must have a group on the disk: then it can't be gone after a crash, and this one never be
-        // the last again.
+        // The next segment must have a committed group on the disk: then it can't be gone after a crash or a truncation, and
+        // this one never be the last again. The commit index first: in a view as old as that, a segment that was truncated
+        // since could pass for one that other groups made committed elsewhere.
+        var committed = storage.CommitIndex;
         var view = storage.View;
-        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value)
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex > committed)
         {
             return false;
         }

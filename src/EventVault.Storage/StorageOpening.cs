@@ -1,6 +1,7 @@
 // Opens a data directory: recovers the log's end and brings the rebuildable files up to date with it.
 //
-// What is sealed is what the catalog lists. Behind it stand up to three unsealed segments, which are walked whole.
+// What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
+// a crash cut short is finished first.
 // Index files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
 using EventVault.Storage.Index;
@@ -9,24 +10,37 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
 
-internal sealed class StorageOpening(VaultStorage storage)
+internal sealed class StorageOpening
 {
-    private readonly IFileSystem _files = storage.Files;
-    private readonly VaultMeta _meta = storage.Meta;
+    private readonly VaultStorage _storage;
+    private readonly IFileSystem _files;
+    private readonly VaultMeta _meta;
+    private readonly RecoveredLog _log;
     private readonly List<SealedSegment> _sealed = [];
     private readonly List<UnsealedSegment> _unsealed = [];
     private readonly List<IDisposable> _open = [];
+    private HeadsFile? _heads;
+    private uint _walked; // The segment that is being walked.
     private RecoveredSegment? _last;
     private IFile? _lastFile;
 
-    private string CatalogPath => Path.Combine(storage.IndexDirectory, "catalog");
+    private StorageOpening(VaultStorage storage)
+    {
+        _storage = storage;
+        _files = storage.Files;
+        _meta = storage.Meta;
+        _log = new RecoveredLog(storage.Meta, LastVersion);
+    }
 
-    private string HeadsPath => Path.Combine(storage.IndexDirectory, "heads");
+    private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
 
-    private string StatePath => Path.Combine(storage.IndexDirectory, "state");
+    private string HeadsPath => Path.Combine(_storage.IndexDirectory, "heads");
+
+    private string StatePath => Path.Combine(_storage.IndexDirectory, "state");
 
     /// <summary>What the storage needs to begin.</summary>
-    public sealed record Opened(LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, RecoveredSegment Last);
+    public sealed record Opened(
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, bool IsMarked, uint CutBytes);
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -129,8 +143,9 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private Opened RunOnce()
     {
-        var segments = ListSegments();
+        var segments = DropTruncated(ListSegments());
         var catalog = OpenCatalog(segments);
+        segments = DropLeftEmpty(segments, catalog.Count);
         var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
         var state = StateTable.Open(_files, StatePath);
@@ -146,7 +161,7 @@ internal sealed class StorageOpening(VaultStorage storage)
         if (operations.AppliedThrough >= catalog.Count)
         {
             operations.Dispose();
-            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
+            OperationsFiles.DeleteAll(_files, _storage.IndexDirectory);
             operations = OpenOperations();
         }
 
@@ -168,18 +183,29 @@ internal sealed class StorageOpening(VaultStorage storage)
             state.Rewrite((uint)catalog.Count - 1, history.Values());
         }
 
-        var sealer = new Sealer(storage, catalog, heads, operations, state);
+        _heads = heads;
+        var sealer = new Sealer(_storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
         {
             _sealed.Add(Redo(catalog[i], hasIndex[i], sealer, heads, operations));
         }
 
-        for (var segment = (uint)catalog.Count; segment < segments; segment++)
+        _log.Follow(history);
+        var sealedCount = (uint)catalog.Count;
+        for (var segment = sealedCount; segment < segments; segment++)
         {
-            RecoverUnsealed(segment, segments, heads);
-            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments)
+            RecoverUnsealed(segment, segments);
+            if (segment == sealedCount && segment > 0)
             {
+                // A segment is sealed when the first group behind it is committed.
+                _log.Prove(_unsealed[0].Index.FirstIndex);
+            }
+
+            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
+            {
+                // So many segments are only begun behind one that is sealed.
                 var oldest = _unsealed[0];
+                _log.Prove(_unsealed[1].Index.FirstIndex);
                 _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(heads)));
                 _unsealed.RemoveAt(0);
             }
@@ -190,8 +216,56 @@ internal sealed class StorageOpening(VaultStorage storage)
             CreateFirstSegment();
         }
 
-        _files.FlushDirectory(storage.LogDirectory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, _last!);
+        if (_log.Proven > _log.End.Index)
+        {
+            throw new DamageException(
+                SegmentHeader.FileName(_log.End.Place.Segment), _log.End.Place.Offset, $"group {_log.Proven} should stand here: it was durable when the segment before was sealed.", LogRecovery.NextStep);
+        }
+
+        _log.LoadPending(_unsealed);
+        _files.FlushDirectory(_storage.LogDirectory);
+        var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _last!.IsMarked, _last.CutBytes);
+    }
+
+    // Segments behind the cut of a truncation that was not finished. All of them are unsealed: what is sealed is committed.
+    private int DropTruncated(int segments)
+    {
+        while (_meta.Truncation is { } truncation && segments > 1 && ReadHeader((uint)segments - 1).FirstIndex > truncation.LastKept)
+        {
+            var last = (uint)segments - 1;
+            using (var file = _files.OpenFile(Sealer.LogPath(_storage, last), FileOpening.ReadExisting))
+            {
+                LogRecovery.CheckTerms(SegmentScanner.Open(file, last, _meta), truncation);
+            }
+
+            SegmentedLog.DeleteSegments(_files, _storage.LogDirectory, last, last);
+            segments--;
+        }
+
+        return segments;
+    }
+
+    // A last segment without a group is as if it had never been begun, unless the one before it is sealed.
+    private int DropLeftEmpty(int segments, int sealedCount)
+    {
+        if (segments < sealedCount + 2 || _meta.Truncation is not null)
+        {
+            return segments;
+        }
+
+        var last = (uint)segments - 1;
+        using (var file = _files.OpenFile(Sealer.LogPath(_storage, last), FileOpening.ReadExisting))
+        using (var before = _files.OpenFile(Sealer.LogPath(_storage, last - 1), FileOpening.ReadExisting))
+        {
+            if (!LogRecovery.IsLeftEmpty(file, before, last, _meta))
+            {
+                return segments;
+            }
+        }
+
+        SegmentedLog.DeleteSegments(_files, _storage.LogDirectory, last, last);
+        return segments - 1;
     }
 
     // Lets go of what a failed opening holds.
@@ -213,7 +287,7 @@ internal sealed class StorageOpening(VaultStorage storage)
     {
         if (OperationsFiles.IsName(Path.GetFileName(path)))
         {
-            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
+            OperationsFiles.DeleteAll(_files, _storage.IndexDirectory);
         }
         else
         {
@@ -236,9 +310,9 @@ internal sealed class StorageOpening(VaultStorage storage)
         {
             // The catalog is of another log, so all of the index is.
             catalog.Dispose();
-            foreach (var name in _files.ListFiles(storage.IndexDirectory))
+            foreach (var name in _files.ListFiles(_storage.IndexDirectory))
             {
-                _files.DeleteFile(Path.Combine(storage.IndexDirectory, name));
+                _files.DeleteFile(Path.Combine(_storage.IndexDirectory, name));
             }
 
             catalog = Keep(Catalog.Open(_files, CatalogPath));
@@ -262,7 +336,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private int ListSegments()
     {
-        var names = _files.ListFiles(storage.LogDirectory).Where(IsSegment).ToList();
+        var names = _files.ListFiles(_storage.LogDirectory).Where(IsSegment).ToList();
         for (var i = 0; i < names.Count; i++)
         {
             if (names[i] != SegmentHeader.FileName((uint)i))
@@ -276,14 +350,14 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private OperationsFiles OpenOperations()
     {
-        var horizon = storage.Options.OperationHorizon;
+        var horizon = _storage.Options.OperationHorizon;
         var fileAppends = (int)Math.Min(horizon, OperationsFiles.DefaultGenerationAppends);
-        return Keep(OperationsFiles.Open(_files, storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
+        return Keep(OperationsFiles.Open(_files, _storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
     }
 
     private bool HasIndex(CatalogEntry record)
     {
-        var path = Sealer.IndexPath(storage, record.Segment);
+        var path = Sealer.IndexPath(_storage, record.Segment);
         if (!_files.FileExists(path))
         {
             return false;
@@ -297,12 +371,12 @@ internal sealed class StorageOpening(VaultStorage storage)
     private CatalogEntry? ReadSealed(uint segment)
     {
         if (ReadFooter(segment) is not { } footer
-            || !_files.FileExists(Sealer.IndexPath(storage, segment)))
+            || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
         }
 
-        using var index = SealedIndex.Open(_files, Sealer.IndexPath(storage, segment), segment);
+        using var index = SealedIndex.Open(_files, Sealer.IndexPath(_storage, segment), segment);
         var record = Sealer.Record(footer, index.Mark);
         return index.EventCount == footer.Events && index.FirstPosition == footer.FirstPosition && Precedes(record, ReadHeader(segment + 1))
             ? record
@@ -315,11 +389,14 @@ internal sealed class StorageOpening(VaultStorage storage)
         var segment = record.Segment;
         if (!hasIndex)
         {
-            var recovered = Recover(segment, ReadHeader(segment + 1), heads, out var unsealed);
-            return sealer.Seal(unsealed, recovered.LastIndex, View(heads));
+            Recover(segment, ReadHeader(segment + 1), out var unsealed);
+            _log.Prove(record.LastLogIndex);
+            return sealer.Seal(unsealed, record.LastLogIndex, View(heads));
         }
 
-        var result = new SealedSegment(_files, Sealer.LogPath(storage, segment), Sealer.IndexPath(storage, segment), record, _meta, null);
+        _log.Skip(record);
+
+        var result = new SealedSegment(_files, Sealer.LogPath(_storage, segment), Sealer.IndexPath(_storage, segment), record, _meta, null);
         if (heads.AppliedThrough < segment)
         {
             var index = result.Index;
@@ -352,7 +429,7 @@ internal sealed class StorageOpening(VaultStorage storage)
             return;
         }
 
-        var segment = new SealedSegment(_files, Sealer.LogPath(storage, record.Segment), Sealer.IndexPath(storage, record.Segment), record, _meta, null);
+        var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
         try
         {
             using var lease = new SegmentSource(segment).Lease();
@@ -375,7 +452,7 @@ internal sealed class StorageOpening(VaultStorage storage)
     private SegmentFooter? ReadFooter(uint segment)
     {
         var block = new byte[Blocks.Size];
-        using var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.ReadExisting);
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
         file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
         return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
@@ -402,23 +479,24 @@ internal sealed class StorageOpening(VaultStorage storage)
         return [.. entries];
     }
 
-    private void RecoverUnsealed(uint segment, int segments, HeadsFile heads)
+    private void RecoverUnsealed(uint segment, int segments)
     {
         var next = segment + 1 < segments ? ReadHeader(segment + 1) : (SegmentHeader?)null;
-        _last = Recover(segment, next, heads, out var unsealed);
+        _last = Recover(segment, next, out var unsealed);
         _unsealed.Add(unsealed);
     }
 
     private SegmentHeader ReadHeader(uint segment)
     {
-        using var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.ReadExisting);
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
         return SegmentScanner.Open(file, segment, _meta).Header;
     }
 
-    private RecoveredSegment Recover(uint segment, SegmentHeader? next, HeadsFile heads, out UnsealedSegment unsealed)
+    private RecoveredSegment Recover(uint segment, SegmentHeader? next, out UnsealedSegment unsealed)
     {
-        var file = Keep(_files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.Existing));
-        var recovered = LogRecovery.Recover(file, segment, _meta, next, LastVersion);
+        _walked = segment;
+        var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.Existing));
+        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log);
         unsealed = Unsealed(recovered.Index, file);
         if (next is null)
         {
@@ -430,28 +508,29 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
 
         return recovered;
+    }
 
-        StreamVersion LastVersion(UInt128 key)
+    // A stream's last version before the segment that is being walked.
+    private StreamVersion LastVersion(UInt128 key)
+    {
+        for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
-            for (var i = _unsealed.Count - 1; i >= 0; i--)
+            var number = _unsealed[i].Index.FindStream(key);
+            if (number >= 0)
             {
-                var number = _unsealed[i].Index.FindStream(key);
-                if (number >= 0)
-                {
-                    return new StreamVersion(_unsealed[i].Index.Tail(number));
-                }
+                return new StreamVersion(_unsealed[i].Index.Tail(number));
             }
-
-            if (segment == 0 || !heads.TryGet(key, out var head))
-            {
-                return StreamVersion.None;
-            }
-
-            // Left by a sealing that a crash cut short, and then the catalog was lost.
-            return head.Latest.Segment < segment
-                ? new StreamVersion(head.LastVersion)
-                : throw new IndexDamageException(HeadsPath, 0, $"a stream's head in segment {head.Latest.Segment}, which is not sealed");
         }
+
+        if (_walked == 0 || !_heads!.TryGet(key, out var head))
+        {
+            return StreamVersion.None;
+        }
+
+        // Left by a sealing that a crash cut short, and then the catalog was lost.
+        return head.Latest.Segment < _walked
+            ? new StreamVersion(head.LastVersion)
+            : throw new IndexDamageException(HeadsPath, 0, $"a stream's head in segment {head.Latest.Segment}, which is not sealed");
     }
 
     private UnsealedSegment Unsealed(ActiveIndex index, IFile file) => new(
@@ -459,7 +538,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private void CreateFirstSegment()
     {
-        var path = Path.Combine(storage.LogDirectory, "first.tmp");
+        var path = Path.Combine(_storage.LogDirectory, "first.tmp");
         _files.DeleteFile(path);
         var file = Keep(_files.OpenFile(path, FileOpening.New));
         file.WriteZeros(0, _meta.SegmentSizeBytes);
@@ -468,10 +547,10 @@ internal sealed class StorageOpening(VaultStorage storage)
         header.Encode(block, _meta.ChecksumSeed);
         file.Write(0, block);
         file.Flush();
-        _files.MoveFile(path, Sealer.LogPath(storage, 0));
-        _files.FlushDirectory(storage.LogDirectory);
+        _files.MoveFile(path, Sealer.LogPath(_storage, 0));
+        _files.FlushDirectory(_storage.LogDirectory);
         var index = new ActiveIndex(0, new Position(0), new LogIndex(1));
-        _last = new RecoveredSegment(index, Blocks.Size, 0, new LogIndex(0), Position.None, 0, IsMarked: false, CutBytes: 0);
+        _last = new RecoveredSegment(index, IsMarked: false, CutBytes: 0);
         _lastFile = file;
         _unsealed.Add(Unsealed(index, file));
     }

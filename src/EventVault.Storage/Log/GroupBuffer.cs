@@ -94,6 +94,18 @@ public sealed class GroupBuffer
         }
     }
 
+    /// <summary>Tells its index that it is committed, with all its events. They show once the head is published.</summary>
+    internal void AddToIndex()
+    {
+        var index = Target;
+        Invariant.Check(index is not null && index.Segment == Place.Segment);
+        index.AddGroup(Index, Time, Place.Offset);
+        foreach (var (stream, offset) in EventPlaces)
+        {
+            index.AddEvent(stream, Place.Offset + (uint)offset);
+        }
+    }
+
     /// <summary>Forgets where its events stand: they are looked up again for another index.</summary>
     internal void ClearEvents() => Events = 0;
 

@@ -401,7 +401,7 @@ internal sealed class Leadership
             }
 
             // No more than it holds: what it holds beyond may be of another leader.
-            var commit = follower.Match < _log.CommitIndex ? follower.Match : _log.CommitIndex;
+            var commit = follower.Match < _log.CommitIndex && !Canary.Is(Canary.CommitBeyondMatch) ? follower.Match : _log.CommitIndex;
             _box.Send(_box.To(follower.Id, MessageKind.Heartbeat) with { Commit = commit, Read = round });
         }
     }

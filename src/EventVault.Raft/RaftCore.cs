@@ -77,6 +77,12 @@ public sealed class RaftCore
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
 
+    /// <summary>Whether nobody else is asked: a quorum of one.</summary>
+    public bool IsSoleVoter => _log.Membership.SoleVoter == _options.Id;
+
+    /// <summary>Whether leadership is being handed over: proposals are refused.</summary>
+    public bool IsTransferring => _leadership is { TransferTo: not null };
+
     /// <summary>Ticks after which this replica campaigns without hearing from a leader; settable for tests, until it is drawn anew.</summary>
     public int ElectionTimeoutTicks { get; set; }
 

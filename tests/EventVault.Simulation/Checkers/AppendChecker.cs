@@ -79,8 +79,8 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         history.End(attempt, OperationOutcome.Duplicate, answer.ToString());
         CheckAnswer(attempt, answer);
         Acknowledge(attempt);
+        Require.That(Rules.DuplicateFounded, append.OpenAttempts > (attempt.IsExcluded ? 0 : 1), $"no other attempt can have written it: {attempt}.");
         NotByThis(attempt);
-        Require.That(Rules.DuplicateFounded, append.OpenAttempts > 0, $"no other attempt can have written it: {attempt}.");
     }
 
     /// <summary>The node answered that its operation id is taken by an append with other content.</summary>

@@ -9,7 +9,8 @@ internal sealed record CommittedAppend(UInt128 OperationId, CommittedEvent[] Eve
 /// <summary>Names the bytes of an entry, and by the chain all before it.</summary>
 /// <param name="Term">Its term.</param>
 /// <param name="Checksum">The group's checksum, over its header, its body's checksum and the checksum of the group before.</param>
-internal readonly record struct LogMark(ulong Term, uint Checksum);
+/// <param name="Body">Digest of the body as it stands there: nobody has to have looked whether its checksum holds.</param>
+internal readonly record struct LogMark(ulong Term, uint Checksum, ulong Body = 0);
 
 /// <summary>A group, decoded from its bytes without help of any index.</summary>
 /// <param name="Index">Its log index.</param>

@@ -26,8 +26,11 @@ internal interface IReplicaView
 
     VoterSets Voters { get; }
 
-    /// <summary>Term of an entry of its log.</summary>
-    ulong TermAt(ulong index);
+    /// <summary>Term of the last entry.</summary>
+    ulong LastTerm { get; }
+
+    /// <summary>An entry's bytes; the node's own part of them is zero.</summary>
+    byte[] BytesAt(ulong index);
 
     /// <summary>An entry of its log.</summary>
     EntryFacts EntryAt(ulong index);

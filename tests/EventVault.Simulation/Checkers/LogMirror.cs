@@ -14,7 +14,7 @@ internal sealed class LogMirror
     public LogMark Mark(ulong index) => index == 0 ? default : _marks[(int)index - 1];
 
     /// <summary>Whether the end of the log is as it was. A replaced entry has another term.</summary>
-    public bool IsCurrent(IReplicaView view) => view.LastIndex == LastIndex && (LastIndex == 0 || view.TermAt(LastIndex) == _marks[^1].Term);
+    public bool IsCurrent(IReplicaView view) => view.LastIndex == LastIndex && (LastIndex == 0 || view.LastTerm == _marks[^1].Term);
 
     /// <summary>The membership at index 0, which stands in no entry.</summary>
     public void Begin(VoterSets voters) => _memberships.Insert(0, (0, voters));

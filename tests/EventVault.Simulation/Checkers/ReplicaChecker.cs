@@ -16,7 +16,7 @@ internal readonly record struct SentMessage(MessageKind Kind, ulong Term, Replic
 internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDurableState disks)
 {
     private readonly Dictionary<ulong, ReplicaId> _leaders = [];
-    private readonly Dictionary<(ulong Index, ulong Term), (uint Checksum, ReplicaId From)> _entries = [];
+    private readonly Dictionary<(ulong Index, ulong Term), (LogMark Mark, ReplicaId From)> _entries = [];
     private readonly Dictionary<ReplicaId, Known> _known = [];
 
     /// <summary>Elections that some replica won.</summary>
@@ -107,8 +107,9 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             known.Checked = Math.Min(known.Checked, kept);
         }
 
+        // A membership that waits for room in the log counts already and stands nowhere yet.
         var last = known.Log.Membership;
-        Require.That(Rules.MembershipIsLast, view.MembershipIndex == last?.Index && (last is null || view.Voters == last.Value.Voters),
+        Require.That(Rules.MembershipIsLast, view.MembershipIndex > view.LastIndex || (view.MembershipIndex == last?.Index && (last is null || view.Voters == last.Value.Voters)),
             $"{view.Id} goes by the membership {view.Voters} of entry {view.MembershipIndex}; the last one in its log is {last?.Voters} of entry {last?.Index}.");
     }
 
@@ -118,12 +119,12 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             $"{view.Id} in term {view.Term} has entry {index} of term {mark.Term} behind one of term {known.Log.Mark(index - 1).Term}.");
         if (index <= ledger.LastIndex && ledger.Group(index).Mark.Term == mark.Term)
         {
-            Require.That(Rules.LogsMatch, ledger.Group(index).Mark == mark, $"entry {index} of term {mark.Term} is {mark.Checksum:x8} on {view.Id} and was committed as {ledger.Group(index).Mark.Checksum:x8}.");
+            Require.That(Rules.LogsMatch, ledger.Group(index).Mark == mark, $"entry {index} is {mark} on {view.Id} and was committed as {ledger.Group(index).Mark}.");
         }
-        else if (!_entries.TryAdd((index, mark.Term), (mark.Checksum, view.Id)))
+        else if (!_entries.TryAdd((index, mark.Term), (mark, view.Id)))
         {
-            var (checksum, from) = _entries[(index, mark.Term)];
-            Require.That(Rules.LogsMatch, checksum == mark.Checksum, $"entry {index} of term {mark.Term} is {mark.Checksum:x8} on {view.Id} and {checksum:x8} on {from}.");
+            var (other, from) = _entries[(index, mark.Term)];
+            Require.That(Rules.LogsMatch, other == mark, $"entry {index} is {mark} on {view.Id} and {other} on {from}.");
         }
     }
 

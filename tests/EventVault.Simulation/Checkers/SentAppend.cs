@@ -1,3 +1,6 @@
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>What an append expects of a stream.</summary>
@@ -45,6 +48,9 @@ internal sealed class SentAppend(UInt128 id, SentStream[] streams)
 
     /// <summary>Position of its first event in the log; null: it is not there.</summary>
     public long? First { get; set; }
+
+    /// <summary>Makes its bytes once more, for a node; they are not kept.</summary>
+    public Func<VaultStorage, AppendContent>? Content { get; init; }
 
     /// <summary>How many events it has.</summary>
     public int EventCount { get; } = streams.Sum(s => s.Digests.Length);

@@ -234,7 +234,9 @@ internal sealed class Node : IAsyncDisposable
             Limits = options.Limits,
             OperationHorizon = options.OperationHorizon,
         };
-        return VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
+        var opened = VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
+        opened.Commit(opened.Tail.LastIndex);
+        return opened;
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;

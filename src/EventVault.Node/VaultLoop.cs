@@ -274,7 +274,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     private void Commit(InFlightGroup group)
     {
         Invariant.Check(ReferenceEquals(_inFlight.Peek(), group));
-        storage.Commit(group.Buffer);
+        storage.Commit(group.Buffer.Index);
         _inFlight.Dequeue(); // Only now: should the commit fail, Stop still finds the group and tells its callers.
         Volatile.Write(ref _appends, _appends + group.Buffer.Appends);
         Volatile.Write(ref _events, _events + group.Buffer.Events);

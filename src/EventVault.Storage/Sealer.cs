@@ -19,10 +19,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
     public bool Step()
     {
-        // The next segment must have a group on the disk: then it can't be gone after a crash, and this one never be
-        // the last again.
+        // The next segment must have a committed group on the disk: then it can't be gone after a crash or a truncation, and
+        // this one never be the last again. The commit index first: in a view as old as that, a segment that was truncated
+        // since could pass for one that other groups made committed elsewhere.
+        var committed = storage.CommitIndex;
         var view = storage.View;
-        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value)
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex > committed)
         {
             return false;
         }
@@ -140,7 +142,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         do
         {
             segment.Reader.ReadGroup(offset, out last);
-            first = first.Appends == 0 ? last : first;
+            first = first.Index.Value == 0 ? last : first;
             checksum = last.EncodeShared(shared, storage.Meta.ChecksumSeed);
             digest.Append(shared[..GroupHeader.SharedLength]);
             appends += last.Appends;
@@ -153,7 +155,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Invariant.Check(events == segment.Index.EventCount);
         return new SegmentFooter(
             segment.Index.Segment, offset, checksum, first.Index, last.Index, first.Term, last.Term, first.FirstPosition, events,
-            appends, first.Time, last.Time + last.Appends - 1, digest.Finish());
+            appends, first.Time, last.LastTime, digest.Finish());
     }
 
     private void WriteFooter(in SegmentFooter footer)

@@ -26,4 +26,9 @@ internal static class Canary
     public const string AckBeforeFlush = "ack-before-flush";
     public const string OldTermByCounting = "old-term-by-counting";
     public const string NoAbaFence = "no-aba-fence";
+    public const string TailNotFlushed = "tail-not-flushed";
+    public const string GroupChecksumSkipped = "group-checksum-skipped";
+    public const string CutNotRecorded = "cut-not-recorded";
+    public const string DuplicateNotChecked = "duplicate-not-checked";
+    public const string OverlayIgnored = "overlay-ignored";
 }

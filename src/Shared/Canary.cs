@@ -31,4 +31,5 @@ internal static class Canary
     public const string CutNotRecorded = "cut-not-recorded";
     public const string DuplicateNotChecked = "duplicate-not-checked";
     public const string OverlayIgnored = "overlay-ignored";
+    public const string ConflictFromUncommitted = "conflict-from-uncommitted";
 }

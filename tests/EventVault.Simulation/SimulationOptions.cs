@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using EventVault.Simulation.Scheduling;
 
 namespace EventVault.Simulation;
@@ -86,6 +87,9 @@ internal sealed record SimulationOptions
     /// <summary>Loads steps of the sequencer are put off by up to this, so that several inputs meet.</summary>
     public required TimeSpan StepDelay { get; init; }
 
+    /// <summary>The profile that was asked for instead of the drawn one.</summary>
+    public Profile? ForcedProfile { get; init; }
+
     /// <summary>Whether more may break than a quorum can stand.</summary>
     public bool IsBeyondBudget => Profile == Profile.Beyond;
 
@@ -127,7 +131,21 @@ internal sealed record SimulationOptions
         return options.For(profile);
     }
 
-    /// <summary>Smaller limits than any product would have: what happens rarely there happens often here.</summary>
+    /// <summary>One command that runs exactly this again.</summary>
+    public string ReplayCommand()
+    {
+        var drawn = Draw(Seed, ForcedProfile);
+        var command = new StringBuilder($"dotnet run -c Release --project tests/EventVault.Simulation -- --seed {Seed}");
+        Add(ForcedProfile is not null, $" --profile {Profile}");
+        Add(drawn.Faults != Faults, $" --without {(drawn.Faults & ~Faults).ToString().Replace(" ", "", StringComparison.Ordinal)}");
+        Add(drawn.SafetyTime != SafetyTime, $" --seconds {SafetyTime.TotalSeconds.ToString(CultureInfo.InvariantCulture)}");
+        Add(drawn.Clients != Clients, $" --clients {Clients}");
+        Add(drawn.Requests != Requests, $" --requests {Requests}");
+        return command.ToString();
+
+        void Add(bool isChanged, string option) => command.Append(isChanged ? option : "");
+    }
+
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"""
           seed {Seed}, profile {Profile}, nodes {Nodes}, faults: {(Faults == 0 ? "none" : Faults)}
           clients {Clients}, requests {Requests} at {RequestsPerSecond:F1}/s, events up to {MostEventBytes} bytes, safety phase up to {SafetyTime.TotalSeconds:F0} s

@@ -2,8 +2,6 @@
 //
 // In a product build every switch is a constant false that the compiler drops. Only tests/EventVault.Simulation, which
 // compiles the product's sources once more with CANARIES defined, can turn one on (`--canary NAME`).
-using System.Runtime.CompilerServices;
-
 namespace EventVault;
 
 /// <summary>Rules that can be broken on purpose, in simulation builds only.</summary>
@@ -17,7 +15,7 @@ internal static class Canary
     public static bool Is(string name) => Active == name;
 #else
     /// <summary>False: product builds keep all rules.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
     public static bool Is(string name) => false;
 #endif
 

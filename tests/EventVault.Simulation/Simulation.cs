@@ -14,7 +14,6 @@ using EventVault.Simulation.Network;
 using EventVault.Simulation.Scheduling;
 using EventVault.Simulation.Workload;
 using EventVault.Storage;
-using EventVault.Storage.Log;
 
 namespace EventVault.Simulation;
 
@@ -109,7 +108,7 @@ internal sealed class Simulation
 
     /// <summary>A rule is broken: the run ends.</summary>
     [DoesNotReturn]
-    public void Fail(string rule, string details) => throw new ViolationException(rule, details);
+    public static void Fail(string rule, string details) => throw new ViolationException(rule, details);
 
     /// <summary>Runs all phases.</summary>
     /// <exception cref="ViolationException">A rule was broken.</exception>
@@ -210,7 +209,7 @@ internal sealed class Simulation
         SimulatedNode? leader = null;
         foreach (var node in _nodes)
         {
-            if (node.IsRunning && node.Replica.Role == Role.Leader && (leader is null || node.Replica.Term > leader.Replica.Term))
+            if (node.IsRunning && node.Replica.Role == Role.Leader && (leader is null || node.Term > leader.Term))
             {
                 leader = node;
             }

@@ -1,4 +1,5 @@
 using EventVault.Raft;
+using EventVault.Simulation.Scheduling;
 
 namespace EventVault.Simulation.Cluster;
 
@@ -46,8 +47,8 @@ internal sealed class Operator
         ulong highest = 0;
         foreach (var node in _simulation.Nodes)
         {
-            highest = Math.Max(highest, node.Term.Value);
-            if (node.IsRunning && node.Replica.Role == Role.Leader && (leader is null || node.Replica.Term > leader.Replica.Term))
+            highest = Math.Max(highest, node.Term);
+            if (node.IsRunning && node.Replica.Role == Role.Leader && (leader is null || node.Term > leader.Term))
             {
                 leader = node;
             }

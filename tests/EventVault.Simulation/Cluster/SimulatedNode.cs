@@ -88,7 +88,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     public Membership? Membership { get; private set; }
 
     /// <summary>Its term, also while it is down.</summary>
-    public Raft.Term Term { get; private set; }
+    public ulong Term { get; private set; }
 
     /// <summary>Flushes that hang for this long from now on, until set to 0.</summary>
     public long ExtraFlushTicks { get; set; }
@@ -375,7 +375,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             AddBackground(TimeSpan.TicksPerMillisecond);
         }
 
-        Term = Replica.Term;
+        Term = Replica.Term.Value;
         Membership = Replica.Membership;
         _simulation.OnStepped(this);
     }
@@ -387,7 +387,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         {
             if (++steps > MostSteps)
             {
-                _simulation.Fail("endless-steps", $"{this} has something to do after {steps} steps.");
+                Simulation.Fail("endless-steps", $"{this} has something to do after {steps} steps.");
             }
         }
     }

@@ -1,4 +1,3 @@
-using EventVault.Simulation.Cluster;
 using EventVault.Simulation.Scheduling;
 
 namespace EventVault.Simulation.Faults;

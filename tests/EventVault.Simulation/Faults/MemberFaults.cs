@@ -1,7 +1,5 @@
-using EventVault.Raft;
 using EventVault.Simulation.Cluster;
 using EventVault.Simulation.Scheduling;
-using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Simulation.Faults;
 

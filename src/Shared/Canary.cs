@@ -30,4 +30,12 @@ internal static class Canary
     public const string DuplicateNotChecked = "duplicate-not-checked";
     public const string OverlayIgnored = "overlay-ignored";
     public const string ConflictFromUncommitted = "conflict-from-uncommitted";
+    public const string NoPreVote = "no-prevote";
+    public const string NoCheckQuorum = "no-check-quorum";
+    public const string MatchNotChecked = "match-not-checked";
+    public const string CommitBeyondMatch = "commit-beyond-match";
+    public const string ReadWithoutQuorum = "read-without-quorum";
+    public const string ReadBeforeFirstCommit = "read-before-first-commit";
+    public const string JointByOneMajority = "joint-by-one-majority";
+    public const string WipedDiskVotes = "wiped-disk-votes";
 }

@@ -165,15 +165,22 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
-        if (state.AppliedThrough >= catalog.Count)
+        var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
+        if (history is null)
         {
             Delete(StatePath);
             state = StateTable.Open(_files, StatePath);
+            history = new LogHistory();
         }
 
-        for (var segment = (uint)(state.AppliedThrough + 1); segment < catalog.Count; segment++)
+        if (state.AppliedThrough < catalog.Count - 1)
         {
-            state.Rewrite(segment, []);
+            for (var i = (int)state.AppliedThrough + 1; i < catalog.Count; i++)
+            {
+                AddSealed(history, catalog[i]);
+            }
+
+            state.Rewrite((uint)catalog.Count - 1, history.Values());
         }
 
         _heads = heads;
@@ -183,6 +190,7 @@ internal sealed class StorageOpening
             _sealed.Add(Redo(catalog[i], hasIndex[i], sealer, heads, operations));
         }
 
+        _log.Follow(history);
         var sealedCount = (uint)catalog.Count;
         for (var segment = sealedCount; segment < segments; segment++)
         {
@@ -362,13 +370,7 @@ internal sealed class StorageOpening
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
-        var block = new byte[Blocks.Size];
-        using (var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting))
-        {
-            file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
-        }
-
-        if (SegmentFooter.Decode(block, _meta.ChecksumSeed) is not { } footer || footer.Segment != segment
+        if (ReadFooter(segment) is not { } footer
             || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
@@ -417,6 +419,44 @@ internal sealed class StorageOpening
         return result;
     }
 
+    // What a sealed segment says about consensus. Nearly all are of one term and without a membership, and their footer
+    // says so; the others are read, and so is one whose footer is damaged.
+    private void AddSealed(LogHistory history, CatalogEntry record)
+    {
+        if (ReadFooter(record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
+        {
+            history.AddRun(footer.FirstIndex, footer.FirstTerm);
+            return;
+        }
+
+        var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
+        try
+        {
+            using var lease = new SegmentSource(segment).Lease();
+            var offset = (uint)Blocks.Size;
+            GroupHeader header;
+            do
+            {
+                var body = lease.Reader.ReadGroup(offset, out header);
+                history.Add(header, body, _meta.ChecksumSeed);
+                offset += (uint)header.TotalLength;
+            }
+            while (header.Index != record.LastLogIndex);
+        }
+        finally
+        {
+            segment.Close();
+        }
+    }
+
+    private SegmentFooter? ReadFooter(uint segment)
+    {
+        var block = new byte[Blocks.Size];
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
+        file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
+        return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+    }
+
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)
     {
         var entries = new List<OperationEntry>();
@@ -426,7 +466,7 @@ internal sealed class StorageOpening
         do
         {
             var body = lease.Reader.ReadGroup(offset, out header);
-            while (!body.IsEmpty)
+            while (!body.IsEmpty && !header.IsSystem)
             {
                 Invariant.Check(RecordFormat.TryDecodeAppend(body, out var append));
                 entries.Add(new OperationEntry(append.OperationId, header.Place));

@@ -75,8 +75,11 @@ public sealed class VaultStorage : IDisposable
     /// <summary>What another node needs to join the vault.</summary>
     public VaultIdentity Identity => Meta.Identity;
 
-    /// <summary>What the log said about terms and memberships when it was opened.</summary>
+    /// <summary>What the log said about consensus when it was opened.</summary>
     public StoredRaft Raft { get; }
+
+    /// <summary>Whether this disk joined a vault that was there; false: the vault began on it.</summary>
+    public bool IsJoined => Meta.IsJoined;
 
     /// <summary>The node's term and vote.</summary>
     public VoteFile Vote { get; }

@@ -12,8 +12,7 @@ internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> 
 {
     private readonly GroupAdopter _adopter = new(meta, lastVersion);
     private readonly Stack<GroupBuffer> _free = new();
-    private readonly List<(LogIndex First, Term Term)> _terms = [];
-    private readonly List<(LogIndex Index, byte[] Content)> _memberships = [];
+    private LogHistory? _history;
 
     /// <summary>Groups behind <see cref="Committed"/>. They have their bytes once <see cref="LoadPending"/> was called.</summary>
     public PendingGroups Pending { get; } = new();
@@ -31,12 +30,13 @@ internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> 
     public void Skip(CatalogEntry record)
     {
         Invariant.Check(Pending.Count == 0);
-        AddTerm(record.FirstLogIndex, record.FirstTerm);
-        AddTerm(record.LastLogIndex, record.LastTerm);
         Committed = End = new LogEnd(
             new Place(record.Segment, record.EndOffset), record.LastGroupChecksum, record.LastLogIndex, record.LastPosition, record.LastTime, record.LastTerm);
         Prove(record.LastLogIndex);
     }
+
+    /// <summary>What is sealed is done: from here on the groups go on with what it says about consensus.</summary>
+    public void Follow(LogHistory history) => _history = history;
 
     /// <summary>The groups of this segment come next.</summary>
     public void Begin(uint segment)
@@ -59,13 +59,7 @@ internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> 
         _adopter.Adopt(group, header, checksum, body);
         End = group.End;
         Pending.Add(group);
-        AddTerm(group.Index, group.Term);
-        if (group.Kind == GroupKind.Membership)
-        {
-            Invariant.Check(SystemRecord.TryDecode(body, meta.ChecksumSeed, out _, out var content));
-            _memberships.Add((group.Index, content.ToArray()));
-        }
-
+        _history?.Add(header, body, meta.ChecksumSeed);
         Prove(header.LeaderCommit);
     }
 
@@ -98,20 +92,6 @@ internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> 
         }
     }
 
-    /// <summary>Terms and memberships, as Raft wants them.</summary>
-    public StoredRaft Raft()
-    {
-        var committed = _memberships.FindLastIndex(m => m.Index <= Committed.Index);
-        return new StoredRaft(_terms, _memberships[Math.Max(0, committed)..]);
-    }
-
-    private void AddTerm(LogIndex first, Term term)
-    {
-        var last = _terms.Count > 0 ? _terms[^1].Term : default;
-        Invariant.Check(term >= last, "Terms never fall along the log.");
-        if (term > last || _terms.Count == 0)
-        {
-            _terms.Add((first, term));
-        }
-    }
+    /// <summary>Terms and memberships, as consensus wants them.</summary>
+    public StoredRaft Raft() => _history!.AsOf(Committed.Index);
 }

@@ -24,9 +24,3 @@ public enum ReceiveCheck
     /// <summary>It does not follow the tail. Nothing was changed.</summary>
     Mismatch,
 }
-
-/// <summary>What the log said about Raft when it was opened.</summary>
-/// <param name="TermRuns">Of the whole log: where each term's groups begin. Empty: the log is.</param>
-/// <param name="Memberships">The newest one at or before the commit index, if there is one, and all behind it.</param>
-public sealed record StoredRaft(
-    IReadOnlyList<(LogIndex First, Term Term)> TermRuns, IReadOnlyList<(LogIndex Index, byte[] Content)> Memberships);

@@ -10,7 +10,7 @@
 // |      8 |    4 | CRC32C of the block with this field zero                                 |
 // |     12 |    4 | format version: 1                                                        |
 // |     16 |    8 | write number, rises with every write                                     |
-// |     24 |    8 | required feature bits: 1 the file `vote` is there, and bytes 112 to 127   |
+// |     24 |    8 | required feature bits: 1 the file `vote` is there, and bytes 112 to 131   |
 // |        |      | count. Clear in a directory that only 0.1 has opened                     |
 // |     32 |    8 | optional feature bits                                                    |
 // |     40 |   16 | vault id, UUID in network byte order                                     |
@@ -23,7 +23,8 @@
 // |    104 |    8 | created at, 100 ns ticks since 1970                                      |
 // |    112 |    8 | truncation under way: last log index that is kept                        |
 // |    120 |    8 | truncation under way: the term it happens in; 0: none is                 |
-// |    128 |      | zero to the block's end                                                  |
+// |    128 |    4 | 1: the disk joined a vault that was there; 0: the vault began on it      |
+// |    132 |      | zero to the block's end                                                  |
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using EventVault.Storage.Index;
@@ -48,6 +49,9 @@ internal sealed record VaultMeta
 
     /// <summary>The node's number in its vault, from 1.</summary>
     public uint NodeId { get; init; } = 1;
+
+    /// <summary>Whether the disk joined a vault that was there; false: the vault began on it.</summary>
+    public bool IsJoined { get; private init; }
 
     /// <summary>Whether the file <c>vote</c> was made durable. From then on it may not be missing.</summary>
     public bool HasVote { get; init; }
@@ -95,6 +99,7 @@ internal sealed record VaultMeta
             StartNumber = 0,
             CreatedAt = vault.CreatedAt,
             NodeId = nodeId,
+            IsJoined = true,
         };
     }
 
@@ -185,6 +190,7 @@ internal sealed record VaultMeta
         BinaryPrimitives.WriteInt64LittleEndian(span[104..], CreatedAt);
         BinaryPrimitives.WriteUInt64LittleEndian(span[112..], Truncation?.LastKept.Value ?? 0);
         BinaryPrimitives.WriteUInt64LittleEndian(span[120..], Truncation?.Term.Value ?? 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(span[128..], IsJoined ? 1u : 0u);
         BinaryPrimitives.WriteUInt32LittleEndian(span[8..], Checksum.Compute(block));
         return block;
     }
@@ -223,6 +229,7 @@ internal sealed record VaultMeta
             Incarnation = new Guid(block.Slice(88, 16), bigEndian: true),
             CreatedAt = BinaryPrimitives.ReadInt64LittleEndian(block[104..]),
             NodeId = nodeId == 0 ? 1 : nodeId,
+            IsJoined = BinaryPrimitives.ReadUInt32LittleEndian(block[128..]) != 0,
             HasVote = (required & FeatureVote) != 0,
             Truncation = truncatedIn.Value == 0
                 ? null

@@ -119,6 +119,7 @@ public sealed class VaultMetaTests
         using (var storage = Open(first, new StorageOptions { SegmentSizeBytes = StorageOptions.MinSegmentSizeBytes }))
         {
             vault = storage.Meta.Identity;
+            Assert.False(storage.IsJoined);
         }
 
         using (var storage = Open(second, new StorageOptions { NodeId = 2, Join = vault, SegmentSizeBytes = StorageOptions.MaxSegmentSizeBytes }))
@@ -126,7 +127,10 @@ public sealed class VaultMetaTests
             Assert.Equal(vault, storage.Meta.Identity);
             Assert.NotEqual(Read(first).Incarnation, storage.Meta.Incarnation);
             Assert.Equal(2u, storage.Meta.NodeId);
+            Assert.True(storage.IsJoined);
         }
+
+        Assert.True(Read(second).IsJoined);
 
         Assert.Equal(Segment(first), Segment(second));
         using (Open(second, new StorageOptions { NodeId = 2, Join = vault }))

@@ -50,7 +50,7 @@ internal static class CanaryHunt
         }
         finally
         {
-            Canary.Active = "";
+            Canary.Active = null;
         }
     }
 }

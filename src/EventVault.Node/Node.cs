@@ -244,9 +244,7 @@ internal sealed class Node : IAsyncDisposable
             Limits = options.Limits,
             OperationHorizon = options.OperationHorizon,
         };
-        var opened = VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
-        opened.Commit(opened.Tail.LastIndex);
-        return opened;
+        return VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;

@@ -288,7 +288,6 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         if (_open is { } group)
         {
-            _tail.Term = replica.Term;
             _tail.Finish(group.Buffer);
             _open = null;
             replica.Propose(group);

@@ -65,6 +65,15 @@ public sealed class RaftCore
     /// <summary>The last entry of its log, durable or not.</summary>
     public LogIndex LastIndex => _log.LastIndex;
 
+    /// <summary>Entries of the log as it is now up to here are durable here.</summary>
+    public LogIndex DurableIndex => _log.DurableIndex;
+
+    /// <summary>Whether it leads and hands leadership over: proposals are refused meanwhile.</summary>
+    public bool IsTransferring => _leadership?.TransferTo is not null;
+
+    /// <summary>Whether it is the only voter: what is durable here is committed.</summary>
+    public bool IsSoleVoter => Membership.SoleVoter == _options.Id;
+
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
 
@@ -237,19 +246,17 @@ public sealed class RaftCore
         _options.Id, Role, Term, _promises.VotedFor, Leader, _log.CommitIndex, _log.LastIndex, _log.DurableIndex,
         _log.Membership, _log.MembershipIndex, _leadership?.TransferTo, _leadership?.Status() ?? []);
 
-    private bool CanCampaign => MayCampaign && _leadership is null && Membership.IsVoter(_options.Id);
+    private bool CanCampaign => MayCampaign && _leadership is null && _log.MayBeVoter(_options.Id);
 
     // A leader was heard from lately: whoever asks for a vote just doesn't hear it (thesis §4.2.3). A leader hears itself.
     private bool KnowsLeader => Leader is not null && (_leadership is not null || _ticks < _options.ElectionTicks);
-
-    private bool IsJoined => Membership.Span.Length > 0 || Canary.Is(Canary.WipedDiskVotes);
 
     // A message of a higher term. False: it is not to be looked at any further.
     private bool EnterTermOf(in Message message)
     {
         Invariant.Check(message.Term > Term);
         if (message.Kind is MessageKind.Vote or MessageKind.PreVote
-            && (!IsJoined || (KnowsLeader && !message.IsTransfer && !Canary.Is(Canary.NoPreVote))))
+            && KnowsLeader && !message.IsTransfer && !Canary.Is(Canary.NoPreVote))
         {
             return false;
         }
@@ -274,10 +281,10 @@ public sealed class RaftCore
             case MessageKind.Append or MessageKind.Heartbeat:
                 _box.Send(_box.To(message.From, MessageKind.AppendAnswer) with { Rejected = true });
                 break;
-            case MessageKind.Vote when IsJoined:
+            case MessageKind.Vote:
                 _box.Send(_box.To(message.From, MessageKind.VoteAnswer) with { Rejected = true });
                 break;
-            case MessageKind.PreVote when IsJoined:
+            case MessageKind.PreVote:
                 _box.Send(_box.To(message.From, MessageKind.PreVoteAnswer) with { Rejected = true });
                 break;
             case MessageKind.ReadIndex:
@@ -335,15 +342,11 @@ public sealed class RaftCore
         }
     }
 
-    // Any replica answers that is addressed by its exact incarnation, also a learner or one that its own membership does not
-    // list: it may be a voter of a membership it has not seen yet, and without its vote nobody could lead.
+    // Any replica answers that is addressed by its exact incarnation, also a learner, one that its own membership does not
+    // list, or one that has none: it may be a voter of a membership it has not seen yet, and without its vote nobody could
+    // lead. Whoever addresses it has it in a membership.
     private void AnswerVote(in Message message)
     {
-        if (!IsJoined)
-        {
-            return;
-        }
-
         var isPreVote = message.Kind == MessageKind.PreVote;
         var mayVote = (isPreVote && message.Term > Term)
             || (_promises.VotedFor is { } given ? Membership.IsSame(given, message.From) : Leader is null);
@@ -387,7 +390,7 @@ public sealed class RaftCore
 
     private void Campaign(bool isTransfer)
     {
-        Invariant.Check(Membership.IsVoter(_options.Id));
+        Invariant.Check(_log.MayBeVoter(_options.Id));
         Invariant.Check(_leadership is null);
         if (isTransfer || Canary.Is(Canary.NoPreVote))
         {

@@ -47,6 +47,24 @@ internal sealed class RaftLog
 
     public long UncommittedBytes => _sizes.Total;
 
+    /// <summary>
+    /// Whether the replica votes in the newest membership or in one before it, as far back as they may still be undone. One
+    /// that its newest membership leaves out may be the only one to hold it: then nobody else can be elected, and it must
+    /// lead until that membership is committed (thesis §4.2.2).
+    /// </summary>
+    public bool MayBeVoter(ReplicaId id)
+    {
+        foreach (var (_, membership) in _memberships)
+        {
+            if (membership.IsVoter(id))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     public IReadOnlyList<TermRun> Terms() => _runs.ToArray();
 
     public IReadOnlyList<(LogIndex Index, Membership Membership)> Memberships() => _memberships.ToArray();

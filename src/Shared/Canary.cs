@@ -37,6 +37,7 @@ internal static class Canary
     public const string DuplicateNotChecked = "duplicate-not-checked";
     public const string OverlayIgnored = "overlay-ignored";
     public const string ConflictFromUncommitted = "conflict-from-uncommitted";
+    public const string TruncatedIsRefused = "truncated-is-refused";
     public const string NoPreVote = "no-prevote";
     public const string NoCheckQuorum = "no-check-quorum";
     public const string MatchNotChecked = "match-not-checked";

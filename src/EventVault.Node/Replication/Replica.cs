@@ -372,6 +372,7 @@ internal sealed class Replica
         var output = _core.Output;
         while (!output.IsEmpty)
         {
+            _storage.Tail.Term = Term;
             var save = output.Save;
             if (save is { } request && !Canary.Is(Canary.VoteNotPersisted))
             {
@@ -441,15 +442,16 @@ internal sealed class Replica
     {
         var content = owed.Entry.Membership?.Encode() ?? [];
         var tail = _storage.Tail;
-        if (tail.CheckRoom(LogTail.SystemLength(content.Length)) != RoomCheck.Ok)
+        if (tail.CheckRoom(LogTail.SystemLength(content.Length), isSystem: true) != RoomCheck.Ok)
         {
             return false;
         }
 
         var group = Pool.Rent();
-        tail.Term = new StoredTerm(owed.Entry.Term.Value);
+        tail.Term = new StoredTerm(owed.Entry.Term.Value); // It may have waited into a later term.
         tail.BeginSystem(group.Buffer, owed.Entry.Kind == EntryKind.NoOp ? GroupKind.NoOp : GroupKind.Membership, content, VaultLoop.Now(_clock));
         tail.Finish(group.Buffer);
+        tail.Term = Term;
         Invariant.Check(group.Buffer.Index.Value == owed.Index.Value);
         Submit(group);
         return true;
@@ -490,6 +492,11 @@ internal sealed class Replica
             group.IsTruncated = true;
             if (group.HasAnswers)
             {
+                if (Canary.Is(Canary.TruncatedIsRefused))
+                {
+                    group.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+                }
+
                 var undecided = new InFlightGroup { Index = group.Buffer.Index, Term = group.Buffer.Term };
                 undecided.TakeOver(group);
                 _undecided.Add(undecided);
@@ -503,7 +510,7 @@ internal sealed class Replica
 
         FailReadsBehind(last);
         var order = Pool.Rent();
-        order.Truncation = _storage.Tail.Truncate(new StoredIndex(last.Value), Term);
+        order.Truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
         order.IsWriting = true;
         _writer.Submit(order);
         _sent.Forget(last);

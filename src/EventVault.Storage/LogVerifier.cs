@@ -165,6 +165,16 @@ public sealed class LogVerifier
     private void VerifyGroup(string name, in GroupHeader header, ReadOnlySpan<byte> body)
     {
         var seed = _meta!.ChecksumSeed;
+        if (header.IsSystem)
+        {
+            if (!SystemRecord.TryDecode(body, seed, out _, out _))
+            {
+                _damage.Add(new Damage(name, header.Place.Offset + GroupHeader.Length, "a system record"));
+            }
+
+            return;
+        }
+
         var position = header.FirstPosition;
         var ordinal = 0;
         for (; !body.IsEmpty; ordinal++)

@@ -1,12 +1,13 @@
 using System.Buffers.Binary;
 using EventVault.Raft;
+using EventVault.Simulation.Cluster;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>What replicas have on their disks, read from the files as docs/FORMAT.md has them.</summary>
-internal sealed class DurableState(IDiskTruth disks) : IDurableState
+internal sealed class DurableState(DiskRegister disks) : IDurableState
 {
     private const int VoteBlock = 4096;
 

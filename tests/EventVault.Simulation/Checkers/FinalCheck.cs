@@ -1,50 +1,43 @@
 // What is too expensive after every event: everything that a node holds, read in every way there is.
+using EventVault.Simulation.Cluster;
 using EventVault.Storage;
+using EventVault.Storage.Log;
 
 namespace EventVault.Simulation.Checkers;
-
-/// <summary>A node at the end of a run.</summary>
-/// <param name="Node">Its number.</param>
-/// <param name="Storage">Its storage, open.</param>
-/// <param name="Reopen">Stops it cleanly, deletes all that can be rebuilt, and opens it again; null: not that.</param>
-internal sealed record FinalNode(uint Node, VaultStorage Storage, Func<VaultStorage>? Reopen);
 
 /// <summary>Checks what nodes hold at the end against the ledger.</summary>
 internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
 {
     private const int PageEvents = 500;
 
-    public void Run(IReadOnlyList<FinalNode> nodes)
+    public void Run(IReadOnlyList<SimulatedNode> nodes, Func<SimulatedNode, VaultStorage> reopen)
     {
         var furthest = nodes.Max(n => n.Storage.CommitIndex.Value);
         Require.That(Rules.NothingLost, furthest >= ledger.LastIndex, $"entries up to {ledger.LastIndex} were committed, the nodes have {furthest}.");
         foreach (var node in nodes)
         {
-            CheckLog(node.Node, node.Storage);
-            CheckReads(node.Node, node.Storage, "its index as it grew");
-            CheckOperations(node.Node, node.Storage);
+            CheckLog(node.Number, node.Storage);
+            CheckReads(node.Number, node.Storage, "its index as it grew");
+            CheckOperations(node.Number, node.Storage);
         }
 
         foreach (var node in nodes)
         {
-            if (node.Reopen is { } reopen)
+            var commit = node.Storage.CommitIndex.Value;
+            using var storage = reopen(node);
+            Require.That(Rules.NothingLost, storage.Tail.LastIndex.Value >= commit, $"node {node.Number} had entries up to {commit}, after a clean stop {storage.Tail.LastIndex}.");
+            if (storage.CommitIndex.Value < commit)
             {
-                var commit = node.Storage.CommitIndex.Value;
-                using var storage = reopen();
-                Require.That(Rules.NothingLost, storage.Tail.LastIndex.Value >= commit, $"node {node.Node} had entries up to {commit}, after a clean stop {storage.Tail.LastIndex}.");
-                if (storage.CommitIndex.Value < commit)
-                {
-                    storage.Commit(new(commit)); // The log does not prove it all; the others do.
-                }
-
-                CheckLog(node.Node, storage);
-                CheckReads(node.Node, storage, "its index as rebuilt");
-                CheckOperations(node.Node, storage);
+                storage.Commit(new(commit)); // The log does not prove it all; the others do.
             }
+
+            CheckLog(node.Number, storage);
+            CheckReads(node.Number, storage, "its index as rebuilt");
+            CheckOperations(node.Number, storage);
         }
     }
 
-    private void CheckLog(uint node, VaultStorage storage)
+    private void CheckLog(int node, VaultStorage storage)
     {
         for (var index = 1UL; index <= storage.CommitIndex.Value; index++)
         {
@@ -53,7 +46,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
         }
     }
 
-    private void CheckReads(uint node, VaultStorage storage, string what)
+    private void CheckReads(int node, VaultStorage storage, string what)
     {
         var head = storage.Head.Value;
         Require.That(Rules.IndexEqualsLog, head == ledger.PositionAt(storage.CommitIndex.Value), $"node {node}, {what}: head {head}, the log ends at {ledger.PositionAt(storage.CommitIndex.Value)}.");
@@ -79,7 +72,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
         {
             try
             {
-                reads.Answered(reads.Begin(0, node, request), VaultReads.Read(storage, request));
+                reads.Answered(reads.Begin(0, (uint)node, request), VaultReads.Read(storage, request));
             }
             catch (ViolationException e)
             {
@@ -89,7 +82,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
     }
 
     // Every append in the log is found by its operation id, with its first answer.
-    private void CheckOperations(uint node, VaultStorage storage)
+    private void CheckOperations(int node, VaultStorage storage)
     {
         foreach (var append in appends.Written)
         {
@@ -99,7 +92,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
             }
 
             var retry = content(storage);
-            var isKnown = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == Storage.Log.AppendCheck.Known;
+            var isKnown = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
             Require.That(Rules.OperationsKnown, isKnown, $"node {node} does not know {append}, which stands at {append.First}.");
             var answer = storage.Reader.ReadAnswer(place, retry);
             var last = append.First.Value + append.EventCount - 1;

@@ -1,26 +1,23 @@
 // Joins the checkers of a run. The simulator tells it what happens at nodes, the clients what they send and are answered.
 using EventVault.Node.Replication;
-using EventVault.Raft;
+using EventVault.Simulation.Cluster;
 using EventVault.Storage;
 
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>Watches a run and throws <see cref="ViolationException"/> when a rule is broken.</summary>
-internal sealed class Referee
+internal sealed class Referee : ISimulationObserver
 {
-    private readonly Dictionary<uint, ReplicaView> _running = [];
+    private readonly Dictionary<int, ReplicaView> _running = [];
     private readonly ReplicaChecker _replicas;
 
-    public Referee(IDiskTruth disks)
+    public Referee(Simulation simulation)
     {
-        History = new History(() => Now(), Ledger);
+        History = new History(() => simulation.Now, Ledger);
         Appends = new AppendChecker(Ledger, History);
         Reads = new ReadChecker(Ledger, History);
-        _replicas = new ReplicaChecker(Ledger, Appends, new DurableState(disks));
+        _replicas = new ReplicaChecker(Ledger, Appends, new DurableState(simulation.Disks));
     }
-
-    /// <summary>Virtual time.</summary>
-    public Func<long> Now { get; set; } = () => 0;
 
     public Ledger Ledger { get; } = new();
 
@@ -40,44 +37,43 @@ internal sealed class Referee
     /// <summary>Elections won.</summary>
     public int Elections => _replicas.Elections;
 
-    /// <summary>A node's storage is open; nothing has run yet.</summary>
-    public void Started(uint node, VaultStorage storage, Replica replica)
+    public void Started(SimulatedNode node)
     {
-        var view = new ReplicaView(storage, replica);
-        _running[node] = view;
+        var view = new ReplicaView(node.Storage, node.Replica);
+        _running[node.Number] = view;
         _replicas.Started(view);
     }
 
-    /// <summary>A node ended in whatever way.</summary>
-    public void Stopped(uint node)
+    public void Stopped(SimulatedNode node, StopKind kind)
     {
-        _running.Remove(node);
-        Reads.NodeStopped(node);
+        _running.Remove(node.Number);
+        Reads.NodeStopped((uint)node.Number);
     }
 
-    /// <summary>Something ran on a node.</summary>
-    public void AfterEvent(uint node)
+    public void Stepped(SimulatedNode node)
     {
-        if (_running.TryGetValue(node, out var view))
+        if (_running.TryGetValue(node.Number, out var view))
         {
             view.Refresh();
             _replicas.Look(view);
         }
     }
 
-    /// <summary>A node sends a message.</summary>
-    public void Sent(uint node, in PeerMessage message)
+    public void Sent(SimulatedNode from, in PeerMessage message)
     {
-        if (_running.ContainsKey(node))
+        if (_running.ContainsKey(from.Number))
         {
             var raft = message.Raft;
             _replicas.Sent(raft.From, new SentMessage(raft.Kind, raft.Term.Value, raft.To, raft.Index.Value, raft.Rejected));
         }
     }
 
-    /// <summary>Reads everything that these nodes hold.</summary>
-    public void FinalCheck(IEnumerable<FinalNode> nodes) => new FinalCheck(Ledger, Appends).Run([.. nodes]);
+    /// <summary>Reads everything that these nodes hold: as they run, and with all that can be rebuilt made anew.</summary>
+    /// <param name="nodes">Nodes of a core that has converged.</param>
+    /// <param name="reopen">Stops a node cleanly, deletes what can be rebuilt, and opens its storage once more.</param>
+    public void CheckAtEnd(IReadOnlyList<SimulatedNode> nodes, Func<SimulatedNode, VaultStorage> reopen) =>
+        new FinalCheck(Ledger, Appends).Run(nodes, reopen);
 
     /// <summary>The last operations of clients, in words.</summary>
-    public string LastOperations(int count) => string.Join('\n', History.Last(count));
+    public IEnumerable<string> LastOperations(int count) => History.Last(count).Select(o => $"{o}");
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage;
+using EventVault.Storage.Log;
 
 namespace EventVault.Simulation.Checkers;
 

@@ -13,41 +13,44 @@ internal sealed record ClientWorkloadOptions
     public required int MostEventBytes { get; init; }
 
     /// <summary>Reads for each append.</summary>
-    public double ReadsPerAppend { get; init; } = 1;
+    public required double ReadsPerAppend { get; init; }
 
     /// <summary>Streams that clients have in common; few mean many conflicts.</summary>
-    public int Streams { get; init; } = 8;
+    public required int Streams { get; init; }
 
     /// <summary>Subscriptions of each client.</summary>
-    public int Subscriptions { get; init; } = 1;
+    public required int Subscriptions { get; init; }
 
     /// <summary>Chance that an append expects something of a stream.</summary>
-    public double Expects { get; init; } = 0.6;
+    public required double Expects { get; init; }
 
     /// <summary>Chance that what is expected is made up.</summary>
-    public double ExpectsWrongly { get; init; } = 0.15;
+    public required double ExpectsWrongly { get; init; }
 
     /// <summary>Chance that an append goes for a stream that all clients want to create.</summary>
-    public double Races { get; init; } = 0.1;
+    public required double Races { get; init; }
 
     /// <summary>Chance that instead of a new append an earlier one is sent again.</summary>
-    public double LateRetries { get; init; } = 0.1;
+    public required double LateRetries { get; init; }
 
     /// <summary>Chance that an append takes the operation id of an earlier one.</summary>
-    public double Reuses { get; init; } = 0.03;
+    public required double Reuses { get; init; }
 
     /// <summary>Chance that a client asks any node instead of the one it takes for the leader.</summary>
-    public double Wanders { get; init; } = 0.1;
+    public required double Wanders { get; init; }
 
     /// <summary>Chance that a client leaves an append whose outcome it does not know.</summary>
-    public double GivesUp { get; init; } = 0.1;
+    public required double GivesUp { get; init; }
 
     /// <summary>How long a client waits for an answer, on average.</summary>
-    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(2);
+    public required TimeSpan Patience { get; init; }
 
-    /// <summary>With all that is not given drawn.</summary>
-    public ClientWorkloadOptions Draw(Random random) => this with
+    /// <summary>What this run's clients do.</summary>
+    public static ClientWorkloadOptions Draw(SimulationOptions run, Random random) => new()
     {
+        Clients = run.Clients,
+        RequestsPerSecond = run.RequestsPerSecond,
+        MostEventBytes = run.MostEventBytes,
         ReadsPerAppend = random.NextDouble() * 2,
         Streams = 1 << random.Next(0, 7),
         Subscriptions = random.Next(0, 3),

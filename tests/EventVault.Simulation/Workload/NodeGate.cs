@@ -3,6 +3,7 @@
 using EventVault.Node;
 using EventVault.Node.Replication;
 using EventVault.Simulation.Checkers;
+using EventVault.Simulation.Cluster;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 using StoredIndex = EventVault.Storage.LogIndex;
@@ -15,19 +16,19 @@ namespace EventVault.Simulation.Workload;
 /// <param name="Actual">Conflict: last versions of its streams.</param>
 /// <param name="Why">Otherwise: why not.</param>
 /// <param name="Leader">Who leads, as far as the node knows; 0: it does not.</param>
-internal sealed record AppendReply(OperationOutcome Outcome, AppendedAnswer? Answer, long[]? Actual, string Why, uint Leader);
+internal sealed record AppendReply(OperationOutcome Outcome, AppendedAnswer? Answer, long[]? Actual, string Why, int Leader);
 
 /// <summary>What clients reach of a node, in one of its lives.</summary>
-internal sealed class NodeGate(
-    uint node, VaultStorage storage, VaultLoop loop, Replica replica, TimeProvider clock, IClientWorld world, Referee referee)
+internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
 {
     private const int PageEvents = 20;
 
+    private readonly VaultStorage _storage = node.Storage;
     private readonly List<(long Position, Action Read)> _waiting = [];
     private readonly List<ServedSubscription> _subscriptions = [];
     private bool _isClosed;
 
-    private uint Leader => replica.Leader is { } leader ? leader.Node : 0;
+    private int Leader => node.Replica.Leader is { } leader ? (int)leader.Node : 0;
 
     /// <summary>The node ended: nothing is answered any more.</summary>
     public void Close()
@@ -40,7 +41,7 @@ internal sealed class NodeGate(
     /// <summary>Something ran on the node: what waits for commits goes on.</summary>
     public void Wake()
     {
-        var head = storage.Head.Value;
+        var head = _storage.Head.Value;
         for (var i = 0; i < _waiting.Count; i++)
         {
             if (_waiting[i].Position <= head)
@@ -60,7 +61,7 @@ internal sealed class NodeGate(
     /// <summary>Appends; the client waits for so long.</summary>
     public void Append(AppendAttempt attempt, AppendPlan plan, TimeSpan patience, Action<AppendReply> answer)
     {
-        var content = plan.Encode(storage);
+        var content = plan.Encode(_storage);
         var problem = content.Check(out _, out _);
         if (problem.Kind != EventProblemKind.None)
         {
@@ -70,10 +71,10 @@ internal sealed class NodeGate(
 
         var append = new ServedAppend(content, a => Answer(attempt, answer, ReplyTo(a)))
         {
-            Deadline = VaultLoop.NowMs(clock) + (long)patience.TotalMilliseconds,
+            Deadline = VaultLoop.NowMs(node.Clock) + (long)patience.TotalMilliseconds,
             QueuedBytes = content.Bytes.Length,
         };
-        if (storage.Reader.LookUp(content, out var place))
+        if (_storage.Reader.LookUp(content, out var place))
         {
             append.Outcome = AppendOutcome.Known;
             append.Place = place;
@@ -81,7 +82,7 @@ internal sealed class NodeGate(
             return;
         }
 
-        var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
+        var refused = node.Loop.Enqueue(append, append, 1, append.QueuedBytes);
         if (refused != AppendOutcome.None)
         {
             Answer(attempt, answer, Refusal($"{refused}"));
@@ -94,9 +95,9 @@ internal sealed class NodeGate(
         switch (read.Request.Consistency)
         {
             case Consistency.Linearizable:
-                replica.ReadIndex(new ReadWaiter(ok => Show(read, answer, ok)));
+                node.Replica.ReadIndex(new ReadWaiter(ok => Show(read, answer, ok)));
                 break;
-            case Consistency.AtLeast when read.Request.AtLeast > storage.Head.Value:
+            case Consistency.AtLeast when read.Request.AtLeast > _storage.Head.Value:
                 _waiting.Add((read.Request.AtLeast, () => Show(read, answer, ok: true)));
                 break;
             default:
@@ -123,7 +124,7 @@ internal sealed class NodeGate(
 
     private void Push(ServedSubscription subscription)
     {
-        var head = storage.Head.Value;
+        var head = _storage.Head.Value;
         if (_isClosed || subscription.IsWaiting || subscription.Next > head || !_subscriptions.Contains(subscription))
         {
             return;
@@ -135,7 +136,7 @@ internal sealed class NodeGate(
         ReadAnswer page;
         try
         {
-            page = VaultReads.Read(storage, request);
+            page = VaultReads.Read(_storage, request);
         }
         catch (DamageException)
         {
@@ -146,13 +147,13 @@ internal sealed class NodeGate(
         var caughtUp = isAll ? head : page.Events[^1].Position;
         subscription.Next = caughtUp + 1;
         subscription.IsWaiting = true;
-        world.ToClient(node, subscription.Client, () => subscription.Receive(page.Events, caughtUp));
+        simulation.ToClient(subscription.Client, node, () => subscription.Receive(page.Events, caughtUp));
     }
 
     private long FirstVersion(string stream, long position)
     {
-        var reference = storage.Reader.Reference(System.Text.Encoding.UTF8.GetBytes(stream));
-        return storage.Reader.FirstVersionAtOrAfter(reference, new Position(position), storage.Reader.LastVersion(reference)).Value;
+        var reference = _storage.Reader.Reference(System.Text.Encoding.UTF8.GetBytes(stream));
+        return _storage.Reader.FirstVersionAtOrAfter(reference, new Position(position), _storage.Reader.LastVersion(reference)).Value;
     }
 
     private void Show(ReadOperation read, Action<ReadAnswer?> answer, bool ok)
@@ -165,7 +166,7 @@ internal sealed class NodeGate(
         ReadAnswer? shown = null;
         try
         {
-            shown = ok ? VaultReads.Read(storage, read.Request) : null;
+            shown = ok ? VaultReads.Read(_storage, read.Request) : null;
         }
         catch (DamageException)
         {
@@ -174,17 +175,17 @@ internal sealed class NodeGate(
 
         if (shown is not null)
         {
-            referee.Reads.Shown(read, shown);
+            simulation.Referee.Reads.Shown(read, shown);
         }
 
-        world.ToClient(node, read.Client, () => answer(shown));
+        simulation.ToClient(read.Client, node, () => answer(shown));
     }
 
     private void Answer(AppendAttempt attempt, Action<AppendReply> answer, AppendReply reply)
     {
         if (!_isClosed)
         {
-            world.ToClient(node, attempt.Client, () => answer(reply));
+            simulation.ToClient(attempt.Client, node, () => answer(reply));
         }
     }
 
@@ -223,7 +224,7 @@ internal sealed class NodeGate(
     {
         try
         {
-            var first = storage.Reader.ReadAnswer(append.Place, append.Content);
+            var first = _storage.Reader.ReadAnswer(append.Place, append.Content);
             return first.SameContent
                 ? new AppendReply(OperationOutcome.Duplicate, new AppendedAnswer(first.First.Value, first.Last.Value, first.RecordedAt, [.. first.Versions.Select(v => v.Value)]), null, "", Leader)
                 : new AppendReply(OperationOutcome.Reused, null, null, "", Leader);

@@ -3,37 +3,34 @@ using EventVault.Simulation.Checkers;
 namespace EventVault.Simulation.Workload;
 
 /// <summary>Reads this and that, in every way, from any node.</summary>
-internal sealed class Reader(Clients clients, ClientView view, Random random)
+internal sealed class Reader(ClientWorkload clients, ClientView view, Random random)
 {
     private static readonly ReadKind[] Kinds = Enum.GetValues<ReadKind>();
     private static readonly Consistency[] Consistencies = Enum.GetValues<Consistency>();
 
     private ReadOperation? _current;
+    private bool _isOfLiveness;
     private long _time;
 
-    /// <summary>Whether nothing is under way.</summary>
-    public bool IsIdle => _current is null;
+    /// <summary>Whether a read of after the faults was answered, and nothing is under way.</summary>
+    public bool IsDone { get; private set; } = clients.Options.ReadsPerAppend <= 0;
 
     public void Start()
     {
         if (clients.Options.ReadsPerAppend > 0)
         {
-            clients.World.After(Think(), Begin);
+            clients.After(Think(), Begin);
         }
     }
 
     private void Begin()
     {
-        if (clients.IsQuiescing)
-        {
-            return;
-        }
-
-        var node = view.Node(random, wanders: 0.5);
-        var read = clients.Referee.Reads.Begin(view.Client, node, Request());
+        var node = clients.Choose(view, random, wanders: 0.5);
+        var read = clients.Referee.Reads.Begin(view.Client, (uint)node, Request());
         _current = read;
-        clients.World.ToNode(view.Client, node, gate => gate.Read(read, answer => OnAnswer(read, answer)), () => OnAnswer(read, null));
-        clients.World.After((long)(clients.Options.Patience.Ticks * (0.25 + (1.5 * random.NextDouble()))), () => OnDeadline(read));
+        _isOfLiveness = clients.IsLiveness;
+        clients.Send(view, node, gate => gate.Read(read, answer => OnAnswer(read, answer)), () => OnAnswer(read, null));
+        clients.After((long)(clients.Options.Patience.Ticks * (0.25 + (1.5 * random.NextDouble()))), () => OnDeadline(read));
     }
 
     private ReadRequest Request()
@@ -58,6 +55,7 @@ internal sealed class Reader(Clients clients, ClientView view, Random random)
         {
             clients.Referee.Reads.Answered(read, answer);
             Learn(read.Request, answer);
+            IsDone = _isOfLiveness && _current == read;
         }
         else if (_current == read)
         {
@@ -82,7 +80,12 @@ internal sealed class Reader(Clients clients, ClientView view, Random random)
     private void Next()
     {
         _current = null;
-        clients.World.After(Think(), Begin);
+        if (IsDone)
+        {
+            return;
+        }
+
+        clients.After(Think(), Begin);
     }
 
     private void Learn(ReadRequest request, ReadAnswer answer)

@@ -3,7 +3,7 @@ using EventVault.Simulation.Checkers;
 namespace EventVault.Simulation.Workload;
 
 /// <summary>One subscription. Goes to another node when it hears nothing, now and then also without a reason.</summary>
-internal sealed class Subscriber(Clients clients, ClientView view, int number, Random random)
+internal sealed class Subscriber(ClientWorkload clients, ClientView view, int number, Random random)
 {
     /// <summary>Of pages, after which it reconnects although all is well.</summary>
     private const double Moves = 0.02;
@@ -20,7 +20,7 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
     public void Start()
     {
         // From the beginning, or from anywhere that is committed, some time after the start.
-        clients.World.After(random.NextInt64(TimeSpan.FromSeconds(20).Ticks), () =>
+        clients.After(random.NextInt64(TimeSpan.FromSeconds(20).Ticks), () =>
         {
             var stream = random.Next(2) == 0 ? clients.Made.StreamName() : null;
             var from = random.Next(2) == 0 ? 0 : random.NextInt64(clients.Referee.Ledger.Head + 2);
@@ -31,15 +31,15 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
 
     private void Connect()
     {
-        var node = view.Node(random, wanders: 1);
+        var node = clients.Choose(view, random, wanders: 1);
         ServedSubscription? connection = null;
         connection = new ServedSubscription(view.Client, number, _checker!.Stream, _checker.Next, (events, caughtUp) => OnPage(node, connection!, events, caughtUp));
         _connection = connection;
-        clients.World.ToNode(view.Client, node, gate => gate.Subscribe(connection), () => OnLost(connection));
+        clients.Send(view, node, gate => gate.Subscribe(connection), () => OnLost(connection));
         Watch(connection);
     }
 
-    private void OnPage(uint node, ServedSubscription connection, IReadOnlyList<SeenEvent> events, long caughtUp)
+    private void OnPage(int node, ServedSubscription connection, IReadOnlyList<SeenEvent> events, long caughtUp)
     {
         if (_connection != connection)
         {
@@ -48,10 +48,10 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
 
         foreach (var seen in events)
         {
-            _checker!.Deliver(node, seen);
+            _checker!.Deliver((uint)node, seen);
         }
 
-        _checker!.CaughtUp(node, caughtUp);
+        _checker!.CaughtUp((uint)node, caughtUp);
         view.Learn(caughtUp);
         if (random.NextDouble() < Moves)
         {
@@ -59,7 +59,7 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
             return;
         }
 
-        clients.World.ToNode(view.Client, node, gate => gate.Acknowledge(connection), () => OnLost(connection));
+        clients.Send(view, node, gate => gate.Acknowledge(connection), () => OnLost(connection));
         Watch(connection);
     }
 
@@ -67,7 +67,7 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
     private void Watch(ServedSubscription connection)
     {
         var heard = ++_silences;
-        clients.World.After((long)(clients.Options.Patience.Ticks * (1 + random.NextDouble())), () =>
+        clients.After((long)(clients.Options.Patience.Ticks * (1 + random.NextDouble())), () =>
         {
             if (_connection == connection && _silences == heard)
             {
@@ -81,7 +81,7 @@ internal sealed class Subscriber(Clients clients, ClientView view, int number, R
         if (_connection == connection)
         {
             _connection = null;
-            clients.World.After((long)(TimeSpan.FromMilliseconds(100).Ticks * random.NextDouble()) + 1, Connect);
+            clients.After((long)(TimeSpan.FromMilliseconds(100).Ticks * random.NextDouble()) + 1, Connect);
         }
     }
 }

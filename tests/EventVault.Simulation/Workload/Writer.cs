@@ -6,27 +6,24 @@ namespace EventVault.Simulation.Workload;
 /// Appends, one after the other. Tries an append again, at whatever node, until it is decided; what it does not know it
 /// sends again under the same operation id, or leaves.
 /// </summary>
-internal sealed class Writer(Clients clients, ClientView view, Random random)
+internal sealed class Writer(ClientWorkload clients, ClientView view, Random random)
 {
     private static readonly long Pause = TimeSpan.FromMilliseconds(50).Ticks;
 
     private (AppendPlan Plan, SentAppend Sent)? _current;
     private AppendAttempt? _attempt;
+    private bool _isOfLiveness;
 
-    /// <summary>Whether nothing is under way.</summary>
-    public bool IsIdle => _current is null;
+    /// <summary>Whether an append of after the faults got through, and nothing is under way.</summary>
+    public bool IsDone { get; private set; }
 
-    public void Start() => clients.World.After(Think(), Begin);
+    public void Start() => clients.After(Think(), Begin);
 
     private void Begin()
     {
-        if (clients.IsQuiescing)
-        {
-            return;
-        }
-
         var append = clients.Made.Next(view);
         _current = append;
+        _isOfLiveness = clients.IsLiveness;
         clients.Made.Keep(append);
         Send();
     }
@@ -38,18 +35,18 @@ internal sealed class Writer(Clients clients, ClientView view, Random random)
             return;
         }
 
-        var node = view.Node(random, clients.Options.Wanders);
-        var attempt = clients.Referee.Appends.Begin(view.Client, node, append.Sent);
+        var node = clients.Choose(view, random, clients.Options.Wanders);
+        var attempt = clients.Referee.Appends.Begin(view.Client, (uint)node, append.Sent);
         _attempt = attempt;
         var patience = clients.Options.Patience * (0.25 + (1.5 * random.NextDouble()));
-        clients.World.ToNode(
-            view.Client,
+        clients.Send(
+            view,
             node,
             gate => gate.Append(attempt, append.Plan, patience, reply => OnReply(attempt, reply)),
             () => OnReply(attempt, new AppendReply(OperationOutcome.Refused, null, null, "node is down", 0)));
 
         // The client's own patience is a little longer or shorter than what it tells the node.
-        clients.World.After((long)(patience.Ticks * (0.5 + random.NextDouble())), () => OnDeadline(attempt));
+        clients.After((long)(patience.Ticks * (0.5 + random.NextDouble())), () => OnDeadline(attempt));
     }
 
     private void OnReply(AppendAttempt attempt, AppendReply reply)
@@ -94,6 +91,7 @@ internal sealed class Writer(Clients clients, ClientView view, Random random)
         }
         else
         {
+            IsDone = _isOfLiveness && reply.Outcome == OperationOutcome.Appended;
             Next();
         }
     }
@@ -119,14 +117,19 @@ internal sealed class Writer(Clients clients, ClientView view, Random random)
         }
         else
         {
-            clients.World.After((long)(Pause * random.NextDouble()) + 1, Send);
+            clients.After((long)(Pause * random.NextDouble()) + 1, Send);
         }
     }
 
     private void Next()
     {
         _current = null;
-        clients.World.After(Think(), Begin);
+        if (IsDone)
+        {
+            return;
+        }
+
+        clients.After(Think(), Begin);
     }
 
     private void Learn(SentAppend append, long[] versions)

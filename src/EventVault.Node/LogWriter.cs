@@ -29,6 +29,9 @@ internal sealed class LogWriter(SegmentedLog log)
     /// <summary>Whether the log would end without a commit mark if it rested now.</summary>
     public bool WantsMark => log.WantsMark && _submitted.IsEmpty;
 
+    /// <summary>Whether something waits for <see cref="Step"/>; the simulation steps it when its disk would be done.</summary>
+    public bool HasSubmitted => !_submitted.IsEmpty;
+
     /// <summary>Hands over a group. The sequencer's side.</summary>
     public void Submit(InFlightGroup group) => _submitted.Enqueue(group);
 

@@ -89,6 +89,9 @@ internal sealed class Replica
     /// <summary>What it is in its term.</summary>
     public Role Role => _core.Role;
 
+    /// <summary>The newest membership in its log.</summary>
+    public Membership Membership => _core.Membership;
+
     /// <summary>Who leads, as far as it knows.</summary>
     public ReplicaId? Leader => _core.Leader;
 

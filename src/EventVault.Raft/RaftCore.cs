@@ -68,12 +68,6 @@ public sealed class RaftCore
     /// <summary>Entries of the log as it is now up to here are durable here.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
 
-    /// <summary>Whether it leads and hands leadership over: proposals are refused meanwhile.</summary>
-    public bool IsTransferring => _leadership?.TransferTo is not null;
-
-    /// <summary>Whether it is the only voter: what is durable here is committed.</summary>
-    public bool IsSoleVoter => Membership.SoleVoter == _options.Id;
-
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
 

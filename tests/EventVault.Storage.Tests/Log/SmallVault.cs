@@ -31,7 +31,7 @@ internal sealed class SmallVault
     public VaultModel Model { get; } = new();
 
     public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
-        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000);
+        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 
     /// <summary>An append of one event with so many random bytes of data.</summary>
     public ModelAppend Event(string stream, int dataBytes)
@@ -85,7 +85,7 @@ internal sealed class SmallVault
             Storage.Log.Flush();
             while (_written.TryDequeue(out var group))
             {
-                Storage.Commit(group);
+                Storage.Commit(group.Index);
             }
         }
     }

@@ -493,7 +493,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             SimulatedCrashException => StopKind.PowerLoss,
             ProcessKilledException => StopKind.Kill,
             DiskException => StopKind.DiskFailure,
-            DamageException or UnsupportedFormatException or ForeignDirectoryException => StopKind.Refused,
+            DamageException or Storage.Index.IndexDamageException or UnsupportedFormatException or ForeignDirectoryException => StopKind.Refused,
             _ => StopKind.Invariant,
         };
 

@@ -65,17 +65,17 @@ public sealed class RaftCore
     /// <summary>The last entry of its log, durable or not.</summary>
     public LogIndex LastIndex => _log.LastIndex;
 
-    /// <summary>Entries of the log as it is now up to here are durable here.</summary>
+    /// <summary>Entries up to here are flushed on its own disk. May be behind <see cref="CommitIndex"/>: a quorum of others can do without it.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
-
-    /// <summary>Whether it leads and hands leadership over: proposals are refused meanwhile.</summary>
-    public bool IsTransferring => _leadership?.TransferTo is not null;
-
-    /// <summary>Whether it is the only voter: what is durable here is committed.</summary>
-    public bool IsSoleVoter => Membership.SoleVoter == _options.Id;
 
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
+
+    /// <summary>Whether nobody else is asked: a quorum of one.</summary>
+    public bool IsSoleVoter => _log.Membership.SoleVoter == _options.Id;
+
+    /// <summary>Whether leadership is being handed over: proposals are refused.</summary>
+    public bool IsTransferring => _leadership is { TransferTo: not null };
 
     /// <summary>Ticks after which this replica campaigns without hearing from a leader; settable for tests, until it is drawn anew.</summary>
     public int ElectionTimeoutTicks { get; set; }

@@ -19,8 +19,8 @@ internal sealed class RaftLog
 
     public RaftLog(RaftState state, IEntrySource entries)
     {
-        _runs = [.. state.Terms];
-        _memberships = [.. state.Memberships];
+        _runs = new List<TermRun>(state.Terms);
+        _memberships = new List<(LogIndex, Membership)>(state.Memberships);
         LastIndex = state.LastIndex;
         CommitIndex = state.CommitIndex;
         DurableIndex = state.LastIndex;

@@ -11,7 +11,9 @@ namespace EventVault.Storage;
 /// <param name="Expected">What was expected there.</param>
 public sealed record Damage(string Segment, long Offset, string Expected);
 
-/// <summary>A torn tail: written but never acknowledged; the next start cuts it off.</summary>
+/// <summary>
+/// A torn tail, written but never acknowledged, or what a truncation that a crash cut short left; the next start cuts it off.
+/// </summary>
 /// <param name="Segment">File name, without its folder.</param>
 /// <param name="Offset">Where the intact log ends.</param>
 /// <param name="Bytes">How much stands behind it.</param>
@@ -82,6 +84,14 @@ public sealed class LogVerifier
         var names = _files.DirectoryExists(logDirectory)
             ? _files.ListFiles(logDirectory).Where(n => n.EndsWith(".seg", StringComparison.Ordinal)).ToList()
             : [];
+        while (_meta?.Truncation is { } truncation && names.Count > 1
+            && HeaderOf(Path.Combine(logDirectory, names[^1]), (uint)names.Count - 1) is { } header && header.FirstIndex > truncation.LastKept)
+        {
+            // The next start deletes it.
+            _torn = new TornTail(names[^1], 0, header.SizeBytes);
+            names.RemoveAt(names.Count - 1);
+        }
+
         var after = default(SegmentScanner);
         for (var i = 0; i < names.Count && _meta is not null; i++)
         {
@@ -136,16 +146,29 @@ public sealed class LogVerifier
             _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
         }
 
+        var lastKept = LogRecovery.LastKept(_meta!);
         while (true)
         {
-            while (scanner.Next(out var header, out _, out var body))
+            while (scanner.NextIndex <= lastKept && scanner.Next(out var header, out _, out var body))
             {
                 VerifyGroup(name, header, body);
+            }
+
+            if (isLast && scanner.NextIndex > lastKept)
+            {
+                var cut = scanner.CountBits(scanner.Offset, uint.MaxValue).End - scanner.Offset;
+                _torn ??= cut > 0 ? new TornTail(name, scanner.Offset, cut) : null;
+                return scanner;
             }
 
             var witness = next is { } following
                 ? Follows(following, scanner) ? null : "the segment behind it says that more was durable"
                 : scanner.FindWitness(scanner.CountBits(scanner.Offset, uint.MaxValue).End);
+            if (witness is null && isLast && _meta!.Truncation is { } truncation)
+            {
+                witness = $"a truncation began when groups up to {truncation.LastKept} were durable";
+            }
+
             if (witness is null)
             {
                 break;

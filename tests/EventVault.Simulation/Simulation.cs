@@ -337,6 +337,7 @@ internal sealed class Simulation
             }
 
             node.Resume();
+            node.SpareProcess();
             Restarts.Held.Remove(node.Number);
             if (!node.IsRunning && !node.Start())
             {

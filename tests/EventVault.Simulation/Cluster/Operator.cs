@@ -109,18 +109,20 @@ internal sealed class Operator
         _simulation.Trace.Note($"node {leader.Number}: membership {membership} towards {target}: {result}");
     }
 
-    // First the missing ones as learners; once they have caught up, all the voters in one step.
+    // First the missing ones as learners; once they have caught up, all the voters in one step. Whose disk is known to be
+    // bad is no choice: it may be gone before anybody else has what it holds.
     private Membership? Next(RaftStatus status)
     {
         var members = status.Membership.Members;
-        var missing = _simulation.Nodes.Where(node => _wanted[node.Number] && node.Id is { } id && status.Membership.RoleOf(id) == 0).ToList();
+        var wanted = _simulation.Nodes.Where(node => _wanted[node.Number] && node.Id is not null && !node.IsDamaged).ToList();
+        var missing = wanted.Where(node => status.Membership.RoleOf(node.Id!.Value) == 0).ToList();
         if (missing.Count > 0)
         {
             var added = missing.Select(node => Member(node.Id!.Value, MemberRole.Learner));
             return Membership.Of(members.Where(member => IsPresent(member.Id) || member.Role == MemberRole.Voter).Concat(added));
         }
 
-        var voters = _simulation.Nodes.Where(node => _wanted[node.Number] && node.Id is not null).Select(node => node.Id!.Value).ToList();
+        var voters = wanted.ConvertAll(node => node.Id!.Value);
         var lagging = voters.Any(id => !status.Membership.IsVoter(id) && !HasCaughtUp(status, id));
         return lagging || voters.Count == 0 ? null : Membership.Of(voters.Select(id => Member(id, MemberRole.Voter)));
     }

@@ -151,6 +151,13 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     /// <summary>The process is killed before one of the next disk operations.</summary>
     public void KillAfter(long operations) => _killAt = Files.Operations + operations;
 
+    /// <summary>What was to cut the power or kill the process later does not happen.</summary>
+    public void SpareProcess()
+    {
+        Files.CrashAtOperation = long.MaxValue;
+        _killAt = long.MaxValue;
+    }
+
     /// <summary>The process stands still.</summary>
     public void Pause() => IsPaused = true;
 
@@ -486,7 +493,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             SimulatedCrashException => StopKind.PowerLoss,
             ProcessKilledException => StopKind.Kill,
             DiskException => StopKind.DiskFailure,
-            DamageException or UnsupportedFormatException => StopKind.Refused,
+            DamageException or UnsupportedFormatException or ForeignDirectoryException => StopKind.Refused,
             _ => StopKind.Invariant,
         };
 

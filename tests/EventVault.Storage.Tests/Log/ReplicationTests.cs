@@ -131,13 +131,13 @@ public sealed class ReplicationTests
         var pair = new ReplicaPair();
         pair.Lead("a-1");
         pair.Send(new LogIndex(1), new LogIndex(1));
-        pair.Follower.Tail.Term = new Term(2);
+        pair.Follower.BeginTerm(2);
         pair.Lead("b-1", on: pair.Follower);
         pair.Lead("a-1", on: pair.Follower);
-        pair.Leader.Tail.Term = new Term(3);
+        pair.Leader.BeginTerm(3);
         pair.Lead("b-1");
         Assert.Equal(ReceiveCheck.Mismatch, pair.Receive(pair.Leader.ReadGroup(new LogIndex(2))));
-        pair.Follower.Tail.Term = new Term(3);
+        pair.Follower.BeginTerm(3);
         pair.Follower.Log.Truncate(pair.Follower.Tail.Truncate(new LogIndex(1)));
         pair.Send(new LogIndex(2), new LogIndex(2));
         pair.Follower.Commit(new LogIndex(2));

@@ -92,6 +92,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
             }
 
             var retry = content(storage);
+            retry.Check(out _, out _);
             var isKnown = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
             Require.That(Rules.OperationsKnown, isKnown, $"node {node} does not know {append}, which stands at {append.First}.");
             var answer = storage.Reader.ReadAnswer(place, retry);

@@ -9,6 +9,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Appends per second of all clients together.</summary>
     public required double RequestsPerSecond { get; init; }
 
+    /// <summary>Most appends before the faults are over; reads and subscriptions go on.</summary>
+    public required int Requests { get; init; }
+
     /// <summary>Longest data of an event.</summary>
     public required int MostEventBytes { get; init; }
 
@@ -50,6 +53,7 @@ internal sealed record ClientWorkloadOptions
     {
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,
+        Requests = run.Requests,
         MostEventBytes = run.MostEventBytes,
         ReadsPerAppend = random.NextDouble() * 2,
         Streams = 1 << random.Next(0, 7),

@@ -51,7 +51,7 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
         {
             clients.Referee.Reads.Answered(read, answer);
             Learn(read.Request, answer);
-            IsDone = _isOfLiveness && _current == read;
+            IsDone |= _isOfLiveness && _current == read;
         }
         else if (_current == read)
         {

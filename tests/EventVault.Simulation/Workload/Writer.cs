@@ -17,10 +17,18 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
     /// <summary>Whether an append of after the faults got through, and nothing is under way.</summary>
     public bool IsDone { get; private set; }
 
+    public override string ToString() => $"writer of client {view.Client}: {_attempt}";
+
     public void Start() => clients.After(Think(), Begin);
 
     private void Begin()
     {
+        if (!clients.IsLiveness && clients.Made.Count >= clients.Options.Requests)
+        {
+            clients.After(Think(), Begin); // Until the faults are over there are only reads.
+            return;
+        }
+
         var append = clients.Made.Next(view);
         _current = append;
         _isOfLiveness = clients.IsLiveness;
@@ -140,9 +148,5 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
         }
     }
 
-    private long Think()
-    {
-        var mean = TimeSpan.TicksPerSecond * clients.Options.Clients / clients.Options.RequestsPerSecond;
-        return (long)(-Math.Log(1 - random.NextDouble()) * mean) + 1;
-    }
+    private long Think() => clients.Options.Think(clients.Options.RequestsPerSecond, random);
 }

@@ -250,10 +250,11 @@ internal sealed class Simulation
 
     private void AddFaults()
     {
+        // Foreign disks first: they have to be back where they belong before the disks' own faults are taken back.
         FaultInjector[] all =
         [
-            new PowerLosses(this), new Kills(this), new Pauses(this), new ClockFaults(this), new DiskErrors(this), new FullDisks(this), new SlowDisks(this), new Partitions(this),
-            new OneWayCuts(this), new Flaps(this), new Clogs(this), new Transfers(this), new MembershipChanges(this), new Wipes(this), new ForeignDisks(this), new Rot(this),
+            new ForeignDisks(this), new PowerLosses(this), new Kills(this), new Pauses(this), new ClockFaults(this), new DiskErrors(this), new FullDisks(this), new SlowDisks(this), new Partitions(this),
+            new OneWayCuts(this), new Flaps(this), new Clogs(this), new Transfers(this), new MembershipChanges(this), new Wipes(this), new Rot(this),
         ];
         _faults.AddRange(all.Where(fault => Options.Has(fault.Class)));
     }

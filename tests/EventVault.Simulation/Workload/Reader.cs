@@ -8,9 +8,6 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
     private static readonly ReadKind[] Kinds = Enum.GetValues<ReadKind>();
     private static readonly Consistency[] Consistencies = Enum.GetValues<Consistency>();
 
-    /// <summary>However few reads are asked for: at the end each client has to do one more soon.</summary>
-    private static readonly long LongestThought = TimeSpan.FromSeconds(5).Ticks;
-
     private ReadOperation? _current;
     private bool _isOfLiveness;
     private long _time;
@@ -107,6 +104,6 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
     private long Think()
     {
         var mean = TimeSpan.TicksPerSecond * clients.Options.Clients / (clients.Options.RequestsPerSecond * clients.Options.ReadsPerAppend);
-        return (long)Math.Min(-Math.Log(1 - random.NextDouble()) * mean, LongestThought) + 1;
+        return (long)(-Math.Log(1 - random.NextDouble()) * mean) + 1;
     }
 }

@@ -8,9 +8,6 @@ namespace EventVault.Simulation.Workload;
 /// </summary>
 internal sealed class Writer(ClientWorkload clients, ClientView view, Random random)
 {
-    /// <summary>However few appends are asked for: at the end each client has to do one more soon.</summary>
-    private static readonly long LongestThought = TimeSpan.FromSeconds(5).Ticks;
-
     private static readonly long Pause = TimeSpan.FromMilliseconds(50).Ticks;
 
     private (AppendPlan Plan, SentAppend Sent)? _current;
@@ -24,12 +21,6 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
 
     private void Begin()
     {
-        if (!clients.IsLiveness && clients.Made.Count >= clients.Options.Requests)
-        {
-            clients.After(Think(), Begin); // Until the faults are over there are only reads.
-            return;
-        }
-
         var append = clients.Made.Next(view);
         _current = append;
         _isOfLiveness = clients.IsLiveness;
@@ -152,6 +143,6 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
     private long Think()
     {
         var mean = TimeSpan.TicksPerSecond * clients.Options.Clients / clients.Options.RequestsPerSecond;
-        return (long)Math.Min(-Math.Log(1 - random.NextDouble()) * mean, LongestThought) + 1;
+        return (long)(-Math.Log(1 - random.NextDouble()) * mean) + 1;
     }
 }

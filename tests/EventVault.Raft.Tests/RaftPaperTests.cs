@@ -316,9 +316,9 @@ public sealed class RaftPaperTests
         {
             TestCluster cluster = WithLog(1, 2);
             cluster[1].Core.Step(Msg(MessageKind.Append, 2, 1, 5, index, term));
+            Assert.Empty(cluster[1].Take().Messages);
             cluster[1].FlushNext();
-            Message answer = Assert.Single(cluster[1].Core.Output.Messages, m => m.Kind == MessageKind.AppendAnswer);
-            Assert.Equal(isThere, !answer.Rejected);
+            Assert.Equal(isThere, !Assert.Single(cluster[1].Core.Output.Messages, m => m.Kind == MessageKind.AppendAnswer).Rejected);
         }
     }
 

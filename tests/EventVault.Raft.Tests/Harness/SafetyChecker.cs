@@ -6,16 +6,23 @@ namespace EventVault.Raft.Tests.Harness;
 /// </summary>
 internal sealed class SafetyChecker
 {
+    private const ulong MostReads = 1_000_000;
+
     private readonly Dictionary<ReplicaId, Seen> _seen = [];
     private readonly Dictionary<(LogIndex Index, Term Term), (Entry Entry, Term Before)> _entries = [];
     private readonly Dictionary<Term, (ReplicaId Leader, List<Entry> Log)> _leaders = [];
-    private readonly Dictionary<(ReplicaId Voter, Term Term), ReplicaId> _votes = [];
-    private readonly HashSet<(ReplicaId Voter, Term Term, ReplicaId For)> _durableVotes = [];
+    private readonly Dictionary<(ReplicaId Voter, Term Term), ReplicaId> _durableVotes = [];
     private readonly List<(Entry Entry, Term In)> _committed = [];
-    private readonly Dictionary<(ReplicaId Node, ulong Id), LogIndex> _openReads = [];
+    private readonly Dictionary<(ReplicaId Node, ulong Id), LogIndex> _reads = [];
 
     /// <summary>Up to here entries were committed, as far as any replica knows or knew.</summary>
     public LogIndex Committed => new((ulong)_committed.Count);
+
+    /// <summary>Terms that somebody led.</summary>
+    public int Leaders => _leaders.Count;
+
+    /// <summary>How often a log was truncated.</summary>
+    public int Truncations { get; private set; }
 
     public void Started(TestReplica replica)
     {
@@ -27,7 +34,7 @@ internal sealed class SafetyChecker
         }
 
         _seen[replica.Id] = new Seen(replica) { Term = core.Term, Commit = replica.Disk.Commit, DurableTerm = core.Term };
-        RememberVote(replica, core.Term, replica.Disk.VotedFor);
+        RememberVote(replica);
         RememberEntries(replica, new(1), replica.Log);
         for (int i = 0; i < (int)replica.Disk.Commit.Value; i++)
         {
@@ -35,9 +42,16 @@ internal sealed class SafetyChecker
         }
     }
 
-    public void Crashed(TestReplica replica) => _seen[replica.Id].DurableTerm = replica.Disk.Term;
+    public void Crashed(TestReplica replica)
+    {
+        _seen[replica.Id].DurableTerm = replica.Disk.Term;
+        foreach (var read in _reads.Keys.Where(r => r.Node == replica.Id).ToList())
+        {
+            _reads.Remove(read);
+        }
+    }
 
-    public void ReadAsked(ReplicaId node, ulong id) => _openReads.Add((node, id), Committed);
+    public void ReadAsked(ReplicaId node, ulong id) => _reads.Add((node, id), Committed);
 
     /// <summary>After an input or a flush, with what the core put out.</summary>
     public void After(TestReplica replica, TakenOutput output)
@@ -45,16 +59,12 @@ internal sealed class SafetyChecker
         Seen seen = _seen[replica.Id];
         RaftCore core = replica.Core;
         Require(core.Term >= seen.Term, replica, "went back to an earlier term");
-        if (replica.Disk.Term.Value > 0 && replica.Disk.VotedFor is { } durable)
-        {
-            _durableVotes.Add((replica.Id, replica.Disk.Term, durable));
-        }
+        RememberVote(replica);
 
         if (output.Save is { } save)
         {
             Require(save.Term <= core.Term && save.Number > seen.SaveNumber, replica, "asks for saves out of order");
             seen.SaveNumber = save.Number;
-            RememberVote(replica, save.Term, save.VotedFor);
         }
 
         CheckLog(replica, seen, output);
@@ -67,8 +77,10 @@ internal sealed class SafetyChecker
 
         foreach (ReadResult read in output.Reads)
         {
-            Require(_openReads.Remove((replica.Id, read.Id), out LogIndex floor), replica, $"answers read {read.Id}, which is not open");
-            Require(!read.Ok || (read.Index >= floor && read.Index <= Committed), replica, $"answers read {read.Id} with {read.Index}, but {floor} was committed before");
+            // An answer may come twice, and to a replica that has restarted since: such a one must not look like one of its own.
+            bool isAsked = _reads.TryGetValue((replica.Id, read.Id), out LogIndex floor);
+            Require(isAsked || read.Id > MostReads, replica, $"answers read {read.Id}, which was not asked for");
+            Require(!isAsked || !read.Ok || (read.Index >= floor && read.Index <= Committed), replica, $"answers read {read.Id} with {read.Index}, but {floor} was committed before");
         }
 
         (seen.Term, seen.Role, seen.DurableTerm) = (core.Term, core.Role, replica.Disk.Term);
@@ -84,6 +96,7 @@ internal sealed class SafetyChecker
         RaftCore core = replica.Core;
         if (output.TruncateAfter is { } last)
         {
+            Truncations++;
             Require(last >= seen.Commit, replica, $"truncates behind {last}, but {seen.Commit} is committed");
             Require(seen.Role != Role.Leader || core.Term > seen.Term, replica, "truncates its log while it leads");
         }
@@ -105,7 +118,7 @@ internal sealed class SafetyChecker
 
         if (!_leaders.TryGetValue(core.Term, out var known))
         {
-            Require(_durableVotes.Contains((replica.Id, core.Term, replica.Id)), replica, "leads before its own vote is durable");
+            Require(HasVoted(replica.Id, core.Term, replica.Id), replica, "leads before its own vote is durable");
             for (int i = 0; i < _committed.Count; i++)
             {
                 Require(
@@ -196,10 +209,10 @@ internal sealed class SafetyChecker
         switch (message.Kind)
         {
             case MessageKind.Vote:
-                Require(_durableVotes.Contains((replica.Id, message.Term, replica.Id)), replica, "asks for votes before its own is durable");
+                Require(HasVoted(replica.Id, message.Term, replica.Id), replica, "asks for votes before its own is durable");
                 break;
             case MessageKind.VoteAnswer when !message.Rejected:
-                Require(_durableVotes.Contains((replica.Id, message.Term, message.To)), replica, $"grants a vote in term {message.Term} that is not durable");
+                Require(HasVoted(replica.Id, message.Term, message.To), replica, $"grants a vote in term {message.Term} that is not durable");
                 break;
             case MessageKind.AppendAnswer when !message.Rejected:
                 int index = (int)message.Index.Value;
@@ -215,13 +228,17 @@ internal sealed class SafetyChecker
         }
     }
 
-    private void RememberVote(TestReplica replica, Term term, ReplicaId? vote)
+    // A vote that a crash undid was none: nobody has heard of it.
+    private void RememberVote(TestReplica replica)
     {
-        if (vote is { } candidate && !_votes.TryAdd((replica.Id, term), candidate))
+        if (replica.Disk.VotedFor is { } candidate && !_durableVotes.TryAdd((replica.Id, replica.Disk.Term), candidate))
         {
-            Require(_votes[(replica.Id, term)] == candidate, replica, $"votes for {candidate} in term {term} after {_votes[(replica.Id, term)]}");
+            ReplicaId earlier = _durableVotes[(replica.Id, replica.Disk.Term)];
+            Require(earlier == candidate, replica, $"votes for {candidate} in term {replica.Disk.Term} after {earlier}");
         }
     }
+
+    private bool HasVoted(ReplicaId voter, Term term, ReplicaId candidate) => _durableVotes.TryGetValue((voter, term), out ReplicaId vote) && vote == candidate;
 
     // Log matching: whoever has an entry of this index and term has the same one, behind the same one.
     private void RememberEntries(TestReplica replica, LogIndex from, IReadOnlyList<Entry> entries)

@@ -9,6 +9,7 @@ internal sealed class TestCluster
     private const int MostSteps = 100_000;
 
     private readonly SortedDictionary<uint, TestReplica> _replicas = [];
+    private int _starts;
 
     /// <summary>How the replicas behave; identity and seed are set for each.</summary>
     public RaftOptions Options { get; init; } = new() { Id = default, Random = new Random(0), ElectionTicks = 10, HeartbeatTicks = 1 };
@@ -16,7 +17,7 @@ internal sealed class TestCluster
     /// <summary>Writes wait for <see cref="Flush"/>. Otherwise they are durable before the call that asked for them returns.</summary>
     public bool HasManualDisk { get; set; }
 
-    /// <summary>Each replica draws its election timeouts from this and its number.</summary>
+    /// <summary>Each start of a replica has a generator of its own, drawn from this.</summary>
     public int Seed { get; init; }
 
     /// <summary>What is on its way, oldest first.</summary>
@@ -263,7 +264,7 @@ internal sealed class TestCluster
 
     private TestReplica Start(ReplicaId id, TestDisk disk)
     {
-        var replica = new TestReplica(Options with { Id = id, Random = new Random((Seed * 31) + (int)id.Node) }, disk);
+        var replica = new TestReplica(Options with { Id = id, Random = new Random((Seed * 1009) + (int)id.Node + (_starts++ * 7)) }, disk);
         _replicas[id.Node] = replica;
         Checker.Started(replica);
         Trace.Started(replica);

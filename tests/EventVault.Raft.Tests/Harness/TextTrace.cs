@@ -14,9 +14,9 @@ internal sealed class TextTrace(Action<string> write) : ITrace
 
     public void Output(TestReplica replica, TakenOutput output)
     {
-        (string standing, LogIndex commit, Membership membership) = _last[replica.Id];
+        _last.TryGetValue(replica.Id, out (string Standing, LogIndex Commit, Membership Membership) last);
         RaftCore core = replica.Core;
-        if (Words.Standing(core) != standing)
+        if (Words.Standing(core) != last.Standing)
         {
             write($"{replica.Id} {Words.Standing(core)}");
         }
@@ -26,9 +26,9 @@ internal sealed class TextTrace(Action<string> write) : ITrace
             write($"{replica.Id} saves {Words.Of(new SaveWrite(save))}");
         }
 
-        if (output.TruncateAfter is { } last)
+        if (output.TruncateAfter is { } cut)
         {
-            write($"{replica.Id} truncates behind {last}");
+            write($"{replica.Id} truncates behind {cut}");
         }
 
         if (output.Append.Length > 0)
@@ -36,7 +36,7 @@ internal sealed class TextTrace(Action<string> write) : ITrace
             write($"{replica.Id} appends {Words.Of(output.AppendFrom, output.Append)}");
         }
 
-        if (!core.Membership.Equals(membership))
+        if (!core.Membership.Equals(last.Membership))
         {
             write($"{replica.Id} goes by {core.Membership}");
         }
@@ -46,14 +46,14 @@ internal sealed class TextTrace(Action<string> write) : ITrace
             write(Words.Of(message));
         }
 
-        if (core.CommitIndex != commit)
+        if (core.CommitIndex != last.Commit)
         {
             write($"{replica.Id} commits {core.CommitIndex}");
         }
 
         foreach (ReadResult read in output.Reads)
         {
-            write($"{replica.Id} read {read.Id}: {(read.Ok ? read.Index : "refused")}");
+            write($"{replica.Id} {Words.Of(read)}");
         }
 
         foreach (ShipRequest ship in output.Ships)

@@ -30,6 +30,9 @@ internal static class Words
         _ => $"follows {core.Leader?.ToString() ?? "nobody"} in term {core.Term}",
     };
 
+    /// <summary>How a read was decided. Answers to an earlier life have numbers that nobody asked for.</summary>
+    public static string Of(ReadResult read) => $"read {(read.Id < 1_000_000 ? read.Id : "of an earlier life")}: {(read.Ok ? read.Index : "refused")}";
+
     private static string Details(Message m) => m.Kind switch
     {
         MessageKind.PreVote or MessageKind.Vote => $", log {m.Index}/{m.LogTerm}{(m.IsTransfer ? ", transfer" : "")}",
@@ -38,8 +41,8 @@ internal static class Words
         MessageKind.AppendAnswer when m.Rejected => $": not {m.Index}, maybe {m.Hint}/{m.HintTerm}",
         MessageKind.AppendAnswer => $": {m.Index}",
         MessageKind.Heartbeat => $", commit {m.Commit}{Read(m)}",
-        MessageKind.HeartbeatAnswer or MessageKind.ReadIndex => Read(m),
-        MessageKind.ReadIndexAnswer => $"{Read(m)}: {(m.Rejected ? "refused" : m.Index)}",
+        MessageKind.HeartbeatAnswer => Read(m),
+        MessageKind.ReadIndexAnswer => $": {(m.Rejected ? "refused" : m.Index)}",
         _ => "",
     };
 

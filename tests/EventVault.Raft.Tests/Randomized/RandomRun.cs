@@ -11,6 +11,7 @@ internal sealed class RandomRun
 {
     private const uint MostNodes = 7;
     private const int MostOnTheWay = 200;
+    private const int MostRemembered = 500;
 
     private readonly Random _random;
     private readonly TestCluster _cluster;
@@ -30,7 +31,7 @@ internal sealed class RandomRun
     {
         _random = new Random(seed);
         _cluster = new TestCluster { HasManualDisk = true, Seed = seed, Options = DrawOptions() };
-        _length = length ?? _random.Next(200, 2000);
+        _length = length ?? _random.Next(200, 3000);
         _lossPerThousand = Draw(0, 20, 100, 250);
         _doublesPerThousand = Draw(0, 20, 100);
         _inOrder = _random.Next(3) == 0;
@@ -70,6 +71,9 @@ internal sealed class RandomRun
         Heal();
         Converge();
         Note();
+        Count("term led", _cluster.Checker.Leaders);
+        Count("entry committed", (int)_cluster.Checker.Committed.Value);
+        Count("log truncated", _cluster.Checker.Truncations);
     }
 
     private RaftOptions DrawOptions() => new()
@@ -87,24 +91,24 @@ internal sealed class RandomRun
 
     private void DrawEvents()
     {
-        Add(Draw(20, 60), Deliver);
+        Add(50, Deliver);
         Add(Draw(10, 40), Flush);
-        Add(Draw(4, 12, 25), TickAll);
-        Add(Draw(0, 8), TickOne);
-        Add(Draw(3, 15), () => Count("proposed", OnLeader(l => _cluster.Propose(l, _random.Next(1, 200)), ProposeResult.NotLeader) == ProposeResult.Taken));
-        Add(Draw(0, 1, 4), ProposeMembership);
-        Add(Draw(0, 1, 3), Transfer);
-        Add(Draw(0, 4), () => _cluster.ReadIndex(AnyUp().Id.Node, ++_reads));
-        Add(Draw(0, 1, 3), Crash);
+        Add(Draw(3, 10, 25), TickAll);
+        Add(Draw(0, 4), TickOne);
+        Add(Draw(5, 20), () => Count("proposal", OnLeader(l => _cluster.Propose(l, _random.Next(1, 200)), ProposeResult.NotLeader)));
+        Add(Draw(0, 1, 6), ProposeMembership);
+        Add(Draw(0, 0, 1), Transfer);
+        Add(Draw(0, 4), Read);
+        Add(Draw(0, 0, 1, 2), Crash);
         Add(3, Restart);
-        Add(Draw(0, 1, 3), Cut);
+        Add(Draw(0, 0, 1, 2), Cut);
         Add(Draw(1, 3), () => _cluster.Cuts.Clear());
-        Add(Draw(0, 0, 2), () => _cluster.Campaign(AnyUp().Id.Node));
+        Add(Draw(0, 0, 1), () => _cluster.Campaign(AnyUp().Id.Node));
         Add(Draw(0, 2), () => _cluster.ReportUnreachable(AnyUp().Id.Node, AnyNode()));
         Add(Draw(0, 3), StepAgain);
         Add(Draw(0, 0, 1), Forget);
         Add(2, Ship);
-        Add(Draw(0, 0, 0, 1), Wipe);
+        Add(_random.Next(5) == 0 ? 1 : 0, Wipe);
     }
 
     private void Create()
@@ -128,33 +132,29 @@ internal sealed class RandomRun
 
     private void Deliver()
     {
-        if (_cluster.Network.Count == 0)
+        for (int i = _random.Next(1, 12); i > 0 && _cluster.Network.Count > 0; i--)
         {
-            TickAll();
-            return;
-        }
+            Message message = _cluster.Network[_inOrder ? 0 : _random.Next(_cluster.Network.Count)];
+            if (_random.Next(1000) < _lossPerThousand)
+            {
+                _cluster.Drop(m => m == message, most: 1);
+                continue;
+            }
 
-        Message message = _cluster.Network[_inOrder ? 0 : _random.Next(_cluster.Network.Count)];
-        bool isLost = _random.Next(1000) < _lossPerThousand;
-        if (!isLost && _random.Next(1000) < _doublesPerThousand)
-        {
-            _cluster.Network.Add(message);
-        }
+            if (_random.Next(1000) < _doublesPerThousand)
+            {
+                _cluster.Network.Add(message);
+            }
 
-        if (isLost)
-        {
-            _cluster.Drop(m => m == message, most: 1);
-            return;
-        }
-
-        _cluster.Deliver(m => m == message, most: 1);
-        if (_delivered.Count < 500)
-        {
-            _delivered.Add(message);
-        }
-        else
-        {
-            _delivered[_random.Next(500)] = message;
+            _cluster.Deliver(m => m == message, most: 1);
+            if (_delivered.Count < MostRemembered)
+            {
+                _delivered.Add(message);
+            }
+            else
+            {
+                _delivered[_random.Next(MostRemembered)] = message;
+            }
         }
     }
 
@@ -167,21 +167,19 @@ internal sealed class RandomRun
         }
     }
 
+    // Each disk at its own pace.
     private void Flush()
     {
-        TestReplica replica = AnyUp();
-        if (replica.Disk.Unflushed.Count == 0)
+        foreach (TestReplica replica in Up().Where(r => r.Disk.Unflushed.Count > 0 && _random.Next(2) == 0))
         {
-            return;
-        }
+            if (replica.Disk.Unflushed[0] is LogWrite { Entries.Length: > 0 } log)
+            {
+                LogIndex last = log.From + (ulong)(log.Entries.Length - 1);
+                Count("flushed after it was replaced", replica.Core.TermAt(last) != log.Entries[^1].Term);
+            }
 
-        if (replica.Disk.Unflushed[0] is LogWrite { Entries.Length: > 0 } log)
-        {
-            LogIndex last = log.From + (ulong)(log.Entries.Length - 1);
-            Count("completion of what has been replaced since", replica.Core.TermAt(last) != log.Entries[^1].Term);
+            _cluster.Flush(replica.Id.Node, _random.Next(1, 4), saveFirst: _random.Next(4) == 0);
         }
-
-        _cluster.Flush(replica.Id.Node, _random.Next(1, 4), saveFirst: _random.Next(4) == 0);
     }
 
     private void TickAll()
@@ -195,6 +193,14 @@ internal sealed class RandomRun
         {
             _cluster.Network.RemoveAt(_random.Next(_cluster.Network.Count));
         }
+    }
+
+    private void Read()
+    {
+        _cluster.ReadIndex(AnyUp().Id.Node, ++_reads);
+        Count("read answered", _cluster.Reads.Count(r => r.Result.Ok));
+        Count("read refused", _cluster.Reads.Count(r => !r.Result.Ok));
+        _cluster.Reads.Clear();
     }
 
     private void TickOne() => _cluster.Tick(AnyUp().Id.Node, _random.Next(1, 4));
@@ -213,7 +219,7 @@ internal sealed class RandomRun
 
         if (members.Exists(m => m.Role == MemberRole.Voter))
         {
-            Count("membership proposed", OnLeader(l => _cluster.ProposeMembership(l, Membership.Of(members)), ProposeResult.NotLeader) == ProposeResult.Taken);
+            Count("membership", OnLeader(l => _cluster.ProposeMembership(l, Membership.Of(members)), ProposeResult.NotLeader));
         }
     }
 
@@ -240,7 +246,8 @@ internal sealed class RandomRun
 
     private void Cut()
     {
-        uint node = AnyNode();
+        // What a leader still takes while nobody hears it is what gets truncated later.
+        uint node = _random.Next(2) == 0 ? AnyNode() : OnLeader(l => l, otherwise: AnyNode());
         uint other = AnyNode();
         bool isWhole = _random.Next(2) == 0;
         for (uint n = 1; n <= MostNodes; n++)
@@ -274,12 +281,12 @@ internal sealed class RandomRun
 
         (uint node, ShipRequest request) = _cluster.Ships[0];
         _cluster.Ships.RemoveAt(0);
-        if (!_cluster[node].IsUp || !_cluster[request.To.Node].IsUp || _cluster[request.To.Node].Id != request.To)
+        if (!_cluster[node].IsUp)
         {
             return;
         }
 
-        if (_random.Next(4) == 0)
+        if (!_cluster[request.To.Node].IsUp || _cluster[request.To.Node].Id != request.To || _random.Next(4) == 0)
         {
             _cluster.Input(node, core => core.ShipDone(request.To, default, ok: false));
             Count("shipping failed");
@@ -401,6 +408,8 @@ internal sealed class RandomRun
         _events.Add((weight, act));
         _weights += weight;
     }
+
+    private void Count(string what, ProposeResult result) => Count($"{what}: {result}");
 
     private void Count(string what, bool happened = true) => Count(what, happened ? 1 : 0);
 

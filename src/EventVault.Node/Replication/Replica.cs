@@ -58,6 +58,7 @@ internal sealed class Replica
     private ulong _lastRead;
     private int _unflushed;
     private long _inFlightBytes;
+    private ulong _publishedTerm;
     private long _appends;
     private long _events;
 
@@ -102,6 +103,9 @@ internal sealed class Replica
 
     /// <summary>Events committed since the start. For every thread.</summary>
     public long Events => Volatile.Read(ref _events);
+
+    /// <summary>Its term. For every thread.</summary>
+    public ulong PublishedTerm => Volatile.Read(ref _publishedTerm);
 
     /// <summary>Whether it leads and knows all that was committed before: an entry of its term is.</summary>
     public bool IsCaughtUp => _core.IsCaughtUpLeader && _storage.CommitIndex.Value >= _core.CommitIndex.Value;
@@ -373,6 +377,7 @@ internal sealed class Replica
         while (!output.IsEmpty)
         {
             _storage.Tail.Term = Term;
+            Volatile.Write(ref _publishedTerm, Term.Value);
             var save = output.Save;
             if (save is { } request && !Canary.Is(Canary.VoteNotPersisted))
             {

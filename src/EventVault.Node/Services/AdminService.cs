@@ -52,7 +52,7 @@ internal sealed class AdminService(
             State = health.State,
             StartedAt = startedAt,
             StartNumber = storage.StartNumber,
-            Term = 1,
+            Term = replica.PublishedTerm,
             CommitIndex = storage.CommitIndex.Value,
             SegmentsSealed = (uint)@sealed,
             SegmentsUnsealed = (uint)@unsealed,

@@ -201,7 +201,7 @@ internal sealed class Simulation
 
     /// <summary>Whether a broken rule of a node's own is no bug: more is damaged than it can stand.</summary>
     public bool IsExcused(SimulatedNode node, Exception failure) =>
-        failure is InvariantException && Options.IsBeyondBudget && _nodes.Exists(n => n.IsDamaged);
+        failure is InvariantException && (node.IsDamaged || (Options.IsBeyondBudget && _nodes.Exists(n => n.IsDamaged)));
 
     /// <summary>Number of the node that leads, or thinks so with the highest term.</summary>
     public int? LeaderNumber()

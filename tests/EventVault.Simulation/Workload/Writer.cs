@@ -23,12 +23,6 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
 
     private void Begin()
     {
-        if (!clients.IsLiveness && clients.Made.Count >= clients.Options.Requests)
-        {
-            clients.After(Think(), Begin); // Until the faults are over there are only reads.
-            return;
-        }
-
         var append = clients.Made.Next(view);
         _current = append;
         _isOfLiveness = clients.IsLiveness;

@@ -201,7 +201,7 @@ internal sealed class Simulation
 
     /// <summary>Whether a broken rule of a node's own is no bug: more is damaged than it can stand.</summary>
     public bool IsExcused(SimulatedNode node, Exception failure) =>
-        failure is InvariantException && Options.IsBeyondBudget && _nodes.Exists(n => n.IsDamaged);
+        failure is InvariantException && (node.IsDamaged || (Options.IsBeyondBudget && _nodes.Exists(n => n.IsDamaged)));
 
     /// <summary>Number of the node that leads, or thinks so with the highest term.</summary>
     public int? LeaderNumber()
@@ -250,10 +250,11 @@ internal sealed class Simulation
 
     private void AddFaults()
     {
+        // Foreign disks first: they have to be back where they belong before the disks' own faults are taken back.
         FaultInjector[] all =
         [
-            new PowerLosses(this), new Kills(this), new Pauses(this), new ClockFaults(this), new DiskErrors(this), new FullDisks(this), new SlowDisks(this), new Partitions(this),
-            new OneWayCuts(this), new Flaps(this), new Clogs(this), new Transfers(this), new MembershipChanges(this), new Wipes(this), new ForeignDisks(this), new Rot(this),
+            new ForeignDisks(this), new PowerLosses(this), new Kills(this), new Pauses(this), new ClockFaults(this), new DiskErrors(this), new FullDisks(this), new SlowDisks(this), new Partitions(this),
+            new OneWayCuts(this), new Flaps(this), new Clogs(this), new Transfers(this), new MembershipChanges(this), new Wipes(this), new Rot(this),
         ];
         _faults.AddRange(all.Where(fault => Options.Has(fault.Class)));
     }

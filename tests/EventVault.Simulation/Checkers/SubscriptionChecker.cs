@@ -30,6 +30,8 @@ internal sealed class SubscriptionChecker
     /// <summary>Events that it got.</summary>
     public long Delivered { get; private set; }
 
+    public override string ToString() => $"{_name}, next {Next}";
+
     /// <summary>An event reached the client.</summary>
     public void Deliver(uint node, in SeenEvent seen)
     {

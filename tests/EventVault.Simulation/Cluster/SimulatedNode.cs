@@ -6,6 +6,7 @@ using EventVault.Raft;
 using EventVault.Simulation.Network;
 using EventVault.Simulation.Scheduling;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Tests.Simulated;
 
@@ -493,7 +494,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             SimulatedCrashException => StopKind.PowerLoss,
             ProcessKilledException => StopKind.Kill,
             DiskException => StopKind.DiskFailure,
-            DamageException or UnsupportedFormatException or ForeignDirectoryException => StopKind.Refused,
+            DamageException or IndexDamageException or UnsupportedFormatException or ForeignDirectoryException => StopKind.Refused,
             _ => StopKind.Invariant,
         };
 

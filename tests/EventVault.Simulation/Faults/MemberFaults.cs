@@ -183,7 +183,8 @@ internal sealed class Rot(Simulation simulation) : FaultInjector(simulation, Fau
 
         // Not in the vote's file: there one of two copies is always allowed to be torn, so the other one would count. Not in
         // segments behind the last sealed one: at the log's very end damage can't be told from a torn write.
-        bool IsVictim(string path) => path.Contains("/index/", StringComparison.Ordinal)
+        // Not in the index of a running node: it was checked when it was opened, and is in the page cache since.
+        bool IsVictim(string path) => (path.Contains("/index/", StringComparison.Ordinal) && !node.IsRunning)
             || (path.EndsWith(".seg", StringComparison.Ordinal) && node.IsRunning && SegmentOf(path) < node.Storage.SegmentCounts.Sealed);
 
         static long SegmentOf(string path) => long.Parse(Path.GetFileNameWithoutExtension(path), System.Globalization.CultureInfo.InvariantCulture);

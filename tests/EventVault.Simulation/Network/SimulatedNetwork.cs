@@ -81,16 +81,19 @@ internal sealed class SimulatedNetwork
     public void HealAmong(IReadOnlyList<int> core, Random random)
     {
         _isQuiet = true;
-        for (var from = 1; from <= _options.Nodes; from++)
+        for (var a = 1; a <= _options.Nodes; a++)
         {
-            for (var to = 1; to <= _options.Nodes; to++)
+            for (var b = a + 1; b <= _options.Nodes; b++)
             {
-                var isInside = core.Contains(from) && core.Contains(to);
-                var hasLeak = random.Next(3) == 0;
-                _links[from, to].CloggedUntil = 0;
-                _links[from, to].Cuts = isInside ? 0 : hasLeak ? 0 : 1_000_000;
+                // One direction at most: with both the node outside would be part of the core, and might lead it.
+                var isInside = core.Contains(a) && core.Contains(b);
+                var leak = random.Next(3);
+                Set(_links[a, b], isInside || leak == 1);
+                Set(_links[b, a], isInside || leak == 2);
             }
         }
+
+        static void Set(Link link, bool works) => (link.CloggedUntil, link.Cuts) = (0, works ? 0 : 1_000_000);
     }
 
     private void Deliver(Link link, int from, int to, PeerMessage message)

@@ -13,9 +13,13 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
     private readonly List<(AppendPlan Plan, SentAppend Sent)> _earlier = [];
     private ulong _made;
 
+    /// <summary>Appends handed out, retries included.</summary>
+    public int Count { get; private set; }
+
     /// <summary>The next append of a client: new, sent again, or another content under an operation id.</summary>
     public (AppendPlan Plan, SentAppend Sent) Next(ClientView view)
     {
+        Count++;
         if (_earlier.Count > 0 && random.NextDouble() < options.LateRetries)
         {
             return _earlier[random.Next(_earlier.Count)];

@@ -89,7 +89,14 @@ internal sealed class ClientWorkload : ISimulationObserver
         var outcomes = Enum.GetValues<OperationOutcome>().Where(o => o != OperationOutcome.Pending).Select(o => $"{o} {history.Count(o)}");
         return $"{history.Begun} operations ({string.Join(", ", outcomes)}, open {history.Open}); {Referee.Appends.Counts.Written} appends in the log, "
             + $"{Referee.Appends.Counts.Acknowledged} acknowledged; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
-            + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections";
+            + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections" + WhoWaits();
+    }
+
+    private string WhoWaits()
+    {
+        var who = _writers.Where(w => !w.IsDone).Select(w => $"{w}").Concat(_readers.Where(r => !r.IsDone).Select(r => $"{r}"))
+            .Concat(_subscribers.Where(s => !s.IsAt(Referee.Ledger.Head)).Select(s => $"{s}"));
+        return IsLiveness && Pending > 0 ? $"\nnot done: {string.Join("; ", who)}" : "";
     }
 
     /// <summary>Runs an action at the client later.</summary>

@@ -9,6 +9,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Appends per second of all clients together.</summary>
     public required double RequestsPerSecond { get; init; }
 
+    /// <summary>Most appends before the faults are over; reads and subscriptions go on.</summary>
+    public required int Requests { get; init; }
+
     /// <summary>Longest data of an event.</summary>
     public required int MostEventBytes { get; init; }
 
@@ -45,13 +48,23 @@ internal sealed record ClientWorkloadOptions
     /// <summary>How long a client waits for an answer, on average.</summary>
     public required TimeSpan Patience { get; init; }
 
+    /// <summary>Between two operations of a kind at one client: exponential, with a bound.</summary>
+    /// <param name="perSecond">Such operations of all clients together.</param>
+    /// <param name="random">Of the client.</param>
+    public long Think(double perSecond, Random random)
+    {
+        const double Longest = 10 * (double)TimeSpan.TicksPerSecond;
+        return (long)Math.Min(Longest, -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond * Clients / perSecond) + 1;
+    }
+
     /// <summary>What this run's clients do.</summary>
     public static ClientWorkloadOptions Draw(SimulationOptions run, Random random) => new()
     {
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,
+        Requests = run.Requests,
         MostEventBytes = run.MostEventBytes,
-        ReadsPerAppend = random.NextDouble() * 2,
+        ReadsPerAppend = 0.1 + (random.NextDouble() * 2),
         Streams = 1 << random.Next(0, 7),
         Subscriptions = random.Next(0, 3),
         Expects = random.NextDouble(),

@@ -13,15 +13,11 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
     private long _time;
 
     /// <summary>Whether a read of after the faults was answered, and nothing is under way.</summary>
-    public bool IsDone { get; private set; } = clients.Options.ReadsPerAppend <= 0;
+    public bool IsDone { get; private set; }
 
-    public void Start()
-    {
-        if (clients.Options.ReadsPerAppend > 0)
-        {
-            clients.After(Think(), Begin);
-        }
-    }
+    public override string ToString() => $"reader of client {view.Client}: {_current}";
+
+    public void Start() => clients.After(Think(), Begin);
 
     private void Begin()
     {
@@ -55,7 +51,7 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
         {
             clients.Referee.Reads.Answered(read, answer);
             Learn(read.Request, answer);
-            IsDone = _isOfLiveness && _current == read;
+            IsDone |= _isOfLiveness && _current == read;
         }
         else if (_current == read)
         {
@@ -101,9 +97,5 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
         }
     }
 
-    private long Think()
-    {
-        var mean = TimeSpan.TicksPerSecond * clients.Options.Clients / (clients.Options.RequestsPerSecond * clients.Options.ReadsPerAppend);
-        return (long)(-Math.Log(1 - random.NextDouble()) * mean) + 1;
-    }
+    private long Think() => clients.Options.Think(clients.Options.RequestsPerSecond * clients.Options.ReadsPerAppend, random);
 }

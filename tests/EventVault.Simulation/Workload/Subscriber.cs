@@ -17,6 +17,8 @@ internal sealed class Subscriber(ClientWorkload clients, ClientView view, int nu
     /// <summary>Whether it has everything up to a position.</summary>
     public bool IsAt(long position) => _checker is { } checker && checker.IsAt(position);
 
+    public override string ToString() => $"{(_checker is null ? $"subscription of client {view.Client}" : $"{_checker}")}";
+
     public void Start()
     {
         // From the beginning, or from anywhere that is committed, some time after the start.

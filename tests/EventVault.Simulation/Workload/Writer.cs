@@ -17,6 +17,8 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
     /// <summary>Whether an append of after the faults got through, and nothing is under way.</summary>
     public bool IsDone { get; private set; }
 
+    public override string ToString() => $"writer of client {view.Client}: {_attempt}";
+
     public void Start() => clients.After(Think(), Begin);
 
     private void Begin()
@@ -140,9 +142,5 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
         }
     }
 
-    private long Think()
-    {
-        var mean = TimeSpan.TicksPerSecond * clients.Options.Clients / clients.Options.RequestsPerSecond;
-        return (long)(-Math.Log(1 - random.NextDouble()) * mean) + 1;
-    }
+    private long Think() => clients.Options.Think(clients.Options.RequestsPerSecond, random);
 }

@@ -3,6 +3,9 @@ namespace EventVault.Raft;
 /// <summary>The leader's side of linearizable reads: holds them until it is certain that it leads, then answers.</summary>
 internal sealed class LeaderReads(Outbox box)
 {
+    /// <summary>Reads that wait at once. A caller has one for all of its own readers; this many only pile up when the quorum is gone.</summary>
+    private const int MostWaiting = 65_536;
+
     private readonly ReadRounds _rounds = new();
 
     // Came before an entry of this term was committed: until then we can't know what is committed (thesis §6.4).
@@ -13,7 +16,7 @@ internal sealed class LeaderReads(Outbox box)
     /// <summary>A read came. True: a round is to begin.</summary>
     public bool Ask(ReplicaId from, ulong read, bool isCaughtUp)
     {
-        if (_early.Count >= ReadRounds.MostWaiting || _rounds.IsFull)
+        if (_early.Count + _rounds.Waiting >= MostWaiting)
         {
             Answer(from, read, index: null);
             return false;
@@ -25,14 +28,7 @@ internal sealed class LeaderReads(Outbox box)
             return false;
         }
 
-        if (box.Log.Membership.SoleVoter == box.Self || Canary.Is(Canary.ReadWithoutQuorum))
-        {
-            Answer(from, read, box.Log.CommitIndex);
-            return false;
-        }
-
-        _rounds.Add(from, read, box.Log.CommitIndex);
-        return _rounds.IsIdle;
+        return Confirmed(from, read);
     }
 
     /// <summary>The first entry of this term is committed. True: a round is to begin.</summary>
@@ -41,7 +37,7 @@ internal sealed class LeaderReads(Outbox box)
         var begin = false;
         foreach (var (from, read) in _early)
         {
-            begin |= Ask(from, read, isCaughtUp: true);
+            begin |= Confirmed(from, read);
         }
 
         _early.Clear();
@@ -54,7 +50,7 @@ internal sealed class LeaderReads(Outbox box)
     /// <summary>A quorum confirmed this round. True: another one is to begin.</summary>
     public bool Confirm(ulong round)
     {
-        _rounds.Confirm(Math.Min(round, _rounds.Begun));
+        _rounds.Confirm(round);
         while (_rounds.TryTake(out var read))
         {
             Invariant.Check(read.Index <= box.Log.CommitIndex);
@@ -78,6 +74,19 @@ internal sealed class LeaderReads(Outbox box)
         }
 
         _early.Clear();
+    }
+
+    // Answers at once if nobody else is asked. True: a round is to begin.
+    private bool Confirmed(ReplicaId from, ulong read)
+    {
+        if (box.Log.Membership.SoleVoter == box.Self || Canary.Is(Canary.ReadWithoutQuorum))
+        {
+            Answer(from, read, box.Log.CommitIndex);
+            return false;
+        }
+
+        _rounds.Add(from, read, box.Log.CommitIndex);
+        return _rounds.IsIdle;
     }
 
     private void Answer(ReplicaId to, ulong read, LogIndex? index)

@@ -12,9 +12,7 @@ internal sealed class Leadership
     private readonly RaftOptions _options;
     private readonly LeaderReads _reads;
 
-    // Parallel to the membership's members; also ourselves, if we are one.
-    private Progress[] _followers = [];
-    private Progress? _self;
+    private readonly Followers _followers;
     private int _ticks;
     private int _quorumTicks;
     private int _transferTicks;
@@ -28,7 +26,7 @@ internal sealed class Leadership
         Invariant.Check(box.Promises.AreDurable);
         Invariant.Check(box.Promises.VotedFor == box.Self);
         Invariant.Check(_log.LastTerm < box.Promises.Term);
-        FollowMembership();
+        _followers = new Followers(box);
 
         // It lets the entries of earlier terms commit (paper §8), and tells everybody who leads.
         _box.Append(new Entry(Term, EntryKind.NoOp, Bytes: 0));
@@ -52,7 +50,7 @@ internal sealed class Leadership
         if (++_quorumTicks >= _options.ElectionTicks)
         {
             _quorumTicks = 0;
-            CheckQuorum();
+            IsOver |= !_followers.TakeActivity() && !Canary.Is(Canary.NoCheckQuorum);
         }
 
         if (TransferTo is not null && ++_transferTicks >= _options.ElectionTicks)
@@ -63,7 +61,7 @@ internal sealed class Leadership
         if (!IsOver && ++_ticks >= _options.HeartbeatTicks)
         {
             _ticks = 0;
-            foreach (var follower in _followers)
+            foreach (var follower in _followers.All)
             {
                 follower.MayNudge = true;
             }
@@ -109,7 +107,7 @@ internal sealed class Leadership
 
     public bool Transfer(ReplicaId to)
     {
-        if (to == _box.Self || (Membership.RoleOf(to) & MemberRole.Voter) == 0)
+        if ((Membership.RoleOf(to) & MemberRole.Voter) == 0 || _followers.Find(to) is not { } follower)
         {
             return false;
         }
@@ -118,7 +116,7 @@ internal sealed class Leadership
         {
             TransferTo = to;
             _transferTicks = 0;
-            HandOverIfReady(_followers[Membership.IndexOf(to)]);
+            HandOverIfReady(follower);
         }
 
         return true;
@@ -127,10 +125,8 @@ internal sealed class Leadership
     /// <summary>Our own disk has come further.</summary>
     public void OwnFlushed()
     {
-        if (_self is not null)
+        if (_followers.OwnFlushed())
         {
-            Invariant.Check(_log.DurableIndex <= _log.LastIndex);
-            _self.Acknowledged(_log.DurableIndex);
             Commit();
         }
     }
@@ -147,7 +143,7 @@ internal sealed class Leadership
 
     public void AppendAnswer(in Message message)
     {
-        if (Find(message.From) is not { } follower)
+        if (_followers.Find(message.From) is not { } follower)
         {
             return;
         }
@@ -183,13 +179,17 @@ internal sealed class Leadership
             SendAppend(follower, evenEmpty: true);
         }
 
-        SendMore(follower);
-        HandOverIfReady(follower);
+        // What it acknowledged may have been the entry that lets it go.
+        if (_followers.Find(message.From) == follower)
+        {
+            SendMore(follower);
+            HandOverIfReady(follower);
+        }
     }
 
     public void HeartbeatAnswer(in Message message)
     {
-        if (Find(message.From) is not { } follower)
+        if (_followers.Find(message.From) is not { } follower)
         {
             return;
         }
@@ -218,7 +218,7 @@ internal sealed class Leadership
 
     public void ReportUnreachable(ReplicaId replica)
     {
-        if (Find(replica) is { State: ProgressState.Replicate } follower)
+        if (_followers.Find(replica) is { State: ProgressState.Replicate } follower)
         {
             follower.Probe();
         }
@@ -226,39 +226,20 @@ internal sealed class Leadership
 
     public void ShipDone(ReplicaId replica, LogIndex last, bool ok)
     {
-        if (Find(replica) is { State: ProgressState.Ship } follower)
+        if (_followers.Find(replica) is { State: ProgressState.Ship } follower)
         {
             follower.ProbeAfterShip(ok && last <= _log.LastIndex ? last : default);
         }
     }
 
-    public FollowerProgress[] Status()
-    {
-        var status = new List<FollowerProgress>(_followers.Length);
-        foreach (var follower in _followers)
-        {
-            if (follower != _self)
-            {
-                status.Add(follower.Status());
-            }
-        }
-
-        return [.. status];
-    }
-
-    // Null if it is no member: then it counts for nothing.
-    private Progress? Find(ReplicaId replica)
-    {
-        var at = Membership.IndexOf(replica);
-        return at < 0 || _followers[at] == _self ? null : _followers[at];
-    }
+    public FollowerProgress[] Status() => _followers.Status();
 
     private void Change(Membership next)
     {
         Invariant.Check(_log.MembershipIndex <= _log.CommitIndex);
         Invariant.Check(IsCaughtUp);
         _box.Append(new Entry(Term, EntryKind.Membership, next.Encode().Length, next));
-        FollowMembership();
+        _followers.FollowMembership(areActive: true);
         if (TransferTo is { } to && (next.RoleOf(to) & MemberRole.Voter) == 0)
         {
             TransferTo = null;
@@ -267,34 +248,10 @@ internal sealed class Leadership
         SendAppends(evenEmpty: false);
     }
 
-    // Progress for each member: what is known of those that stay, probing for those that come.
-    private void FollowMembership()
-    {
-        var members = Membership.Span;
-        var followers = new Progress[members.Length];
-        _self = null;
-        for (var i = 0; i < members.Length; i++)
-        {
-            // New ones are given until quorum is checked next; a new leader waits for everybody's first answer.
-            var known = Array.Find(_followers, IsOf(members[i].Id));
-            followers[i] = known ?? new Progress(members[i].Id, _log.LastIndex + 1, _options) { IsActive = _followers.Length > 0 };
-            if (members[i].Id == _box.Self)
-            {
-                _self = followers[i];
-                _self.Acknowledged(_log.DurableIndex);
-            }
-        }
-
-        _followers = followers;
-        Invariant.Check(_followers.Length == Membership.Span.Length);
-
-        static Predicate<Progress> IsOf(ReplicaId id) => p => p.Id == id;
-    }
-
     // Commits what a quorum holds. Whether there was something.
     private bool Commit()
     {
-        var agreed = Agreed();
+        var agreed = _followers.Agreed();
         if (agreed <= _log.CommitIndex || (_log.TermOf(agreed) != Term && !Canary.Is(Canary.OldTermByCounting)))
         {
             return false;
@@ -320,48 +277,12 @@ internal sealed class Leadership
         return true;
     }
 
-    private LogIndex Agreed()
-    {
-        if (_self is not null && Membership.SoleVoter == _box.Self)
-        {
-            return _self.Match;
-        }
-
-        Span<ulong> matched = stackalloc ulong[_followers.Length];
-        for (var i = 0; i < matched.Length; i++)
-        {
-            matched[i] = _followers[i].Match.Value;
-        }
-
-        var agreed = new LogIndex(Quorum.Agreed(Membership, matched));
-        Invariant.Check(agreed <= _log.LastIndex);
-        return agreed;
-    }
-
     private void AnswerReads()
     {
-        Span<ulong> rounds = stackalloc ulong[_followers.Length];
-        for (var i = 0; i < rounds.Length; i++)
-        {
-            rounds[i] = _followers[i] == _self ? _reads.Begun : _followers[i].ReadRound;
-        }
-
-        if (_reads.Confirm(Quorum.Agreed(Membership, rounds)))
+        if (_reads.Confirm(_followers.AgreedRound(_reads.Begun)))
         {
             SendHeartbeats(_reads.BeginRound(), toAll: false);
         }
-    }
-
-    private void CheckQuorum()
-    {
-        Span<Ballot> active = stackalloc Ballot[_followers.Length];
-        for (var i = 0; i < active.Length; i++)
-        {
-            active[i] = _followers[i] == _self || _followers[i].IsActive ? Ballot.Yes : Ballot.No;
-            _followers[i].IsActive = false;
-        }
-
-        IsOver |= Quorum.Votes(Membership, active) != VoteResult.Won && !Canary.Is(Canary.NoCheckQuorum);
     }
 
     // We are no voter any more, and that is committed. The one who is furthest need not wait for its timeout.
@@ -369,17 +290,7 @@ internal sealed class Leadership
     {
         Invariant.Check(!Membership.IsJoint);
         IsOver = true;
-        Progress? best = null;
-        for (var i = 0; i < _followers.Length; i++)
-        {
-            if ((Membership.Span[i].Role & MemberRole.Voter) != 0 && (best is null || _followers[i].Match > best.Match))
-            {
-                best = _followers[i];
-            }
-        }
-
-        Invariant.Check(best is not null && best != _self);
-        _box.Send(_box.To(best.Id, MessageKind.TimeoutNow));
+        _box.Send(_box.To(_followers.FurthestVoter().Id, MessageKind.TimeoutNow));
     }
 
     private void HandOverIfReady(Progress follower)
@@ -392,10 +303,10 @@ internal sealed class Leadership
 
     private void SendHeartbeats(ulong round, bool toAll)
     {
-        for (var i = 0; i < _followers.Length; i++)
+        for (var i = 0; i < _followers.All.Length; i++)
         {
-            var follower = _followers[i];
-            if (follower == _self || !(toAll || (Membership.Span[i].Role & ~MemberRole.Learner) != 0))
+            var follower = _followers.All[i];
+            if (_followers.IsSelf(follower) || !(toAll || (Membership.Span[i].Role & ~MemberRole.Learner) != 0))
             {
                 continue;
             }
@@ -408,9 +319,9 @@ internal sealed class Leadership
 
     private void SendAppends(bool evenEmpty)
     {
-        foreach (var follower in _followers)
+        foreach (var follower in _followers.All)
         {
-            if (follower != _self)
+            if (!_followers.IsSelf(follower))
             {
                 SendAppend(follower, evenEmpty && follower.ToldCommit < _log.CommitIndex);
                 SendMore(follower);
@@ -429,7 +340,7 @@ internal sealed class Leadership
     // One message, if one may go and there is something to say.
     private bool SendAppend(Progress follower, bool evenEmpty)
     {
-        Invariant.Check(follower != _self);
+        Invariant.Check(!_followers.IsSelf(follower));
         if (follower.IsPaused || (follower.Next > _log.LastIndex && !evenEmpty))
         {
             return false;
@@ -442,13 +353,18 @@ internal sealed class Leadership
         // With all that may be on its way out already, an empty one finds out what became of it.
         if (follower.Next <= _log.LastIndex && !(follower.State == ProgressState.Replicate && follower.InFlight.IsFull))
         {
-            if (follower.Next < _box.First)
+            Invariant.Check(_box.First <= _log.CommitIndex + 1);
+            if (follower.Next < _box.First && !follower.TryProbeFrom(_box.First))
             {
                 Ship(follower);
                 return false;
             }
 
-            entries = _box.Read(follower.Next, follower.InFlight.Room, out bytes);
+            if (follower.Next <= _log.LastIndex)
+            {
+                entries = _box.Read(follower.Next, follower.InFlight.Room, out bytes);
+            }
+
             if (follower.InFlight.Count > 0 && bytes > follower.InFlight.Room)
             {
                 (entries, bytes) = ([], 0);

@@ -22,6 +22,9 @@ public readonly record struct FollowerProgress(
 
 internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
 {
+    // Probe: Next stands behind what is known to match, the follower has not said that it lacks what follows.
+    private bool _isGuess = true;
+
     // Probe: the one message is out. Replicate: the limits were reached. Lifted by an answer, also to a heartbeat.
     private bool _isWaiting;
 
@@ -90,6 +93,28 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
         return true;
     }
 
+    /// <summary>
+    /// Entries can be sent from <paramref name="first"/> on only: probe there. False: it said that it lacks what is before, so
+    /// that must be shipped.
+    /// </summary>
+    public bool TryProbeFrom(LogIndex first)
+    {
+        Invariant.Check(Next < first);
+        if (State == ProgressState.Replicate)
+        {
+            Probe();
+        }
+
+        if (!_isGuess)
+        {
+            return false;
+        }
+
+        Next = first;
+        _isGuess = false;
+        return true;
+    }
+
     /// <summary>It has no entry that matches at <paramref name="rejected"/>, perhaps at <paramref name="hint"/>. False: an old answer.</summary>
     public bool Rejected(LogIndex rejected, LogIndex hint)
     {
@@ -111,6 +136,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
 
         var next = rejected <= hint ? rejected : hint + 1;
         Next = next > Match ? next : Match + 1;
+        _isGuess = false;
         _isWaiting = false;
         Invariant.Check(Match < Next);
         return true;
@@ -141,6 +167,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
         Invariant.Check(Match < next);
         State = state;
         Next = next;
+        _isGuess = true;
         _isWaiting = false;
         InFlight.Clear();
     }

@@ -13,16 +13,13 @@ internal readonly record struct WaitingRead(ReplicaId From, ulong Read, LogIndex
 
 internal sealed class ReadRounds
 {
-    /// <summary>Reads that wait at once. A caller has one for all of its own readers; this many only pile up when the quorum is gone.</summary>
-    public const int MostWaiting = 65_536;
-
     private readonly Queue<WaitingRead> _waiting = new();
     private ulong _confirmed;
 
     /// <summary>The last round that was begun.</summary>
     public ulong Begun { get; private set; }
 
-    public bool IsFull => _waiting.Count >= MostWaiting;
+    public int Waiting => _waiting.Count;
 
     /// <summary>Whether a read waits for a round that was not begun.</summary>
     public bool NeedsRound { get; private set; }
@@ -32,7 +29,7 @@ internal sealed class ReadRounds
 
     public void Add(ReplicaId from, ulong read, LogIndex index)
     {
-        Invariant.Check(!IsFull);
+        Invariant.Check(_confirmed <= Begun);
         _waiting.Enqueue(new WaitingRead(from, read, index, Begun + 1));
         NeedsRound = true;
     }

@@ -86,8 +86,13 @@ public sealed class StreamLister
                 return kept.Names;
             }
 
-            using var lease = new SegmentSource(segment).Lease();
             var committed = EventReader.CommittedIn(index, head);
+            if (committed == 0)
+            {
+                return []; // And if it was truncated since the view was taken, it is closed.
+            }
+
+            using var lease = new SegmentSource(segment).Lease();
             var names = new List<byte[]>();
             var all = true;
             Span<uint> ordinal = stackalloc uint[1];

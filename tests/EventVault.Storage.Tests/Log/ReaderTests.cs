@@ -137,7 +137,7 @@ public sealed class ReaderTests
             storage.Tail.Finish(group);
             storage.Log.Write(group);
             storage.Log.Flush();
-            storage.Commit(group);
+            storage.Commit(group.Index);
         }
     }
 

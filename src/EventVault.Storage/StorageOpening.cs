@@ -96,10 +96,8 @@ internal sealed class StorageOpening
             ? VaultMeta.Join(vault, options.NodeId, options.Random)
             : VaultMeta.Create(options.NodeId, options.SegmentSizeBytes, now, options.Random);
 
-        // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted, and all its groups are of term 1.
-        var vote = meta.HasVote
-            ? VoteFile.Open(files, directory, meta)
-            : VoteFile.Create(files, directory, meta, new Term(hasLog ? 1u : 0u));
+        // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted.
+        var vote = meta.HasVote ? VoteFile.Open(files, directory, meta) : VoteFile.Create(files, directory, meta);
         meta = (meta with { StartNumber = meta.StartNumber + 1, HasVote = true }).Save(files, directory);
         files.CreateDirectory(logDirectory);
         files.CreateDirectory(Path.Combine(directory, VaultStorage.IndexFolder));
@@ -220,6 +218,11 @@ internal sealed class StorageOpening
         {
             throw new DamageException(
                 SegmentHeader.FileName(_log.End.Place.Segment), _log.End.Place.Offset, $"group {_log.Proven} should stand here: it was durable when the segment before was sealed.", LogRecovery.NextStep);
+        }
+
+        if (_storage.Vote.Term < history.LastTerm)
+        {
+            throw VoteFile.IsOlderThan(history.LastTerm, _storage.Vote.Term);
         }
 
         _log.LoadPending(_unsealed);

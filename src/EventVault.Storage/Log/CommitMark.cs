@@ -15,7 +15,7 @@ using System.Buffers.Binary;
 
 namespace EventVault.Storage.Log;
 
-internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint LastGroup, uint StartNumber, Term Term = default)
+internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint LastGroup, uint StartNumber, Term Term)
 {
     public const int CopyLength = 40;
     public const int Length = 2 * CopyLength;

@@ -7,6 +7,9 @@
 // with one flush would not do: when the newest slot is bad, nothing tells a write that a crash tore (never promised) from
 // a vote that was given and rotted, and the older slot would let the node vote again.
 //
+// A node writes a term here before it writes a group of that term: a log with a higher term shows that the file is an
+// older copy.
+//
 // Which copies a crash may leave: first torn or newer, second as before; or first whole, second torn. The valid one with
 // the higher write number stands; opening makes the other one equal again before anything is promised.
 //
@@ -34,6 +37,9 @@ public sealed class VoteFile
     internal const string FileName = "vote";
     private const int FormatVersion = 1;
 
+    /// <summary>All that 0.1 wrote is of this term, and no one ever voted in it: elections begin with the next one.</summary>
+    private const ulong FirstTerm = 1;
+
     private const string NextStep =
         "Nothing was changed. Without its last vote this node could vote twice in a term. If the vault has other nodes: take "
         + "this node out of it, empty its data directory, and add it again. Otherwise put back the file vote as it was when the "
@@ -55,7 +61,7 @@ public sealed class VoteFile
 
     private static ReadOnlySpan<byte> Magic => "EVVOTE\0\u0001"u8;
 
-    /// <summary>The node's term; 0 before the first.</summary>
+    /// <summary>The node's term.</summary>
     public Term Term => _vote.Term;
 
     /// <summary>Id of the node it voted for in <see cref="Term"/>; 0: none yet.</summary>
@@ -71,9 +77,10 @@ public sealed class VoteFile
     /// Makes the file durable for a node that has promised nothing yet. What stands there under the name is what a crash
     /// left of an earlier try: until meta says that the file is there, nobody was promised anything.
     /// </summary>
-    internal static VoteFile Create(IFileSystem files, string directory, VaultMeta meta, Term term)
+    internal static VoteFile Create(IFileSystem files, string directory, VaultMeta meta)
     {
-        Invariant.Check(!meta.HasVote);
+        Invariant.Check(!meta.HasVote, "A file that was promised to be there is never made anew.");
+        var term = new Term(FirstTerm);
         files.DeleteFile(PathIn(directory));
         files.OpenFile(PathIn(directory), FileOpening.New).Dispose();
         var created = new VoteFile(files, directory, meta, new Vote(0, term, 0, Guid.Empty));
@@ -104,24 +111,39 @@ public sealed class VoteFile
     }
 
     /// <summary>What is wrong with a stopped node's file, without changing it; null: nothing.</summary>
-    internal static (long Offset, string Expected)? Fault(IFileSystem files, string directory, VaultMeta meta)
+    /// <param name="files">Where it stands.</param>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="meta">Whose it must be.</param>
+    /// <param name="logTerm">Term of the log's last group.</param>
+    internal static Damage? Verify(IFileSystem files, string directory, VaultMeta meta, Term logTerm)
     {
         if (!files.FileExists(PathIn(directory)))
         {
-            return (0, "the node's last vote; the file is missing");
+            return new Damage(FileName, 0, "the node's last vote; the file is missing");
         }
 
         try
         {
             using var file = files.OpenFile(PathIn(directory), FileOpening.ReadExisting);
-            Read(file, meta, out var copies);
-            return copies.IndexOf(null) is >= 0 and var bad ? (bad * Blocks.Size, "a copy of the node's last vote that matches its checksum") : null;
+            var vote = Read(file, meta, out var copies);
+            if (vote.Term < logTerm)
+            {
+                throw IsOlderThan(logTerm, vote.Term);
+            }
+
+            return copies.IndexOf(null) is >= 0 and var bad
+                ? new Damage(FileName, bad * Blocks.Size, "a copy of the node's last vote that matches its checksum")
+                : null;
         }
         catch (DamageException e)
         {
-            return (e.Offset, e.Expected);
+            return new Damage(FileName, e.Offset, e.Expected);
         }
     }
+
+    /// <summary>The file is an older copy: the log has groups of a later term.</summary>
+    internal static DamageException IsOlderThan(Term logTerm, Term term) => new(
+        FileName, 0, $"a term of at least {logTerm} should be here, since the log has groups of it; the file says {term}, so it is an older copy.", NextStep);
 
     /// <summary>Makes a term and the vote in it durable. Only when this has returned may anyone be told.</summary>
     /// <param name="term">Never lower than <see cref="Term"/>.</param>

@@ -109,7 +109,7 @@ internal sealed class ReplicaPair
     /// <summary>The follower leads a term of its own, in which it makes groups that nobody else gets.</summary>
     public void Diverge(ulong term, int groups, int dataBytes = 60)
     {
-        Follower.Tail.Term = new Term(term);
+        Follower.BeginTerm(term);
         for (var i = 0; i < groups; i++)
         {
             Lead($"d-{i % 3}", dataBytes, Follower);

@@ -81,10 +81,10 @@ public sealed class ReplicationTests
         Assert.Equal(ReceiveCheck.Mismatch, pair.Receive(other.Leader.ReadGroup(new LogIndex(2))));
 
         // Of an earlier term than the tail.
-        pair.Follower.Tail.Term = new Term(5);
+        pair.Follower.BeginTerm(5);
         pair.LeadSystem(GroupKind.NoOp, [], pair.Follower);
         Assert.Equal(ReceiveCheck.Mismatch, pair.Receive(pair.Leader.ReadGroup(new LogIndex(3))));
-        pair.Follower.Tail.Term = new Term(6);
+        pair.Follower.BeginTerm(6);
         pair.Follower.Log.Truncate(pair.Follower.Tail.Truncate(new LogIndex(1)));
         pair.Send(new LogIndex(2), new LogIndex(3));
         pair.Follower.Commit(new LogIndex(3));
@@ -159,7 +159,7 @@ public sealed class ReplicationTests
         Assert.True(pair.Follower.SegmentCounts.Unsealed > 2);
         Assert.Equal(3 - 1 + 29, pair.Follower.Tail.Last.Value);
 
-        pair.Follower.Tail.Term = new Term(3);
+        pair.Follower.BeginTerm(3);
         var order = pair.Follower.Tail.Truncate(new LogIndex(2));
         Assert.Equal((2ul, 3ul), (order.Last.Value, order.Term.Value));
         Assert.Equal((2ul, 1L, 1ul), (pair.Follower.Tail.LastIndex.Value, pair.Follower.Tail.Last.Value, pair.Follower.Tail.LastTerm.Value));
@@ -197,7 +197,7 @@ public sealed class ReplicationTests
         pair.Lead("a-1");
         pair.Send(new LogIndex(1), new LogIndex(1));
         pair.Diverge(term: 2, groups: 3);
-        pair.Follower.Tail.Term = new Term(7);
+        pair.Follower.BeginTerm(7);
         pair.Follower.Log.Truncate(pair.Follower.Tail.Truncate(new LogIndex(1)));
         pair.Send(new LogIndex(2), new LogIndex(2));
         pair.KillFollower();
@@ -221,7 +221,7 @@ public sealed class ReplicationTests
                 pair.Lead("a-2");
                 pair.Send(new LogIndex(1), new LogIndex(2));
                 pair.Diverge(term: 2, groups, dataBytes);
-                pair.Follower.Tail.Term = new Term(3);
+                pair.Follower.BeginTerm(3);
                 var order = pair.Follower.Tail.Truncate(new LogIndex(2));
                 pair.FollowerFiles.CrashAtOperation = pair.FollowerFiles.Operations + operation;
                 try
@@ -346,7 +346,7 @@ public sealed class ReplicationTests
         }
 
         Assert.Equal(RoomCheck.Wait, pair.Leader.Tail.CheckRoom(append.EncodedLength));
-        pair.Leader.Tail.Term = new Term(2);
+        pair.Leader.BeginTerm(2);
         var noOps = 0;
         while (pair.Leader.SegmentCounts.Unsealed == VaultStorage.MaxUnsealedSegments)
         {
@@ -385,7 +385,7 @@ public sealed class ReplicationTests
         pair.Lead("a-2", 300);
         pair.Send(new LogIndex(1), new LogIndex(2));
         pair.Diverge(term: 2, groups: 8, dataBytes: 2_000);
-        pair.Follower.Tail.Term = new Term(3);
+        pair.Follower.BeginTerm(3);
         var order = pair.Follower.Tail.Truncate(new LogIndex(2));
         pair.FollowerFiles.OnOperation = o =>
         {

@@ -16,8 +16,8 @@ public sealed class VoteFileTests
     public void A_vote_is_there_after_a_restart()
     {
         var files = new SimulatedFileSystem();
-        var vote = Create(files, new Term(0));
-        Assert.Equal((0ul, 0u, Guid.Empty), State(vote));
+        var vote = Create(files);
+        Assert.Equal((1ul, 0u, Guid.Empty), State(vote));
         vote.Write(new Term(1), 0, Guid.Empty);
         vote.Write(new Term(1), 3, Other);
         vote.Write(new Term(1), 3, Other);
@@ -32,7 +32,7 @@ public sealed class VoteFileTests
     public void A_term_that_goes_back_or_a_second_vote_in_a_term_is_refused_and_nothing_is_written()
     {
         var files = new SimulatedFileSystem();
-        var vote = Create(files, new Term(4));
+        var vote = Create(files);
         vote.Write(new Term(5), 3, Other);
         var before = files.Operations;
         Assert.Throws<InvariantException>(() => vote.Write(new Term(4), 0, Guid.Empty));
@@ -52,22 +52,22 @@ public sealed class VoteFileTests
         for (var writes = 1; writes <= 4; writes++)
         {
             var files = new SimulatedFileSystem();
-            var vote = Create(files, new Term(0));
+            var vote = Create(files);
             for (var write = 1; write <= writes; write++)
             {
-                vote.Write(new Term((ulong)write), 3, Other);
+                vote.Write(new Term((ulong)write + 1), 3, Other);
             }
 
             for (var offset = 0; offset < 2 * Blocks.Size; offset++)
             {
                 var copy = files.Crash(new Random(1));
                 Flip(copy, offset);
-                Assert.Equal(offset / Blocks.Size * Blocks.Size, VoteFile.Fault(copy, Directory, Meta)?.Offset);
+                Assert.Equal(offset / Blocks.Size * Blocks.Size, VoteFile.Verify(copy, Directory, Meta, default)?.Offset);
                 Assert.Equal(State(vote), State(Open(copy)));
 
                 // Opening has made the bad copy good again, durably: now the other one may go.
                 copy = copy.Crash(new Random(1));
-                Assert.Null(VoteFile.Fault(copy, Directory, Meta));
+                Assert.Null(VoteFile.Verify(copy, Directory, Meta, default));
                 Flip(copy, (offset + Blocks.Size) % (2 * Blocks.Size));
                 Assert.Equal(State(vote), State(Open(copy)));
             }
@@ -78,7 +78,7 @@ public sealed class VoteFileTests
     public void Two_bad_copies_are_damage_and_never_a_fresh_start()
     {
         var files = new SimulatedFileSystem();
-        Create(files, new Term(3)).Write(new Term(4), 3, Other);
+        Create(files).Write(new Term(4), 3, Other);
         Flip(files, 40);
         Flip(files, Blocks.Size + 40);
         var before = Bytes(files);
@@ -86,14 +86,14 @@ public sealed class VoteFileTests
         Assert.Equal((VoteFile.FileName, 0L), (damage.File, damage.Offset));
         Assert.Contains("add it again", damage.Message, StringComparison.Ordinal);
         Assert.Equal(before, Bytes(files));
-        Assert.NotNull(VoteFile.Fault(files, Directory, Meta));
+        Assert.NotNull(VoteFile.Verify(files, Directory, Meta, default));
     }
 
     [Fact]
     public void A_cut_or_missing_file_is_damage()
     {
         var files = new SimulatedFileSystem();
-        Create(files, new Term(3)).Write(new Term(4), 3, Other);
+        Create(files).Write(new Term(4), 3, Other);
         using (var file = files.OpenFile(FilePath, FileOpening.Existing))
         {
             file.SetLength(Blocks.Size);
@@ -114,7 +114,7 @@ public sealed class VoteFileTests
     public void Another_disks_vote_is_damage()
     {
         var files = new SimulatedFileSystem();
-        Create(files, new Term(3));
+        Create(files);
         var restored = Meta with { Incarnation = Other };
         Assert.Throws<DamageException>(() => VoteFile.Open(files, Directory, restored));
         Assert.Throws<DamageException>(() => VoteFile.Open(files, Directory, Meta with { VaultId = Other }));
@@ -124,9 +124,9 @@ public sealed class VoteFileTests
     public void Two_whole_copies_that_contradict_each_other_are_damage()
     {
         var files = new SimulatedFileSystem();
-        Create(files, new Term(3)).Write(new Term(4), 3, Other);
+        Create(files).Write(new Term(4), 3, Other);
         var foreign = new SimulatedFileSystem();
-        Create(foreign, new Term(3)).Write(new Term(4), 5, Other); // As many writes, another vote.
+        Create(foreign).Write(new Term(4), 5, Other); // As many writes, another vote.
         var bytes = Bytes(foreign).AsSpan(Blocks.Size).ToArray();
         using (var file = files.OpenFile(FilePath, FileOpening.Existing))
         {
@@ -150,7 +150,7 @@ public sealed class VoteFileTests
             for (var seed = 0; seed < 40; seed++)
             {
                 var files = new SimulatedFileSystem();
-                var vote = Create(files, new Term(1));
+                var vote = Create(files);
                 for (var write = 0; write < writesBefore; write++)
                 {
                     vote.Write(new Term((ulong)write + 2), 3, Other);
@@ -196,7 +196,7 @@ public sealed class VoteFileTests
                 {
                     var random = new Random(seed);
                     var files = new SimulatedFileSystem();
-                    var vote = Create(files, new Term(1));
+                    var vote = Create(files);
                     vote.Write(new Term(2), 3, Other);
                     files.CrashAtOperation = files.Operations + first;
                     Assert.Throws<SimulatedCrashException>(() => vote.Write(new Term(3), 3, Other));
@@ -227,7 +227,7 @@ public sealed class VoteFileTests
         for (var flush = 1; flush <= 2; flush++)
         {
             var files = new SimulatedFileSystem();
-            var vote = Create(files, new Term(1));
+            var vote = Create(files);
             files.FailingFlush.StrikeAt(flush);
             Assert.Throws<DiskException>(() => vote.Write(new Term(2), 3, Other));
             Assert.Equal(1ul, vote.Term.Value);
@@ -236,11 +236,11 @@ public sealed class VoteFileTests
         }
     }
 
-    private static VoteFile Create(SimulatedFileSystem files, Term term)
+    private static VoteFile Create(SimulatedFileSystem files)
     {
         files.CreateDirectory(Directory);
         files.FlushDirectory("/");
-        return VoteFile.Create(files, Directory, Meta, term);
+        return VoteFile.Create(files, Directory, Meta);
     }
 
     private static VoteFile Open(SimulatedFileSystem files) => VoteFile.Open(files, Directory, Meta);

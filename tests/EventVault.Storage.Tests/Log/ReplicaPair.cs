@@ -27,12 +27,20 @@ internal sealed class ReplicaPair
 
     public VaultStorage Follower { get; private set; }
 
+    /// <summary>An append of one event.</summary>
+    public ModelAppend Append(string stream, int dataBytes = 60)
+    {
+        var id = ++_lastId;
+        return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", new byte[dataBytes])])]);
+    }
+
     /// <summary>A group with one event on the leader, written and flushed.</summary>
-    public GroupBuffer Lead(string stream, int dataBytes = 60, VaultStorage? on = null)
+    public GroupBuffer Lead(string stream, int dataBytes = 60, VaultStorage? on = null) => Lead(Append(stream, dataBytes), on);
+
+    public GroupBuffer Lead(ModelAppend append, VaultStorage? on = null)
     {
         var storage = on ?? Leader;
-        var id = ++_lastId;
-        var content = Encoded.Append(storage, id, (stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", new byte[dataBytes])]));
+        var content = Encoded.Append(storage, append.Id, append.Streams);
         storage.Reader.LookUp(content, out _);
         Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
         MakeRoom(storage, content.EncodedLength);

@@ -158,7 +158,7 @@ internal sealed class ReplicaDriver
 
     private void Lead()
     {
-        Act(Leader);
+        Act(Leader).BeginTerm(_term);
         if (_random.Next(12) == 0)
         {
             LeadSystem(_random.Next(2) == 0 ? GroupKind.NoOp : GroupKind.Membership);
@@ -199,7 +199,7 @@ internal sealed class ReplicaDriver
 
     private void LeadSystem(GroupKind kind)
     {
-        Act(Leader);
+        Act(Leader).BeginTerm(_term);
         var content = new byte[kind == GroupKind.NoOp ? 0 : _random.Next(1, 300)];
         _random.NextBytes(content);
         if (!MakeRoom(Leader, LogTail.SystemLength(content.Length), isSystem: true))
@@ -335,7 +335,6 @@ internal sealed class ReplicaDriver
         _mustElect = false;
         _term++;
         _leader = _random.Next(2);
-        Act(Leader).BeginTerm(_term);
         Cover("elected");
     }
 

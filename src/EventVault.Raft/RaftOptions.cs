@@ -33,4 +33,16 @@ public sealed record RaftOptions
 
     /// <summary>Most bytes that a leader holds uncommitted before it refuses proposals; one proposal may always go.</summary>
     public long MaxUncommittedBytes { get; init; } = 64 * 1024 * 1024;
+
+    internal void Check()
+    {
+        ArgumentNullException.ThrowIfNull(Random);
+        ArgumentOutOfRangeException.ThrowIfLessThan(HeartbeatTicks, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(ElectionTicks, HeartbeatTicks);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxInFlightMessages, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxInFlightBytes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxMessageBytes, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxMessageEntries, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxUncommittedBytes, 1);
+    }
 }

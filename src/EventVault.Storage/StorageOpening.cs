@@ -217,7 +217,7 @@ internal sealed class StorageOpening
         }
     }
 
-    // Segments behind the cut of a truncation that was not finished. All of them are unsealed: what is sealed is committed.
+    // Segments that a truncation which was not finished takes out. All of them are unsealed: what is sealed is committed.
     private int DropTruncated(int segments)
     {
         while (_meta.Truncation is { } truncation && segments > 1 && ReadHeader((uint)segments - 1).FirstIndex > truncation.LastKept)

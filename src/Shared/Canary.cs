@@ -2,22 +2,27 @@
 //
 // In a product build every switch is a constant false that the compiler drops. Only tests/EventVault.Simulation, which
 // compiles the product's sources once more with CANARIES defined, can turn one on (`--canary NAME`).
-using System.Runtime.CompilerServices;
-
 namespace EventVault;
 
 /// <summary>Rules that can be broken on purpose, in simulation builds only.</summary>
 internal static class Canary
 {
 #if CANARIES
-    /// <summary>Name of the rule that is broken in this run; empty: none.</summary>
-    public static string Active { get; set; } = "";
+    [System.ThreadStatic]
+    private static string? _active;
+
+    /// <summary>Name of the rule that is broken in this run; null: none. A run has a thread of its own, and so has this.</summary>
+    public static string? Active
+    {
+        get => _active;
+        set => _active = value;
+    }
 
     /// <summary>Whether the rule of this name is broken.</summary>
-    public static bool Is(string name) => Active == name;
+    public static bool Is(string name) => _active is { } active && active == name;
 #else
     /// <summary>False: product builds keep all rules.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]
     public static bool Is(string name) => false;
 #endif
 
@@ -31,4 +36,14 @@ internal static class Canary
     public const string CutNotRecorded = "cut-not-recorded";
     public const string DuplicateNotChecked = "duplicate-not-checked";
     public const string OverlayIgnored = "overlay-ignored";
+    public const string ConflictFromUncommitted = "conflict-from-uncommitted";
+    public const string TruncatedIsRefused = "truncated-is-refused";
+    public const string NoPreVote = "no-prevote";
+    public const string NoCheckQuorum = "no-check-quorum";
+    public const string MatchNotChecked = "match-not-checked";
+    public const string CommitBeyondMatch = "commit-beyond-match";
+    public const string ReadWithoutQuorum = "read-without-quorum";
+    public const string ReadBeforeFirstCommit = "read-before-first-commit";
+    public const string JointByOneMajority = "joint-by-one-majority";
+    public const string WipedDiskVotes = "wiped-disk-votes";
 }

@@ -16,9 +16,10 @@ public sealed class DiskTests
         await node.AppendAsync("s", Make.NoStream);
 
         // The flush of a group, not that of the mark that a resting log gets.
+        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
         disk.OnOperation = operation =>
         {
-            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault" && !node.Node.Loop.IsIdle)
+            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault")
             {
                 throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
             }

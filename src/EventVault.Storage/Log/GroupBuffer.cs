@@ -49,7 +49,13 @@ public sealed class GroupBuffer
     /// <summary>Bytes in the log, header and body.</summary>
     public int Length { get; internal set; }
 
+    /// <summary>Whether the operation stands in this group.</summary>
+    public bool Holds(OperationPlace place) => Place == place.Place;
+
     internal Place Place { get; set; }
+
+    /// <summary>Whether it is the first one of its segment.</summary>
+    internal bool OpensSegment => Place.Offset == Blocks.Size;
 
     internal uint Checksum { get; set; }
 

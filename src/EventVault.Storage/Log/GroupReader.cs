@@ -63,7 +63,7 @@ internal sealed class GroupReader(VaultStorage storage)
             Invariant.Check(SystemRecord.TryDecode(group.Group[GroupHeader.Length..group.Length], storage.Meta.ChecksumSeed, out _, out content));
         }
 
-        return new StoredGroup(group.Index, group.Term, group.Kind, group.Length, content.IsEmpty ? [] : content.ToArray());
+        return new StoredGroup(group.Index, group.Term, group.Kind, group.Length, group.OpensSegment, content.IsEmpty ? [] : content.ToArray());
     }
 
     private StoredGroup Committed(LogIndex index)

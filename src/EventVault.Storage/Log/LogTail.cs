@@ -95,6 +95,16 @@ public sealed class LogTail
         };
     }
 
+    /// <summary>Whether a received group may open a segment now.</summary>
+    public bool CanOpenSegment =>
+        _storage.Spares.State == SpareState.Ready && _storage.UnsealedSegments < VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments;
+
+    /// <summary>Whether a file for another segment is ready: enough for a group that replaces one which opened a segment.</summary>
+    public bool HasSpare => _storage.Spares.State == SpareState.Ready;
+
+    /// <summary>Whether the group that holds an operation is not committed yet.</summary>
+    public bool IsPending(OperationPlace place) => place.Place.CompareTo(_storage.CommittedEnd.Place) >= 0;
+
     /// <summary>Begins a group whose first append has this length. <see cref="CheckRoom"/> has just said Ok.</summary>
     /// <param name="group">An empty buffer.</param>
     /// <param name="encodedLength">Length of the first append.</param>
@@ -214,7 +224,7 @@ public sealed class LogTail
             return ReceiveCheck.Mismatch;
         }
 
-        if (opens && (_storage.Spares.State != SpareState.Ready || _storage.UnsealedSegments >= VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments))
+        if (opens && !CanOpenSegment)
         {
             return ReceiveCheck.NoRoom;
         }
@@ -254,7 +264,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
-        _active = _storage.CutView(firstSegment, committed.Place, kept.Place.Segment);
+        _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
         for (var i = 0; i < pending.Count; i++)

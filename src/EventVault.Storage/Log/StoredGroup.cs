@@ -5,11 +5,12 @@ namespace EventVault.Storage.Log;
 /// <param name="Term">Term of the leader that made it.</param>
 /// <param name="Kind">What it holds.</param>
 /// <param name="Length">Its bytes in the log.</param>
+/// <param name="OpensSegment">Whether it is the first one of its segment.</param>
 /// <param name="SystemContent">Of a membership: its bytes. Otherwise empty.</param>
-public readonly record struct StoredGroup(LogIndex Index, Term Term, GroupKind Kind, int Length, byte[] SystemContent)
+public readonly record struct StoredGroup(LogIndex Index, Term Term, GroupKind Kind, int Length, bool OpensSegment, byte[] SystemContent)
 {
     internal static StoredGroup Of(in GroupHeader header, GroupKind kind, ReadOnlySpan<byte> content) =>
-        new(header.Index, header.Term, kind, header.TotalLength, content.IsEmpty ? [] : content.ToArray());
+        new(header.Index, header.Term, kind, header.TotalLength, header.Place.Offset == Blocks.Size, content.IsEmpty ? [] : content.ToArray());
 }
 
 /// <summary>Whether a group from a peer was taken.</summary>

@@ -1,0 +1,56 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Reflection;
+
+namespace EventVault.Simulation;
+
+/// <summary>
+/// Breaks one rule of the product on purpose and runs seeds until a checker sees it. What no checker sees would not be seen
+/// if somebody broke it by mistake either.
+/// </summary>
+internal static class CanaryHunt
+{
+    /// <summary>Names of all rules that can be broken.</summary>
+    public static IReadOnlyList<string> Names { get; } =
+        [.. typeof(Canary).GetFields(BindingFlags.Public | BindingFlags.Static).Where(field => field.IsLiteral).Select(field => (string)field.GetRawConstantValue()!)];
+
+    public static int Run(CommandLine line, string name, TextWriter to)
+    {
+        if (!Names.Contains(name))
+        {
+            to.WriteLine($"Canaries: {string.Join(", ", Names)}");
+            return name == "list" ? 0 : 2;
+        }
+
+        var began = Stopwatch.GetTimestamp();
+        var caught = Hunt(name, line.OptionsOf, line.Tries);
+        var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds.ToString("F1", CultureInfo.InvariantCulture);
+        to.WriteLine(caught is null
+            ? $"{name}: NOT caught by seeds 1 to {line.Tries} in {seconds} s"
+            : $"{name}: caught by seed {caught.Options.Seed} ({caught.Options.Profile}), rule {caught.Rule}, in {seconds} s: {caught.Violation!.Message.Split('\n')[0]}");
+        return caught is null ? 1 : 0;
+    }
+
+    /// <summary>The first run that fails; null: none of them.</summary>
+    public static RunResult? Hunt(string name, Func<ulong, SimulationOptions> optionsOf, int tries)
+    {
+        Canary.Active = name;
+        try
+        {
+            for (ulong seed = 1; seed <= (ulong)tries; seed++)
+            {
+                var result = RunResult.Of(optionsOf(seed));
+                if (!result.Passed)
+                {
+                    return result;
+                }
+            }
+
+            return null;
+        }
+        finally
+        {
+            Canary.Active = null;
+        }
+    }
+}

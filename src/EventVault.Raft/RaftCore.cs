@@ -65,7 +65,7 @@ public sealed class RaftCore
     /// <summary>The last entry of its log, durable or not.</summary>
     public LogIndex LastIndex => _log.LastIndex;
 
-    /// <summary>Entries up to here are flushed on its own disk. May be behind <see cref="CommitIndex"/>: a quorum of others can do without it.</summary>
+    /// <summary>Entries of the log as it is now up to here are durable here.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
 
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>

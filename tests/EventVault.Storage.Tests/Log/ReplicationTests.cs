@@ -127,7 +127,7 @@ public sealed class ReplicationTests
             pair.Leader.StepBackground();
         }
 
-        Assert.True(pair.Leader.SegmentCounts is (> 0, > 1));
+        Assert.True(pair.Leader.SegmentCounts is ( > 0, > 1));
         var all = new List<StoredGroup>();
         pair.Leader.ReadGroups(new LogIndex(1), new LogIndex(999), 1000, long.MaxValue, all);
         Assert.Equal(Enumerable.Range(1, 60).Select(i => (ulong)i), all.Select(g => g.Index.Value));

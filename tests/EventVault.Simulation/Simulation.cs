@@ -234,9 +234,16 @@ internal sealed class Simulation
     /// <summary>A node whose disk was lost gets an empty one, and starts as another replica.</summary>
     public void GiveNewDisk(SimulatedNode node)
     {
+        if (node.Aside is not null)
+        {
+            // Somebody else's disk is in it: first that one goes back.
+            After(LookInterval, () => GiveNewDisk(node));
+            return;
+        }
+
         if (node.IsRunning)
         {
-            return;
+            node.CutPower();
         }
 
         node.Wipe();

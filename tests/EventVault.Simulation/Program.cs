@@ -56,7 +56,7 @@ static IEnumerable<ulong> Seeds((ulong First, ulong Last) range)
 static IEnumerable<ulong> RandomSeeds(double minutes)
 {
     var began = Stopwatch.GetTimestamp();
-    Console.WriteLine($"random seeds for {minutes.ToString(CultureInfo.InvariantCulture)} minutes, commit {SourceCommit.Read()}");
+    Console.WriteLine($"random seeds for {minutes.ToString(CultureInfo.InvariantCulture)} minutes, commit {SourceCommit.Name}");
     while (Stopwatch.GetElapsedTime(began).TotalMinutes < minutes)
     {
         yield return (ulong)Random.Shared.NextInt64(1, 1L << 48);

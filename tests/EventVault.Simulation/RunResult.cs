@@ -52,7 +52,7 @@ internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Eve
         }
 
         to.WriteLine($"=== seed {result.Options.Seed} FAILED: {result.Rule} ===");
-        to.WriteLine($"commit {SourceCommit.Read()}");
+        to.WriteLine($"commit {SourceCommit.Name}");
         to.WriteLine(result.Options);
         to.WriteLine("--- last events");
         foreach (var line in simulation.Trace.LastLines())

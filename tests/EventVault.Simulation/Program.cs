@@ -28,6 +28,7 @@ int RunOne(ulong seed)
     var options = line.OptionsOf(seed);
     Console.WriteLine(options);
     var result = RunResult.Of(options, line.IsVerbose ? Console.Out : null, Console.Out);
+    Console.WriteLine(result.Clients);
     Console.WriteLine(result);
     Console.WriteLine($"trace hash {result.Hash:x16}");
     return result.Passed ? 0 : 1;

@@ -40,6 +40,8 @@ public sealed class LogVerifier
     private readonly VaultMeta? _meta;
     private readonly List<Damage> _damage = [];
     private long _events;
+    private Term _lastTerm;
+    private uint _membership; // Offset of the newest membership in the segment that is being walked.
     private TornTail? _torn;
 
     private LogVerifier(IFileSystem files, string directory)
@@ -107,6 +109,11 @@ public sealed class LogVerifier
             progress?.Invoke(i + 1, names.Count);
         }
 
+        if (_meta is { HasVote: true } && VoteFile.Verify(_files, _directory, _meta, _lastTerm) is { } vote)
+        {
+            _damage.Add(vote);
+        }
+
         VerifyIndexes();
         return new VerifyReport(_events, names.Count, _torn, _damage);
     }
@@ -146,7 +153,9 @@ public sealed class LogVerifier
             _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
         }
 
+        var damagedBefore = _damage.Count;
         var lastKept = LogRecovery.LastKept(_meta!);
+        _membership = 0;
         while (true)
         {
             while (scanner.NextIndex <= lastKept && scanner.Next(out var header, out _, out var body))
@@ -181,20 +190,27 @@ public sealed class LogVerifier
             }
         }
 
-        VerifyTail(file, scanner, name, isLast);
+        VerifyTail(file, scanner, name, isLast, isWhole: _damage.Count == damagedBefore);
         return scanner;
     }
 
     private void VerifyGroup(string name, in GroupHeader header, ReadOnlySpan<byte> body)
     {
         var seed = _meta!.ChecksumSeed;
+        if (header.Term < _lastTerm)
+        {
+            _damage.Add(new Damage(name, header.Place.Offset, $"a group of term {_lastTerm} or a later one"));
+        }
+
+        _lastTerm = header.Term;
         if (header.IsSystem)
         {
-            if (!SystemRecord.TryDecode(body, seed, out _, out _))
+            if (!SystemRecord.TryDecode(body, seed, out var kind, out _))
             {
                 _damage.Add(new Damage(name, header.Place.Offset + GroupHeader.Length, "a system record"));
             }
 
+            _membership = kind == GroupKind.Membership ? header.Place.Offset : _membership;
             return;
         }
 
@@ -235,7 +251,7 @@ public sealed class LogVerifier
     }
 
     // Behind the last group stand a commit mark or nothing, zeros, and in a finalised segment the footer.
-    private void VerifyTail(IFile file, SegmentScanner scanner, string name, bool isLast)
+    private void VerifyTail(IFile file, SegmentScanner scanner, string name, bool isLast, bool isWhole)
     {
         var end = scanner.Offset;
         if (scanner.TryBytes(end, CommitMark.Length, out var bytes)
@@ -262,10 +278,10 @@ public sealed class LogVerifier
             _torn = new TornTail(name, scanner.Offset, junkEnd - scanner.Offset);
         }
 
-        VerifyFooter(file, scanner, name, isLast);
+        VerifyFooter(file, scanner, name, isLast, isWhole);
     }
 
-    private void VerifyFooter(IFile file, SegmentScanner scanner, string name, bool isLast)
+    private void VerifyFooter(IFile file, SegmentScanner scanner, string name, bool isLast, bool isWhole)
     {
         var offset = _meta!.SegmentSizeBytes - Blocks.Size;
         var block = new byte[Blocks.Size];
@@ -273,7 +289,8 @@ public sealed class LogVerifier
         var isZero = block.AsSpan().IndexOfAnyExcept((byte)0) < 0;
         var footer = SegmentFooter.Decode(block, _meta.ChecksumSeed);
         var fits = footer is { } f && f.Segment == scanner.Header.Segment && f.End == scanner.Offset
-            && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value;
+            && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value
+            && (!isWhole || (f.LastTerm == _lastTerm && f.Membership == _membership));
 
         // The last segment has none; the others get theirs when they are sealed.
         if (isLast ? !isZero : !isZero && !fits)

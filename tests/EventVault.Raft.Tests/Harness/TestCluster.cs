@@ -122,18 +122,25 @@ internal sealed class TestCluster
 
     /// <summary>Delivers what is on its way now, oldest first, not what comes of it. Links that are cut lose theirs.</summary>
     /// <returns>How many were taken from the network.</returns>
-    public int Deliver(Predicate<Message>? which = null, int most = int.MaxValue) => Remove(which, most, message =>
+    public int Deliver(Predicate<Message>? which = null, int most = int.MaxValue) => Remove(which, most, Arrive);
+
+    /// <summary>Delivers one that is on its way.</summary>
+    public void DeliverAt(int at)
     {
-        bool arrives = !Cuts.Contains((message.From.Node, message.To.Node)) && _replicas.TryGetValue(message.To.Node, out var to) && to.IsUp;
-        Trace.Delivery(message, arrives);
-        if (arrives)
-        {
-            Step(message);
-        }
-    });
+        Message message = Network[at];
+        Network.RemoveAt(at);
+        Arrive(message);
+    }
 
     /// <summary>Loses what is on its way now.</summary>
     public int Drop(Predicate<Message>? which = null, int most = int.MaxValue) => Remove(which, most, message => Trace.Delivery(message, arrives: false));
+
+    /// <summary>Loses one that is on its way.</summary>
+    public void DropAt(int at)
+    {
+        Trace.Delivery(Network[at], arrives: false);
+        Network.RemoveAt(at);
+    }
 
     /// <summary>The next writes of a node become durable.</summary>
     public void Flush(uint node, int writes = 1, bool saveFirst = false)
@@ -250,12 +257,22 @@ internal sealed class TestCluster
         Checker.After(replica, output);
     }
 
+    private void Arrive(Message message)
+    {
+        bool arrives = !Cuts.Contains((message.From.Node, message.To.Node)) && _replicas.TryGetValue(message.To.Node, out var to) && to.IsUp;
+        Trace.Delivery(message, arrives);
+        if (arrives)
+        {
+            Step(message);
+        }
+    }
+
     private int Remove(Predicate<Message>? which, int most, Action<Message> then)
     {
         List<Message> taken = [.. Network.Where(m => which is null || which(m)).Take(most)];
         foreach (Message message in taken)
         {
-            Network.RemoveAt(Network.FindIndex(m => ReferenceEquals(m.Entries, message.Entries) && m == message));
+            Network.Remove(message);
             then(message);
         }
 

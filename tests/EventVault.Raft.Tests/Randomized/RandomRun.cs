@@ -18,6 +18,7 @@ internal sealed class RandomRun
     private readonly List<(int Weight, Action Do)> _events = [];
     private readonly List<Message> _delivered = [];
     private readonly HashSet<ReplicaId> _wiped = [];
+    private readonly HashSet<uint> _stopped = [];
     private readonly int _length;
     private readonly int _lossPerThousand;
     private readonly int _doublesPerThousand;
@@ -91,24 +92,26 @@ internal sealed class RandomRun
 
     private void DrawEvents()
     {
-        Add(50, Deliver);
-        Add(Draw(10, 40), Flush);
-        Add(Draw(3, 10, 25), TickAll);
-        Add(Draw(0, 4), TickOne);
-        Add(Draw(5, 20), () => Count("proposal", OnLeader(l => _cluster.Propose(l, _random.Next(1, 200)), ProposeResult.NotLeader)));
-        Add(Draw(0, 1, 6), ProposeMembership);
-        Add(Draw(0, 0, 1), Transfer);
-        Add(Draw(0, 4), Read);
-        Add(Draw(0, 0, 1, 2), Crash);
-        Add(3, Restart);
-        Add(Draw(0, 0, 1, 2), Cut);
-        Add(Draw(1, 3), () => _cluster.Cuts.Clear());
-        Add(Draw(0, 0, 1), () => _cluster.Campaign(AnyUp().Id.Node));
-        Add(Draw(0, 2), () => _cluster.ReportUnreachable(AnyUp().Id.Node, AnyNode()));
-        Add(Draw(0, 3), StepAgain);
-        Add(Draw(0, 0, 1), Forget);
-        Add(2, Ship);
-        Add(_random.Next(5) == 0 ? 1 : 0, Wipe);
+        Add(500, Deliver);
+        Add(Draw(100, 400), Flush);
+        Add(Draw(30, 100, 250), TickAll);
+        Add(Draw(0, 40), TickOne);
+        Add(Draw(50, 200), () => Count("proposal", OnLeader(l => _cluster.Propose(l, _random.Next(1, 200)), ProposeResult.NotLeader)));
+        Add(Draw(0, 10, 60), ProposeMembership);
+        Add(Draw(0, 0, 10), Transfer);
+        Add(Draw(0, 40), Read);
+        Add(Draw(0, 10), StopClock);
+        Add(Draw(2, 20), _stopped.Clear);
+        Add(Draw(0, 0, 5, 20), Crash);
+        Add(Draw(5, 30), Restart);
+        Add(Draw(0, 0, 5, 20), Cut);
+        Add(Draw(2, 20), () => _cluster.Cuts.Clear());
+        Add(Draw(0, 0, 10), () => _cluster.Campaign(AnyUp().Id.Node));
+        Add(Draw(0, 20), () => _cluster.ReportUnreachable(AnyUp().Id.Node, AnyNode()));
+        Add(Draw(0, 30), StepAgain);
+        Add(Draw(0, 0, 10), Forget);
+        Add(20, Ship);
+        Add(Draw(0, 0, 0, 5), Wipe);
     }
 
     private void Create()
@@ -134,10 +137,11 @@ internal sealed class RandomRun
     {
         for (int i = _random.Next(1, 12); i > 0 && _cluster.Network.Count > 0; i--)
         {
-            Message message = _cluster.Network[_inOrder ? 0 : _random.Next(_cluster.Network.Count)];
+            int at = _inOrder ? 0 : _random.Next(_cluster.Network.Count);
+            Message message = _cluster.Network[at];
             if (_random.Next(1000) < _lossPerThousand)
             {
-                _cluster.Drop(m => m == message, most: 1);
+                _cluster.DropAt(at);
                 continue;
             }
 
@@ -146,7 +150,7 @@ internal sealed class RandomRun
                 _cluster.Network.Add(message);
             }
 
-            _cluster.Deliver(m => m == message, most: 1);
+            _cluster.DeliverAt(at);
             if (_delivered.Count < MostRemembered)
             {
                 _delivered.Add(message);
@@ -184,7 +188,7 @@ internal sealed class RandomRun
 
     private void TickAll()
     {
-        foreach (TestReplica replica in Up())
+        foreach (TestReplica replica in Up().Where(r => !_stopped.Contains(r.Id.Node)))
         {
             _cluster.Tick(replica.Id.Node);
         }
@@ -197,11 +201,15 @@ internal sealed class RandomRun
 
     private void Read()
     {
-        _cluster.ReadIndex(AnyUp().Id.Node, ++_reads);
+        uint node = AnyUp().Id.Node;
+        _cluster.ReadIndex(_random.Next(2) == 0 ? node : OnLeader(l => l, otherwise: node), ++_reads);
         Count("read answered", _cluster.Reads.Count(r => r.Result.Ok));
         Count("read refused", _cluster.Reads.Count(r => !r.Result.Ok));
         _cluster.Reads.Clear();
     }
+
+    // A clock that stands still makes a leader that does not notice that it was deposed.
+    private void StopClock() => _stopped.Add(_random.Next(2) == 0 ? AnyNode() : OnLeader(l => l, otherwise: AnyNode()));
 
     private void TickOne() => _cluster.Tick(AnyUp().Id.Node, _random.Next(1, 4));
 
@@ -324,6 +332,7 @@ internal sealed class RandomRun
     private void Heal()
     {
         _cluster.Cuts.Clear();
+        _stopped.Clear();
         foreach (TestReplica replica in _cluster.Replicas.Values.Where(r => !r.IsUp).ToList())
         {
             _cluster.Restart(replica.Id.Node);

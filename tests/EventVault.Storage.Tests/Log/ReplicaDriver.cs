@@ -20,6 +20,7 @@ internal sealed class ReplicaDriver
     private ReplicaNode _acting;
     private bool _holdsStill;
     private bool _isSettling;
+    private bool _mustElect;
     private int _everCommitted;
 
     public ReplicaDriver(Random random, uint segmentSizeBytes)
@@ -48,6 +49,11 @@ internal sealed class ReplicaDriver
         {
             try
             {
+                if (_mustElect)
+                {
+                    Elect();
+                }
+
                 Step();
             }
             catch (SimulatedCrashException)
@@ -152,7 +158,7 @@ internal sealed class ReplicaDriver
 
     private void Lead()
     {
-        Act(Leader);
+        Act(Leader).BeginTerm(_term);
         if (_random.Next(12) == 0)
         {
             LeadSystem(_random.Next(2) == 0 ? GroupKind.NoOp : GroupKind.Membership);
@@ -193,7 +199,7 @@ internal sealed class ReplicaDriver
 
     private void LeadSystem(GroupKind kind)
     {
-        Act(Leader);
+        Act(Leader).BeginTerm(_term);
         var content = new byte[kind == GroupKind.NoOp ? 0 : _random.Next(1, 300)];
         _random.NextBytes(content);
         if (!MakeRoom(Leader, LogTail.SystemLength(content.Length), isSystem: true))
@@ -230,6 +236,7 @@ internal sealed class ReplicaDriver
             return;
         }
 
+        Follower.BeginTerm(_term);
         if (Follower.Log.Count > shared)
         {
             Truncate(shared);
@@ -325,9 +332,9 @@ internal sealed class ReplicaDriver
 
     private void Elect()
     {
+        _mustElect = false;
         _term++;
         _leader = _random.Next(2);
-        Act(Leader).Storage!.Tail.Term = new Term(_term);
         Cover("elected");
     }
 
@@ -349,17 +356,17 @@ internal sealed class ReplicaDriver
 
         if (node == Leader)
         {
-            Elect(); // What it had only in memory may be on the other disk: it must not make other groups in that term.
+            _mustElect = true; // What it had only in memory may be on the other disk: it must not make other groups in that term.
         }
     }
 
     private void Open(ReplicaNode node)
     {
         Act(node).Open(node.Number == 2 ? _nodes[0].Storage?.Identity ?? _nodes[1].Storage?.Identity : null);
-        node.Storage!.Tail.Term = new Term(_term);
+        node.BeginTerm(_term);
         node.Files.OnOperation = _ => Interleave(node);
         Assert.True(node.Committed <= _everCommitted, "What nobody committed was taken for committed.");
-        Cover(node.Storage.Pending.Count > 0 ? "opened with pending groups" : "opened with all committed");
+        Cover(node.Storage!.Pending.Count > 0 ? "opened with pending groups" : "opened with all committed");
     }
 
     // Someone deletes some of the index, or all of it, while the node is down: what is committed is proven by less then.

@@ -58,6 +58,19 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
     /// <summary>A group that was rented and turned out not to be needed.</summary>
     public void Return(GroupBuffer group) => _free.Enqueue(group);
 
+    /// <summary>What a node does before it makes or receives groups of a term.</summary>
+    public void BeginTerm(ulong term)
+    {
+        if (Storage!.Vote.Term.Value < term)
+        {
+            Doing = "voting";
+            Storage.BeginTerm(term);
+            Doing = "";
+        }
+
+        Storage.Tail.Term = new Term(term);
+    }
+
     /// <summary>Hands a group over to the writer, which writes it at once and flushes it later.</summary>
     public void Write(GroupBuffer group, ModelGroup model)
     {
@@ -88,8 +101,8 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
     /// <summary>Takes back what is behind a group, because the leader of this term has others there.</summary>
     public void Truncate(int last, ulong term)
     {
-        Storage!.Tail.Term = new Term(term);
-        var order = Storage.Tail.Truncate(new LogIndex((ulong)last));
+        BeginTerm(term);
+        var order = Storage!.Tail.Truncate(new LogIndex((ulong)last));
         Assert.Equal((ulong)last, Storage.Tail.LastIndex.Value);
         CheckTail(Log.GetRange(0, last), Log.Skip(last));
         Doing = "truncating";

@@ -78,6 +78,30 @@ internal sealed class SmallVault
         return group;
     }
 
+    /// <summary>A system group; durable and committed after <see cref="Flush"/>.</summary>
+    public GroupBuffer WriteSystem(GroupKind kind, byte[] content)
+    {
+        var group = new GroupBuffer();
+        while (Storage.Tail.CheckRoom(LogTail.SystemLength(content.Length), isSystem: true) != RoomCheck.Ok)
+        {
+            Flush();
+            Assert.True(Storage.StepBackground());
+        }
+
+        Storage.Tail.BeginSystem(group, kind, content, ++_clock);
+        Storage.Tail.Finish(group);
+        Storage.Log.Write(group);
+        _written.Enqueue(group);
+        return group;
+    }
+
+    /// <summary>A new term, and its leader's first group.</summary>
+    public GroupBuffer Lead(ulong term)
+    {
+        Storage.BeginTerm(term);
+        return WriteSystem(GroupKind.NoOp, []);
+    }
+
     public void Flush()
     {
         if (_written.Count > 0)

@@ -12,7 +12,8 @@ internal sealed record CommandLine
           --seed N           runs one seed and prints what was drawn, and its trace hash
           --minutes M        runs random seeds for so long
           --shrink N         finds out how little of a failing seed still fails
-          --canary NAME      breaks a rule of the product on purpose and tries seeds until one is caught; "list" names all
+          --canary NAME      breaks a rule of the product on purpose and tries seeds until one is caught; "list" names all.
+                             With --seed only that one, and all about it
           --profile NAME     swarm, short-crashes, long-crashes, membership, single, beyond or calm instead of the one that the seed draws
           --without A,B      switches classes of faults off
           --only A,B         switches all other classes of faults off

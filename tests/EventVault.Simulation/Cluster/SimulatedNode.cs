@@ -466,6 +466,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
 
     private void OnOperation(DiskOperation operation)
     {
+        _simulation.Trace.Verbose?.WriteLine($"    node {Number}: {operation.Kind} {operation.Path} at {operation.Offset}, {operation.Length} bytes");
         if (_isKilled || operation.Number >= _killAt)
         {
             _isKilled = true;

@@ -230,7 +230,10 @@ internal sealed class OperationsGeneration : IDisposable
             {
                 if (OperationBucket.Entry(bucket, i) == (fingerprint, place))
                 {
-                    return; // kept by a crash in an earlier try
+                    // Kept by a crash in an earlier try, or so it reads: if that try's flush failed, the page cache may show
+                    // what the disk does not have. Written again it is flushed for certain.
+                    _writer.Write(_map, offset, bucket);
+                    return;
                 }
             }
 
@@ -245,6 +248,7 @@ internal sealed class OperationsGeneration : IDisposable
             }
             else
             {
+                _writer.Write(_map, offset, bucket); // For the same reason: its mark may be of the earlier try, too.
                 continue;
             }
 

@@ -230,10 +230,7 @@ internal sealed class OperationsGeneration : IDisposable
             {
                 if (OperationBucket.Entry(bucket, i) == (fingerprint, place))
                 {
-                    // Kept by a crash in an earlier try, or so it reads: if that try's flush failed, the page cache may show
-                    // what the disk does not have. Written again it is flushed for certain.
-                    _writer.Write(_map, offset, bucket);
-                    return;
+                    return; // Kept by a crash in an earlier try; its block is written again all the same (_mayRepeat).
                 }
             }
 
@@ -248,7 +245,6 @@ internal sealed class OperationsGeneration : IDisposable
             }
             else
             {
-                _writer.Write(_map, offset, bucket); // For the same reason: its mark may be of the earlier try, too.
                 continue;
             }
 

@@ -52,6 +52,13 @@ internal sealed class Node : IAsyncDisposable
             Id = LogEntries.IdOf(_storage),
             Random = new Random(),
         });
+        if (!_replica.IsAlone)
+        {
+            _storage.Dispose();
+            throw new SettingException(
+                $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
+        }
+
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
@@ -186,7 +193,7 @@ internal sealed class Node : IAsyncDisposable
     {
         _background.Start();
         _vaultThread.Start();
-        await _vaultThread.Leading;
+        await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);
@@ -207,6 +214,8 @@ internal sealed class Node : IAsyncDisposable
             }
         }
     }
+
+    private async Task FailedAsync() => throw await _failed.Task;
 
     // No defaults of the web host: its watcher of configuration files sees every write to a data directory below the
     // working directory, and once cost half of all throughput.

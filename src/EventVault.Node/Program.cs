@@ -35,7 +35,14 @@ using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Reque
 Node node;
 try
 {
-    node = await Node.StartAsync(options);
+    // A node that waits for space on a full disk can be stopped, too: then nothing is open that would have to be closed.
+    var starting = Node.StartAsync(options);
+    if (await Task.WhenAny(starting, stopRequested.Task) == stopRequested.Task && !starting.IsCompleted)
+    {
+        return ExitCode.Ok;
+    }
+
+    node = await starting;
 }
 catch (Exception e)
 {

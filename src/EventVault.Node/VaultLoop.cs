@@ -125,10 +125,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public void Tick()
     {
         replica.Tick();
-        if (!replica.IsIdle)
-        {
-            replica.GiveUp(NowMs(clock));
-        }
+        replica.GiveUp(NowMs(clock));
     }
 
     /// <summary>
@@ -181,7 +178,13 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         if (!replica.CanPropose)
         {
-            return false;
+            if (!replica.OwesOnFullDisk)
+            {
+                return false;
+            }
+
+            Refuse(append, AppendOutcome.Full);
+            return true;
         }
 
         switch (_tail.Check(append.Content, out var place))
@@ -378,6 +381,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             }
 
             answers.CompleteAll(completions, pool);
+        }
+
+        public void GiveUp(long nowMs)
+        {
+            var late = pool.Rent();
+            late.TakeLate(answers, nowMs);
+            late.Refuse(AppendOutcome.Unknown, others: AppendOutcome.TimedOut);
+            late.CompleteAll(completions, pool);
         }
     }
 }

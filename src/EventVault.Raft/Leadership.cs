@@ -162,7 +162,12 @@ internal sealed class Leadership
             return;
         }
 
-        Invariant.Check(message.Index <= _log.LastIndex);
+        // Nobody can hold more of our log than we do: made up.
+        if (message.Index > _log.LastIndex)
+        {
+            return;
+        }
+
         if (!follower.Acknowledged(message.Index) && !(follower.State == ProgressState.Probe && message.Index == follower.Match))
         {
             return;
@@ -208,9 +213,8 @@ internal sealed class Leadership
         }
 
         HandOverIfReady(follower);
-        if (message.Read > follower.ReadRound)
+        if (message.Read > follower.ReadRound && message.Read <= _reads.Begun)
         {
-            Invariant.Check(message.Read <= _reads.Begun);
             follower.ReadRound = message.Read;
             AnswerReads();
         }

@@ -203,7 +203,8 @@ public sealed class VaultStorage : IDisposable
     public bool TryInspect(ReadOnlySpan<byte> bytes, out StoredGroup group)
     {
         group = default;
-        if (!GroupHeader.TryDecodeShared(bytes, Meta.ChecksumSeed, out var header, out _) || header.TotalLength != bytes.Length)
+        if (!GroupHeader.TryDecodeShared(bytes, Meta.ChecksumSeed, out var header, out _) || header.TotalLength != bytes.Length
+            || header.LeaderCommit >= header.Index)
         {
             return false;
         }

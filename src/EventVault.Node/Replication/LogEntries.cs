@@ -41,6 +41,14 @@ internal sealed class LogEntries(VaultStorage storage) : IEntrySource
         _ => throw new InvariantException($"Group {group.Index} is of the unknown kind {group.Kind}."),
     };
 
+    /// <summary>As <see cref="EntryOf"/>, for a group that came from a peer; false if its membership can't be read.</summary>
+    public static bool TryEntryOf(in StoredGroup group, out Entry entry)
+    {
+        var isReadable = group.Kind != GroupKind.Membership || Raft.Membership.Decode(group.SystemContent) is not null;
+        entry = isReadable ? EntryOf(group) : default;
+        return isReadable;
+    }
+
     /// <summary>The state that the core begins with: what stands on the disk.</summary>
     public static RaftState StateOf(VaultStorage storage)
     {

@@ -9,6 +9,7 @@
 // still hold the group and lead with it (paper, figure 8).
 //
 // Owned by the sequencer's thread. Knows no sockets, files or threads.
+using System.Runtime.InteropServices;
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
@@ -17,16 +18,6 @@ using StoredIndex = EventVault.Storage.LogIndex;
 using StoredTerm = EventVault.Storage.Term;
 
 namespace EventVault.Node.Replication;
-
-/// <summary>Waits until this node has applied all that was committed when it asked, with leadership confirmed since.</summary>
-internal interface IReadWaiter
-{
-    /// <summary>Nothing before this index must be missing either; 0 if nothing else is needed.</summary>
-    StoredIndex AtLeast { get; }
-
-    /// <summary>False: leadership was lost, or there is no leader. Ask again, but not from inside this call.</summary>
-    void OnRead(bool ok);
-}
 
 /// <summary>This node's part in consensus.</summary>
 internal sealed class Replica
@@ -55,12 +46,13 @@ internal sealed class Replica
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
     private readonly List<InFlightGroup> _undecided = []; // Cut off this log; what is committed in their place decides.
     private readonly Queue<Owed> _owed = new();
-    private readonly Dictionary<ulong, IReadWaiter> _reads = [];
-    private readonly List<(LogIndex Index, IReadWaiter Waiter)> _waiting = [];
+    private readonly List<InFlightGroup> _completing = [];
+    private readonly PendingReads _reads;
     private InFlightGroup? _proposal;
     private byte[][] _received = [];
     private LogIndex _receivedFrom;
-    private ulong _lastRead;
+    private readonly int _electionTicks;
+    private int _owedTicks;
     private int _unflushed;
     private ulong _publishedTerm;
     private long _appends;
@@ -85,6 +77,8 @@ internal sealed class Replica
         _clock = clock;
         _sent = new SentGroups(storage);
         _mostUncommittedBytes = options.MaxUncommittedBytes;
+        _electionTicks = options.ElectionTicks;
+        _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
         _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage));
     }
@@ -122,6 +116,9 @@ internal sealed class Replica
     /// <summary>Whether a proposal is taken now, rather than when something before it is done.</summary>
     public bool CanPropose =>
         IsLeading && _owed.Count == 0 && _unflushed < MostUnflushed && _inFlight.Count < MostUncommitted && _core.UncommittedBytes < _mostUncommittedBytes;
+
+    /// <summary>Whether it can't propose because an entry of its own finds no room on a full disk.</summary>
+    public bool OwesOnFullDisk => _owed.Count > 0 && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Full;
 
     /// <summary>Whether nothing is on its way.</summary>
     public bool IsIdle => _inFlight.Count == 0 && _unflushed == 0 && _owed.Count == 0;
@@ -167,20 +164,25 @@ internal sealed class Replica
     /// <summary>A tick passed.</summary>
     public void Tick()
     {
-        _core.Tick();
-        Process();
+        _reads.Tick();
+        _owedTicks = _owed.Count > 0 ? _owedTicks + 1 : 0;
+
+        // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
+        // and whoever found out too late falls silent, so that they hold one.
+        _core.MayCampaign = _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        if (_owedTicks <= _electionTicks || IsAlone)
+        {
+            _core.Tick();
+            Process();
+        }
     }
 
     /// <summary>A message came.</summary>
     public void Receive(in PeerMessage message)
     {
-        if (message.VaultId != _storage.VaultId)
-        {
-            return;
-        }
-
         var raft = message.Raft;
-        if (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft))
+        if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
+            || (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft)))
         {
             return;
         }
@@ -206,20 +208,21 @@ internal sealed class Replica
             }
 
             _unflushed--;
-            last = group;
             if (group.IsTruncated)
             {
-                // Told one by one: the core knows by the term that it is not the entry that stands there now.
+                // Told one by one, in order: the core knows by the term that it is not the entry that stands there now.
+                AppendDone(last);
                 AppendDone(group);
                 Pool.Return(group);
                 last = null;
             }
+            else
+            {
+                last = group;
+            }
         }
 
-        if (last is not null)
-        {
-            AppendDone(last);
-        }
+        AppendDone(last);
 
         while (_owed.Count > 0 && TryPay(_owed.Peek()))
         {
@@ -277,14 +280,22 @@ internal sealed class Replica
     /// <summary>Tells the waiter when a read here sees all that was committed when this was called.</summary>
     public void ReadIndex(IReadWaiter waiter)
     {
-        _reads.Add(++_lastRead, waiter);
-        _core.ReadIndex(_lastRead);
-        Process();
+        if (_reads.Add(waiter) is var read and > 0)
+        {
+            _core.ReadIndex(read);
+            Process();
+        }
     }
 
     /// <summary>Answers callers who have waited long enough for what is not decided.</summary>
     public void GiveUp(long nowMs)
     {
+        _reads.GiveUp(nowMs);
+        if (_inFlight.Count == 0 && _undecided.Count == 0)
+        {
+            return;
+        }
+
         var late = Pool.Rent();
         foreach (var group in _inFlight.Concat(_undecided))
         {
@@ -312,10 +323,7 @@ internal sealed class Replica
         all.Refuse(AppendOutcome.Unknown, others: AppendOutcome.Draining);
         all.CompleteAll(_completions, pool: null); // Not used again: the writer may still hold some.
         _inFlight.Clear();
-        foreach (var waiter in _reads.Values.Concat(_waiting.Select(w => w.Waiter)))
-        {
-            waiter.OnRead(ok: false);
-        }
+        _reads.FailAll();
     }
 
     // Checks the groups of an Append and makes its entries from them. What does not fit the log yet is left out, as if
@@ -323,39 +331,28 @@ internal sealed class Replica
     private bool TryTakeGroups(in PeerMessage message, out Message raft)
     {
         raft = message.Raft;
-        if (message.Groups.Length != raft.Entries.Length)
-        {
-            return false;
-        }
-
         var entries = new Entry[message.Groups.Length];
         var count = 0;
-        var room = _storage.Tail.CanOpenSegment;
-        var isNew = false;
+        LogIndex? firstNew = null;
+        var opened = 0;
         for (; count < entries.Length; count++)
         {
             var index = raft.Index + (ulong)count + 1;
-            if (!_storage.TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value)
+            if (!TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value || !LogEntries.TryEntryOf(group, out entries[count])
+                || entries[count].Term != raft.Entries[count].Term)
             {
                 return false;
             }
 
-            entries[count] = LogEntries.EntryOf(group);
-            if (entries[count].Term != raft.Entries[count].Term)
+            if (firstNew is null && _core.TermAt(index) != entries[count].Term)
             {
-                return false;
+                firstNew = index;
             }
 
-            var known = _core.TermAt(index);
-            isNew |= known != entries[count].Term;
-            if (isNew && group.OpensSegment)
+            // What stands there from the first new one on will be cut off, and its segments with it.
+            if (firstNew is { } first && group.OpensSegment && !_storage.Tail.CanOpenSegment(new StoredIndex(first.Value - 1), opened++))
             {
-                if (!room && !(known is not null && _storage.Tail.HasSpare))
-                {
-                    break;
-                }
-
-                room = false;
+                break;
             }
         }
 
@@ -370,10 +367,27 @@ internal sealed class Replica
         return true;
     }
 
-    private void AppendDone(InFlightGroup group)
+    // A leader of a later version may send what this one can't read: not taken, and the node goes on.
+    private bool TryInspect(byte[]? bytes, out StoredGroup group)
     {
-        _core.AppendDone(new Raft.Term(group.Buffer.Term.Value), new LogIndex(group.Buffer.Index.Value));
-        Process();
+        group = default;
+        try
+        {
+            return bytes is not null && _storage.TryInspect(bytes, out group);
+        }
+        catch (UnsupportedFormatException)
+        {
+            return false;
+        }
+    }
+
+    private void AppendDone(InFlightGroup? group)
+    {
+        if (group is not null)
+        {
+            _core.AppendDone(new Raft.Term(group.Buffer.Term.Value), new LogIndex(group.Buffer.Index.Value));
+            Process();
+        }
     }
 
     // Does what the core says, until it says nothing more.
@@ -408,7 +422,7 @@ internal sealed class Replica
 
             foreach (var read in output.Reads)
             {
-                Decide(read);
+                _reads.Decide(read);
             }
 
             Invariant.Check(output.Ships.Count == 0, "All of the log can be sent.");
@@ -520,29 +534,12 @@ internal sealed class Replica
             }
         }
 
-        FailReadsBehind(last);
+        _reads.FailBehind(last.Value);
         var order = Pool.Rent();
         order.Truncation = truncation;
         order.IsWriting = true;
         _writer.Submit(order);
         _sent.Forget(last);
-    }
-
-    // What they rest on is gone; its index may come back with something else.
-    private void FailReadsBehind(LogIndex last)
-    {
-        foreach (var (id, waiter) in _reads.Where(read => read.Value.AtLeast.Value > last.Value).ToList())
-        {
-            _reads.Remove(id);
-            waiter.OnRead(ok: false);
-        }
-
-        foreach (var (_, waiter) in _waiting.Where(read => read.Waiter.AtLeast.Value > last.Value).ToList())
-        {
-            waiter.OnRead(ok: false);
-        }
-
-        _waiting.RemoveAll(read => read.Waiter.AtLeast.Value > last.Value);
     }
 
     private void Send(in Message message)
@@ -566,23 +563,6 @@ internal sealed class Replica
         _transport.Send(new PeerMessage(_storage.VaultId, message, groups));
     }
 
-    private void Decide(in ReadResult read)
-    {
-        if (!_reads.Remove(read.Id, out var waiter))
-        {
-            return;
-        }
-
-        if (read.Ok)
-        {
-            _waiting.Add((read.Index, waiter));
-        }
-        else
-        {
-            waiter.OnRead(ok: false);
-        }
-    }
-
     // Publishes what is committed and durable here. Another majority may be ahead of this disk; its own flush follows.
     private void Commit()
     {
@@ -598,25 +578,20 @@ internal sealed class Replica
                 Volatile.Write(ref _events, _events + group.Buffer.Events);
             }
 
+            // Taken out first: should anything throw, nobody is answered twice.
+            _completing.AddRange(CollectionsMarshal.AsSpan(_inFlight)[..count]);
+            _inFlight.RemoveRange(0, count);
             _committed.Publish();
-            for (var i = 0; i < count; i++)
+            foreach (var group in _completing)
             {
-                Complete(_inFlight[i]);
+                Complete(group);
             }
 
-            _inFlight.RemoveRange(0, count);
+            _completing.Clear();
             DecideTruncated();
         }
 
-        for (var i = _waiting.Count - 1; i >= 0; i--)
-        {
-            var (index, waiter) = _waiting[i];
-            if (_storage.CommitIndex.Value >= Math.Max(index.Value, waiter.AtLeast.Value))
-            {
-                _waiting.RemoveAt(i);
-                waiter.OnRead(ok: true);
-            }
-        }
+        _reads.Applied(_storage.CommitIndex.Value);
     }
 
     // Groups that were cut off here and whose place in the log is decided now.

@@ -34,6 +34,9 @@ public enum RoomCheck
 /// <summary>The log's end as the sequencer sees it. One thread only.</summary>
 public sealed class LogTail
 {
+    /// <summary>Room for the no-ops of some 30 starts on a full disk, in bytes.</summary>
+    private const int SystemReserveBytes = 4096;
+
     private readonly VaultStorage _storage;
     private readonly uint _seed;
     private readonly GroupAdopter _adopter;
@@ -80,7 +83,7 @@ public sealed class LogTail
             return _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait;
         }
 
-        if (FitsSegment(GroupHeader.Length + encodedLength))
+        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || LeavesReserve(GroupHeader.Length + encodedLength)))
         {
             return RoomCheck.Ok;
         }
@@ -95,12 +98,15 @@ public sealed class LogTail
         };
     }
 
-    /// <summary>Whether a received group may open a segment now.</summary>
-    public bool CanOpenSegment =>
-        _storage.Spares.State == SpareState.Ready && _storage.UnsealedSegments < VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments;
-
-    /// <summary>Whether a file for another segment is ready: enough for a group that replaces one which opened a segment.</summary>
-    public bool HasSpare => _storage.Spares.State == SpareState.Ready;
+    /// <summary>
+    /// Whether a received group may open a segment once all behind <paramref name="last"/> is cut off, and so many other
+    /// segments were opened: one at a time, as there is one spare.
+    /// </summary>
+    public bool CanOpenSegment(LogIndex last, int opened)
+    {
+        var kept = _storage.View.Unsealed.Count(segment => segment.Index.FirstIndex <= last);
+        return opened == 0 && _storage.Spares.State == SpareState.Ready && kept < VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments;
+    }
 
     /// <summary>Whether the group that holds an operation is not committed yet.</summary>
     public bool IsPending(OperationPlace place) => place.Place.CompareTo(_storage.CommittedEnd.Place) >= 0;
@@ -130,7 +136,8 @@ public sealed class LogTail
     public bool Fits(GroupBuffer group, int encodedLength) =>
         group.Length + encodedLength <= VaultLimits.GroupBytes
         && group.Appends < ushort.MaxValue
-        && FitsSegment(group.Length + encodedLength);
+        && FitsSegment(group.Length + encodedLength)
+        && LeavesReserve(group.Length + encodedLength);
 
     /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
     /// <param name="append">Gets the actual version of each stream.</param>
@@ -224,7 +231,7 @@ public sealed class LogTail
             return ReceiveCheck.Mismatch;
         }
 
-        if (opens && !CanOpenSegment)
+        if (opens && !CanOpenSegment(LastIndex, opened: 0))
         {
             return ReceiveCheck.NoRoom;
         }
@@ -319,6 +326,10 @@ public sealed class LogTail
 
     // Where groups must end: a commit mark and the footer always fit behind them.
     private long GroupsEnd => _storage.Meta.SegmentSizeBytes - Blocks.Size - CommitMark.Length;
+
+    // Without another segment ready appends leave room for no-ops: on a full disk a node could not even start without one.
+    private bool LeavesReserve(int groupLength) =>
+        _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + SystemReserveBytes <= GroupsEnd;
 
     private bool FitsSegment(int groupLength) => _end.Place.Offset + (long)groupLength <= GroupsEnd;
 

@@ -31,8 +31,8 @@ internal static class SystemRecord
 {
     public const int HeaderLength = 16;
 
-    /// <summary>Longest content, in bytes: a membership of hundreds of members, and far less than a segment.</summary>
-    public const int MaxContentBytes = 16 * 1024;
+    /// <summary>Longest content, in bytes: the largest membership (64 members with addresses of 255 bytes) and far less than a segment.</summary>
+    public const int MaxContentBytes = 32 * 1024;
 
     private const byte KindSystem = 2;
     private const ushort TypeNoOp = 1;

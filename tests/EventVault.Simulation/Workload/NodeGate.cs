@@ -252,6 +252,11 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         public StoredIndex AtLeast => default;
 
         public void OnRead(bool ok) => read(ok);
+
+        // The client has its own time-out.
+        public void GiveUp(long nowMs)
+        {
+        }
     }
 }
 

@@ -125,6 +125,25 @@ public sealed class StoredRaftTests
         Assert.InRange(withMembership, 2, (int)history.SealedSegments - 1);
     }
 
+    [Fact]
+    public void A_membership_is_found_in_a_sealed_segment_of_one_term()
+    {
+        var vault = new SmallVault();
+        vault.WriteSystem(GroupKind.Membership, [7]);
+        for (var i = 0; i < 20; i++)
+        {
+            vault.Append("a-1", 9_000);
+        }
+
+        vault.StepAll();
+        Assert.True(vault.Storage.SegmentCounts.Sealed >= 2);
+        vault.Kill();
+        var files = vault.Copy();
+        files.DeleteFile(IndexDirectory + "/state");
+        using var storage = SmallVault.Open(files);
+        Assert.Equal([7], Assert.Single(storage.Raft.Memberships).Content);
+    }
+
     // A segment may hold nothing but system groups: no events, no appends, no streams.
     [Fact]
     public void A_segment_without_events_is_sealed_and_rebuilt()

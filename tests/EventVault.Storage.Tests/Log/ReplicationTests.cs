@@ -278,6 +278,25 @@ public sealed class ReplicationTests
     }
 
     [Fact]
+    public void The_group_for_which_a_segment_was_sealed_can_not_be_torn()
+    {
+        var vault = new SmallVault();
+        vault.Append("a-1", 40_000);
+        vault.Append("a-1", 40_000);
+        vault.StepAll();
+        Assert.Equal((1, 1), vault.Storage.SegmentCounts);
+        vault.Kill();
+        using (var file = vault.Files.OpenFile("/vault/log/" + SegmentHeader.FileName(1), FileOpening.Existing))
+        {
+            file.Write(Blocks.Size, new byte[48_000]);
+            file.Flush();
+        }
+
+        var e = Assert.Throws<DamageException>(vault.Reopen);
+        Assert.Contains("sealed", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Damage_before_the_cut_of_a_truncation_is_refused()
     {
         var pair = HalfTruncated();

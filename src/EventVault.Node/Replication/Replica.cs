@@ -494,6 +494,9 @@ internal sealed class Replica
         }
 
         Invariant.Check(last.Value >= _storage.CommitIndex.Value, "What is committed stays.");
+
+        // First of all: where the groups end, and so how far the disk is to be zeroed, stands in the buffers let go below.
+        var truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
         for (var i = _inFlight.Count - 1; i >= 0 && _inFlight[i].Buffer.Index.Value > last.Value; i--)
         {
             var group = _inFlight[i];
@@ -519,7 +522,7 @@ internal sealed class Replica
 
         FailReadsBehind(last);
         var order = Pool.Rent();
-        order.Truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
+        order.Truncation = truncation;
         order.IsWriting = true;
         _writer.Submit(order);
         _sent.Forget(last);

@@ -203,7 +203,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     private bool HasVotedFor(ReplicaId voter, IReplicaView leader)
     {
         var promise = disks.PromiseOf(voter);
-        return promise.Term > leader.Term || (promise.Term == leader.Term && promise.VotedFor == leader.Id);
+        return !disks.IsHonest(voter) || promise.Term > leader.Term || (promise.Term == leader.Term && promise.VotedFor == leader.Id);
     }
 
     private void LookAtCommit(IReplicaView view, Known known, VoterSets votersBefore)
@@ -245,7 +245,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         Require.That(Rules.CommitHasQuorum, isDecided,
             $"{view.Id} takes entry {index} for committed; it is flushed on {string.Join(", ", votersBefore.All.Where(Has))} of {votersBefore}, now {view.Voters}.");
 
-        bool Has(ReplicaId replica) => disks.HoldsGroup(replica, index, view);
+        bool Has(ReplicaId replica) => !disks.IsHonest(replica) || disks.HoldsGroup(replica, index, view);
     }
 
     private void LookAtVisible(IReplicaView view, Known known)
@@ -264,9 +264,10 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
 
     private void LookAtMessage(IReplicaView view, Known known, in SentMessage message)
     {
+        var isHonest = disks.IsHonest(view.Id);
         var flushed = disks.PromiseOf(view.Id);
         var vote = message.Kind == MessageKind.AppendAnswer ? null : message.Kind == MessageKind.Vote ? view.Id : (ReplicaId?)message.To;
-        Require.That(Rules.VoteFlushedFirst, flushed.Term > message.Term || (flushed.Term == message.Term && (vote is null || flushed.VotedFor == vote)),
+        Require.That(Rules.VoteFlushedFirst, !isHonest || flushed.Term > message.Term || (flushed.Term == message.Term && (vote is null || flushed.VotedFor == vote)),
             $"{view.Id} sent {message}, and its disk has {flushed}.");
         if (message.Term > known.Promised.Term || (message.Term == known.Promised.Term && vote is not null))
         {
@@ -286,7 +287,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             Require.That(Rules.AckFlushedFirst, message.Index <= known.Log.LastIndex, $"{view.Id} acknowledged entry {message.Index}, its log ends at {known.Log.LastIndex}.");
             for (var index = known.Checked + 1; index <= message.Index; index++)
             {
-                Require.That(Rules.AckFlushedFirst, disks.HoldsGroup(view.Id, index, view), $"{view.Id} acknowledged entries up to {message.Index}, and entry {index} is not flushed.");
+                Require.That(Rules.AckFlushedFirst, !isHonest || disks.HoldsGroup(view.Id, index, view), $"{view.Id} acknowledged entries up to {message.Index}, and entry {index} is not flushed.");
                 known.Checked = index;
             }
 

@@ -52,6 +52,9 @@ public sealed class GroupBuffer
     /// <summary>Whether the operation stands in this group.</summary>
     public bool Holds(OperationPlace place) => Place == place.Place;
 
+    /// <summary>Whether it is pending: storage still looks at it.</summary>
+    internal bool IsPending { get; set; }
+
     internal Place Place { get; set; }
 
     /// <summary>Whether it is the first one of its segment.</summary>
@@ -78,6 +81,7 @@ public sealed class GroupBuffer
     public void Clear()
     {
         Invariant.Check(Spare is null, "A prepared segment must not be dropped: it was taken from the reserve.");
+        Invariant.Check(!IsPending, "It is used again only when it was committed or truncated.");
         Appends = 0;
         Events = 0;
         Length = 0;

@@ -25,7 +25,8 @@ internal sealed class PendingGroups
 
     public void Add(GroupBuffer group)
     {
-        Invariant.Check(Count == 0 || group.Index.Value == this[Count - 1].Index.Value + 1);
+        Invariant.Check(!group.IsPending && (Count == 0 || group.Index.Value == this[Count - 1].Index.Value + 1));
+        group.IsPending = true;
         if (Count == _groups.Length)
         {
             Grow();
@@ -39,6 +40,7 @@ internal sealed class PendingGroups
     {
         Invariant.Check(Count > 0);
         var group = this[0];
+        group.IsPending = false;
         _groups[_first] = null;
         _first = (_first + 1) & (_groups.Length - 1);
         Count--;
@@ -48,6 +50,7 @@ internal sealed class PendingGroups
     public void DropLast()
     {
         Invariant.Check(Count > 0);
+        this[Count - 1].IsPending = false;
         Count--;
         _groups[(_first + Count) & (_groups.Length - 1)] = null;
     }

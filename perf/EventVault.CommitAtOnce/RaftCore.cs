@@ -19,6 +19,10 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
 
     public LogIndex LastIndex { get; private set; } = state.LastIndex;
 
+    public long UncommittedBytes => 0;
+
+    public Membership Membership => Membership.Empty;
+
     public bool IsSoleVoter => true;
 
     public bool IsCaughtUpLeader => true;

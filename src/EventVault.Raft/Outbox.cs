@@ -60,7 +60,7 @@ internal sealed class Outbox(RaftOptions options, RaftLog log, Promises promises
 
     /// <summary>
     /// Entries from <paramref name="from"/> on, as many as one message takes and <paramref name="mostBytes"/> allows (the
-    /// first one always), and their bytes.
+    /// first one always, unless the log has no room for it yet), and their bytes.
     /// </summary>
     public Entry[] Read(LogIndex from, long mostBytes, out long bytes)
     {
@@ -77,7 +77,12 @@ internal sealed class Outbox(RaftOptions options, RaftLog log, Promises promises
         if (from < written)
         {
             entries.Read(from, written - 1, options.MaxMessageEntries, mostBytes, _read);
-            Invariant.Check(_read.Count > 0);
+            if (_read.Count == 0)
+            {
+                // An entry of ours that still waits for room in the log: it is sent once it stands there.
+                bytes = 0;
+                return [];
+            }
         }
 
         bytes = 0;

@@ -65,6 +65,9 @@ public sealed class RaftCore
     /// <summary>The last entry of its log, durable or not.</summary>
     public LogIndex LastIndex => _log.LastIndex;
 
+    /// <summary>Bytes of the entries that are not committed.</summary>
+    public long UncommittedBytes => _log.UncommittedBytes;
+
     /// <summary>Entries of the log as it is now up to here are durable here.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
 

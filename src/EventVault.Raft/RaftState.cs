@@ -38,7 +38,7 @@ public interface IEntrySource
 
     /// <summary>
     /// Adds the entries from <paramref name="from"/> on, no further than <paramref name="until"/>, as long as both bounds
-    /// hold; the first one always.
+    /// hold; the first one always. None if it was appended, but waits for room in the log.
     /// </summary>
     void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into);
 }

@@ -146,7 +146,7 @@ internal sealed class StorageOpening
         segments = DropLeftEmpty(segments, catalog.Count);
         var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
-        var state = StateTable.Open(_files, StatePath);
+        var (state, history) = OpenState(catalog);
         var hasIndex = Enumerable.Range(0, catalog.Count).Select(i => HasIndex(catalog[i])).ToArray();
         if (hasIndex.Contains(false) || heads.AppliedThrough >= catalog.Count)
         {
@@ -163,24 +163,6 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
-        var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
-        if (history is null)
-        {
-            Delete(StatePath);
-            state = StateTable.Open(_files, StatePath);
-            history = new LogHistory();
-        }
-
-        if (state.AppliedThrough < catalog.Count - 1)
-        {
-            for (var i = (int)state.AppliedThrough + 1; i < catalog.Count; i++)
-            {
-                AddSealed(history, catalog[i]);
-            }
-
-            state.Rewrite((uint)catalog.Count - 1, history.Values());
-        }
-
         _heads = heads;
         var sealer = new Sealer(_storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
@@ -189,26 +171,7 @@ internal sealed class StorageOpening
         }
 
         _log.Follow(history);
-        var sealedCount = (uint)catalog.Count;
-        for (var segment = sealedCount; segment < segments; segment++)
-        {
-            RecoverUnsealed(segment, segments);
-            if (segment == sealedCount && segment > 0)
-            {
-                // A segment is sealed when the first group behind it is committed.
-                _log.Prove(_unsealed[0].Index.FirstIndex);
-            }
-
-            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
-            {
-                // So many segments are only begun behind one that is sealed.
-                var oldest = _unsealed[0];
-                _log.Prove(_unsealed[1].Index.FirstIndex);
-                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(heads)));
-                _unsealed.RemoveAt(0);
-            }
-        }
-
+        WalkUnsealed((uint)catalog.Count, (uint)segments, sealer);
         if (_last is null)
         {
             CreateFirstSegment();
@@ -231,7 +194,30 @@ internal sealed class StorageOpening
         return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _last!.IsMarked, _last.CutBytes);
     }
 
-    // Segments behind the cut of a truncation that was not finished. All of them are unsealed: what is sealed is committed.
+    // The segments behind those that the catalog lists.
+    private void WalkUnsealed(uint sealedCount, uint segments, Sealer sealer)
+    {
+        for (var segment = sealedCount; segment < segments; segment++)
+        {
+            RecoverUnsealed(segment, (int)segments);
+            if (segment == sealedCount && segment > 0)
+            {
+                // A segment is sealed when the first group behind it is committed.
+                _log.Prove(_unsealed[0].Index.FirstIndex);
+            }
+
+            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
+            {
+                // So many segments are only begun behind one that is sealed.
+                var oldest = _unsealed[0];
+                _log.Prove(_unsealed[1].Index.FirstIndex);
+                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(_heads!)));
+                _unsealed.RemoveAt(0);
+            }
+        }
+    }
+
+    // Segments that a truncation which was not finished takes out. All of them are unsealed: what is sealed is committed.
     private int DropTruncated(int segments)
     {
         while (_meta.Truncation is { } truncation && segments > 1 && ReadHeader((uint)segments - 1).FirstIndex > truncation.LastKept)
@@ -420,6 +406,32 @@ internal sealed class StorageOpening
         }
 
         return result;
+    }
+
+    // The state table, brought up to the catalog; with what it says about consensus.
+    private (StateTable State, LogHistory History) OpenState(Catalog catalog)
+    {
+        var state = StateTable.Open(_files, StatePath);
+        var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
+        if (history is null || (state.AppliedThrough >= 0 && history.LastTerm != catalog[(int)state.AppliedThrough].LastTerm))
+        {
+            // Of 0.1, or of another log.
+            Delete(StatePath);
+            state = StateTable.Open(_files, StatePath);
+            history = new LogHistory();
+        }
+
+        if (state.AppliedThrough < catalog.Count - 1)
+        {
+            for (var i = (int)state.AppliedThrough + 1; i < catalog.Count; i++)
+            {
+                AddSealed(history, catalog[i]);
+            }
+
+            state.Rewrite((uint)catalog.Count - 1, history.Values());
+        }
+
+        return (state, history);
     }
 
     // What a sealed segment says about consensus. Nearly all are of one term and without a membership, and their footer

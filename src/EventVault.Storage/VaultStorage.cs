@@ -299,7 +299,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="committed">Where the committed groups end.</param>
     /// <param name="last">Segment that is the last one from now on.</param>
     /// <returns>Its index.</returns>
-    internal ActiveIndex CutView(uint first, Place committed, uint last)
+    internal ActiveIndex TruncateView(uint first, Place committed, uint last)
     {
         // Segments with pending groups are never sealed, so nobody else changes these. Copying takes long: not in the lock.
         var cut = _view.Unsealed.Where(s => s.Index.Segment >= first && s.Index.Segment <= last).Select(s => s with

@@ -22,6 +22,11 @@ internal static class CanaryHunt
             return name == "list" ? 0 : 2;
         }
 
+        if (line.Seed is { } seed)
+        {
+            return RunOne(name, line.OptionsOf(seed), line.IsVerbose ? to : null, to);
+        }
+
         var began = Stopwatch.GetTimestamp();
         var caught = Hunt(name, line.OptionsOf, line.Tries);
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds.ToString("F1", CultureInfo.InvariantCulture);
@@ -29,6 +34,21 @@ internal static class CanaryHunt
             ? $"{name}: NOT caught by seeds 1 to {line.Tries} in {seconds} s"
             : $"{name}: caught by seed {caught.Options.Seed} ({caught.Options.Profile}), rule {caught.Rule}, in {seconds} s: {caught.Violation!.Message.Split('\n')[0]}");
         return caught is null ? 1 : 0;
+    }
+
+    private static int RunOne(string name, SimulationOptions options, TextWriter? verbose, TextWriter to)
+    {
+        Canary.Active = name;
+        try
+        {
+            var result = RunResult.Of(options, verbose, to);
+            to.WriteLine(result);
+            return result.Passed ? 1 : 0;
+        }
+        finally
+        {
+            Canary.Active = null;
+        }
     }
 
     /// <summary>The first run that fails; null: none of them.</summary>

@@ -12,8 +12,9 @@ internal sealed record CommandLine
           --seed N           runs one seed and prints what was drawn, and its trace hash
           --minutes M        runs random seeds for so long
           --shrink N         finds out how little of a failing seed still fails
-          --canary NAME      breaks a rule of the product on purpose and tries seeds until one is caught; "list" names all
-          --profile NAME     swarm, short-crashes, long-crashes, membership, single, beyond or calm instead of the one that the seed draws
+          --canary NAME      breaks a rule of the product on purpose and tries seeds until one is caught; "list" names all.
+                             With --seed only that one, and all about it
+          --profile NAME     swarm, short-crashes, long-crashes, membership, elections, single, beyond or calm instead of the one that the seed draws
           --without A,B      switches classes of faults off
           --only A,B         switches all other classes of faults off
           --seconds S        length of the safety phase

@@ -28,6 +28,7 @@ int RunOne(ulong seed)
     var options = line.OptionsOf(seed);
     Console.WriteLine(options);
     var result = RunResult.Of(options, line.IsVerbose ? Console.Out : null, Console.Out);
+    Console.WriteLine(result.Clients);
     Console.WriteLine(result);
     Console.WriteLine($"trace hash {result.Hash:x16}");
     return result.Passed ? 0 : 1;
@@ -56,7 +57,7 @@ static IEnumerable<ulong> Seeds((ulong First, ulong Last) range)
 static IEnumerable<ulong> RandomSeeds(double minutes)
 {
     var began = Stopwatch.GetTimestamp();
-    Console.WriteLine($"random seeds for {minutes.ToString(CultureInfo.InvariantCulture)} minutes, commit {SourceCommit.Read()}");
+    Console.WriteLine($"random seeds for {minutes.ToString(CultureInfo.InvariantCulture)} minutes, commit {SourceCommit.Name}");
     while (Stopwatch.GetElapsedTime(began).TotalMinutes < minutes)
     {
         yield return (ulong)Random.Shared.NextInt64(1, 1L << 48);

@@ -5,7 +5,7 @@ using EventVault.Simulation.Checkers;
 namespace EventVault.Simulation;
 
 /// <summary>How a run went.</summary>
-internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Events, TimeSpan VirtualTime, TimeSpan WallTime, ViolationException? Violation)
+internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Events, TimeSpan VirtualTime, TimeSpan WallTime, ViolationException? Violation, string Clients)
 {
     public bool Passed => Violation is null;
 
@@ -31,7 +31,7 @@ internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Eve
             violation = e;
         }
 
-        var result = new RunResult(options, simulation.Trace.Hash, simulation.Events, TimeSpan.FromTicks(simulation.Now), Stopwatch.GetElapsedTime(began), violation);
+        var result = new RunResult(options, simulation.Trace.Hash, simulation.Events, TimeSpan.FromTicks(simulation.Now), Stopwatch.GetElapsedTime(began), violation, simulation.Clients.Summary());
         if (violation is not null)
         {
             Report(result, simulation, failures);
@@ -52,7 +52,7 @@ internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Eve
         }
 
         to.WriteLine($"=== seed {result.Options.Seed} FAILED: {result.Rule} ===");
-        to.WriteLine($"commit {SourceCommit.Read()}");
+        to.WriteLine($"commit {SourceCommit.Name}");
         to.WriteLine(result.Options);
         to.WriteLine("--- last events");
         foreach (var line in simulation.Trace.LastLines())

@@ -123,6 +123,10 @@ internal sealed class Simulation
             Heal();
             Converge();
         }
+        catch (ViolationException e) when (IsSilentLoss(e))
+        {
+            Trace.Note($"ends early: {e.Rule}, after a disk has lost in silence what it had confirmed");
+        }
         catch (Exception e) when (e is not ViolationException)
         {
             throw new ViolationException(e is InvariantException ? "invariant" : "crash", e.ToString());
@@ -234,9 +238,16 @@ internal sealed class Simulation
     /// <summary>A node whose disk was lost gets an empty one, and starts as another replica.</summary>
     public void GiveNewDisk(SimulatedNode node)
     {
+        if (node.Aside is not null)
+        {
+            // Somebody else's disk is in it: first that one goes back.
+            After(LookInterval, () => GiveNewDisk(node));
+            return;
+        }
+
         if (node.IsRunning)
         {
-            return;
+            node.CutPower();
         }
 
         node.Wipe();
@@ -248,6 +259,11 @@ internal sealed class Simulation
         }
     }
 
+    // With disks that lie on a majority anything may be lost or decided twice. What is shown must be real all the same.
+    private bool IsSilentLoss(ViolationException violation) =>
+        Options.IsBeyondBudget && _faults.Exists(fault => fault.Class is FaultClass.Lie or FaultClass.Misdirect && fault.Strikes > 0)
+        && violation.Rule is not (Rules.ReadTrue or Rules.OnlyWhatWasSent or Rules.ChainIntact or Rules.AppendWhole);
+
     private void AddFaults()
     {
         // Foreign disks first: they have to be back where they belong before the disks' own faults are taken back.
@@ -255,6 +271,7 @@ internal sealed class Simulation
         [
             new ForeignDisks(this), new PowerLosses(this), new Kills(this), new Pauses(this), new ClockFaults(this), new DiskErrors(this), new FullDisks(this), new SlowDisks(this), new Partitions(this),
             new OneWayCuts(this), new Flaps(this), new Clogs(this), new Transfers(this), new MembershipChanges(this), new Wipes(this), new Rot(this),
+            new SilentLosses(this, FaultClass.Lie), new SilentLosses(this, FaultClass.Misdirect),
         ];
         _faults.AddRange(all.Where(fault => Options.Has(fault.Class)));
     }

@@ -19,6 +19,9 @@ internal enum Profile
     /// <summary>Members come and go, disks are lost.</summary>
     Membership,
 
+    /// <summary>Leaders come and go while clients write: logs branch and are cut, in the middle of everything.</summary>
+    Elections,
+
     /// <summary>One node: everything hits the disk.</summary>
     Single,
 
@@ -101,7 +104,8 @@ internal sealed record SimulationOptions
     public static SimulationOptions Draw(ulong seed, Profile? forced = null)
     {
         var random = SeededRandom.For(seed, "options", 0);
-        var profile = forced ?? DrawProfile(random, seed);
+        var drawn = DrawProfile(random);
+        var profile = forced ?? drawn;
         var nodes = random.Next(10) switch { 0 => 1, 1 => 2, < 6 => 3, 6 => 4, _ => 5 };
         var faults = DrawFaults(random);
         var options = new SimulationOptions
@@ -153,12 +157,13 @@ internal sealed record SimulationOptions
           flush {FlushMean.TotalMilliseconds:F2} ms, slow {SlowFlushProbability:P2}; election {ElectionTicks} ticks, heartbeat {HeartbeatTicks}; small limits {SmallLimits}; step delay {StepDelay.TotalMilliseconds:F2} ms
         """);
 
-    private static Profile DrawProfile(SeededRandom random, ulong seed) => random.Next(20) switch
+    private static Profile DrawProfile(SeededRandom random) => random.Next(20) switch
     {
-        < 10 => Profile.Swarm,
-        < 13 => Profile.ShortCrashes,
-        < 15 => Profile.LongCrashes,
-        < 17 => Profile.Membership,
+        < 7 => Profile.Swarm,
+        < 9 => Profile.ShortCrashes,
+        < 11 => Profile.LongCrashes,
+        < 13 => Profile.Membership,
+        < 17 => Profile.Elections,
         < 19 => Profile.Single,
         _ => Profile.Beyond,
     };
@@ -175,10 +180,15 @@ internal sealed record SimulationOptions
             }
         }
 
-        return faults & ~(FaultClass.Lie | FaultClass.None);
+        return faults;
     }
 
-    private SimulationOptions For(Profile profile) => profile switch
+    // What a disk loses in silence no node can see: only where nothing but garbage is forbidden.
+    private SimulationOptions For(Profile profile) => profile == Profile.Beyond
+        ? this with { Faults = Faults | FaultClass.PowerLoss | FaultClass.Rot }
+        : (this with { Faults = Faults & ~(FaultClass.Lie | FaultClass.Misdirect) }).Within(profile);
+
+    private SimulationOptions Within(Profile profile) => profile switch
     {
         Profile.ShortCrashes => this with { Faults = Faults | FaultClass.PowerLoss | FaultClass.Kill, FaultRate = FaultRate * 4, OutageMean = TimeSpan.FromMilliseconds(300) },
         Profile.LongCrashes => this with
@@ -194,7 +204,15 @@ internal sealed record SimulationOptions
             Nodes = 1,
             Faults = (Faults | FaultClass.PowerLoss | FaultClass.Kill) & ~(FaultClass.Wipe | FaultClass.Foreign | FaultClass.Membership | FaultClass.Transfer),
         },
-        Profile.Beyond => this with { Faults = Faults | FaultClass.PowerLoss | FaultClass.Rot },
+        Profile.Elections => this with
+        {
+            Nodes = Math.Max(Nodes, 3),
+            Faults = Faults | FaultClass.PowerLoss | FaultClass.Partition | FaultClass.Pause | FaultClass.Transfer,
+            FaultRate = 4 + FaultRate,
+            OutageMean = TimeSpan.FromSeconds(1),
+            RequestsPerSecond = 20 + (RequestsPerSecond * 2),
+            ElectionTicks = 6,
+        },
         Profile.Calm => this with
         {
             Faults = FaultClass.None,

@@ -34,10 +34,14 @@ internal sealed class Replica
     /// <summary>Groups that may be on their way to the local disk: one being flushed, one behind it.</summary>
     private const int MostUnflushed = 2;
 
-    /// <summary>Groups that a leader may hold uncommitted, and their bytes; then appends wait in the queue.</summary>
+    /// <summary>Groups that a leader may hold uncommitted; then appends wait in the queue. Four times what may be on its way to one follower.</summary>
     private const int MostUncommitted = 256;
 
-    private const long MostUncommittedBytes = 64L * 1024 * 1024;
+    /// <summary>
+    /// What the core allows beyond the bound kept here, in bytes: the largest group. How large a group becomes is known only
+    /// when its appends have their versions, and then it must be taken.
+    /// </summary>
+    private const long LargestGroupBytes = VaultLimits.MostAppendBytes + VaultLimits.GroupBytes;
 
     private readonly VaultStorage _storage;
     private readonly LogWriter _writer;
@@ -46,6 +50,7 @@ internal sealed class Replica
     private readonly ICompletions _completions;
     private readonly TimeProvider _clock;
     private readonly RaftCore _core;
+    private readonly long _mostUncommittedBytes;
     private readonly SentGroups _sent;
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
     private readonly List<InFlightGroup> _undecided = []; // Cut off this log; what is committed in their place decides.
@@ -57,7 +62,6 @@ internal sealed class Replica
     private LogIndex _receivedFrom;
     private ulong _lastRead;
     private int _unflushed;
-    private long _inFlightBytes;
     private ulong _publishedTerm;
     private long _appends;
     private long _events;
@@ -80,6 +84,8 @@ internal sealed class Replica
         _completions = completions;
         _clock = clock;
         _sent = new SentGroups(storage);
+        _mostUncommittedBytes = options.MaxUncommittedBytes;
+        options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
         _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage));
     }
 
@@ -115,7 +121,7 @@ internal sealed class Replica
 
     /// <summary>Whether a proposal is taken now, rather than when something before it is done.</summary>
     public bool CanPropose =>
-        IsLeading && _owed.Count == 0 && _unflushed < MostUnflushed && _inFlight.Count < MostUncommitted && _inFlightBytes < MostUncommittedBytes;
+        IsLeading && _owed.Count == 0 && _unflushed < MostUnflushed && _inFlight.Count < MostUncommitted && _core.UncommittedBytes < _mostUncommittedBytes;
 
     /// <summary>Whether nothing is on its way.</summary>
     public bool IsIdle => _inFlight.Count == 0 && _unflushed == 0 && _owed.Count == 0;
@@ -232,7 +238,7 @@ internal sealed class Replica
     {
         _proposal = group;
         var result = _core.Propose(group.Buffer.Length);
-        Invariant.Check(result == ProposeResult.Taken, "The bounds here are tighter than the core's.");
+        Invariant.Check(result == ProposeResult.Taken, "The bound kept here is tighter than the core's.");
         Process();
         Invariant.Check(_proposal is null, "A proposal that was taken stands in the output.");
     }
@@ -465,7 +471,6 @@ internal sealed class Replica
     private void Submit(InFlightGroup group)
     {
         _inFlight.Add(group);
-        _inFlightBytes += group.Buffer.Length;
         _unflushed++;
         group.IsWriting = true;
         _writer.Submit(group);
@@ -489,11 +494,13 @@ internal sealed class Replica
         }
 
         Invariant.Check(last.Value >= _storage.CommitIndex.Value, "What is committed stays.");
+
+        // First of all: where the groups end, and so how far the disk is to be zeroed, stands in the buffers let go below.
+        var truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
         for (var i = _inFlight.Count - 1; i >= 0 && _inFlight[i].Buffer.Index.Value > last.Value; i--)
         {
             var group = _inFlight[i];
             _inFlight.RemoveAt(i);
-            _inFlightBytes -= group.Buffer.Length;
             group.IsTruncated = true;
             if (group.HasAnswers)
             {
@@ -515,7 +522,7 @@ internal sealed class Replica
 
         FailReadsBehind(last);
         var order = Pool.Rent();
-        order.Truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
+        order.Truncation = truncation;
         order.IsWriting = true;
         _writer.Submit(order);
         _sent.Forget(last);
@@ -587,7 +594,6 @@ internal sealed class Replica
             for (; count < _inFlight.Count && _inFlight[count].Buffer.Index.Value <= upTo; count++)
             {
                 var group = _inFlight[count];
-                _inFlightBytes -= group.Buffer.Length;
                 Volatile.Write(ref _appends, _appends + group.Buffer.Appends);
                 Volatile.Write(ref _events, _events + group.Buffer.Events);
             }

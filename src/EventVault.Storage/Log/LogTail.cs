@@ -264,7 +264,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
-        _active = _storage.CutView(firstSegment, committed.Place, kept.Place.Segment);
+        _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
         for (var i = 0; i < pending.Count; i++)

@@ -4,7 +4,7 @@
 // holds acknowledged groups is only ever rewritten with the same bytes for them; Durable rises only after fdatasync
 // returned success for bytes that were completely written before the call; what stands unflushed is no more than
 // recovery looks through. A truncation is noted in meta before a byte of the log is touched, and the note is taken back
-// before the next group is written: so recovery can tell a cut from damage, and never cuts what came after it. After any
+// before the next group is written: so recovery can tell a truncation from damage, and never drops what came after it. After any
 // failure the log is broken and stays so: a second fdatasync may report success for data that was lost.
 using EventVault.Storage.Io;
 
@@ -144,7 +144,7 @@ public sealed class SegmentedLog
         Invariant.Check(order.Last < _written && order.Kept.Place.Segment <= _segment);
         try
         {
-            CutDisk(order);
+            TruncateDisk(order);
         }
         catch
         {
@@ -156,9 +156,9 @@ public sealed class SegmentedLog
     /// <summary>Closes the file; writes nothing.</summary>
     public void Close() => _file.Dispose();
 
-    private void CutDisk(TruncateOrder order)
+    private void TruncateDisk(TruncateOrder order)
     {
-        // The note says that all before the cut is durable, so it must be.
+        // The note says that all it keeps is durable, so it must be.
         if (HasUnflushed)
         {
             FlushFile();

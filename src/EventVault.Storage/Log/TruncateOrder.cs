@@ -1,8 +1,8 @@
 namespace EventVault.Storage.Log;
 
 /// <summary>
-/// Tells the writer to cut an uncommitted suffix off the disk. Made by <see cref="LogTail.Truncate"/>, which has cut it off
-/// everything in memory already; carried out by <see cref="SegmentedLog.Truncate"/>, behind the groups handed over before.
+/// Tells the writer to take an uncommitted suffix off the disk. Made by <see cref="LogTail.Truncate"/>, which has taken it out
+/// of everything in memory already; carried out by <see cref="SegmentedLog.Truncate"/>, behind the groups handed over before.
 /// </summary>
 public sealed class TruncateOrder
 {
@@ -17,7 +17,7 @@ public sealed class TruncateOrder
     /// <summary>Index of the last group that is kept.</summary>
     public LogIndex Last => Kept.Index;
 
-    /// <summary>Term of the leader that wants it so: the groups that are cut off are all of earlier ones.</summary>
+    /// <summary>Term of the leader that wants it so: the groups that are taken out are all of earlier ones.</summary>
     public Term Term { get; }
 
     internal LogEnd Kept { get; }

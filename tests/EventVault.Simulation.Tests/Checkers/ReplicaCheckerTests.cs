@@ -69,6 +69,61 @@ public sealed class ReplicaCheckerTests
     }
 
     [Fact]
+    public void Asking_for_votes_without_a_promised_majority_is_caught()
+    {
+        _cluster.Vote(_a, 2, _a.Id);
+        _cluster.Checker.Sent(_b.Id, new SentMessage(MessageKind.PreVoteAnswer, 3, _a.Id));
+        Breaks(Rules.VoteAfterPreVote, () => _cluster.Send(_a, MessageKind.Vote, _b));
+    }
+
+    [Fact]
+    public void Asking_for_votes_with_a_promised_majority_passes()
+    {
+        _cluster.Checker.Sent(_b.Id, new SentMessage(MessageKind.PreVoteAnswer, 2, _a.Id));
+        _cluster.Vote(_a, 2, _a.Id);
+        _cluster.Send(_a, MessageKind.Vote, _b);
+        Assert.Equal(0, _cluster.Checker.Elections);
+    }
+
+    [Fact]
+    public void An_entry_of_an_old_term_committed_by_counting_is_caught()
+    {
+        _cluster.Elect(_a, 2);
+        _cluster.Append(NextGroup(_a, 2, 1), _a, _b);
+        _cluster.Elect(_b, 3);
+        Breaks(Rules.CommitOfOwnTerm, () => _cluster.Commit(_b, 1));
+    }
+
+    [Fact]
+    public void An_acknowledgement_of_another_entry_than_the_leaders_is_caught()
+    {
+        _cluster.Append(NextGroup(_b, 1, 9), _b);
+        _cluster.Elect(_a, 2);
+        _cluster.Append(NextGroup(_a, 2, 1), _a);
+        Breaks(Rules.AckMatchesLeader, () => _cluster.Send(_b, MessageKind.AppendAnswer, _a, index: 1));
+    }
+
+    [Fact]
+    public void A_refused_append_that_some_replica_may_still_commit_is_caught()
+    {
+        var attempt = AppendTo(_b);
+        _cluster.Run.Appends.Refused(attempt, "not leader");
+        Breaks(Rules.RefusedIsGone, () => _cluster.Checker.Refused(attempt));
+    }
+
+    [Fact]
+    public void A_refused_append_whose_place_was_decided_otherwise_passes()
+    {
+        var attempt = AppendTo(_b);
+        _cluster.Elect(_a, 2);
+        _cluster.Append(NextGroup(_a, 2, 1), _a, _c);
+        _cluster.Commit(_a, 1);
+        _cluster.Run.Appends.Refused(attempt, "not leader");
+        _cluster.Checker.Refused(attempt);
+        Assert.Equal(1, _cluster.Run.History.Count(OperationOutcome.Refused));
+    }
+
+    [Fact]
     public void A_leader_without_a_committed_entry_is_caught()
     {
         _cluster.Elect(_a, 2);
@@ -263,6 +318,7 @@ public sealed class ReplicaCheckerTests
     [Fact]
     public void A_request_for_votes_that_is_sent_before_the_own_vote_is_flushed_is_caught()
     {
+        _cluster.Checker.Sent(_a.Id, new SentMessage(MessageKind.PreVoteAnswer, 2, _b.Id));
         (_b.Term, _b.VotedFor) = (2, _b.Id);
         _b.FlushedPromise = new Promise(2, null);
         Breaks(Rules.VoteFlushedFirst, () => _cluster.Send(_b, MessageKind.Vote, _a));
@@ -367,6 +423,14 @@ public sealed class ReplicaCheckerTests
             _b.MembershipIndex = 0;
             _cluster.Checker.Look(_b);
         });
+    }
+
+    private AppendAttempt AppendTo(PlantedReplica replica)
+    {
+        var append = PlantedRun.Append(1, "a");
+        var attempt = _cluster.Run.Appends.Begin(1, 1, append);
+        _cluster.Append(_cluster.Run.Group(append) with { Mark = new LogMark(1, 9) }, replica);
+        return attempt;
     }
 
     private void AcknowledgeAndLose()

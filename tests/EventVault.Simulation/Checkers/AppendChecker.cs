@@ -32,6 +32,9 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         return attempt;
     }
 
+    /// <summary>Whether something with this operation id is written, or may be yet.</summary>
+    public bool MayBeWritten(UInt128 id) => _sent[id].Exists(s => s.OpenAttempts > 0 || s.First is not null);
+
     /// <summary>A group is committed; call before the ledger gets it.</summary>
     public void Committed(CommittedGroup group, string where)
     {

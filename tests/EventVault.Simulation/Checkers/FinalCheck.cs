@@ -10,15 +10,14 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
 {
     private const int PageEvents = 500;
 
+    /// <param name="nodes">Nodes of a core that has converged.</param>
+    /// <param name="reopen">Stops a node cleanly, deletes all that can be rebuilt, and opens its storage again.</param>
     public void Run(IReadOnlyList<SimulatedNode> nodes, Func<SimulatedNode, VaultStorage> reopen)
     {
-        var furthest = nodes.Max(n => n.Storage.CommitIndex.Value);
-        Require.That(Rules.NothingLost, furthest >= ledger.LastIndex, $"entries up to {ledger.LastIndex} were committed, the nodes have {furthest}.");
+        CheckNothingLost(nodes.Select(node => node.Storage));
         foreach (var node in nodes)
         {
-            CheckLog(node.Number, node.Storage);
-            CheckReads(node.Number, node.Storage, "its index as it grew");
-            CheckOperations(node.Number, node.Storage);
+            CheckNode(node.Number, node.Storage, "as it ran");
         }
 
         foreach (var node in nodes)
@@ -31,10 +30,23 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
                 storage.Commit(new(commit)); // The log does not prove it all; the others do.
             }
 
-            CheckLog(node.Number, storage);
-            CheckReads(node.Number, storage, "its index as rebuilt");
-            CheckOperations(node.Number, storage);
+            CheckNode(node.Number, storage, "with its index rebuilt");
         }
+    }
+
+    /// <summary>Some node has everything that was ever committed.</summary>
+    public void CheckNothingLost(IEnumerable<VaultStorage> storages)
+    {
+        var furthest = storages.Max(storage => storage.CommitIndex.Value);
+        Require.That(Rules.NothingLost, furthest >= ledger.LastIndex, $"entries up to {ledger.LastIndex} were committed, the nodes have {furthest}.");
+    }
+
+    /// <summary>What a node holds is what was committed, byte by byte, and every way to read it shows that.</summary>
+    public void CheckNode(int node, VaultStorage storage, string what)
+    {
+        CheckLog(node, storage);
+        CheckReads(node, storage, what);
+        CheckOperations(node, storage);
     }
 
     private void CheckLog(int node, VaultStorage storage)

@@ -37,6 +37,16 @@ internal sealed class Referee : ISimulationObserver
     /// <summary>Elections won.</summary>
     public int Elections => _replicas.Elections;
 
+    /// <summary>How often a log lost entries.</summary>
+    public int Truncations => _replicas.Truncations;
+
+    /// <summary>A client was told that its append is definitely not done.</summary>
+    public void Refused(AppendAttempt attempt, string why)
+    {
+        Appends.Refused(attempt, why);
+        _replicas.Refused(attempt);
+    }
+
     public void Started(SimulatedNode node)
     {
         var view = new ReplicaView(node.Storage, node.Replica);
@@ -64,7 +74,7 @@ internal sealed class Referee : ISimulationObserver
         if (_running.ContainsKey(from.Number))
         {
             var raft = message.Raft;
-            _replicas.Sent(raft.From, new SentMessage(raft.Kind, raft.Term.Value, raft.To, raft.Index.Value, raft.Rejected));
+            _replicas.Sent(raft.From, new SentMessage(raft.Kind, raft.Term.Value, raft.To, raft.Index.Value, raft.Rejected, raft.IsTransfer));
         }
     }
 

@@ -10,7 +10,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="To">For whom.</param>
 /// <param name="Index">AppendAnswer: what is acknowledged.</param>
 /// <param name="Rejected">Whether it says no, which promises nothing.</param>
-internal readonly record struct SentMessage(MessageKind Kind, ulong Term, ReplicaId To, ulong Index = 0, bool Rejected = false);
+/// <param name="IsTransfer">Vote: the leader asked for this election.</param>
+internal readonly record struct SentMessage(MessageKind Kind, ulong Term, ReplicaId To, ulong Index = 0, bool Rejected = false, bool IsTransfer = false);
 
 /// <summary>Checks replicas and what they say to one another.</summary>
 internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDurableState disks)
@@ -19,17 +20,40 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     private readonly Dictionary<(ulong Index, ulong Term), (LogMark Mark, ReplicaId From)> _entries = [];
     private readonly Dictionary<ReplicaId, Known> _known = [];
 
+    // Operations of entries that are not decided.
+    private readonly Dictionary<(ulong Index, ulong Term), UInt128[]> _pending = [];
+
     /// <summary>Elections that some replica won.</summary>
     public int Elections => _leaders.Count;
+
+    /// <summary>How often a log lost entries, by a leader's will or by a crash.</summary>
+    public int Truncations { get; private set; }
+
+    /// <summary>
+    /// A client was told that an operation is definitely not done, by the last attempt that could have done it: then
+    /// no replica may hold it in a place where it can still be committed.
+    /// </summary>
+    public void Refused(AppendAttempt attempt)
+    {
+        if (appends.MayBeWritten(attempt.Append.Id))
+        {
+            return;
+        }
+
+        foreach (var ((index, term), operations) in _pending)
+        {
+            if (operations.Contains(attempt.Append.Id))
+            {
+                var holder = _known.FirstOrDefault(k => k.Value.Log.LastIndex >= index && k.Value.Log.Mark(index).Term == term);
+                Require.That(Rules.RefusedIsGone, holder.Value is null, $"{holder.Key} holds it in entry {index} of term {term}, which is not decided: {attempt}.");
+            }
+        }
+    }
 
     /// <summary>A replica starts: what it holds now must be what it promised before.</summary>
     public void Started(IReplicaView view)
     {
-        if (!_known.TryGetValue(view.Id, out var known))
-        {
-            _known.Add(view.Id, known = new Known());
-        }
-
+        var known = KnownOf(view.Id);
         known.Commit = 0;
         known.Visible = 0;
         known.IsLeader = false;
@@ -56,7 +80,11 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     /// <summary>A running replica sends a message; it is looked at with the next <see cref="Look"/>.</summary>
     public void Sent(ReplicaId from, in SentMessage message)
     {
-        if (message.Kind is MessageKind.Vote or MessageKind.VoteAnswer or MessageKind.AppendAnswer && !message.Rejected)
+        if (message.Kind == MessageKind.PreVoteAnswer && !message.Rejected)
+        {
+            KnownOf(message.To).Grant(message.Term, from);
+        }
+        else if (message.Kind is MessageKind.Vote or MessageKind.VoteAnswer or MessageKind.AppendAnswer && !message.Rejected)
         {
             _known[from].Sent.Add(message);
         }
@@ -67,12 +95,15 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     {
         var known = _known[view.Id];
         var votersBefore = known.Log.Membership?.Voters ?? VoterSets.None;
+        var wasLeader = known.IsLeader && known.LeaderTerm == view.Term;
         LookAtPromise(view, known);
         LookAtLog(view, known);
         LookAtLeader(view, known);
         if (view.CommitIndex != known.Commit)
         {
             LookAtCommit(view, known, votersBefore);
+            Require.That(Rules.CommitOfOwnTerm, !(wasLeader && view.IsLeader) || known.Log.Mark(view.CommitIndex).Term == view.Term,
+                $"{view.Id} leads term {view.Term} and committed up to entry {view.CommitIndex} of term {known.Log.Mark(view.CommitIndex).Term} by counting.");
         }
 
         LookAtVisible(view, known);
@@ -82,6 +113,16 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         }
 
         known.Sent.Clear();
+    }
+
+    private Known KnownOf(ReplicaId id)
+    {
+        if (!_known.TryGetValue(id, out var known))
+        {
+            _known.Add(id, known = new Known());
+        }
+
+        return known;
     }
 
     private static bool SameAt(IReplicaView view, Known known, ulong index) => index == 0 || view.EntryAt(index).Mark == known.Log.Mark(index);
@@ -103,6 +144,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             var kept = known.Log.Update(view, (index, mark) => Added(view, known, index, mark));
             Require.That(Rules.LeaderAppendsOnly, kept == before || !(view.IsLeader && known.IsLeader && known.LeaderTerm == view.Term),
                 $"{view.Id} leads term {view.Term} and yet dropped its entries behind {kept}; it had {before}.");
+            Truncations += kept < before ? 1 : 0;
             known.Acknowledged = Math.Min(known.Acknowledged, kept);
             known.Checked = Math.Min(known.Checked, kept);
         }
@@ -121,7 +163,14 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         {
             Require.That(Rules.LogsMatch, ledger.Group(index).Mark == mark, $"entry {index} is {mark} on {view.Id} and was committed as {ledger.Group(index).Mark}.");
         }
-        else if (!_entries.TryAdd((index, mark.Term), (mark, view.Id)))
+        else if (_entries.TryAdd((index, mark.Term), (mark, view.Id)))
+        {
+            if (index > ledger.LastIndex)
+            {
+                _pending.Add((index, mark.Term), [.. view.GroupAt(index).Appends.Select(a => a.OperationId)]);
+            }
+        }
+        else
         {
             var (other, from) = _entries[(index, mark.Term)];
             Require.That(Rules.LogsMatch, other == mark, $"entry {index} is {mark} on {view.Id} and {other} on {from}.");
@@ -154,7 +203,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     private bool HasVotedFor(ReplicaId voter, IReplicaView leader)
     {
         var promise = disks.PromiseOf(voter);
-        return promise.Term > leader.Term || (promise.Term == leader.Term && promise.VotedFor == leader.Id);
+        return !disks.IsHonest(voter) || promise.Term > leader.Term || (promise.Term == leader.Term && promise.VotedFor == leader.Id);
     }
 
     private void LookAtCommit(IReplicaView view, Known known, VoterSets votersBefore)
@@ -176,7 +225,10 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             Require.That(Rules.LogsMatch, group.Mark == known.Log.Mark(index), $"entry {index} on {view.Id} changed from {known.Log.Mark(index)} to {group.Mark}.");
             appends.Committed(group, where);
             ledger.Add(group, view.Term, where);
-            _entries.Remove((index, group.Mark.Term));
+            foreach (var decided in _pending.Keys.Where(p => p.Index == index).ToList())
+            {
+                _pending.Remove(decided);
+            }
         }
 
         known.Commit = view.CommitIndex;
@@ -193,7 +245,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         Require.That(Rules.CommitHasQuorum, isDecided,
             $"{view.Id} takes entry {index} for committed; it is flushed on {string.Join(", ", votersBefore.All.Where(Has))} of {votersBefore}, now {view.Voters}.");
 
-        bool Has(ReplicaId replica) => disks.HoldsGroup(replica, index, view);
+        bool Has(ReplicaId replica) => !disks.IsHonest(replica) || disks.HoldsGroup(replica, index, view);
     }
 
     private void LookAtVisible(IReplicaView view, Known known)
@@ -212,21 +264,30 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
 
     private void LookAtMessage(IReplicaView view, Known known, in SentMessage message)
     {
+        var isHonest = disks.IsHonest(view.Id);
         var flushed = disks.PromiseOf(view.Id);
         var vote = message.Kind == MessageKind.AppendAnswer ? null : message.Kind == MessageKind.Vote ? view.Id : (ReplicaId?)message.To;
-        Require.That(Rules.VoteFlushedFirst, flushed.Term > message.Term || (flushed.Term == message.Term && (vote is null || flushed.VotedFor == vote)),
+        Require.That(Rules.VoteFlushedFirst, !isHonest || flushed.Term > message.Term || (flushed.Term == message.Term && (vote is null || flushed.VotedFor == vote)),
             $"{view.Id} sent {message}, and its disk has {flushed}.");
         if (message.Term > known.Promised.Term || (message.Term == known.Promised.Term && vote is not null))
         {
             known.Promised = new Promise(message.Term, vote);
         }
 
+        if (message.Kind == MessageKind.Vote && !message.IsTransfer)
+        {
+            var term = message.Term;
+            Require.That(Rules.VoteAfterPreVote, view.Voters.HasQuorum(voter => voter == view.Id || known.WasGranted(term, voter)),
+                $"{view.Id} asks {view.Voters} for votes in term {message.Term} without having been promised a majority.");
+        }
+
         if (message.Kind == MessageKind.AppendAnswer)
         {
+            LookAtAcknowledged(view, known, message);
             Require.That(Rules.AckFlushedFirst, message.Index <= known.Log.LastIndex, $"{view.Id} acknowledged entry {message.Index}, its log ends at {known.Log.LastIndex}.");
             for (var index = known.Checked + 1; index <= message.Index; index++)
             {
-                Require.That(Rules.AckFlushedFirst, disks.HoldsGroup(view.Id, index, view), $"{view.Id} acknowledged entries up to {message.Index}, and entry {index} is not flushed.");
+                Require.That(Rules.AckFlushedFirst, !isHonest || disks.HoldsGroup(view.Id, index, view), $"{view.Id} acknowledged entries up to {message.Index}, and entry {index} is not flushed.");
                 known.Checked = index;
             }
 
@@ -234,9 +295,23 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         }
     }
 
+    // Whoever acknowledges an entry says that it has the leader's.
+    private void LookAtAcknowledged(IReplicaView view, Known known, in SentMessage message)
+    {
+        var leader = _known.GetValueOrDefault(message.To);
+        if (leader is { IsLeader: true } && leader.LeaderTerm == message.Term && message.Index <= Math.Min(leader.Log.LastIndex, known.Log.LastIndex))
+        {
+            Require.That(Rules.AckMatchesLeader, known.Log.Mark(message.Index) == leader.Log.Mark(message.Index),
+                $"{view.Id} acknowledged entry {message.Index} to {message.To}, which leads term {message.Term}; it has {known.Log.Mark(message.Index)}, the leader {leader.Log.Mark(message.Index)}.");
+        }
+    }
+
     // What was seen of a replica. Outlives its restarts; a wiped disk is another replica.
     private sealed class Known
     {
+        private readonly HashSet<ReplicaId> _granted = [];
+        private ulong _grantedTerm;
+
         public LogMirror Log { get; } = new();
 
         public List<SentMessage> Sent { get; } = [];
@@ -260,5 +335,22 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
 
         /// <summary>Entries up to here were seen to be flushed.</summary>
         public ulong Checked { get; set; }
+
+        /// <summary>A peer would vote for it in a term.</summary>
+        public void Grant(ulong term, ReplicaId by)
+        {
+            if (term > _grantedTerm)
+            {
+                _granted.Clear();
+                _grantedTerm = term;
+            }
+
+            if (term == _grantedTerm)
+            {
+                _granted.Add(by);
+            }
+        }
+
+        public bool WasGranted(ulong term, ReplicaId by) => term == _grantedTerm && _granted.Contains(by);
     }
 }

@@ -9,18 +9,21 @@ internal static class Rules
     // Replicas, after every event.
     public const string OneLeaderPerTerm = "one-leader-per-term";
     public const string LeaderHasVotes = "leader-has-votes";
+    public const string VoteAfterPreVote = "vote-after-pre-vote";
     public const string LeaderComplete = "leader-complete";
     public const string LeaderAppendsOnly = "leader-appends-only";
     public const string LogsMatch = "logs-match";
     public const string CommitAgrees = "commit-agrees";
     public const string CommitRises = "commit-rises";
     public const string CommitHasQuorum = "commit-has-quorum";
+    public const string CommitOfOwnTerm = "commit-of-own-term";
     public const string CommitWithinLog = "commit-within-log";
     public const string VisibleIsCommitted = "visible-is-committed";
     public const string TermRises = "term-rises";
     public const string VoteOncePerTerm = "vote-once-per-term";
     public const string VoteFlushedFirst = "vote-flushed-first";
     public const string AckFlushedFirst = "ack-flushed-first";
+    public const string AckMatchesLeader = "ack-matches-leader";
     public const string AckedSurvives = "acked-survives";
     public const string MembershipIsLast = "membership-is-last";
 
@@ -36,6 +39,7 @@ internal static class Rules
     public const string AppendWhole = "append-whole";
     public const string WrittenOnce = "written-once";
     public const string RefusedNeverWritten = "refused-never-written";
+    public const string RefusedIsGone = "refused-is-gone";
     public const string ExpectationHeld = "expectation-held";
 
     // Answers to clients.

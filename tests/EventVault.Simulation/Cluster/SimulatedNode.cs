@@ -40,6 +40,8 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     private bool _inBackground;
     private bool _isKilled;
     private long _killAt = long.MaxValue;
+    private long _powerInTruncation;
+    private ulong _lastIndex;
     private int _opening;
 
     public SimulatedNode(Simulation simulation, int number)
@@ -146,6 +148,9 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     /// <summary>The power goes out before one of the next disk operations.</summary>
     public void CutPowerAfter(long operations) => Files.CrashAtOperation = Files.Operations + operations;
 
+    /// <summary>The power goes out before one of the disk operations of the next truncation, or soon behind it.</summary>
+    public void CutPowerInTruncation(long operations) => _powerInTruncation = operations;
+
     /// <summary>The process is killed now.</summary>
     public void Kill() => End(StopKind.Kill, null);
 
@@ -157,6 +162,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     {
         Files.CrashAtOperation = long.MaxValue;
         _killAt = long.MaxValue;
+        _powerInTruncation = 0;
     }
 
     /// <summary>The process stands still.</summary>
@@ -383,6 +389,13 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             AddBackground(TimeSpan.TicksPerMillisecond);
         }
 
+        if (Storage.Tail.LastIndex.Value < _lastIndex && _powerInTruncation > 0)
+        {
+            CutPowerAfter(_powerInTruncation);
+            _powerInTruncation = 0;
+        }
+
+        _lastIndex = Storage.Tail.LastIndex.Value;
         Term = Replica.Term.Value;
         Membership = Replica.Membership;
         _simulation.OnStepped(this);
@@ -466,6 +479,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
 
     private void OnOperation(DiskOperation operation)
     {
+        _simulation.Trace.Verbose?.WriteLine($"    node {Number}: {operation.Kind} {operation.Path} at {operation.Offset}, {operation.Length} bytes");
         if (_isKilled || operation.Number >= _killAt)
         {
             _isKilled = true;
@@ -529,6 +543,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         _deferred.Clear();
         IsPaused = false;
         _stepAdded = _writeAdded = _backgroundAdded = _markAdded = _inBackground = _isKilled = false;
+        _lastIndex = 0;
         _killAt = long.MaxValue;
     }
 }

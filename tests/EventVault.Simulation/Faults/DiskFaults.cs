@@ -74,6 +74,48 @@ internal sealed class FullDisks(Simulation simulation) : FaultInjector(simulatio
     }
 }
 
+/// <summary>
+/// A disk loses what it was given and says nothing: flushes that make nothing durable, or writes that land elsewhere. No
+/// node can see that at once, so it is beyond every budget.
+/// </summary>
+internal sealed class SilentLosses(Simulation simulation, FaultClass fault) : FaultInjector(simulation, fault)
+{
+    protected override bool Strike()
+    {
+        var node = PickNode();
+        var files = node.Files;
+        if (node.Id is not { } id)
+        {
+            return false;
+        }
+
+        node.IsDamaged = true;
+        Simulation.Disks.Spoil(id);
+        Simulation.Trace.Note($"node {node.Number}: {(Class == FaultClass.Lie ? "its flushes lie" : "a write will land elsewhere")}");
+        if (Class == FaultClass.Lie)
+        {
+            files.LyingFlush.StrikeRandomly(Random, 0.5);
+            Later(Outage, files.LyingFlush.Off);
+        }
+        else
+        {
+            files.MisdirectedWrite.StrikeRandomly(Random, 0.2);
+            Later(Outage, files.MisdirectedWrite.Off);
+        }
+
+        return true;
+    }
+
+    protected override void Heal()
+    {
+        foreach (var files in Simulation.Nodes.Select(node => node.Files))
+        {
+            files.LyingFlush.Off();
+            files.MisdirectedWrite.Off();
+        }
+    }
+}
+
 /// <summary>A disk takes very long for a while.</summary>
 internal sealed class SlowDisks(Simulation simulation) : FaultInjector(simulation, FaultClass.SlowDisk, rate: 0.5)
 {

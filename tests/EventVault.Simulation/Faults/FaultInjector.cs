@@ -1,3 +1,4 @@
+using EventVault.Simulation.Cluster;
 using EventVault.Simulation.Scheduling;
 
 namespace EventVault.Simulation.Faults;
@@ -42,6 +43,14 @@ internal abstract class FaultInjector
     {
         IsStopped = true;
         Heal();
+    }
+
+    /// <summary>Any node, or as often the leader: what happens to it matters most.</summary>
+    protected SimulatedNode PickNode()
+    {
+        var any = Random.Pick(Simulation.Nodes);
+        var isLeader = Random.Next(2) == 0;
+        return isLeader && Simulation.LeaderNumber() is { } leader ? Simulation.Nodes[leader - 1] : any;
     }
 
     /// <summary>Brings a fault about; false if there is no way to now.</summary>

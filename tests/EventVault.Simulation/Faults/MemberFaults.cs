@@ -170,11 +170,6 @@ internal sealed class Rot(Simulation simulation) : FaultInjector(simulation, Fau
             Simulation.After(outage, () =>
             {
                 Simulation.Restarts.Held.Add(node.Number);
-                if (node.IsRunning)
-                {
-                    node.CutPower();
-                }
-
                 Simulation.GiveNewDisk(node);
             });
         }

@@ -7,13 +7,14 @@ namespace EventVault.Simulation.Faults;
 internal sealed class PowerLosses(Simulation simulation) : FaultInjector(simulation, FaultClass.PowerLoss)
 {
     private const int MostOperations = 60;
+    private const int MostTruncationOperations = 10;
 
     protected override bool Strike()
     {
         // All at once is what a power cut in a building does, and the hardest for what was acknowledged.
         var isAll = Random.Next(6) == 0;
-        var struck = isAll ? Simulation.Nodes : [Random.Pick(Simulation.Nodes)];
-        var isWithin = Random.Next(2) == 0;
+        IReadOnlyList<SimulatedNode> struck = isAll ? Simulation.Nodes : [PickNode()];
+        var when = Random.Next(4);
         foreach (var node in struck)
         {
             var operations = (long)Random.Logarithmic(1, MostOperations);
@@ -22,7 +23,12 @@ internal sealed class PowerLosses(Simulation simulation) : FaultInjector(simulat
                 continue;
             }
 
-            if (isWithin)
+            if (when == 0)
+            {
+                // The log's cut is the rarest of what a disk is asked to do, and the hardest to get right.
+                node.CutPowerInTruncation(1 + (operations % MostTruncationOperations));
+            }
+            else if (when == 1)
             {
                 node.CutPowerAfter(operations);
             }
@@ -44,7 +50,7 @@ internal sealed class Kills(Simulation simulation) : FaultInjector(simulation, F
 
     protected override bool Strike()
     {
-        var node = Random.Pick(Simulation.Nodes);
+        var node = PickNode();
         var operations = (long)Random.Logarithmic(1, MostOperations);
         var isWithin = Random.Next(2) == 0;
         if (!node.IsRunning)
@@ -71,7 +77,7 @@ internal sealed class Pauses(Simulation simulation) : FaultInjector(simulation, 
 {
     protected override bool Strike()
     {
-        var node = Random.Pick(Simulation.Nodes);
+        var node = PickNode();
         var outage = Outage;
         if (!node.IsRunning || node.IsPaused)
         {

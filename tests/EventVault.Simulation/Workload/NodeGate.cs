@@ -175,6 +175,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
 
         if (shown is not null)
         {
+            Look();
             simulation.Referee.Reads.Shown(read, shown);
         }
 
@@ -185,9 +186,13 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     {
         if (!_isClosed)
         {
+            Look();
             simulation.ToClient(attempt.Client, node, () => answer(reply));
         }
     }
+
+    // Whatever the answer rests on has to be known to the referee, even if the node dies before this event is over.
+    private void Look() => simulation.Referee.Stepped(node);
 
     private AppendReply ReplyTo(QueuedAppend append)
     {

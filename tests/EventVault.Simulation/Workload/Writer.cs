@@ -76,7 +76,7 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
                 appends.Unknown(attempt, reply.Why);
                 break;
             default:
-                appends.Refused(attempt, reply.Why);
+                clients.Referee.Refused(attempt, reply.Why);
                 break;
         }
 

@@ -141,7 +141,8 @@ public sealed class ReaderTests
         }
     }
 
-    private static int ReadSomething(VaultStorage storage, VaultModel all, Dictionary<string, List<ModelEvent>> byStream, Random random)
+    /// <summary>Reads a page from anywhere and compares it; 0 if there is nothing yet.</summary>
+    internal static int ReadSomething(VaultStorage storage, VaultModel all, Dictionary<string, List<ModelEvent>> byStream, Random random)
     {
         var head = storage.Head.Value;
         if (head < 0)

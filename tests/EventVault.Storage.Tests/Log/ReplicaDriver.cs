@@ -20,6 +20,7 @@ internal sealed class ReplicaDriver
     private ReplicaNode _acting;
     private bool _holdsStill;
     private bool _isSettling;
+    private bool _mustElect;
     private int _everCommitted;
 
     public ReplicaDriver(Random random, uint segmentSizeBytes)
@@ -48,6 +49,11 @@ internal sealed class ReplicaDriver
         {
             try
             {
+                if (_mustElect)
+                {
+                    Elect();
+                }
+
                 Step();
             }
             catch (SimulatedCrashException)
@@ -326,6 +332,7 @@ internal sealed class ReplicaDriver
 
     private void Elect()
     {
+        _mustElect = false;
         _term++;
         _leader = _random.Next(2);
         Cover("elected");
@@ -349,7 +356,7 @@ internal sealed class ReplicaDriver
 
         if (node == Leader)
         {
-            Elect(); // What it had only in memory may be on the other disk: it must not make other groups in that term.
+            _mustElect = true; // What it had only in memory may be on the other disk: it must not make other groups in that term.
         }
     }
 

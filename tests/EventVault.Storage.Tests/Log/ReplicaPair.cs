@@ -9,9 +9,11 @@ internal sealed class ReplicaPair
     private long _clock = 1_000_000;
     private UInt128 _lastId;
 
-    public ReplicaPair(uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int vaultSeed = 1)
+    public ReplicaPair(uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int vaultSeed = 1, bool tracksLosses = true)
     {
         SegmentSizeBytes = segmentSizeBytes;
+        LeaderFiles = new SimulatedFileSystem(tracksLosses);
+        FollowerFiles = new SimulatedFileSystem(tracksLosses);
         Leader = VaultStorage.Open(
             LeaderFiles, SmallVault.Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, Random = new Random(vaultSeed) }, 1_000_000);
         Follower = OpenFollower();
@@ -19,9 +21,9 @@ internal sealed class ReplicaPair
 
     public uint SegmentSizeBytes { get; }
 
-    public SimulatedFileSystem LeaderFiles { get; } = new();
+    public SimulatedFileSystem LeaderFiles { get; }
 
-    public SimulatedFileSystem FollowerFiles { get; private set; } = new();
+    public SimulatedFileSystem FollowerFiles { get; private set; }
 
     public VaultStorage Leader { get; }
 

@@ -10,34 +10,34 @@ namespace EventVault.Storage.Tests.Log;
 /// </summary>
 public sealed class ReplicaPowerLossTests(ITestOutputHelper output)
 {
-    private const int DefaultRuns = 150;
+    private const int DefaultRuns = 60;
     private const int StepsPerLoss = 90;
     private const int LossesPerRun = 8;
 
     // A default set of runs that never came across one of these proves nothing about it.
     private static readonly Dictionary<string, int> MustCover = new()
     {
-        ["segment sealed"] = 1000,
-        ["fourth segment for a system group"] = 50,
-        ["follower without room"] = 100,
-        ["killed"] = 100,
-        ["index files lost with the power"] = 50,
-        ["opened with pending groups"] = 500,
-        ["opened with all committed"] = 5,
-        ["received a group that opens a segment"] = 500,
-        ["truncated over a segment's start"] = 100,
-        ["truncated over two segments or more"] = 20,
-        ["truncated to what is committed"] = 50,
-        ["truncated what was not flushed"] = 100,
-        ["truncated with pending groups kept"] = 200,
-        ["truncated within a segment"] = 200,
-        ["truncated within background work"] = 20,
-        ["power lost while opening"] = 20,
-        ["power lost while writing"] = 50,
-        ["power lost while rolling"] = 20,
-        ["power lost while flushing"] = 20,
-        ["power lost while truncating"] = 50,
-        ["power lost while background"] = 50,
+        ["segment sealed"] = 333,
+        ["fourth segment for a system group"] = 16,
+        ["follower without room"] = 33,
+        ["killed"] = 33,
+        ["index files lost with the power"] = 16,
+        ["opened with pending groups"] = 166,
+        ["opened with all committed"] = 2,
+        ["received a group that opens a segment"] = 166,
+        ["truncated over a segment's start"] = 33,
+        ["truncated over two segments or more"] = 6,
+        ["truncated to what is committed"] = 16,
+        ["truncated what was not flushed"] = 33,
+        ["truncated with pending groups kept"] = 66,
+        ["truncated within a segment"] = 66,
+        ["truncated within background work"] = 6,
+        ["power lost while opening"] = 6,
+        ["power lost while writing"] = 16,
+        ["power lost while rolling"] = 6,
+        ["power lost while flushing"] = 6,
+        ["power lost while truncating"] = 16,
+        ["power lost while background"] = 16,
     };
 
     [Fact]

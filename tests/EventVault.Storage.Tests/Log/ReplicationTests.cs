@@ -127,7 +127,7 @@ public sealed class ReplicationTests
             pair.Leader.StepBackground();
         }
 
-        Assert.True(pair.Leader.SegmentCounts is (> 0, > 1));
+        Assert.True(pair.Leader.SegmentCounts is ( > 0, > 1));
         var all = new List<StoredGroup>();
         pair.Leader.ReadGroups(new LogIndex(1), new LogIndex(999), 1000, long.MaxValue, all);
         Assert.Equal(Enumerable.Range(1, 60).Select(i => (ulong)i), all.Select(g => g.Index.Value));
@@ -365,6 +365,109 @@ public sealed class ReplicationTests
         pair.Lead("a-1", 50_000);
         pair.Follower.CommitAll();
         pair.Send(pair.Leader.Tail.LastIndex, pair.Leader.Tail.LastIndex);
+    }
+
+    // Readers on threads while a node receives, commits, leads terms that nobody follows and takes their groups back, over
+    // segments' starts, with sealing beside it: every read equals the model.
+    [Fact]
+    public async Task Readers_see_what_is_committed_while_groups_come_and_are_taken_back()
+    {
+        const int Groups = 500;
+        var pair = new ReplicaPair(tracksLosses: false);
+        var all = new VaultModel();
+        for (var i = 0; i < Groups; i++)
+        {
+            var append = pair.Append(i % 9 == 0 ? $"rare-{i % 200}" : $"s-{i % 7}", i % 13 == 0 ? 9_000 : 300);
+            all.Add(append, 0);
+            pair.Lead(append);
+            pair.Leader.CommitAll();
+        }
+
+        var byStream = all.Events.GroupBy(e => e.Stream).ToDictionary(g => g.Key, g => g.ToList());
+        using var done = new CancellationTokenSource();
+        var readers = Enumerable.Range(0, 2).Select(r => Task.Run(() =>
+        {
+            var random = new Random(r);
+            var pages = 0;
+            while (!done.IsCancellationRequested)
+            {
+                pages += ReaderTests.ReadSomething(pair.Follower, all, byStream, random);
+                var listed = pair.Follower.Streams.List(default, default, 50);
+                Assert.DoesNotContain(listed, d => d.Name[0] == (byte)'d');
+            }
+
+            return pages;
+        })).ToList();
+        var background = Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                if (!pair.Follower.StepBackground())
+                {
+                    await Task.Delay(1);
+                }
+            }
+        });
+
+        await Task.Run(() => ReceiveAndTakeBack(pair, Groups));
+        await done.CancelAsync();
+        await background.WaitAsync(TimeSpan.FromSeconds(60));
+        await Task.WhenAll(readers).WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.True(pair.Follower.SegmentCounts.Sealed > 1);
+        Assert.Equal(Groups - 1, pair.Follower.Head.Value);
+    }
+
+    private static void ReceiveAndTakeBack(ReplicaPair pair, int groups)
+    {
+        var random = new Random(7);
+        var follower = pair.Follower;
+        var term = 1ul;
+        while (follower.CommitIndex.Value < (ulong)groups)
+        {
+            var until = Math.Min((ulong)groups, follower.Tail.LastIndex.Value + (ulong)random.Next(1, 12));
+            for (var index = follower.Tail.LastIndex.Value + 1; index <= until; index++)
+            {
+                var buffer = new GroupBuffer();
+                var bytes = pair.Leader.ReadGroup(new LogIndex(index));
+                Assert.True(SpinWait.SpinUntil(() => follower.Tail.Receive(buffer, bytes) != ReceiveCheck.NoRoom, TimeSpan.FromSeconds(60)));
+                follower.Log.Write(buffer);
+                if (index == until - 2)
+                {
+                    follower.Log.Flush();
+                    follower.Commit(new LogIndex(index));
+                }
+            }
+
+            follower.Log.Flush();
+            if (until == (ulong)groups)
+            {
+                follower.CommitAll();
+                continue;
+            }
+
+            var kept = follower.Tail.LastIndex;
+            follower.BeginTerm(++term);
+            for (var i = random.Next(1, 6); i > 0; i--)
+            {
+                var content = Encoded.Append(follower, (UInt128)random.NextInt64() << 64, ($"d-{i}", ExpectedKind.Any, -1, [Encoded.Event(1, "T", new byte[random.Next(20_000)])]));
+                follower.Reader.LookUp(content, out _);
+                follower.Tail.Check(content, out _);
+                if (follower.Tail.CheckRoom(content.EncodedLength) == RoomCheck.Ok)
+                {
+                    var group = new GroupBuffer();
+                    follower.Tail.Begin(group, content.EncodedLength, 1);
+                    follower.Tail.Add(group, content);
+                    follower.Tail.Finish(group);
+                    follower.Log.Write(group);
+                }
+            }
+
+            follower.BeginTerm(++term);
+            if (follower.Tail.LastIndex > kept)
+            {
+                follower.Log.Truncate(follower.Tail.Truncate(kept));
+            }
+        }
     }
 
     private static void AssertTail(VaultStorage storage, params (string Stream, long Last)[] streams)

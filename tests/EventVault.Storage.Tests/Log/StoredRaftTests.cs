@@ -80,6 +80,19 @@ public sealed class StoredRaftTests
         }
     }
 
+    [Fact]
+    public void A_table_of_another_log_is_made_again()
+    {
+        var history = new WrittenHistory();
+        var files = history.Vault.Copy();
+        var through = (uint)StateTable.Open(files, IndexDirectory + "/state").AppliedThrough;
+        var foreign = new LogHistory();
+        foreign.AddRun(new LogIndex(1), new Term(77));
+        files.DeleteFile(IndexDirectory + "/state");
+        StateTable.Open(files, IndexDirectory + "/state").Rewrite(through, foreign.Values());
+        history.Check(files);
+    }
+
     // 0.1 left a table without values, for segments that have terms.
     [Fact]
     public void A_table_without_terms_is_made_again()

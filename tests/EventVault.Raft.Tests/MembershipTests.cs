@@ -94,28 +94,6 @@ public sealed class MembershipTests
     }
 
     [Fact]
-    public void The_largest_one_fits_into_a_record_of_the_log()
-    {
-        // docs/FORMAT.md: the content of a system record has up to 16 KiB.
-        Member[] members = [.. Enumerable.Range(1, Membership.MostMembers).Select(n => new Member(Id((uint)n), MemberRole.Voter, new string('a', Membership.MostAddressBytes)))];
-        int most = 16 * 1024;
-        Assert.True(Try(() => Membership.Of(members)) is not { } all || all.Encode().Length <= most);
-        Assert.True(Try(() => Membership.Of(members[..32]).Towards(Membership.Of(members[32..]))) is not { } joint || joint.Encode().Length <= most);
-
-        static Membership? Try(Func<Membership> make)
-        {
-            try
-            {
-                return make();
-            }
-            catch (ArgumentException)
-            {
-                return null;
-            }
-        }
-    }
-
-    [Fact]
     public void Bytes_are_those_of_version_1()
     {
         // Logs hold these: they never change.

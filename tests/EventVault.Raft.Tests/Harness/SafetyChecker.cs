@@ -144,6 +144,10 @@ internal sealed class SafetyChecker
         }
 
         Require(known.Log.Count == replica.Log.Count, replica, "has another log than the one it leads with");
+        int change = known.Log.FindLastIndex(e => e.Membership is not null);
+        Require(
+            change < 0 || (ulong)change >= core.CommitIndex.Value || core.Membership.IsVoter(replica.Id), replica,
+            "leads though the membership without it is committed");
     }
 
     // One change at a time, and only after an entry of the leader's own term is committed (thesis §4.1, and its erratum).
@@ -205,6 +209,10 @@ internal sealed class SafetyChecker
     private void CheckMessage(TestReplica replica, Message message)
     {
         TestDisk disk = replica.Disk;
+        Require(message.Entries.Length <= replica.Options.MaxMessageEntries, replica, $"sends {message.Entries.Length} entries in one message");
+        Require(
+            message.Entries.Length < 2 || message.Entries.Sum(e => (long)e.Bytes) <= replica.Options.MaxMessageBytes, replica,
+            $"sends {message.Entries.Sum(e => (long)e.Bytes)} bytes in one message");
         Require(message.From == replica.Id && message.To != replica.Id, replica, $"sends {message.Kind} as {message.From} to {message.To}");
         switch (message.Kind)
         {

@@ -12,6 +12,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Most appends before the faults are over; reads and subscriptions go on.</summary>
     public required int Requests { get; init; }
 
+    /// <summary>Appends that a client has on their way at once, as a session has.</summary>
+    public required int Pipeline { get; init; }
+
     /// <summary>Longest data of an event.</summary>
     public required int MostEventBytes { get; init; }
 
@@ -63,6 +66,7 @@ internal sealed record ClientWorkloadOptions
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,
         Requests = run.Requests,
+        Pipeline = 1 << random.Next(0, 5),
         MostEventBytes = run.MostEventBytes,
         ReadsPerAppend = 0.1 + (random.NextDouble() * 2),
         Streams = 1 << random.Next(0, 7),

@@ -10,7 +10,7 @@ public class CanaryTests
     [Theory]
     [MemberData(nameof(Names))]
     public void A_broken_rule_is_caught(string name) =>
-        Assert.NotNull(CanaryHunt.Hunt(name, seed => SimulationOptions.Draw(seed), MostSeeds));
+        Assert.NotNull(CanaryHunt.Hunt(name, seed => SimulationOptions.Draw(seed, CanaryHunt.ProfileFor(name)), MostSeeds));
 
     [Fact]
     public void There_are_enough_of_them() => Assert.True(CanaryHunt.Names.Count >= 12);

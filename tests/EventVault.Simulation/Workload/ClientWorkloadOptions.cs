@@ -53,11 +53,12 @@ internal sealed record ClientWorkloadOptions
 
     /// <summary>Between two operations of a kind at one client: exponential, with a bound.</summary>
     /// <param name="perSecond">Such operations of all clients together.</param>
+    /// <param name="hands">How many there are that do them.</param>
     /// <param name="random">Of the client.</param>
-    public long Think(double perSecond, Random random)
+    public static long Think(double perSecond, int hands, Random random)
     {
         const double Longest = 10 * (double)TimeSpan.TicksPerSecond;
-        return (long)Math.Min(Longest, -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond * Clients / perSecond) + 1;
+        return (long)Math.Min(Longest, -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond * hands / perSecond) + 1;
     }
 
     /// <summary>What this run's clients do.</summary>

@@ -82,7 +82,7 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
                 appends.Unknown(attempt, reply.Why);
                 break;
             default:
-                clients.Referee.Refused(attempt, reply.Why);
+                appends.Refused(attempt, reply.Why);
                 break;
         }
 

@@ -56,7 +56,7 @@ public readonly record struct LogIndex(ulong Value) : IComparable<LogIndex>
 #pragma warning restore CS1591
 }
 
-/// <summary>Raft term. A vault of one node stays in term 1.</summary>
+/// <summary>Raft term: rises with every election, so at least with every start of a vault of one node. 0 stands before the first.</summary>
 public readonly record struct Term(ulong Value) : IComparable<Term>
 {
     /// <inheritdoc/>

@@ -16,7 +16,6 @@ public sealed class StreamLister
 {
     private readonly VaultStorage _storage;
     private readonly Lock _sorting = new();
-    private readonly Dictionary<uint, (int Streams, byte[][] Names)> _sorted = [];
 
     internal StreamLister(VaultStorage storage) => _storage = storage;
 
@@ -74,14 +73,15 @@ public sealed class StreamLister
         return page;
     }
 
-    // New streams of an unsealed segment, sorted: kept until the segment has more streams.
+    // New streams of an unsealed segment, sorted: kept with its index until that has more streams. With the index and not by
+    // the segment's number: after a truncation the segment may have as many streams as before, and others.
     private byte[][] NamesOf(UnsealedSegment segment, Position head)
     {
         lock (_sorting)
         {
             var index = segment.Index;
             var streams = index.StreamCount;
-            if (_sorted.TryGetValue(index.Segment, out var kept) && kept.Streams == streams)
+            if (index.NamesInOrder is { } kept && kept.Streams == streams)
             {
                 return kept.Names;
             }
@@ -115,15 +115,10 @@ public sealed class StreamLister
             }
 
             names.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
-            foreach (var old in _sorted.Keys.Where(s => s < (uint)_storage.View.Sealed.Length).ToList())
-            {
-                _sorted.Remove(old);
-            }
-
             var result = names.ToArray();
             if (all)
             {
-                _sorted[index.Segment] = (streams, result);
+                index.NamesInOrder = (streams, result);
             }
 
             return result;

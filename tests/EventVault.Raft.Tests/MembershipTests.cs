@@ -81,6 +81,53 @@ public sealed class MembershipTests
     }
 
     [Fact]
+    public void Too_many_members_and_addresses_that_are_none_are_refused()
+    {
+        ReplicaId[] ids = [.. Enumerable.Range(1, Membership.MostMembers + 1).Select(n => Id((uint)n))];
+        Assert.Equal(Membership.MostMembers, Membership.OfVoters(ids.AsSpan(..^1)).Members.Count);
+        Assert.Throws<ArgumentException>(() => Membership.OfVoters(ids));
+        Assert.Throws<ArgumentException>(() => Membership.OfVoters(ids.AsSpan(..40)).Towards(Membership.OfVoters(ids.AsSpan(40..))));
+        Assert.Throws<ArgumentException>(() => Membership.Of([new(Id(1), MemberRole.Voter, new string('é', 128))]));
+        Assert.ThrowsAny<ArgumentException>(() => Membership.Of([new(Id(1), MemberRole.Voter, "a\ud800")]));
+        Assert.Throws<ArgumentException>(() => Membership.Of([new(Id(1), MemberRole.Voter | MemberRole.OutgoingVoter)]));
+        Assert.Throws<ArgumentException>(() => Membership.Of([new(Id(1), MemberRole.Voter), new(Id(2), 0)]));
+    }
+
+    [Fact]
+    public void The_largest_one_fits_into_a_record_of_the_log()
+    {
+        // docs/FORMAT.md: the content of a system record has up to 16 KiB.
+        Member[] members = [.. Enumerable.Range(1, Membership.MostMembers).Select(n => new Member(Id((uint)n), MemberRole.Voter, new string('a', Membership.MostAddressBytes)))];
+        int most = 16 * 1024;
+        Assert.True(Try(() => Membership.Of(members)) is not { } all || all.Encode().Length <= most);
+        Assert.True(Try(() => Membership.Of(members[..32]).Towards(Membership.Of(members[32..]))) is not { } joint || joint.Encode().Length <= most);
+
+        static Membership? Try(Func<Membership> make)
+        {
+            try
+            {
+                return make();
+            }
+            catch (ArgumentException)
+            {
+                return null;
+            }
+        }
+    }
+
+    [Fact]
+    public void Bytes_are_those_of_version_1()
+    {
+        // Logs hold these: they never change.
+        Membership joint = Membership.Of([new(Id(1), MemberRole.Voter, "a:1"), new(DrawnMemberships.Id(2, 0x102), MemberRole.Voter)])
+            .Towards(Membership.Of([new(Id(1), MemberRole.Voter, "a:1"), new(DrawnMemberships.Id(2, 0x102), MemberRole.Learner)]));
+        Assert.Equal(
+            "0102" + "01000000" + "00000000000000000000000000000000" + "03" + "03" + "613A31"
+                + "02000000" + "00000000020100000000000000000000" + "06" + "00",
+            Convert.ToHexString(joint.Encode()));
+    }
+
+    [Fact]
     public void Nobody_belongs_to_the_empty_one()
     {
         Assert.Empty(Membership.Empty.Members);

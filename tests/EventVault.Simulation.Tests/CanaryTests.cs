@@ -3,7 +3,7 @@ namespace EventVault.Simulation.Tests;
 /// <summary>Each rule is broken once: a checker that does not see it guards nothing.</summary>
 public class CanaryTests
 {
-    private const int MostSeeds = 60;
+    private const int MostSeeds = 120;
 
     public static TheoryData<string> Names => [.. CanaryHunt.Names];
 

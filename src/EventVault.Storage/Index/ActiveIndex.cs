@@ -35,6 +35,9 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <summary>One mark per 64 KiB of log, for searches by log index and time in the sealed index.</summary>
     public List<SparseMark> Marks => _marks;
 
+    /// <summary>For <see cref="StreamLister"/>, under its lock: names of the new streams when there were so many streams here.</summary>
+    public (int Streams, byte[][] Names)? NamesInOrder { get; set; }
+
     // ---- the sequencer's side ----
 
     /// <summary>The stream's number here, or −1.</summary>

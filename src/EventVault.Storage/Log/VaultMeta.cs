@@ -1,7 +1,7 @@
 // meta: who this vault is, which of its disks this one is, and what is being truncated. Truth: without it the log can't
 // be checked.
-// Two copies, each alone in a 4,096-byte block, written and flushed one after the other: a crash or a bad block
-// costs one of them at most, and the copy with the higher write number stands.
+// Two copies, each alone in a 4,096-byte block, written and flushed one after the other, a bad one first: a crash or a bad
+// block costs one of them at most, and the copy with the higher write number stands.
 // Written at each start and, from then on, by the owner of the log's end alone (around a truncation): a second writer
 // would give the same write number to different content.
 //
@@ -163,13 +163,22 @@ internal sealed record VaultMeta
         Invariant.Check(NodeId > 0 && WriteNumber < ulong.MaxValue);
         var next = this with { WriteNumber = WriteNumber + 1 };
         var block = next.Encode();
-        for (var copy = 0; copy < 2; copy++)
+
+        // A second copy that went bad goes first: a crash within the write of the first one must find it whole.
+        var begin = WriteNumber == 0 || StandsInSecond(file) ? 0 : 1;
+        foreach (var copy in (ReadOnlySpan<int>)[begin, 1 - begin])
         {
             file.Write(copy * Blocks.Size, block);
             file.Flush();
         }
 
         return next;
+    }
+
+    private bool StandsInSecond(IFile file)
+    {
+        var block = new byte[Blocks.Size];
+        return file.ReadFromDisk(Blocks.Size, block) == Blocks.Size && Decode(block)?.WriteNumber == WriteNumber;
     }
 
     private byte[] Encode()

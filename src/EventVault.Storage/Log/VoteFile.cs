@@ -3,7 +3,8 @@
 //
 // Two equal copies, each alone in a 4,096-byte block. A write goes into the first, is flushed, goes into the second, is
 // flushed, and only then returns. So one copy is whole at any time, and once Write has returned both hold what was
-// promised: whichever of them a bad block or a flipped bit takes, the other one knows the newest vote. Two slots in turn
+// promised: whichever of them a bad block or a flipped bit takes, the other one knows the newest vote. (A second copy found
+// bad is written first, so that a crash in the write finds one whole.) Two slots in turn
 // with one flush would not do: when the newest slot is bad, nothing tells a write that a crash tore (never promised) from
 // a vote that was given and rotted, and the older slot would let the node vote again.
 //
@@ -163,8 +164,10 @@ public sealed class VoteFile
         _broken = true; // Until both copies are durable.
         using (var file = _files.OpenFile(_path, FileOpening.Existing))
         {
-            WriteCopy(file, 0, next);
-            WriteCopy(file, 1, next);
+            // A second copy that went bad since goes first: a crash within the write of the first one must find it whole.
+            var begin = _vote.Number == 0 || StandsInSecond(file) ? 0 : 1;
+            WriteCopy(file, begin, next);
+            WriteCopy(file, 1 - begin, next);
         }
 
         _broken = false;
@@ -205,6 +208,12 @@ public sealed class VoteFile
         }
 
         return vote;
+    }
+
+    private bool StandsInSecond(IFile file)
+    {
+        var block = new byte[Blocks.Size];
+        return file.ReadFromDisk(Blocks.Size, block) == Blocks.Size && Decode(block, _meta, Blocks.Size) == _vote;
     }
 
     private void WriteCopy(IFile file, int copy, in Vote vote)

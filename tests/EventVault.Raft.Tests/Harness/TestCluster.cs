@@ -34,8 +34,8 @@ internal sealed class TestCluster
 
     public SafetyChecker Checker { get; } = new();
 
-    /// <summary>Told what happens, in the words of the scenarios.</summary>
-    public ITrace Trace { get; set; } = new NoTrace();
+    /// <summary>Writes down what happens, in the words of the scenarios.</summary>
+    public TextTrace? Trace { get; set; }
 
     /// <summary>By node number; also those that are down.</summary>
     public IReadOnlyDictionary<uint, TestReplica> Replicas => _replicas;
@@ -133,12 +133,12 @@ internal sealed class TestCluster
     }
 
     /// <summary>Loses what is on its way now.</summary>
-    public int Drop(Predicate<Message>? which = null, int most = int.MaxValue) => Remove(which, most, message => Trace.Delivery(message, arrives: false));
+    public int Drop(Predicate<Message>? which = null, int most = int.MaxValue) => Remove(which, most, message => Trace?.Delivery(message, arrives: false));
 
     /// <summary>Loses one that is on its way.</summary>
     public void DropAt(int at)
     {
-        Trace.Delivery(Network[at], arrives: false);
+        Trace?.Delivery(Network[at], arrives: false);
         Network.RemoveAt(at);
     }
 
@@ -243,14 +243,15 @@ internal sealed class TestCluster
 
     private void FlushNext(TestReplica replica, bool saveFirst)
     {
-        Trace.Flush(replica, replica.FlushNext(saveFirst));
+        DiskWrite write = replica.FlushNext(saveFirst);
+        Trace?.Flush(replica, write);
         HandleOutput(replica);
     }
 
     private void HandleOutput(TestReplica replica)
     {
         TakenOutput output = replica.Take();
-        Trace.Output(replica, output);
+        Trace?.Output(replica, output);
         Network.AddRange(output.Messages);
         Reads.AddRange(output.Reads.Select(r => (replica.Id.Node, r)));
         Ships.AddRange(output.Ships.Select(s => (replica.Id.Node, s)));
@@ -260,7 +261,7 @@ internal sealed class TestCluster
     private void Arrive(Message message)
     {
         bool arrives = !Cuts.Contains((message.From.Node, message.To.Node)) && _replicas.TryGetValue(message.To.Node, out var to) && to.IsUp;
-        Trace.Delivery(message, arrives);
+        Trace?.Delivery(message, arrives);
         if (arrives)
         {
             Step(message);
@@ -284,7 +285,7 @@ internal sealed class TestCluster
         var replica = new TestReplica(Options with { Id = id, Random = new Random((Seed * 1009) + (int)id.Node + (_starts++ * 7)) }, disk);
         _replicas[id.Node] = replica;
         Checker.Started(replica);
-        Trace.Started(replica);
+        Trace?.Started(replica);
         HandleOutput(replica);
         return replica;
     }

@@ -1,7 +1,7 @@
 namespace EventVault.Raft.Tests.Harness;
 
 /// <summary>Writes down what happens, a line for each thing that is seen from outside a core.</summary>
-internal sealed class TextTrace(Action<string> write) : ITrace
+internal sealed class TextTrace(Action<string> write)
 {
     private readonly Dictionary<ReplicaId, (string Standing, LogIndex Commit, Membership Membership)> _last = [];
 

@@ -46,7 +46,7 @@ internal sealed class RandomRun
     /// <summary>Of all that was seen from outside: equal for equal runs.</summary>
     public ulong Hash => _hash;
 
-    public ITrace Trace
+    public TextTrace Trace
     {
         set => _cluster.Trace = value;
     }

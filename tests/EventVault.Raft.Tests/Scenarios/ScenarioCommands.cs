@@ -6,9 +6,7 @@ namespace EventVault.Raft.Tests.Scenarios;
 /// <summary>The commands of a scenario; docs/TESTING.md lists them. Nodes are written as their numbers.</summary>
 internal sealed class ScenarioCommands
 {
-    private const int MostRepeats = 1000;
-
-    private readonly Dictionary<string, Action<Words>> _commands;
+    private readonly Dictionary<string, Action<CommandWords>> _commands;
     private readonly List<string> _output = [];
     private TestCluster _cluster = new();
     private ushort _incarnations;
@@ -25,11 +23,11 @@ internal sealed class ScenarioCommands
     public IReadOnlyList<string> Run(string command)
     {
         _output.Clear();
-        var words = new Words(command);
+        var words = new CommandWords(command);
         string verb = words.Next();
         _isQuiet = verb == "quiet";
         verb = _isQuiet ? words.Next() : verb;
-        if (!_commands.TryGetValue(verb, out Action<Words>? act))
+        if (!_commands.TryGetValue(verb, out Action<CommandWords>? act))
         {
             throw new FormatException($"There is no command {verb}.");
         }
@@ -39,7 +37,7 @@ internal sealed class ScenarioCommands
         return _output;
     }
 
-    private Dictionary<string, Action<Words>> Commands() => new()
+    private Dictionary<string, Action<CommandWords>> Commands() => new()
     {
         ["cluster"] = Cluster,
         ["node"] = Node,
@@ -72,10 +70,10 @@ internal sealed class ScenarioCommands
         ["status"] = w => ForEach(w, Status),
         ["progress"] = w => Progress(w.Node()),
         ["log"] = w => ForEach(w, Log),
-        ["network"] = _ => _output.AddRange(_cluster.Network.Select(Harness.Words.Of)),
+        ["network"] = _ => _output.AddRange(_cluster.Network.Select(Words.Of)),
     };
 
-    private void Cluster(Words words)
+    private void Cluster(CommandWords words)
     {
         int voters = words.Number();
         (ulong index, ulong term) = words.At();
@@ -106,7 +104,7 @@ internal sealed class ScenarioCommands
     }
 
     // A node that belongs to nothing yet; or one with a log (its terms, one for each entry), among the voters given.
-    private void Node(Words words)
+    private void Node(CommandWords words)
     {
         uint node = words.Node();
         string log = words.Text("log", "");
@@ -131,7 +129,7 @@ internal sealed class ScenarioCommands
         _cluster.CreateEmpty(node, ++_incarnations);
     }
 
-    private void Tick(Words words)
+    private void Tick(CommandWords words)
     {
         uint[] nodes = words.Nodes();
         for (int times = words.Times(1); times > 0; times--)
@@ -143,7 +141,7 @@ internal sealed class ScenarioCommands
         }
     }
 
-    private void Propose(Words words)
+    private void Propose(CommandWords words)
     {
         uint node = words.Node();
         int bytes = (int)words.Value("bytes", 10);
@@ -158,7 +156,7 @@ internal sealed class ScenarioCommands
     private void ShipFailed(uint leader, uint follower) =>
         _cluster.Input(leader, core => core.ShipDone(_cluster[follower].Id, default, ok: false));
 
-    private void ForEach(Words words, Action<TestReplica> act)
+    private void ForEach(CommandWords words, Action<TestReplica> act)
     {
         uint[] nodes = words.Nodes();
         foreach (TestReplica replica in _cluster.Replicas.Values.Where(r => nodes.Length == 0 || nodes.Contains(r.Id.Node)))
@@ -171,7 +169,7 @@ internal sealed class ScenarioCommands
     {
         RaftStatus status = replica.Core.Status();
         Write(replica.IsUp
-            ? $"{replica.Id} {Harness.Words.Standing(replica.Core)}, vote {status.VotedFor?.ToString() ?? "-"}, log {status.LastIndex}, durable {status.DurableIndex}, "
+            ? $"{replica.Id} {Words.Standing(replica.Core)}, vote {status.VotedFor?.ToString() ?? "-"}, log {status.LastIndex}, durable {status.DurableIndex}, "
                 + $"commit {status.CommitIndex}, {status.Membership} from {status.MembershipIndex}{(status.TransferTo is { } to ? $", hands over to {to}" : "")}"
             : $"{replica.Id} is down");
     }
@@ -214,136 +212,6 @@ internal sealed class ScenarioCommands
         if (!_isQuiet)
         {
             _output.Add(line);
-        }
-    }
-
-    /// <summary>The words of one command, taken one after the other; named ones (<c>key=value</c>) in any order.</summary>
-    private sealed class Words(string command)
-    {
-        private readonly List<string> _words = [.. command.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
-
-        public string Next()
-        {
-            string word = _words.Count > 0 ? _words[0] : throw new FormatException("Something is missing at the end.");
-            _words.RemoveAt(0);
-            return word;
-        }
-
-        public int Number() => int.Parse(Next(), CultureInfo.InvariantCulture);
-
-        public uint Node() => uint.Parse(Next(), CultureInfo.InvariantCulture);
-
-        /// <summary>All plain numbers that are left.</summary>
-        public uint[] Nodes()
-        {
-            uint[] nodes = [.. _words.Where(w => uint.TryParse(w, out _)).Select(w => uint.Parse(w, CultureInfo.InvariantCulture))];
-            _words.RemoveAll(w => uint.TryParse(w, out _));
-            return nodes;
-        }
-
-        public bool Has(string word) => _words.Remove(word);
-
-        public long Value(string key, long otherwise) => long.Parse(Text(key, otherwise.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
-
-        public string Text(string key, string otherwise)
-        {
-            string? found = _words.Find(w => w.StartsWith(key + "=", StringComparison.Ordinal));
-            _words.Remove(found ?? "");
-            return found?[(key.Length + 1)..] ?? otherwise;
-        }
-
-        /// <summary><c>x5</c>: how often, or how many.</summary>
-        public int Times(int otherwise)
-        {
-            string? found = _words.Find(w => w.Length > 1 && w[0] == 'x' && char.IsAsciiDigit(w[1]));
-            _words.Remove(found ?? "");
-            return found is null ? otherwise : Math.Min(int.Parse(found[1..], CultureInfo.InvariantCulture), MostRepeats);
-        }
-
-        /// <summary><c>at 10/1</c>: log index and term.</summary>
-        public (ulong Index, ulong Term) At()
-        {
-            if (!Has("at"))
-            {
-                return (0, 0);
-            }
-
-            string[] parts = Next().Split('/');
-            return (ulong.Parse(parts[0], CultureInfo.InvariantCulture), ulong.Parse(parts[1], CultureInfo.InvariantCulture));
-        }
-
-        /// <summary><c>(1 2 3/0001) learners=(4)</c>.</summary>
-        public Membership Membership()
-        {
-            string text = string.Join(' ', _words);
-            _words.Clear();
-            string[] parts = text.Split("learners=");
-            return Raft.Membership.Of([.. Members(parts[0], MemberRole.Voter), .. parts.Length > 1 ? Members(parts[1], MemberRole.Learner) : []]);
-        }
-
-        /// <summary><c>1-&gt;2</c>, <c>1-&gt;</c>, <c>-&gt;2</c> and a kind of message, each of them or none.</summary>
-        public Predicate<Message> Filter()
-        {
-            string? link = _words.Find(w => w.Contains("->", StringComparison.Ordinal));
-            _words.Remove(link ?? "");
-            string[] ends = (link ?? "->").Split("->");
-            string? kind = _words.Find(w => Enum.TryParse<MessageKind>(w, out _));
-            _words.Remove(kind ?? "");
-            return m => (ends[0].Length == 0 || $"{m.From.Node}" == ends[0]) && (ends[1].Length == 0 || $"{m.To.Node}" == ends[1]) && (kind is null || $"{m.Kind}" == kind);
-        }
-
-        /// <summary><c>1-&gt;2</c>: one way. <c>1-2</c>: both.</summary>
-        public IEnumerable<(uint, uint)> Links()
-        {
-            foreach (string word in _words)
-            {
-                uint[] ends = [.. word.Split("->").SelectMany(e => e.Split('-')).Select(e => uint.Parse(e, CultureInfo.InvariantCulture))];
-                yield return (ends[0], ends[1]);
-                if (!word.Contains('>', StringComparison.Ordinal))
-                {
-                    yield return (ends[1], ends[0]);
-                }
-            }
-
-            _words.Clear();
-        }
-
-        /// <summary><c>2-&gt;1 Vote term=5 index=3 log-term=2 …</c>: a message that nobody sent.</summary>
-        public Message Message()
-        {
-            string[] ends = Next().Split("->");
-            MessageKind kind = Enum.Parse<MessageKind>(Next());
-            return new Message(kind, Id(ends[0]), Id(ends[1]), new((ulong)Value("term", 0)))
-            {
-                Index = new((ulong)Value("index", 0)),
-                LogTerm = new((ulong)Value("log-term", 0)),
-                Commit = new((ulong)Value("commit", 0)),
-                Read = (ulong)Value("read", 0),
-                Hint = new((ulong)Value("hint", 0)),
-                HintTerm = new((ulong)Value("hint-term", 0)),
-                Rejected = Has("rejected"),
-                IsTransfer = Has("transfer"),
-                Entries = [.. Text("entries", "").Split(',', StringSplitOptions.RemoveEmptyEntries)
-                    .Select(t => new Entry(new(ulong.Parse(t, CultureInfo.InvariantCulture)), EntryKind.Appends, 10))],
-            };
-        }
-
-        public void End()
-        {
-            if (_words.Count > 0)
-            {
-                throw new FormatException($"'{string.Join(' ', _words)}' means nothing here.");
-            }
-        }
-
-        private static IEnumerable<Member> Members(string text, MemberRole role) =>
-            text.Trim().TrimStart('(').TrimEnd(')').Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(id => new Member(Id(id), role));
-
-        private static ReplicaId Id(string text)
-        {
-            string[] parts = text.Split('/');
-            Guid incarnation = parts.Length == 1 ? default : new Guid(parts[1] + new string('0', 28));
-            return new ReplicaId(uint.Parse(parts[0], CultureInfo.InvariantCulture), incarnation);
         }
     }
 }

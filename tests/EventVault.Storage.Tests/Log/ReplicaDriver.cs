@@ -301,6 +301,11 @@ internal sealed class ReplicaDriver
             _everCommitted = Math.Max(_everCommitted, node.Committed);
             Cover("committed");
         }
+
+        if (_random.Next(3) == 0)
+        {
+            node.CheckListing();
+        }
     }
 
     private void CommitAll()
@@ -491,7 +496,7 @@ internal sealed class ReplicaDriver
     {
         var id = NewId();
         var isLarge = _random.Next(8) == 0;
-        var streams = Enumerable.Range(0, isLarge ? 1 : _random.Next(1, 4)).Select(_ => _names[_random.Next(_names.Length)]).Distinct().Select(name =>
+        var streams = Enumerable.Range(0, isLarge ? 1 : _random.Next(1, 4)).Select(_ => RandomName()).Distinct().Select(name =>
         {
             var events = Enumerable.Range(0, isLarge ? 1 : _random.Next(1, 4)).Select(e =>
             {
@@ -503,6 +508,9 @@ internal sealed class ReplicaDriver
         }).ToArray();
         return new ModelAppend(id, streams);
     }
+
+    // Now and then one that no append had before.
+    private string RandomName() => _random.Next(5) == 0 ? $"n-{_random.Next():x}" : _names[_random.Next(_names.Length)];
 
     private UInt128 NewId() => new((ulong)_random.NextInt64(), (ulong)_random.NextInt64());
 

@@ -179,6 +179,13 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
         CheckGroups();
     }
 
+    /// <summary>All streams are listed that have committed events, and no others.</summary>
+    public void CheckListing()
+    {
+        var streams = Log.Take(Committed).SelectMany(g => g.Appends).SelectMany(a => a.Append.Streams).Select(s => s.Stream).Distinct().Order(StringComparer.Ordinal);
+        Assert.Equal(streams, Storage!.Streams.List(default, default, int.MaxValue).Select(d => System.Text.Encoding.UTF8.GetString(d.Name)));
+    }
+
     /// <summary>Every group, pending or not, has the bytes that it has on every node.</summary>
     private void CheckGroups()
     {

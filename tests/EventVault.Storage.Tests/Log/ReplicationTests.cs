@@ -176,6 +176,27 @@ public sealed class ReplicationTests
         Assert.Equal(["a-1", "d-0", "d-1"], pair.Follower.Streams.List(default, default, 10).Select(d => System.Text.Encoding.UTF8.GetString(d.Name)));
     }
 
+    // Found by simulation (seed 20 at 97260d9): the list of a segment's new streams was kept by how many streams the segment
+    // had, and after a truncation as many, but others, stood there.
+    [Fact]
+    public void A_stream_that_comes_in_the_place_of_a_truncated_one_is_listed()
+    {
+        var pair = new ReplicaPair();
+        pair.Lead("old", 40_000);
+        pair.Lead("first", 40_000); // Opens a segment.
+        pair.Send(new LogIndex(1), new LogIndex(2));
+        pair.Follower.Commit(new LogIndex(2));
+        pair.Follower.BeginTerm(2);
+        pair.Lead("old", on: pair.Follower);
+        Assert.Equal(2, pair.Follower.Streams.List(default, default, 10).Count);
+        pair.Follower.BeginTerm(3);
+        pair.Follower.Log.Truncate(pair.Follower.Tail.Truncate(new LogIndex(2)));
+        pair.Lead("second");
+        pair.Send(new LogIndex(3), new LogIndex(3));
+        pair.Follower.Commit(new LogIndex(3));
+        Assert.Equal(3, pair.Follower.Streams.List(default, default, 10).Count);
+    }
+
     [Fact]
     public void Committed_groups_and_groups_of_the_own_term_are_never_truncated()
     {
@@ -254,6 +275,25 @@ public sealed class ReplicationTests
                 return;
             }
         }
+    }
+
+    [Fact]
+    public void The_group_for_which_a_segment_was_sealed_can_not_be_torn()
+    {
+        var vault = new SmallVault();
+        vault.Append("a-1", 40_000);
+        vault.Append("a-1", 40_000);
+        vault.StepAll();
+        Assert.Equal((1, 1), vault.Storage.SegmentCounts);
+        vault.Kill();
+        using (var file = vault.Files.OpenFile("/vault/log/" + SegmentHeader.FileName(1), FileOpening.Existing))
+        {
+            file.Write(Blocks.Size, new byte[48_000]);
+            file.Flush();
+        }
+
+        var e = Assert.Throws<DamageException>(vault.Reopen);
+        Assert.Contains("sealed", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]

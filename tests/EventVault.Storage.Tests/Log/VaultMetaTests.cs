@@ -88,6 +88,27 @@ public sealed class VaultMetaTests
         Assert.True(olds > 0 && news > 0);
     }
 
+    [Theory]
+    [InlineData(40)]
+    [InlineData(Blocks.Size + 40)]
+    public void A_copy_that_went_bad_is_no_loss_if_the_power_fails_in_the_next_write(int offset)
+    {
+        for (var at = 1; at <= 4; at++)
+        {
+            var files = new SimulatedFileSystem();
+            var meta = Saved(files);
+            Damage(files, offset);
+            var writing = 0L;
+            files.OnOperation = o => writing = o.Kind == DiskOperationKind.Write ? o.Offset : writing;
+            files.CrashAtOperation = files.Operations + at;
+            var crash = Assert.Throws<SimulatedCrashException>(() => meta.BeginTruncation(files, Directory, Truncation)).Operation;
+            writing = crash.Kind == DiskOperationKind.Write ? crash.Offset : writing;
+            files = files.Crash(new Random(at));
+            Damage(files, (int)writing + 40); // As a disk may leave it that does not write sectors whole.
+            Assert.Equal(meta.Incarnation, Read(files).Incarnation);
+        }
+    }
+
     [Fact]
     public void A_disk_of_another_node_or_vault_is_refused_and_left_alone()
     {
@@ -147,6 +168,13 @@ public sealed class VaultMetaTests
         var meta = (VaultMeta.Create(7, StorageOptions.MinSegmentSizeBytes, 1, new Random(3)) with { HasVote = true, StartNumber = 5 }).Save(files, Directory);
         files.FlushDirectory(Directory);
         return meta;
+    }
+
+    private static void Damage(SimulatedFileSystem files, int offset)
+    {
+        using var file = files.OpenFile(Directory + "/meta", FileOpening.Existing);
+        file.Write(offset, [0xee]);
+        file.Flush();
     }
 
     private static VaultMeta Read(SimulatedFileSystem files)

@@ -33,6 +33,7 @@ internal sealed class Simulation
     private readonly ISimulationObserver[] _observers;
     private VaultIdentity? _identity;
     private bool _isStopped;
+    private long _healedAt;
 
     public Simulation(SimulationOptions options)
     {
@@ -341,6 +342,7 @@ internal sealed class Simulation
         _faults.ForEach(fault => fault.Stop());
         Operator.Stop();
         IsLiveness = true;
+        _healedAt = Now;
         var random = RandomFor("liveness");
         Core = Cluster.LivenessCore.Draw(this, random);
         Trace.Note($"core: {string.Join(' ', Core)}");
@@ -379,9 +381,18 @@ internal sealed class Simulation
             Fail("not-converged", $"Within {TimeSpan.FromTicks(LivenessBound)} after it was healed the core {string.Join(' ', Core)} did not come to one log, or some client got no answer. Pending: {Clients.Pending}, converged: {HasConverged()}, leader: {leader}.");
         }
 
+        // Long enough for any leader that was left outside to find out that it leads nobody.
+        RunUntil(_healedAt + (20 * Options.ElectionTicks * SimulationOptions.TickTicks) - Now, () => false);
+        if (_nodes.Find(node => !Core.Contains(node.Number) && IsLonelyLeader(node)) is { } lonely)
+        {
+            Fail("leader-without-quorum", $"Long after its links were cut {lonely} leads still.");
+        }
+
         _isStopped = true;
         Referee.CheckAtEnd([.. _nodes.Where(node => Core.Contains(node.Number) && node.IsRunning)], node => node.ReopenWithoutIndex());
     }
+
+    private static bool IsLonelyLeader(SimulatedNode node) => node.IsRunning && !node.IsPaused && node.Replica.Role == Role.Leader && !node.Replica.IsAlone;
 
     private SimulatedNode? LeaderOfCore() =>
         LeaderNumber() is { } number && Core.Contains(number) && _nodes[number - 1].Replica.IsCaughtUp ? _nodes[number - 1] : null;

@@ -115,7 +115,7 @@ internal sealed record SimulationOptions
             Nodes = nodes,
             Faults = faults,
             Clients = random.Next(1, 7),
-            Requests = (int)random.Logarithmic(60, 500),
+            Requests = (int)random.Logarithmic(200, 4000),
             RequestsPerSecond = random.Logarithmic(2, 60),
             SafetyTime = TimeSpan.FromSeconds(random.Next(30, 180)),
             FaultRate = random.Logarithmic(0.3, 6),

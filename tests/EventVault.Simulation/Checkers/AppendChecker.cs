@@ -32,8 +32,12 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         return attempt;
     }
 
-    /// <summary>Whether something with this operation id is written, or may be yet.</summary>
-    public bool MayBeWritten(UInt128 id) => _sent[id].Exists(s => s.OpenAttempts > 0 || s.First is not null);
+    /// <summary>Whether something with this attempt's operation id is written, or may be by other attempts.</summary>
+    public bool MayBeWrittenByOthers(AppendAttempt attempt)
+    {
+        var contents = _sent[attempt.Append.Id];
+        return contents.Exists(s => s.First is not null) || contents.Sum(s => s.OpenAttempts) > (attempt.IsExcluded ? 0 : 1);
+    }
 
     /// <summary>A group is committed; call before the ledger gets it.</summary>
     public void Committed(CommittedGroup group, string where)

@@ -40,12 +40,8 @@ internal sealed class Referee : ISimulationObserver
     /// <summary>How often a log lost entries.</summary>
     public int Truncations => _replicas.Truncations;
 
-    /// <summary>A client was told that its append is definitely not done.</summary>
-    public void Refused(AppendAttempt attempt, string why)
-    {
-        Appends.Refused(attempt, why);
-        _replicas.Refused(attempt);
-    }
+    /// <summary>A node tells a client that its append is definitely not done.</summary>
+    public void Refusing(AppendAttempt attempt) => _replicas.Refused(attempt);
 
     public void Started(SimulatedNode node)
     {

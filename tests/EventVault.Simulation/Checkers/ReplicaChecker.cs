@@ -30,12 +30,12 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
     public int Truncations { get; private set; }
 
     /// <summary>
-    /// A client was told that an operation is definitely not done, by the last attempt that could have done it: then
+    /// A client is told that an operation is definitely not done, by the last attempt that could have done it: then
     /// no replica may hold it in a place where it can still be committed.
     /// </summary>
     public void Refused(AppendAttempt attempt)
     {
-        if (appends.MayBeWritten(attempt.Append.Id))
+        if (appends.MayBeWrittenByOthers(attempt))
         {
             return;
         }

@@ -84,7 +84,7 @@ internal sealed class SilentLosses(Simulation simulation, FaultClass fault) : Fa
     {
         var node = PickNode();
         var files = node.Files;
-        if (node.Id is not { } id)
+        if (node.Id is not { } id || node.Aside is not null)
         {
             return false;
         }

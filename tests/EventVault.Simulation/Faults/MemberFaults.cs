@@ -137,7 +137,7 @@ internal sealed class Rot(Simulation simulation) : FaultInjector(simulation, Fau
         var node = Random.Pick(Simulation.Nodes);
         var bits = Random.Next(1, 4);
         var outage = 2 * Outage;
-        if (!Simulation.CanLose(node) && !Simulation.Options.IsBeyondBudget)
+        if (node.Aside is not null || (!Simulation.CanLose(node) && !Simulation.Options.IsBeyondBudget))
         {
             return false;
         }

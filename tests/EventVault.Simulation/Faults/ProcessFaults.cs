@@ -7,7 +7,7 @@ namespace EventVault.Simulation.Faults;
 internal sealed class PowerLosses(Simulation simulation) : FaultInjector(simulation, FaultClass.PowerLoss)
 {
     private const int MostOperations = 60;
-    private const int MostTruncationOperations = 10;
+    private const int MostTruncationOperations = 6;
 
     protected override bool Strike()
     {
@@ -72,13 +72,18 @@ internal sealed class Kills(Simulation simulation) : FaultInjector(simulation, F
     }
 }
 
-/// <summary>Processes stand still while time goes on.</summary>
+/// <summary>
+/// Processes stand still while time goes on; some of them also hear nothing when they go on, so that a leader that was
+/// replaced meanwhile still takes itself for one.
+/// </summary>
 internal sealed class Pauses(Simulation simulation) : FaultInjector(simulation, FaultClass.Pause)
 {
     protected override bool Strike()
     {
         var node = PickNode();
         var outage = Outage;
+        var alone = Outage;
+        var isAlone = Random.Next(2) == 0;
         if (!node.IsRunning || node.IsPaused)
         {
             return false;
@@ -86,6 +91,11 @@ internal sealed class Pauses(Simulation simulation) : FaultInjector(simulation, 
 
         var life = node.Life;
         node.Pause();
+        if (isAlone)
+        {
+            Isolate(node.Number, outage + alone);
+        }
+
         Simulation.Trace.Note($"node {node.Number}: paused for {TimeSpan.FromTicks(outage).TotalMilliseconds:F0} ms");
         Later(outage, () =>
         {
@@ -102,6 +112,21 @@ internal sealed class Pauses(Simulation simulation) : FaultInjector(simulation, 
         foreach (var node in Simulation.Nodes)
         {
             node.Resume();
+        }
+    }
+
+    private void Isolate(int node, long duration)
+    {
+        for (var other = 1; other <= Simulation.Options.Nodes; other++)
+        {
+            var peer = other;
+            Simulation.Network.Cut(node, peer);
+            Simulation.Network.Cut(peer, node);
+            Later(duration, () =>
+            {
+                Simulation.Network.Restore(node, peer);
+                Simulation.Network.Restore(peer, node);
+            });
         }
     }
 }

@@ -24,7 +24,11 @@ internal sealed class ClientWorkload : ISimulationObserver
         for (var client = 1; client <= Options.Clients; client++)
         {
             var view = new ClientView(client);
-            _writers.Add(new Writer(this, view, simulation.RandomFor("writer", client)));
+            for (var i = 0; i < Options.Pipeline; i++)
+            {
+                _writers.Add(new Writer(this, view, simulation.RandomFor($"writer-{i}", client)));
+            }
+
             _readers.Add(new Reader(this, view, simulation.RandomFor("reader", client)));
             for (var i = 0; i < Options.Subscriptions; i++)
             {

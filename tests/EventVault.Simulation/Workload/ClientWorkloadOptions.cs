@@ -12,6 +12,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Most appends before the faults are over; reads and subscriptions go on.</summary>
     public required int Requests { get; init; }
 
+    /// <summary>Appends that a client has on their way at once, as a session has.</summary>
+    public required int Pipeline { get; init; }
+
     /// <summary>Longest data of an event.</summary>
     public required int MostEventBytes { get; init; }
 
@@ -50,11 +53,12 @@ internal sealed record ClientWorkloadOptions
 
     /// <summary>Between two operations of a kind at one client: exponential, with a bound.</summary>
     /// <param name="perSecond">Such operations of all clients together.</param>
+    /// <param name="hands">How many there are that do them.</param>
     /// <param name="random">Of the client.</param>
-    public long Think(double perSecond, Random random)
+    public static long Think(double perSecond, int hands, Random random)
     {
         const double Longest = 10 * (double)TimeSpan.TicksPerSecond;
-        return (long)Math.Min(Longest, -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond * Clients / perSecond) + 1;
+        return (long)Math.Min(Longest, -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond * hands / perSecond) + 1;
     }
 
     /// <summary>What this run's clients do.</summary>
@@ -63,6 +67,7 @@ internal sealed record ClientWorkloadOptions
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,
         Requests = run.Requests,
+        Pipeline = 1 << random.Next(0, 5),
         MostEventBytes = run.MostEventBytes,
         ReadsPerAppend = 0.1 + (random.NextDouble() * 2),
         Streams = 1 << random.Next(0, 7),

@@ -187,6 +187,11 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         if (!_isClosed)
         {
             Look();
+            if (reply.Outcome == OperationOutcome.Refused)
+            {
+                simulation.Referee.Refusing(attempt);
+            }
+
             simulation.ToClient(attempt.Client, node, () => answer(reply));
         }
     }

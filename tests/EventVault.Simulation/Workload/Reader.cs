@@ -97,5 +97,5 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
         }
     }
 
-    private long Think() => clients.Options.Think(clients.Options.RequestsPerSecond * clients.Options.ReadsPerAppend, random);
+    private long Think() => ClientWorkloadOptions.Think(clients.Options.RequestsPerSecond * clients.Options.ReadsPerAppend, clients.Options.Clients, random);
 }

@@ -23,6 +23,12 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
 
     private void Begin()
     {
+        if (!clients.IsLiveness && clients.Made.Count >= clients.Options.Requests)
+        {
+            clients.After(Think(), Begin); // Until the faults are over there are only reads.
+            return;
+        }
+
         var append = clients.Made.Next(view);
         _current = append;
         _isOfLiveness = clients.IsLiveness;
@@ -76,7 +82,7 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
                 appends.Unknown(attempt, reply.Why);
                 break;
             default:
-                clients.Referee.Refused(attempt, reply.Why);
+                appends.Refused(attempt, reply.Why);
                 break;
         }
 
@@ -142,5 +148,5 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
         }
     }
 
-    private long Think() => clients.Options.Think(clients.Options.RequestsPerSecond, random);
+    private long Think() => ClientWorkloadOptions.Think(clients.Options.RequestsPerSecond, clients.Options.Clients * clients.Options.Pipeline, random);
 }

@@ -108,6 +108,30 @@ public sealed class ReplicationTests
     }
 
     [Fact]
+    public void Whether_a_group_may_open_a_segment_counts_the_segments_that_will_be_left()
+    {
+        // Simulation (seed 34195931111876): a follower took a leader's groups because its own group stood there, cut that off,
+        // freed no segment by it, and stopped because there was no room for the next one.
+        var pair = new ReplicaPair();
+        pair.Diverge(term: 2, groups: 3, dataBytes: 40_000); // One to a segment.
+        for (var i = 0; pair.Follower.SegmentCounts.Unsealed < 4; i++)
+        {
+            pair.LeadSystem(GroupKind.Membership, new byte[9_000], pair.Follower);
+            Assert.True(i < 10);
+        }
+
+        while (pair.Follower.StepBackground())
+        {
+        }
+
+        var tail = pair.Follower.Tail;
+        var last = tail.LastIndex;
+        Assert.False(tail.CanOpenSegment(last, opened: 0), "Four are unsealed, and all of them stay.");
+        Assert.True(tail.CanOpenSegment(new LogIndex(2), opened: 0), "The third and fourth go.");
+        Assert.False(tail.CanOpenSegment(new LogIndex(2), opened: 1), "There is one spare.");
+    }
+
+    [Fact]
     public void Groups_are_read_within_bounds_wherever_they_stand()
     {
         var pair = new ReplicaPair();

@@ -9,17 +9,17 @@ internal static class Canary
 {
 #if CANARIES
     [System.ThreadStatic]
-    private static string? _active;
+    private static string? ActiveHere;
 
     /// <summary>Name of the rule that is broken in this run; null: none. A run has a thread of its own, and so has this.</summary>
     public static string? Active
     {
-        get => _active;
-        set => _active = value;
+        get => ActiveHere;
+        set => ActiveHere = value;
     }
 
     /// <summary>Whether the rule of this name is broken.</summary>
-    public static bool Is(string name) => _active is { } active && active == name;
+    public static bool Is(string name) => ActiveHere is { } active && active == name;
 #else
     /// <summary>False: product builds keep all rules.</summary>
     [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.AggressiveInlining)]

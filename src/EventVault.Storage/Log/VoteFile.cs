@@ -101,6 +101,7 @@ public sealed class VoteFile
 
         var vote = Read(files, directory, meta, out var unequal);
         var opened = new VoteFile(files, directory, meta, vote);
+
         // A process that failed or was killed within a write may have left what no flush has reached: what was read would be
         // gone after a loss of power, and the other copy must not be touched before this one is durable.
         using var file = files.OpenFile(PathIn(directory), FileOpening.Existing);

@@ -122,6 +122,14 @@ public sealed class PowerLossTests(ITestOutputHelper output)
                 driver.Reopen();
                 driver.Run(random.Next(30));
             }
+            else
+            {
+                // Several groups that no flush has reached: the power takes some of them.
+                for (var groups = random.Next(5); groups > 0; groups--)
+                {
+                    driver.WriteGroup();
+                }
+            }
         }
         catch (SimulatedCrashException e)
         {

@@ -241,6 +241,7 @@ public sealed class VoteFileTests
                 {
                     vote.Write(new Term(3), 3, Other);
                     Assert.Equal(5, at);
+                    files.CrashAtOperation = long.MaxValue;
                 }
                 catch (SimulatedCrashException e)
                 {

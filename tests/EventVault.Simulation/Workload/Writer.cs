@@ -10,9 +10,13 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
 {
     private static readonly long Pause = TimeSpan.FromMilliseconds(50).Ticks;
 
+    /// <summary>The pause doubles with each refusal in a row, up to 1.6 s: without that, most of a long outage's events are refusals.</summary>
+    private const int MostDoublings = 5;
+
     private (AppendPlan Plan, SentAppend Sent)? _current;
     private AppendAttempt? _attempt;
     private bool _isOfLiveness;
+    private int _refusals;
 
     /// <summary>Whether an append of after the faults got through, and nothing is under way.</summary>
     public bool IsDone { get; private set; }
@@ -32,6 +36,7 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
         var append = clients.Made.Next(view);
         _current = append;
         _isOfLiveness = clients.IsLiveness;
+        _refusals = 0;
         clients.Made.Keep(append);
         Send();
     }
@@ -125,7 +130,8 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
         }
         else
         {
-            clients.After((long)(Pause * random.NextDouble()) + 1, Send);
+            var longest = Pause << (isKnown ? Math.Min(_refusals++, MostDoublings) : 0);
+            clients.After((long)(longest * random.NextDouble()) + 1, Send);
         }
     }
 

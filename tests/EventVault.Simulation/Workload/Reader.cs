@@ -32,6 +32,11 @@ internal sealed class Reader(ClientWorkload clients, ClientView view, Random ran
     private ReadRequest Request()
     {
         var kind = Kinds[random.Next(Kinds.Length)];
+        if (kind == ReadKind.List && random.Next(4) > 0)
+        {
+            kind = ReadKind.Events; // A list looks at every segment, and here they are many and small.
+        }
+
         var consistency = Consistencies[random.Next(Consistencies.Length)];
         var stream = kind == ReadKind.List ? random.Next(2) == 0 ? "" : clients.Made.StreamName() : clients.Made.StreamName();
         var isBackwards = random.Next(2) == 0;

@@ -1,12 +1,13 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [reads] [recovery] [heads] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [grpc] [options]
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
 //     --repetitions N  of the append table (default 3)
-//     --appenders A,B  of the append table (default 1,16,64,256)
+//     --appenders A,B  of the append and consensus tables (default 1,16,64,256)
+//     --pairs N        of the consensus table (default 9)
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
 //     --heads A,B      streams of the heads table (default 1000000)
@@ -25,7 +26,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "reads", "recovery", "heads", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
 chosen = chosen.Length == 0 ? known : chosen;
 var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
@@ -37,6 +38,11 @@ try
     if (chosen.Contains("append"))
     {
         await AppendBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture), Numbers(Option("appenders", "1,16,64,256")));
+    }
+
+    if (chosen.Contains("consensus"))
+    {
+        await ConsensusBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("pairs", "9"), CultureInfo.InvariantCulture), Numbers(Option("appenders", "1,16,64,256")));
     }
 
     if (chosen.Contains("reads"))

@@ -96,7 +96,7 @@ internal sealed class VaultFiller(VaultStorage storage, int payloadBytes)
         storage.Tail.Finish(_group);
         storage.Log.Write(_group);
         storage.Log.Flush();
-        storage.Commit(_group);
+        storage.Commit(_group.Index);
         _group.Clear();
     }
 }

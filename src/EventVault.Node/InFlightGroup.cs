@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using EventVault.Node.Replication;
+using EventVault.Storage;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node;
@@ -8,43 +10,89 @@ namespace EventVault.Node;
 /// <param name="QueuedBytes">Bytes of their requests.</param>
 internal sealed record AppendLimits(int QueuedAppends = 65_536, long QueuedBytes = 256L * 1024 * 1024);
 
-/// <summary>A group on its way to the disk, and the appends that are answered once it is durable.</summary>
+/// <summary>
+/// A group on its way to the disk and to the majority, and the appends that are answered once it is committed. Or a
+/// truncation on its way to the disk, or answers alone.
+/// </summary>
 internal sealed class InFlightGroup : IThreadPoolWorkItem
 {
-    private readonly List<QueuedAppend> _answers = [];
+    private List<QueuedAppend> _answers = [];
     private InFlightPool? _pool;
 
     /// <summary>The group's bytes; empty if only answers travel.</summary>
     public GroupBuffer Buffer { get; } = new();
 
+    /// <summary>Not null: not a group, but what the writer is to cut off the log.</summary>
+    public TruncateOrder? Truncation { get; set; }
+
+    /// <summary>The writer has it; until it gives it back the buffer is not used again.</summary>
+    public bool IsWriting { get; set; }
+
+    /// <summary>It was cut off the log while the writer had it.</summary>
+    public bool IsTruncated { get; set; }
+
+    /// <summary>Of answers without a buffer: where their group stood.</summary>
+    public LogIndex Index { get; init; }
+
+    /// <summary>Of answers without a buffer: the term of their group.</summary>
+    public Term Term { get; init; }
+
+    public bool HasAnswers => _answers.Count > 0;
+
     public void Add(QueuedAppend append) => _answers.Add(append);
 
-    /// <summary>Takes the answers of a group without bytes.</summary>
+    /// <summary>Takes the answers of a group.</summary>
     public void TakeOver(InFlightGroup other)
     {
+        if (_answers.Count == 0)
+        {
+            (_answers, other._answers) = (other._answers, _answers);
+            return;
+        }
+
         _answers.AddRange(other._answers);
         other._answers.Clear();
     }
 
-    /// <summary>Completes all answers with one item of the thread pool, off the sequencer's thread.</summary>
-    public void CompleteAll(InFlightPool pool)
+    /// <summary>Takes the answers whose callers have given up waiting.</summary>
+    public void TakeLate(InFlightGroup other, long nowMs)
     {
-        _pool = pool;
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        for (var i = 0; i < other._answers.Count; i++)
+        {
+            if (other._answers[i].Deadline <= nowMs)
+            {
+                _answers.Add(other._answers[i]);
+                other._answers[i] = null!;
+            }
+        }
+
+        other._answers.RemoveAll(static append => append is null);
     }
 
-    /// <summary>The disk failed: nobody can say what is on it.</summary>
-    public void Fail()
+    /// <summary>Nothing came of it; sessions refuse what follows.</summary>
+    /// <param name="appended">Outcome of appends that stand in the group.</param>
+    /// <param name="others">
+    /// Outcome of conflicts and the like, which were written nowhere. A retry whose first attempt stood here has an unknown one.
+    /// </param>
+    public void Refuse(AppendOutcome appended, AppendOutcome others)
     {
         foreach (var append in _answers)
         {
-            append.Outcome = AppendOutcome.Unknown;
+            append.Outcome = append.Outcome switch
+            {
+                AppendOutcome.Appended => appended,
+                AppendOutcome.Known => AppendOutcome.Unknown,
+                _ => others,
+            };
             append.OnRefused();
         }
+    }
 
-        // Not used again: it may still hold a prepared segment.
-        _pool = null;
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    /// <summary>Completes all answers with one item, off the sequencer's thread; then it may be used again.</summary>
+    public void CompleteAll(ICompletions completions, InFlightPool? pool)
+    {
+        _pool = pool;
+        completions.Queue(this);
     }
 
     void IThreadPoolWorkItem.Execute()
@@ -76,9 +124,12 @@ internal sealed class InFlightPool
 
     public void Return(InFlightGroup group)
     {
+        Invariant.Check(!group.IsWriting && !group.HasAnswers);
         if (_free.Count < Most)
         {
             group.Buffer.Clear();
+            group.Truncation = null;
+            group.IsTruncated = false;
             _free.Enqueue(group);
         }
     }

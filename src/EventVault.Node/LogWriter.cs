@@ -1,4 +1,5 @@
-// Takes groups in order, writes them and makes them durable: one flush for all that came while the last flush ran.
+// Takes groups and truncations in order, writes them and makes them durable: one flush for all groups that came while the
+// last flush ran.
 // Owned by one thread; its only state that others see are the two queues.
 using System.Collections.Concurrent;
 using EventVault.Storage.Log;
@@ -28,6 +29,9 @@ internal sealed class LogWriter(SegmentedLog log)
     /// <summary>Whether the log would end without a commit mark if it rested now.</summary>
     public bool WantsMark => log.WantsMark && _submitted.IsEmpty;
 
+    /// <summary>Whether something waits for <see cref="Step"/>; the simulation steps it when its disk would be done.</summary>
+    public bool HasSubmitted => !_submitted.IsEmpty;
+
     /// <summary>Hands over a group. The sequencer's side.</summary>
     public void Submit(InFlightGroup group) => _submitted.Enqueue(group);
 
@@ -41,8 +45,16 @@ internal sealed class LogWriter(SegmentedLog log)
         var bytes = 0;
         while (bytes < MostUnflushedBytes && _submitted.TryDequeue(out var group))
         {
-            log.Write(group.Buffer);
-            bytes += group.Buffer.Length;
+            if (group.Truncation is { } truncation)
+            {
+                log.Truncate(truncation);
+            }
+            else
+            {
+                log.Write(group.Buffer);
+                bytes += group.Buffer.Length;
+            }
+
             _written.Enqueue(group);
         }
 
@@ -51,8 +63,12 @@ internal sealed class LogWriter(SegmentedLog log)
             return false;
         }
 
-        log.Flush();
-        Flushes++;
+        if (log.HasUnflushed)
+        {
+            log.Flush();
+            Flushes++;
+        }
+
         Volatile.Write(ref _groupsFlushed, _groupsFlushed + _written.Count);
         while (_written.TryDequeue(out var group))
         {

@@ -1,10 +1,12 @@
 // The node: all wiring. Opens the storage, starts the threads, opens the ports; takes them down in the opposite order.
 //
-//   calls ─► Services ─► VaultLoop ─► LogWriter ─► Storage        one thread (VaultThread) runs loop and writer
-//                └─────► EventReader ◄── CommitSignal             readers run on the callers' threads
+//   calls ─► Services ─► VaultLoop ─► Replica ─► LogWriter ─► Storage   one thread (VaultThread) runs them
+//                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
+using EventVault.Node.Replication;
 using EventVault.Node.Services;
+using EventVault.Raft;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
 using EventVault.Storage;
@@ -25,6 +27,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly VaultStorage _storage;
     private readonly CommitSignal _committed = new();
     private readonly VaultLoop _loop;
+    private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
     private readonly NodeHealth _health;
@@ -43,9 +46,22 @@ internal sealed class Node : IAsyncDisposable
         var began = Stopwatch.GetTimestamp();
         _storage = OpenStorage(options);
         var writer = new LogWriter(_storage.Log);
-        _loop = new VaultLoop(_storage, writer, _committed, options.Clock, options.Queue);
+        var completions = new PooledCompletions();
+        _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
+        {
+            Id = LogEntries.IdOf(_storage),
+            Random = new Random(),
+        });
+        if (!_replica.IsAlone)
+        {
+            _storage.Dispose();
+            throw new SettingException(
+                $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
+        }
+
+        _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, writer, _background, OnFailed);
+        _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
@@ -60,7 +76,7 @@ internal sealed class Node : IAsyncDisposable
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
         var streams = new StreamsService(_storage, _loop, _committed, limits, options);
         streams.AddTo(_server);
-        new AdminService(_storage, _loop, writer, streams, limits, _health, Now(options)).AddTo(_server);
+        new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -161,7 +177,7 @@ internal sealed class Node : IAsyncDisposable
         await _background.StopAsync();
         _background.Dispose();
         _vaultThread.Dispose();
-        LogMessages.Stopped(_log, _loop.Appends, _loop.Events);
+        LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
         if (!failed)
         {
             _storage.Dispose();
@@ -177,6 +193,7 @@ internal sealed class Node : IAsyncDisposable
     {
         _background.Start();
         _vaultThread.Start();
+        await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);
@@ -197,6 +214,8 @@ internal sealed class Node : IAsyncDisposable
             }
         }
     }
+
+    private async Task FailedAsync() => throw await _failed.Task;
 
     // No defaults of the web host: its watcher of configuration files sees every write to a data directory below the
     // working directory, and once cost half of all throughput.

@@ -35,7 +35,14 @@ using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Reque
 Node node;
 try
 {
-    node = await Node.StartAsync(options);
+    // A node that waits for space on a full disk can be stopped, too: then nothing is open that would have to be closed.
+    var starting = Node.StartAsync(options);
+    if (await Task.WhenAny(starting, stopRequested.Task) == stopRequested.Task && !starting.IsCompleted)
+    {
+        return ExitCode.Ok;
+    }
+
+    node = await starting;
 }
 catch (Exception e)
 {
@@ -82,6 +89,7 @@ static int ExitCodeOf(Exception error) => error switch
 {
     DamageException => ExitCode.Damage,
     DirectoryInUseException => ExitCode.DirectoryInUse,
+    ForeignDirectoryException => ExitCode.Usage,
     UnsupportedFormatException => ExitCode.UnsupportedFormat,
     DiskException => ExitCode.DiskFailed,
     IOException { InnerException: AddressInUseException } => ExitCode.PortUnavailable,

@@ -9,7 +9,7 @@ internal enum AppendOutcome
     /// <summary>Not decided yet.</summary>
     None,
 
-    /// <summary>Written and durable.</summary>
+    /// <summary>Written and committed.</summary>
     Appended,
 
     /// <summary>An expected version did not hold; what it was held against is committed. Not written.</summary>
@@ -33,8 +33,13 @@ internal enum AppendOutcome
     /// <summary>An append before it in its session was refused, and it with it. Not written.</summary>
     RefusedBefore,
 
-    /// <summary>The disk failed while it was being written: it may or may not be there after a restart.</summary>
+    /// <summary>
+    /// It was being written when the disk failed, or proposed when its caller stopped waiting: it may or may not be there.
+    /// </summary>
     Unknown,
+
+    /// <summary>This node does not lead, or led and another one's group stands in its place. Not written.</summary>
+    NotLeader,
 }
 
 /// <summary>

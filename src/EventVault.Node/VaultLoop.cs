@@ -2,25 +2,23 @@
 //
 // Guarantees: appends are checked against everything before them, pending ones included; versions, positions and times
 // are given out without gaps; an append is completed only after the group it is in, or that its answer rests on, is
-// durable and visible; refusals are definite. It never waits for company: a group is whatever queued up while the last
-// one was written.
+// committed and visible; a conflict only once leadership was confirmed after it came; refusals are definite. It never
+// waits for company: a group is whatever queued up while the last one was written. Only a leader sequences.
 //
 // Owned by one thread, but for Enqueue, which is for everyone. Knows no files, sockets or clocks of its own.
+using EventVault.Node.Replication;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node;
 
 /// <summary>Orders, checks and groups appends.</summary>
-internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSignal committed, TimeProvider clock, AppendLimits limits)
+internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompletions completions, TimeProvider clock, AppendLimits limits)
 {
-    /// <summary>Groups that may be on their way to the disk: one being flushed, one behind it.</summary>
-    private const int MostInFlight = 2;
-
     private readonly LogTail _tail = storage.Tail;
-    private readonly Queue<InFlightGroup> _inFlight = new();
-    private readonly InFlightPool _pool = new();
-    private InFlightGroup? _open;
+    private InFlightGroup? _open; // Being filled; proposed at the end of the step.
+    private InFlightGroup? _refused; // Decided without resting on anything.
+    private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
     private QueuedAppend? _backlog; // Taken, oldest first.
     private QueuedAppend? _backlogEnd;
@@ -28,8 +26,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     private long _waitingBytes;
     private volatile bool _draining;
     private volatile bool _stopped;
-    private long _appends;
-    private long _events;
+    private bool _appendWaits;
 
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
     public Action Wake { get; set; } = static () => { };
@@ -37,23 +34,17 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     /// <summary>Appends that wait to be sequenced.</summary>
     public long Waiting => Volatile.Read(ref _waiting);
 
-    /// <summary>Appends written since the start.</summary>
-    public long Appends => Volatile.Read(ref _appends);
-
-    /// <summary>Events written since the start.</summary>
-    public long Events => Volatile.Read(ref _events);
-
     /// <summary>Whether appends are refused because the node stops.</summary>
     public bool IsDraining => _draining;
 
     /// <summary>Whether nothing is queued, open or in flight.</summary>
-    public bool IsIdle => _open is null && _inFlight.Count == 0 && _backlog is null && Volatile.Read(ref _queue) is null;
+    public bool IsIdle => _open is null && replica.IsIdle && _backlog is null && Volatile.Read(ref _queue) is null;
 
     /// <summary>Whether appends came that no <see cref="Step"/> has seen yet. For every thread.</summary>
     public bool HasQueued => Volatile.Read(ref _queue) is not null;
 
-    /// <summary>Whether some append waits for a segment to be prepared or sealed.</summary>
-    public bool WaitsForRoom { get; private set; }
+    /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
+    public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
 
     /// <summary>
     /// Queues appends, in the order of their links, or refuses them at once. Each one's
@@ -114,16 +105,10 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
     /// <summary>Commits what became durable and sequences what is queued; false if there was nothing to do.</summary>
     public bool Step()
     {
-        var worked = false;
-        while (writer.TryTakeDurable(out var group))
-        {
-            Commit(group);
-            worked = true;
-        }
-
+        var worked = replica.Step();
         TakeQueue();
         var backlog = _backlog;
-        while (_backlog is { } append && _inFlight.Count < MostInFlight && Sequence(append))
+        while (_backlog is { } append && Sequence(append))
         {
             _backlog = append.Next;
             append.Next = null;
@@ -136,9 +121,16 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         return worked || _backlog != backlog;
     }
 
+    /// <summary>A tick passed: elections, heartbeats, and callers that have waited long enough.</summary>
+    public void Tick()
+    {
+        replica.Tick();
+        replica.GiveUp(NowMs(clock));
+    }
+
     /// <summary>
-    /// Ends the loop after its last <see cref="Step"/>: what was handed to the writer has an unknown outcome, what was
-    /// only queued is definitely not done.
+    /// Ends the loop after its last <see cref="Step"/>: what was proposed has an unknown outcome, what was only queued is
+    /// definitely not done.
     /// </summary>
     public void Stop()
     {
@@ -147,14 +139,11 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         if (_open is { } open)
         {
             _open = null;
-            open.Fail();
+            open.Refuse(AppendOutcome.Unknown, others: AppendOutcome.Draining);
+            open.CompleteAll(completions, pool: null); // Not used again: it may still hold a prepared segment.
         }
 
-        while (_inFlight.TryDequeue(out var group))
-        {
-            group.Fail();
-        }
-
+        replica.Stop();
         TakeQueue();
         while (_backlog is { } append)
         {
@@ -166,7 +155,7 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         RefuseQueued();
     }
 
-    // Decides an append; false if it has to wait for room.
+    // Decides an append; false if it has to wait for a flush, a majority or room.
     private bool Sequence(QueuedAppend append)
     {
         if (append.IsRefusedByEarlier)
@@ -178,6 +167,23 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         if (append.Deadline != long.MaxValue && append.Deadline <= NowMs(clock))
         {
             Refuse(append, AppendOutcome.TimedOut);
+            return true;
+        }
+
+        if (!replica.IsLeading)
+        {
+            Refuse(append, AppendOutcome.NotLeader);
+            return true;
+        }
+
+        if (!replica.CanPropose)
+        {
+            if (!replica.OwesOnFullDisk)
+            {
+                return false;
+            }
+
+            Refuse(append, AppendOutcome.Full);
             return true;
         }
 
@@ -197,95 +203,111 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
 
     private bool Add(QueuedAppend append)
     {
-        if (_open is { Buffer.IsEmpty: false } full && !_tail.Fits(full.Buffer, append.Content.EncodedLength))
+        if (_open is { } full && !_tail.Fits(full.Buffer, append.Content.EncodedLength))
         {
             Submit();
-            if (_inFlight.Count >= MostInFlight)
+            if (!replica.CanPropose)
             {
                 return false;
             }
         }
 
-        if (_open is null or { Buffer.IsEmpty: true })
+        if (_open is null)
         {
             switch (_tail.CheckRoom(append.Content.EncodedLength))
             {
                 case RoomCheck.Wait:
-                    WaitsForRoom = true;
+                    _appendWaits = true;
                     return false;
                 case RoomCheck.Full:
                     Refuse(append, AppendOutcome.Full);
                     return true;
                 default:
-                    _open ??= _pool.Rent();
-                    _tail.Begin(_open.Buffer, append.Content.EncodedLength, Now());
+                    _open = replica.Pool.Rent();
+                    _tail.Begin(_open.Buffer, append.Content.EncodedLength, Now(clock));
                     break;
             }
         }
 
-        WaitsForRoom = false;
+        _appendWaits = false;
         (append.First, append.RecordedAt) = _tail.Add(_open.Buffer, append.Content);
         append.Outcome = AppendOutcome.Appended;
         return true;
     }
 
-    // An answer waits for the newest group there is: what it rests on is in it or before it.
+    // An answer waits for what it rests on.
     private void Attach(QueuedAppend append)
     {
-        var rests = _open ?? (_inFlight.Count > 0 ? _inFlight.Last() : null);
-        if (rests is null || append.Outcome is AppendOutcome.TimedOut or AppendOutcome.Full or AppendOutcome.RefusedBefore)
+        switch (append.Outcome)
         {
-            _open ??= _pool.Rent();
-            rests = _open;
+            case AppendOutcome.Appended:
+                _open!.Add(append);
+                break;
+            case AppendOutcome.Known:
+                (HolderOf(append.Place) ?? Refused).Add(append);
+                break;
+            case AppendOutcome.Conflict when Canary.Is(Canary.ConflictFromUncommitted):
+                Refused.Add(append);
+                break;
+            case AppendOutcome.Conflict:
+                AttachConflict(append);
+                break;
+            default:
+                Refused.Add(append);
+                break;
         }
-
-        rests.Add(append);
     }
+
+    // What it rests on has to be committed, and that nobody else led meanwhile has to be known. The commit of a group that
+    // is proposed later than the append came says both; otherwise the other voters are asked, once for all of this step.
+    private void AttachConflict(QueuedAppend append)
+    {
+        if (_open is not null)
+        {
+            _open.Add(append);
+        }
+        else if (replica.IsAlone)
+        {
+            (replica.Newest ?? Refused).Add(append);
+        }
+        else
+        {
+            _confirming ??= new Confirmation(_tail.LastIndex, replica.Pool.Rent(), completions, replica.Pool);
+            _confirming.Answers.Add(append);
+        }
+    }
+
+    private InFlightGroup Refused => _refused ??= replica.Pool.Rent();
+
+    private InFlightGroup? HolderOf(OperationPlace place) => _open is not null && _open.Buffer.Holds(place) ? _open : replica.HolderOf(place);
 
     private void Submit()
     {
-        if (_open is not { } group)
+        if (_refused is { } refused)
         {
-            return;
+            _refused = null;
+            refused.CompleteAll(completions, replica.Pool);
         }
 
-        _open = null;
-        if (group.Buffer.IsEmpty)
+        if (_open is { } group)
         {
-            // Only answers that rest on nothing new; behind a group in flight they wait for it.
-            if (_inFlight.Count > 0)
-            {
-                _inFlight.Last().TakeOver(group);
-                _pool.Return(group);
-            }
-            else
-            {
-                group.CompleteAll(_pool);
-            }
-
-            return;
+            _tail.Finish(group.Buffer);
+            _open = null;
+            replica.Propose(group);
         }
 
-        _tail.Finish(group.Buffer);
-        _inFlight.Enqueue(group);
-        writer.Submit(group);
-    }
-
-    private void Commit(InFlightGroup group)
-    {
-        Invariant.Check(ReferenceEquals(_inFlight.Peek(), group));
-        storage.Commit(group.Buffer);
-        _inFlight.Dequeue(); // Only now: should the commit fail, Stop still finds the group and tells its callers.
-        Volatile.Write(ref _appends, _appends + group.Buffer.Appends);
-        Volatile.Write(ref _events, _events + group.Buffer.Events);
-        committed.Publish();
-        group.CompleteAll(_pool);
+        if (_confirming is { } confirming)
+        {
+            _confirming = null;
+            replica.ReadIndex(confirming);
+        }
     }
 
     /// <summary>Milliseconds of the clock that never steps; what deadlines in the queue are counted in.</summary>
     public static long NowMs(TimeProvider clock) => (long)clock.GetElapsedTime(0).TotalMilliseconds;
 
-    private long Now() => (clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
+    /// <summary>The clock on the wall, 100 ns ticks since 1970.</summary>
+    public static long Now(TimeProvider clock) => (clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
 
     private void TakeQueue()
     {
@@ -342,5 +364,31 @@ internal sealed class VaultLoop(VaultStorage storage, LogWriter writer, CommitSi
         }
 
         return reversed!;
+    }
+
+    /// <summary>Conflicts that wait until leadership is confirmed and what they rest on is committed.</summary>
+    private sealed class Confirmation(LogIndex restsOn, InFlightGroup answers, ICompletions completions, InFlightPool pool) : IReadWaiter
+    {
+        public LogIndex AtLeast => restsOn;
+
+        public InFlightGroup Answers => answers;
+
+        public void OnRead(bool ok)
+        {
+            if (!ok)
+            {
+                answers.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+            }
+
+            answers.CompleteAll(completions, pool);
+        }
+
+        public void GiveUp(long nowMs)
+        {
+            var late = pool.Rent();
+            late.TakeLate(answers, nowMs);
+            late.Refuse(AppendOutcome.Unknown, others: AppendOutcome.TimedOut);
+            late.CompleteAll(completions, pool);
+        }
     }
 }

@@ -1,7 +1,9 @@
-// The one thread that sequences appends and writes the log (decision 0007): it steps VaultLoop and LogWriter in turn.
+// The one thread that sequences appends and writes the log (decision 0007): it steps VaultLoop and LogWriter in turn. It
+// begins with an election, which a quorum of one wins by itself.
 // With nothing to do it spins for a moment, because the next append of a client that waits for each answer comes within
 // it, and then parks. When the log has rested for a while it writes the commit mark.
 using System.Diagnostics;
+using EventVault.Node.Replication;
 
 namespace EventVault.Node;
 
@@ -18,10 +20,12 @@ internal sealed class VaultThread : IDisposable
     private static readonly TimeSpan RoomCheck = TimeSpan.FromMilliseconds(5);
 
     private readonly VaultLoop _loop;
+    private readonly Replica _replica;
     private readonly LogWriter _writer;
     private readonly BackgroundThread _background;
     private readonly Action<Exception, string> _onFailed;
     private readonly ManualResetEventSlim _wake = new(initialState: false, spinCount: 0);
+    private readonly TaskCompletionSource _leading = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
     private int _parked;
@@ -29,18 +33,23 @@ internal sealed class VaultThread : IDisposable
     private volatile bool _giveUp;
 
     /// <param name="loop">The sequencer.</param>
+    /// <param name="replica">The node's part in consensus, which the loop steps.</param>
     /// <param name="writer">The writer.</param>
     /// <param name="background">Makes room when the sequencer waits for it.</param>
     /// <param name="onFailed">Called on this thread after it has refused what was queued; it ends then.</param>
-    public VaultThread(VaultLoop loop, LogWriter writer, BackgroundThread background, Action<Exception, string> onFailed)
+    public VaultThread(VaultLoop loop, Replica replica, LogWriter writer, BackgroundThread background, Action<Exception, string> onFailed)
     {
         _loop = loop;
+        _replica = replica;
         _writer = writer;
         _background = background;
         _onFailed = onFailed;
         _loop.Wake = Wake;
         _thread = new Thread(Run) { Name = "vault", IsBackground = true };
     }
+
+    /// <summary>Ends once the node leads and shows all that is committed; with the failure, if one comes before.</summary>
+    public Task Leading => _leading.Task;
 
     public void Start() => _thread.Start();
 
@@ -83,10 +92,16 @@ internal sealed class VaultThread : IDisposable
     {
         try
         {
+            _replica.Campaign();
             while (true)
             {
                 var worked = _loop.Step();
                 worked |= _writer.Step();
+                if (!_leading.Task.IsCompleted && _replica.IsCaughtUp)
+                {
+                    _leading.SetResult();
+                }
+
                 if (worked)
                 {
                     continue;
@@ -106,8 +121,10 @@ internal sealed class VaultThread : IDisposable
             // The boundary of the thread: whatever broke, nothing further may be written or acknowledged.
             _loop.Stop();
             _onFailed(e, _thread.Name!);
+            _leading.TrySetException(e);
         }
 
+        _leading.TrySetCanceled();
         _ended.SetResult();
     }
 

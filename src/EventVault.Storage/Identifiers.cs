@@ -41,17 +41,35 @@ public readonly record struct StreamVersion(long Value) : IComparable<StreamVers
 }
 
 /// <summary>Index of an entry in the Raft log: 1, 2, 3 …; 0 stands before the first. As in the Raft paper.</summary>
-public readonly record struct LogIndex(ulong Value)
+public readonly record struct LogIndex(ulong Value) : IComparable<LogIndex>
 {
     /// <inheritdoc/>
+    public int CompareTo(LogIndex other) => Value.CompareTo(other.Value);
+
+    /// <inheritdoc/>
     public override string ToString() => Value.ToString(System.Globalization.CultureInfo.InvariantCulture);
+#pragma warning disable CS1591
+    public static bool operator <(LogIndex a, LogIndex b) => a.Value < b.Value;
+    public static bool operator >(LogIndex a, LogIndex b) => a.Value > b.Value;
+    public static bool operator <=(LogIndex a, LogIndex b) => a.Value <= b.Value;
+    public static bool operator >=(LogIndex a, LogIndex b) => a.Value >= b.Value;
+#pragma warning restore CS1591
 }
 
-/// <summary>Raft term. A vault of one node stays in term 1.</summary>
-public readonly record struct Term(ulong Value)
+/// <summary>Raft term: rises with every election, so at least with every start of a vault of one node. 0 stands before the first.</summary>
+public readonly record struct Term(ulong Value) : IComparable<Term>
 {
     /// <inheritdoc/>
+    public int CompareTo(Term other) => Value.CompareTo(other.Value);
+
+    /// <inheritdoc/>
     public override string ToString() => Value.ToString(System.Globalization.CultureInfo.InvariantCulture);
+#pragma warning disable CS1591
+    public static bool operator <(Term a, Term b) => a.Value < b.Value;
+    public static bool operator >(Term a, Term b) => a.Value > b.Value;
+    public static bool operator <=(Term a, Term b) => a.Value <= b.Value;
+    public static bool operator >=(Term a, Term b) => a.Value >= b.Value;
+#pragma warning restore CS1591
 }
 
 /// <summary>Segment number and byte offset of a structure in the log. Never leaves this project.</summary>

@@ -11,7 +11,9 @@ namespace EventVault.Storage;
 /// <param name="Expected">What was expected there.</param>
 public sealed record Damage(string Segment, long Offset, string Expected);
 
-/// <summary>A torn tail: written but never acknowledged; the next start cuts it off.</summary>
+/// <summary>
+/// A torn tail, written but never acknowledged, or what a truncation that a crash cut short left; the next start cuts it off.
+/// </summary>
 /// <param name="Segment">File name, without its folder.</param>
 /// <param name="Offset">Where the intact log ends.</param>
 /// <param name="Bytes">How much stands behind it.</param>
@@ -38,6 +40,8 @@ public sealed class LogVerifier
     private readonly VaultMeta? _meta;
     private readonly List<Damage> _damage = [];
     private long _events;
+    private Term _lastTerm;
+    private uint _membership; // Offset of the newest membership in the segment that is being walked.
     private TornTail? _torn;
 
     private LogVerifier(IFileSystem files, string directory)
@@ -82,6 +86,14 @@ public sealed class LogVerifier
         var names = _files.DirectoryExists(logDirectory)
             ? _files.ListFiles(logDirectory).Where(n => n.EndsWith(".seg", StringComparison.Ordinal)).ToList()
             : [];
+        while (_meta?.Truncation is { } truncation && names.Count > 1
+            && HeaderOf(Path.Combine(logDirectory, names[^1]), (uint)names.Count - 1) is { } header && header.FirstIndex > truncation.LastKept)
+        {
+            // The next start deletes it.
+            _torn = new TornTail(names[^1], 0, header.SizeBytes);
+            names.RemoveAt(names.Count - 1);
+        }
+
         var after = default(SegmentScanner);
         for (var i = 0; i < names.Count && _meta is not null; i++)
         {
@@ -95,6 +107,11 @@ public sealed class LogVerifier
             var next = i + 1 < names.Count ? HeaderOf(Path.Combine(logDirectory, names[i + 1]), (uint)i + 1) : null;
             after = VerifySegment(file, (uint)i, after, next, isLast: i + 1 == names.Count);
             progress?.Invoke(i + 1, names.Count);
+        }
+
+        if (_meta is { HasVote: true } && VoteFile.Verify(_files, _directory, _meta, _lastTerm) is { } vote)
+        {
+            _damage.Add(vote);
         }
 
         VerifyIndexes();
@@ -136,16 +153,31 @@ public sealed class LogVerifier
             _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
         }
 
+        var damagedBefore = _damage.Count;
+        var lastKept = LogRecovery.LastKept(_meta!);
+        _membership = 0;
         while (true)
         {
-            while (scanner.Next(out var header, out _, out var body))
+            while (scanner.NextIndex <= lastKept && scanner.Next(out var header, out _, out var body))
             {
                 VerifyGroup(name, header, body);
+            }
+
+            if (isLast && scanner.NextIndex > lastKept)
+            {
+                var cut = scanner.CountBits(scanner.Offset, uint.MaxValue).End - scanner.Offset;
+                _torn ??= cut > 0 ? new TornTail(name, scanner.Offset, cut) : null;
+                return scanner;
             }
 
             var witness = next is { } following
                 ? Follows(following, scanner) ? null : "the segment behind it says that more was durable"
                 : scanner.FindWitness(scanner.CountBits(scanner.Offset, uint.MaxValue).End);
+            if (witness is null && isLast && _meta!.Truncation is { } truncation)
+            {
+                witness = $"a truncation began when groups up to {truncation.LastKept} were durable";
+            }
+
             if (witness is null)
             {
                 break;
@@ -158,13 +190,30 @@ public sealed class LogVerifier
             }
         }
 
-        VerifyTail(file, scanner, name, isLast);
+        VerifyTail(file, scanner, name, isLast, isWhole: _damage.Count == damagedBefore);
         return scanner;
     }
 
     private void VerifyGroup(string name, in GroupHeader header, ReadOnlySpan<byte> body)
     {
         var seed = _meta!.ChecksumSeed;
+        if (header.Term < _lastTerm)
+        {
+            _damage.Add(new Damage(name, header.Place.Offset, $"a group of term {_lastTerm} or a later one"));
+        }
+
+        _lastTerm = header.Term;
+        if (header.IsSystem)
+        {
+            if (!SystemRecord.TryDecode(body, seed, out var kind, out _))
+            {
+                _damage.Add(new Damage(name, header.Place.Offset + GroupHeader.Length, "a system record"));
+            }
+
+            _membership = kind == GroupKind.Membership ? header.Place.Offset : _membership;
+            return;
+        }
+
         var position = header.FirstPosition;
         var ordinal = 0;
         for (; !body.IsEmpty; ordinal++)
@@ -202,7 +251,7 @@ public sealed class LogVerifier
     }
 
     // Behind the last group stand a commit mark or nothing, zeros, and in a finalised segment the footer.
-    private void VerifyTail(IFile file, SegmentScanner scanner, string name, bool isLast)
+    private void VerifyTail(IFile file, SegmentScanner scanner, string name, bool isLast, bool isWhole)
     {
         var end = scanner.Offset;
         if (scanner.TryBytes(end, CommitMark.Length, out var bytes)
@@ -229,10 +278,10 @@ public sealed class LogVerifier
             _torn = new TornTail(name, scanner.Offset, junkEnd - scanner.Offset);
         }
 
-        VerifyFooter(file, scanner, name, isLast);
+        VerifyFooter(file, scanner, name, isLast, isWhole);
     }
 
-    private void VerifyFooter(IFile file, SegmentScanner scanner, string name, bool isLast)
+    private void VerifyFooter(IFile file, SegmentScanner scanner, string name, bool isLast, bool isWhole)
     {
         var offset = _meta!.SegmentSizeBytes - Blocks.Size;
         var block = new byte[Blocks.Size];
@@ -240,7 +289,8 @@ public sealed class LogVerifier
         var isZero = block.AsSpan().IndexOfAnyExcept((byte)0) < 0;
         var footer = SegmentFooter.Decode(block, _meta.ChecksumSeed);
         var fits = footer is { } f && f.Segment == scanner.Header.Segment && f.End == scanner.Offset
-            && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value;
+            && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value
+            && (!isWhole || (f.LastTerm == _lastTerm && f.Membership == _membership));
 
         // The last segment has none; the others get theirs when they are sealed.
         if (isLast ? !isZero : !isZero && !fits)

@@ -19,10 +19,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
     public bool Step()
     {
-        // The next segment must have a group on the disk: then it can't be gone after a crash, and this one never be
-        // the last again.
+        // The next segment must have a committed group on the disk: then it can't be gone after a crash or a truncation, and
+        // this one never be the last again. The commit index first: in a view as old as that, a segment that was truncated
+        // since could pass for one that other groups made committed elsewhere.
+        var committed = storage.CommitIndex;
         var view = storage.View;
-        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex.Value > storage.CommitIndex.Value)
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex > committed)
         {
             return false;
         }
@@ -37,9 +39,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         try
         {
-            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged);
+            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
             storage.BeginMove(written);
-            Apply(written, headsChanged, segment.Index);
+            Apply(written, headsChanged, segment.Index, history);
             storage.MoveToSealed(written);
             _blocked = false;
             return true;
@@ -57,8 +59,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <param name="view">Has the older ones.</param>
     public SealedSegment Seal(UnsealedSegment segment, LogIndex lastIndex, LogView view)
     {
-        var written = WriteFiles(segment, lastIndex, view, out var headsChanged);
-        Apply(written, headsChanged, segment.Index);
+        var written = WriteFiles(segment, lastIndex, view, out var headsChanged, out var history);
+        Apply(written, headsChanged, segment.Index, history);
         return written;
     }
 
@@ -91,10 +93,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     };
 
     private SealedSegment WriteFiles(
-        UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged)
+        UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged, out LogHistory? history)
     {
         var number = segment.Index.Segment;
-        var footer = MakeFooter(segment, lastIndex);
+        history = number == state.AppliedThrough + 1 ? LogHistory.From(state) : null;
+        Invariant.Check(history is not null || number <= state.AppliedThrough);
+        var footer = MakeFooter(segment, lastIndex, history);
         WriteFooter(footer);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
@@ -108,13 +112,16 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     }
 
     // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
-    private void Apply(SealedSegment written, KeyValuePair<UInt128, StreamHead>[] headsChanged, ActiveIndex index)
+    private void Apply(SealedSegment written, KeyValuePair<UInt128, StreamHead>[] headsChanged, ActiveIndex index, LogHistory? history)
     {
         var segment = written.Record.Segment;
         Invariant.Check(segment == index.Segment);
         heads.Apply(segment, headsChanged);
         operations.Apply(segment, Operations(index));
-        state.Rewrite(segment, []);
+        if (history is not null)
+        {
+            state.Rewrite(segment, history.Values());
+        }
     }
 
     // What the index file takes, and at most what heads and operations grow by.
@@ -129,18 +136,26 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     }
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written.
-    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex)
+    // The state table takes from the same pass what the groups say about consensus, unless it has the segment already.
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history)
     {
         var digest = new SipHash128(storage.Meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
         GroupHeader first = default, last = default;
         long appends = 0;
         uint checksum = 0;
+        uint membership = 0;
         var offset = (uint)Blocks.Size;
         do
         {
-            segment.Reader.ReadGroup(offset, out last);
-            first = first.Appends == 0 ? last : first;
+            var body = segment.Reader.ReadGroup(offset, out last);
+            first = offset == Blocks.Size ? last : first;
+            history?.Add(last, body, storage.Meta.ChecksumSeed);
+            if (last.IsSystem && SystemRecord.TryDecode(body, storage.Meta.ChecksumSeed, out var kind, out _) && kind == GroupKind.Membership)
+            {
+                membership = offset;
+            }
+
             checksum = last.EncodeShared(shared, storage.Meta.ChecksumSeed);
             digest.Append(shared[..GroupHeader.SharedLength]);
             appends += last.Appends;
@@ -153,7 +168,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Invariant.Check(events == segment.Index.EventCount);
         return new SegmentFooter(
             segment.Index.Segment, offset, checksum, first.Index, last.Index, first.Term, last.Term, first.FirstPosition, events,
-            appends, first.Time, last.Time + last.Appends - 1, digest.Finish());
+            appends, first.Time, last.LastTime, digest.Finish(), membership);
     }
 
     private void WriteFooter(in SegmentFooter footer)

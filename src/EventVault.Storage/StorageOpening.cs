@@ -1,6 +1,7 @@
 // Opens a data directory: recovers the log's end and brings the rebuildable files up to date with it.
 //
-// What is sealed is what the catalog lists. Behind it stand up to three unsealed segments, which are walked whole.
+// What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
+// a crash cut short is finished first.
 // Index files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
 using EventVault.Storage.Index;
@@ -9,24 +10,37 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
 
-internal sealed class StorageOpening(VaultStorage storage)
+internal sealed class StorageOpening
 {
-    private readonly IFileSystem _files = storage.Files;
-    private readonly VaultMeta _meta = storage.Meta;
+    private readonly VaultStorage _storage;
+    private readonly IFileSystem _files;
+    private readonly VaultMeta _meta;
+    private readonly RecoveredLog _log;
     private readonly List<SealedSegment> _sealed = [];
     private readonly List<UnsealedSegment> _unsealed = [];
     private readonly List<IDisposable> _open = [];
+    private HeadsFile? _heads;
+    private uint _walked; // The segment that is being walked.
     private RecoveredSegment? _last;
     private IFile? _lastFile;
 
-    private string CatalogPath => Path.Combine(storage.IndexDirectory, "catalog");
+    private StorageOpening(VaultStorage storage)
+    {
+        _storage = storage;
+        _files = storage.Files;
+        _meta = storage.Meta;
+        _log = new RecoveredLog(storage.Meta, LastVersion);
+    }
 
-    private string HeadsPath => Path.Combine(storage.IndexDirectory, "heads");
+    private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
 
-    private string StatePath => Path.Combine(storage.IndexDirectory, "state");
+    private string HeadsPath => Path.Combine(_storage.IndexDirectory, "heads");
+
+    private string StatePath => Path.Combine(_storage.IndexDirectory, "state");
 
     /// <summary>What the storage needs to begin.</summary>
-    public sealed record Opened(LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, RecoveredSegment Last);
+    public sealed record Opened(
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, bool IsMarked, uint CutBytes);
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -52,8 +66,10 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
     }
 
-    /// <summary>Reads the vault's identity and counts the start; creates both if the directory is empty.</summary>
-    public static VaultMeta OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
+    /// <summary>
+    /// Reads who the vault is and what the node promised, and counts the start; creates both if the directory is empty.
+    /// </summary>
+    public static (VaultMeta Meta, VoteFile Vote) OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
     {
         var path = Path.Combine(directory, VaultMeta.FileName);
         var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
@@ -70,26 +86,19 @@ internal sealed class StorageOpening(VaultStorage storage)
             throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
         }
 
-        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
+        CheckOptions(options, creates: meta is null);
+        if (meta is not null)
         {
-            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
+            CheckOwner(directory, meta, options);
         }
 
-        if (meta is null)
-        {
-            if (options.SegmentSizeBytes is < StorageOptions.MinSegmentSizeBytes or > StorageOptions.MaxSegmentSizeBytes || options.SegmentSizeBytes % Blocks.Size != 0)
-            {
-                throw new ArgumentException($"A segment of {options.SegmentSizeBytes} bytes can't be made: {StorageOptions.MinSegmentSizeBytes} to {StorageOptions.MaxSegmentSizeBytes} in steps of {Blocks.Size} are allowed.", nameof(options));
-            }
+        meta ??= options.Join is { } vault
+            ? VaultMeta.Join(vault, options.NodeId, options.Random)
+            : VaultMeta.Create(options.NodeId, options.SegmentSizeBytes, now, options.Random);
 
-            meta = VaultMeta.Create(options.SegmentSizeBytes, now, options.Random);
-        }
-
-        using (var file = files.OpenFile(path, FileOpening.ExistingOrNew))
-        {
-            meta = (meta with { StartNumber = meta.StartNumber + 1 }).Write(file);
-        }
-
+        // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted.
+        var vote = meta.HasVote ? VoteFile.Open(files, directory, meta) : VoteFile.Create(files, directory, meta);
+        meta = (meta with { StartNumber = meta.StartNumber + 1, HasVote = true }).Save(files, directory);
         files.CreateDirectory(logDirectory);
         files.CreateDirectory(Path.Combine(directory, VaultStorage.IndexFolder));
         files.FlushDirectory(directory);
@@ -98,16 +107,46 @@ internal sealed class StorageOpening(VaultStorage storage)
             files.FlushDirectory(parent);
         }
 
-        return meta;
+        return (meta, vote);
+    }
+
+    private static void CheckOptions(StorageOptions options, bool creates)
+    {
+        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
+        {
+            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
+        }
+
+        if (creates && options.Join is null
+            && (options.SegmentSizeBytes is < StorageOptions.MinSegmentSizeBytes or > StorageOptions.MaxSegmentSizeBytes || options.SegmentSizeBytes % Blocks.Size != 0))
+        {
+            throw new ArgumentException($"A segment of {options.SegmentSizeBytes} bytes can't be made: {StorageOptions.MinSegmentSizeBytes} to {StorageOptions.MaxSegmentSizeBytes} in steps of {Blocks.Size} are allowed.", nameof(options));
+        }
+
+        if (options.NodeId == 0)
+        {
+            throw new ArgumentException("0 is no node id: they are counted from 1.", nameof(options));
+        }
+    }
+
+    // A disk in the wrong node would answer with another node's log and vote in its name.
+    private static void CheckOwner(string directory, VaultMeta meta, StorageOptions options)
+    {
+        if (meta.NodeId != options.NodeId || (options.Join is { } vault && vault.VaultId != meta.VaultId))
+        {
+            throw new ForeignDirectoryException(
+                directory, $"node {meta.NodeId} of vault {meta.VaultId}", $"node {options.NodeId} of vault {options.Join?.VaultId ?? meta.VaultId}");
+        }
     }
 
     private Opened RunOnce()
     {
-        var segments = ListSegments();
+        var segments = DropTruncated(ListSegments());
         var catalog = OpenCatalog(segments);
+        segments = DropLeftEmpty(segments, catalog.Count);
         var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
-        var state = StateTable.Open(_files, StatePath);
+        var (state, history) = OpenState(catalog);
         var hasIndex = Enumerable.Range(0, catalog.Count).Select(i => HasIndex(catalog[i])).ToArray();
         if (hasIndex.Contains(false) || heads.AppliedThrough >= catalog.Count)
         {
@@ -120,45 +159,102 @@ internal sealed class StorageOpening(VaultStorage storage)
         if (operations.AppliedThrough >= catalog.Count)
         {
             operations.Dispose();
-            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
+            OperationsFiles.DeleteAll(_files, _storage.IndexDirectory);
             operations = OpenOperations();
         }
 
-        if (state.AppliedThrough >= catalog.Count)
-        {
-            Delete(StatePath);
-            state = StateTable.Open(_files, StatePath);
-        }
-
-        for (var segment = (uint)(state.AppliedThrough + 1); segment < catalog.Count; segment++)
-        {
-            state.Rewrite(segment, []);
-        }
-
-        var sealer = new Sealer(storage, catalog, heads, operations, state);
+        _heads = heads;
+        var sealer = new Sealer(_storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
         {
             _sealed.Add(Redo(catalog[i], hasIndex[i], sealer, heads, operations));
         }
 
-        for (var segment = (uint)catalog.Count; segment < segments; segment++)
-        {
-            RecoverUnsealed(segment, segments, heads);
-            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments)
-            {
-                var oldest = _unsealed[0];
-                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(heads)));
-                _unsealed.RemoveAt(0);
-            }
-        }
-
+        _log.Follow(history);
+        WalkUnsealed((uint)catalog.Count, (uint)segments, sealer);
         if (_last is null)
         {
             CreateFirstSegment();
         }
 
-        _files.FlushDirectory(storage.LogDirectory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, _last!);
+        if (_log.Proven > _log.End.Index)
+        {
+            throw new DamageException(
+                SegmentHeader.FileName(_log.End.Place.Segment), _log.End.Place.Offset, $"group {_log.Proven} should stand here: it was durable when the segment before was sealed.", LogRecovery.NextStep);
+        }
+
+        if (_storage.Vote.Term < history.LastTerm)
+        {
+            throw VoteFile.IsOlderThan(history.LastTerm, _storage.Vote.Term);
+        }
+
+        _log.LoadPending(_unsealed);
+        _files.FlushDirectory(_storage.LogDirectory);
+        var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _last!.IsMarked, _last.CutBytes);
+    }
+
+    // The segments behind those that the catalog lists.
+    private void WalkUnsealed(uint sealedCount, uint segments, Sealer sealer)
+    {
+        for (var segment = sealedCount; segment < segments; segment++)
+        {
+            RecoverUnsealed(segment, (int)segments);
+            if (segment == sealedCount && segment > 0)
+            {
+                // A segment is sealed when the first group behind it is committed.
+                _log.Prove(_unsealed[0].Index.FirstIndex);
+            }
+
+            if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
+            {
+                // So many segments are only begun behind one that is sealed.
+                var oldest = _unsealed[0];
+                _log.Prove(_unsealed[1].Index.FirstIndex);
+                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(_heads!)));
+                _unsealed.RemoveAt(0);
+            }
+        }
+    }
+
+    // Segments that a truncation which was not finished takes out. All of them are unsealed: what is sealed is committed.
+    private int DropTruncated(int segments)
+    {
+        while (_meta.Truncation is { } truncation && segments > 1 && ReadHeader((uint)segments - 1).FirstIndex > truncation.LastKept)
+        {
+            var last = (uint)segments - 1;
+            using (var file = _files.OpenFile(Sealer.LogPath(_storage, last), FileOpening.ReadExisting))
+            {
+                LogRecovery.CheckTerms(SegmentScanner.Open(file, last, _meta), truncation);
+            }
+
+            SegmentedLog.DeleteSegments(_files, _storage.LogDirectory, last, last);
+            segments--;
+        }
+
+        return segments;
+    }
+
+    // A last segment without a group is as if it had never been begun, unless the one before it is sealed.
+    private int DropLeftEmpty(int segments, int sealedCount)
+    {
+        if (segments < sealedCount + 2 || _meta.Truncation is not null)
+        {
+            return segments;
+        }
+
+        var last = (uint)segments - 1;
+        using (var file = _files.OpenFile(Sealer.LogPath(_storage, last), FileOpening.ReadExisting))
+        using (var before = _files.OpenFile(Sealer.LogPath(_storage, last - 1), FileOpening.ReadExisting))
+        {
+            if (!LogRecovery.IsLeftEmpty(file, before, last, _meta))
+            {
+                return segments;
+            }
+        }
+
+        SegmentedLog.DeleteSegments(_files, _storage.LogDirectory, last, last);
+        return segments - 1;
     }
 
     // Lets go of what a failed opening holds.
@@ -180,7 +276,7 @@ internal sealed class StorageOpening(VaultStorage storage)
     {
         if (OperationsFiles.IsName(Path.GetFileName(path)))
         {
-            OperationsFiles.DeleteAll(_files, storage.IndexDirectory);
+            OperationsFiles.DeleteAll(_files, _storage.IndexDirectory);
         }
         else
         {
@@ -203,9 +299,9 @@ internal sealed class StorageOpening(VaultStorage storage)
         {
             // The catalog is of another log, so all of the index is.
             catalog.Dispose();
-            foreach (var name in _files.ListFiles(storage.IndexDirectory))
+            foreach (var name in _files.ListFiles(_storage.IndexDirectory))
             {
-                _files.DeleteFile(Path.Combine(storage.IndexDirectory, name));
+                _files.DeleteFile(Path.Combine(_storage.IndexDirectory, name));
             }
 
             catalog = Keep(Catalog.Open(_files, CatalogPath));
@@ -229,7 +325,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private int ListSegments()
     {
-        var names = _files.ListFiles(storage.LogDirectory).Where(IsSegment).ToList();
+        var names = _files.ListFiles(_storage.LogDirectory).Where(IsSegment).ToList();
         for (var i = 0; i < names.Count; i++)
         {
             if (names[i] != SegmentHeader.FileName((uint)i))
@@ -243,14 +339,14 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private OperationsFiles OpenOperations()
     {
-        var horizon = storage.Options.OperationHorizon;
+        var horizon = _storage.Options.OperationHorizon;
         var fileAppends = (int)Math.Min(horizon, OperationsFiles.DefaultGenerationAppends);
-        return Keep(OperationsFiles.Open(_files, storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
+        return Keep(OperationsFiles.Open(_files, _storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
     }
 
     private bool HasIndex(CatalogEntry record)
     {
-        var path = Sealer.IndexPath(storage, record.Segment);
+        var path = Sealer.IndexPath(_storage, record.Segment);
         if (!_files.FileExists(path))
         {
             return false;
@@ -263,19 +359,13 @@ internal sealed class StorageOpening(VaultStorage storage)
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
-        var block = new byte[Blocks.Size];
-        using (var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.ReadExisting))
-        {
-            file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
-        }
-
-        if (SegmentFooter.Decode(block, _meta.ChecksumSeed) is not { } footer || footer.Segment != segment
-            || !_files.FileExists(Sealer.IndexPath(storage, segment)))
+        if (ReadFooter(segment) is not { } footer
+            || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
         }
 
-        using var index = SealedIndex.Open(_files, Sealer.IndexPath(storage, segment), segment);
+        using var index = SealedIndex.Open(_files, Sealer.IndexPath(_storage, segment), segment);
         var record = Sealer.Record(footer, index.Mark);
         return index.EventCount == footer.Events && index.FirstPosition == footer.FirstPosition && Precedes(record, ReadHeader(segment + 1))
             ? record
@@ -288,11 +378,14 @@ internal sealed class StorageOpening(VaultStorage storage)
         var segment = record.Segment;
         if (!hasIndex)
         {
-            var recovered = Recover(segment, ReadHeader(segment + 1), heads, out var unsealed);
-            return sealer.Seal(unsealed, recovered.LastIndex, View(heads));
+            Recover(segment, ReadHeader(segment + 1), out var unsealed);
+            _log.Prove(record.LastLogIndex);
+            return sealer.Seal(unsealed, record.LastLogIndex, View(heads));
         }
 
-        var result = new SealedSegment(_files, Sealer.LogPath(storage, segment), Sealer.IndexPath(storage, segment), record, _meta, null);
+        _log.Skip(record);
+
+        var result = new SealedSegment(_files, Sealer.LogPath(_storage, segment), Sealer.IndexPath(_storage, segment), record, _meta, null);
         if (heads.AppliedThrough < segment)
         {
             var index = result.Index;
@@ -315,6 +408,70 @@ internal sealed class StorageOpening(VaultStorage storage)
         return result;
     }
 
+    // The state table, brought up to the catalog; with what it says about consensus.
+    private (StateTable State, LogHistory History) OpenState(Catalog catalog)
+    {
+        var state = StateTable.Open(_files, StatePath);
+        var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
+        if (history is null || (state.AppliedThrough >= 0 && history.LastTerm != catalog[(int)state.AppliedThrough].LastTerm))
+        {
+            // Of 0.1, or of another log.
+            Delete(StatePath);
+            state = StateTable.Open(_files, StatePath);
+            history = new LogHistory();
+        }
+
+        if (state.AppliedThrough < catalog.Count - 1)
+        {
+            for (var i = (int)state.AppliedThrough + 1; i < catalog.Count; i++)
+            {
+                AddSealed(history, catalog[i]);
+            }
+
+            state.Rewrite((uint)catalog.Count - 1, history.Values());
+        }
+
+        return (state, history);
+    }
+
+    // What a sealed segment says about consensus. Nearly all are of one term and without a membership, and their footer
+    // says so; the others are read, and so is one whose footer is damaged.
+    private void AddSealed(LogHistory history, CatalogEntry record)
+    {
+        if (ReadFooter(record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
+        {
+            history.AddRun(footer.FirstIndex, footer.FirstTerm);
+            return;
+        }
+
+        var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
+        try
+        {
+            using var lease = new SegmentSource(segment).Lease();
+            var offset = (uint)Blocks.Size;
+            GroupHeader header;
+            do
+            {
+                var body = lease.Reader.ReadGroup(offset, out header);
+                history.Add(header, body, _meta.ChecksumSeed);
+                offset += (uint)header.TotalLength;
+            }
+            while (header.Index != record.LastLogIndex);
+        }
+        finally
+        {
+            segment.Close();
+        }
+    }
+
+    private SegmentFooter? ReadFooter(uint segment)
+    {
+        var block = new byte[Blocks.Size];
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
+        file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
+        return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+    }
+
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)
     {
         var entries = new List<OperationEntry>();
@@ -324,7 +481,7 @@ internal sealed class StorageOpening(VaultStorage storage)
         do
         {
             var body = lease.Reader.ReadGroup(offset, out header);
-            while (!body.IsEmpty)
+            while (!body.IsEmpty && !header.IsSystem)
             {
                 Invariant.Check(RecordFormat.TryDecodeAppend(body, out var append));
                 entries.Add(new OperationEntry(append.OperationId, header.Place));
@@ -337,23 +494,24 @@ internal sealed class StorageOpening(VaultStorage storage)
         return [.. entries];
     }
 
-    private void RecoverUnsealed(uint segment, int segments, HeadsFile heads)
+    private void RecoverUnsealed(uint segment, int segments)
     {
         var next = segment + 1 < segments ? ReadHeader(segment + 1) : (SegmentHeader?)null;
-        _last = Recover(segment, next, heads, out var unsealed);
+        _last = Recover(segment, next, out var unsealed);
         _unsealed.Add(unsealed);
     }
 
     private SegmentHeader ReadHeader(uint segment)
     {
-        using var file = _files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.ReadExisting);
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
         return SegmentScanner.Open(file, segment, _meta).Header;
     }
 
-    private RecoveredSegment Recover(uint segment, SegmentHeader? next, HeadsFile heads, out UnsealedSegment unsealed)
+    private RecoveredSegment Recover(uint segment, SegmentHeader? next, out UnsealedSegment unsealed)
     {
-        var file = Keep(_files.OpenFile(Sealer.LogPath(storage, segment), FileOpening.Existing));
-        var recovered = LogRecovery.Recover(file, segment, _meta, next, LastVersion);
+        _walked = segment;
+        var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.Existing));
+        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log);
         unsealed = Unsealed(recovered.Index, file);
         if (next is null)
         {
@@ -365,28 +523,29 @@ internal sealed class StorageOpening(VaultStorage storage)
         }
 
         return recovered;
+    }
 
-        StreamVersion LastVersion(UInt128 key)
+    // A stream's last version before the segment that is being walked.
+    private StreamVersion LastVersion(UInt128 key)
+    {
+        for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
-            for (var i = _unsealed.Count - 1; i >= 0; i--)
+            var number = _unsealed[i].Index.FindStream(key);
+            if (number >= 0)
             {
-                var number = _unsealed[i].Index.FindStream(key);
-                if (number >= 0)
-                {
-                    return new StreamVersion(_unsealed[i].Index.Tail(number));
-                }
+                return new StreamVersion(_unsealed[i].Index.Tail(number));
             }
-
-            if (segment == 0 || !heads.TryGet(key, out var head))
-            {
-                return StreamVersion.None;
-            }
-
-            // Left by a sealing that a crash cut short, and then the catalog was lost.
-            return head.Latest.Segment < segment
-                ? new StreamVersion(head.LastVersion)
-                : throw new IndexDamageException(HeadsPath, 0, $"a stream's head in segment {head.Latest.Segment}, which is not sealed");
         }
+
+        if (_walked == 0 || !_heads!.TryGet(key, out var head))
+        {
+            return StreamVersion.None;
+        }
+
+        // Left by a sealing that a crash cut short, and then the catalog was lost.
+        return head.Latest.Segment < _walked
+            ? new StreamVersion(head.LastVersion)
+            : throw new IndexDamageException(HeadsPath, 0, $"a stream's head in segment {head.Latest.Segment}, which is not sealed");
     }
 
     private UnsealedSegment Unsealed(ActiveIndex index, IFile file) => new(
@@ -394,7 +553,7 @@ internal sealed class StorageOpening(VaultStorage storage)
 
     private void CreateFirstSegment()
     {
-        var path = Path.Combine(storage.LogDirectory, "first.tmp");
+        var path = Path.Combine(_storage.LogDirectory, "first.tmp");
         _files.DeleteFile(path);
         var file = Keep(_files.OpenFile(path, FileOpening.New));
         file.WriteZeros(0, _meta.SegmentSizeBytes);
@@ -403,10 +562,10 @@ internal sealed class StorageOpening(VaultStorage storage)
         header.Encode(block, _meta.ChecksumSeed);
         file.Write(0, block);
         file.Flush();
-        _files.MoveFile(path, Sealer.LogPath(storage, 0));
-        _files.FlushDirectory(storage.LogDirectory);
+        _files.MoveFile(path, Sealer.LogPath(_storage, 0));
+        _files.FlushDirectory(_storage.LogDirectory);
         var index = new ActiveIndex(0, new Position(0), new LogIndex(1));
-        _last = new RecoveredSegment(index, Blocks.Size, 0, new LogIndex(0), Position.None, 0, IsMarked: false, CutBytes: 0);
+        _last = new RecoveredSegment(index, IsMarked: false, CutBytes: 0);
         _lastFile = file;
         _unsealed.Add(Unsealed(index, file));
     }

@@ -11,8 +11,17 @@ public sealed record StorageOptions
     /// <summary>Largest segment: offsets in it are shifted into 32 bits.</summary>
     public const uint MaxSegmentSizeBytes = 1024 * 1024 * 1024;
 
-    /// <summary>Size of a segment file. Counts when a vault is created; later it stays as it is. Default 256 MiB.</summary>
+    /// <summary>Size of a segment file. Counts when a vault is created; later, and for nodes that join it, it stays as it is. Default 256 MiB.</summary>
     public uint SegmentSizeBytes { get; init; } = 256 * 1024 * 1024;
+
+    /// <summary>The node's number in its vault, from 1. Another one than the directory was created with is refused.</summary>
+    public uint NodeId { get; init; } = 1;
+
+    /// <summary>
+    /// Makes an empty directory one more disk of this vault; null: a vault of its own. Once the directory is there, it
+    /// must be of this vault.
+    /// </summary>
+    public VaultIdentity? Join { get; init; }
 
     /// <summary>What events and appends may hold.</summary>
     public VaultLimits Limits { get; init; } = new();

@@ -16,7 +16,6 @@ public sealed class StreamLister
 {
     private readonly VaultStorage _storage;
     private readonly Lock _sorting = new();
-    private readonly Dictionary<uint, (int Streams, byte[][] Names)> _sorted = [];
 
     internal StreamLister(VaultStorage storage) => _storage = storage;
 
@@ -74,20 +73,26 @@ public sealed class StreamLister
         return page;
     }
 
-    // New streams of an unsealed segment, sorted: kept until the segment has more streams.
+    // New streams of an unsealed segment, sorted: kept with its index until that has more streams. With the index and not by
+    // the segment's number: after a truncation the segment may have as many streams as before, and others.
     private byte[][] NamesOf(UnsealedSegment segment, Position head)
     {
         lock (_sorting)
         {
             var index = segment.Index;
             var streams = index.StreamCount;
-            if (_sorted.TryGetValue(index.Segment, out var kept) && kept.Streams == streams)
+            if (index.NamesInOrder is { } kept && kept.Streams == streams)
             {
                 return kept.Names;
             }
 
-            using var lease = new SegmentSource(segment).Lease();
             var committed = EventReader.CommittedIn(index, head);
+            if (committed == 0)
+            {
+                return []; // And if it was truncated since the view was taken, it is closed.
+            }
+
+            using var lease = new SegmentSource(segment).Lease();
             var names = new List<byte[]>();
             var all = true;
             Span<uint> ordinal = stackalloc uint[1];
@@ -110,15 +115,10 @@ public sealed class StreamLister
             }
 
             names.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
-            foreach (var old in _sorted.Keys.Where(s => s < (uint)_storage.View.Sealed.Length).ToList())
-            {
-                _sorted.Remove(old);
-            }
-
             var result = names.ToArray();
             if (all)
             {
-                _sorted[index.Segment] = (streams, result);
+                index.NamesInOrder = (streams, result);
             }
 
             return result;

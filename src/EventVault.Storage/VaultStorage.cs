@@ -1,12 +1,13 @@
 // One vault's data directory: opens and recovers it, and joins its parts.
 //
 //   meta            who the vault is                                          truth
+//   vote            the node's term and vote                                  truth
 //   log/*.seg       the events                                                truth
 //   index/          everything that finds events                             rebuildable, all of it
 //   lock            keeps a second node out
 //
-// Threads: the sequencer's thread owns Tail and calls Commit; LogWriter's thread owns Log; one background thread calls
-// StepBackground; Reader is for everyone.
+// Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
+// one background thread calls StepBackground; Reader is for everyone.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -19,6 +20,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>The active segment, one being sealed, one waiting for it; then appends wait too.</summary>
     public const int MaxUnsealedSegments = 3;
 
+    /// <summary>Unsealed segments beyond that: for system groups, and for what a leader made of its own.</summary>
+    internal const int ReservedSegments = 1;
+
     internal const string LogFolder = "log";
     internal const string IndexFolder = "index";
     internal const string LockName = "lock";
@@ -26,17 +30,19 @@ public sealed class VaultStorage : IDisposable
     private readonly Lock _viewChange = new();
     private readonly IDisposable _lock;
     private readonly Sealer _sealer;
+    private readonly GroupReader _groups;
     private LogView _view;
     private long _head;
     private long _commitIndex;
     private bool _disposed;
 
-    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, IDisposable @lock)
+    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
     {
         Files = files;
         Directory = directory;
         Options = options;
         Meta = meta;
+        Vote = vote;
         _lock = @lock;
         Spares = new SpareSegments(files, LogDirectory, meta.SegmentSizeBytes);
         Spares.Clean();
@@ -46,16 +52,37 @@ public sealed class VaultStorage : IDisposable
         _view = opened.View;
         Operations = opened.Operations;
         _sealer = opened.Sealer;
-        _head = opened.Last.LastPosition.Value;
-        _commitIndex = (long)opened.Last.LastIndex.Value;
-        var active = _view.Unsealed[^1].Index;
-        Tail = new LogTail(this, active, opened.Last);
-        Log = new SegmentedLog(files, LogDirectory, meta, opened.ActiveFile, active.Segment, opened.Last);
-        CutBytes = opened.Last.CutBytes;
+        Pending = opened.Log.Pending;
+        CommittedEnd = opened.Log.Committed;
+        _head = CommittedEnd.Position.Value;
+        _commitIndex = (long)CommittedEnd.Index.Value;
+        Raft = opened.Log.Raft();
+        _groups = new GroupReader(this);
+        Tail = new LogTail(this, _view.Unsealed[^1].Index, opened.Log.End);
+        Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
+        CutBytes = opened.CutBytes;
     }
 
     /// <summary>UUID of the vault.</summary>
     public Guid VaultId => Meta.VaultId;
+
+    /// <summary>The node's number in its vault.</summary>
+    public uint NodeId => Meta.NodeId;
+
+    /// <summary>Of this disk.</summary>
+    public Guid Incarnation => Meta.Incarnation;
+
+    /// <summary>What another node needs to join the vault.</summary>
+    public VaultIdentity Identity => Meta.Identity;
+
+    /// <summary>What the log said about consensus when it was opened.</summary>
+    public StoredRaft Raft { get; }
+
+    /// <summary>Whether this disk joined a vault that was there; false: the vault began on it.</summary>
+    public bool IsJoined => Meta.IsJoined;
+
+    /// <summary>The node's term and vote.</summary>
+    public VoteFile Vote { get; }
 
     /// <summary>Counts the starts of this data directory.</summary>
     public uint StartNumber => Meta.StartNumber;
@@ -84,7 +111,10 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
 
-    /// <summary>Index of the last committed group.</summary>
+    /// <summary>
+    /// Index of the last committed group. At opening: as far as the log proves it, by what is sealed and by the commit index
+    /// that leaders noted in their groups; what stands behind it is durable, and pending until it is committed.
+    /// </summary>
     public LogIndex CommitIndex => new((ulong)Volatile.Read(ref _commitIndex));
 
     /// <summary>Segments that are sealed, and those that are not.</summary>
@@ -109,6 +139,12 @@ public sealed class VaultStorage : IDisposable
 
     internal OperationsFiles Operations { get; }
 
+    /// <summary>Groups behind the commit index. The sequencer's thread only, as is <see cref="CommittedEnd"/>.</summary>
+    internal PendingGroups Pending { get; }
+
+    /// <summary>Where the log ends as far as it is committed.</summary>
+    internal LogEnd CommittedEnd { get; private set; }
+
     internal LogView View => Volatile.Read(ref _view);
 
     internal int UnsealedSegments => View.Unsealed.Length;
@@ -125,6 +161,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="options">How.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
     /// <exception cref="DirectoryInUseException">Another node has it.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     public static VaultStorage Open(IFileSystem files, string directory, StorageOptions options, long now)
@@ -133,8 +170,8 @@ public sealed class VaultStorage : IDisposable
         var @lock = files.LockFile(Path.Combine(directory, LockName));
         try
         {
-            var meta = StorageOpening.OpenMeta(files, directory, options, now);
-            return new VaultStorage(files, directory, options, meta, @lock);
+            var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
+            return new VaultStorage(files, directory, options, meta, vote, @lock);
         }
         catch
         {
@@ -143,21 +180,71 @@ public sealed class VaultStorage : IDisposable
         }
     }
 
-    /// <summary>Makes a durable group visible. The sequencer's thread only, group by group.</summary>
-    public void Commit(GroupBuffer group)
+    /// <summary>Makes pending groups visible, up to this one, which is durable here. The sequencer's thread only.</summary>
+    public void Commit(LogIndex upTo)
     {
-        var index = group.Target;
-        Invariant.Check(index is not null && group.Index.Value == CommitIndex.Value + 1);
-        Invariant.Check(group.FirstPosition == Head + 1);
-        index.AddGroup(group.Index, group.Time, group.Place.Offset);
-        foreach (var (stream, offset) in group.EventPlaces)
+        Invariant.Check(upTo <= Tail.LastIndex, "Only what stands in the log can be committed.");
+        while (CommittedEnd.Index < upTo)
         {
-            index.AddEvent(stream, group.Place.Offset + (uint)offset);
+            var group = Pending.TakeFirst();
+            Invariant.Check(group.Index.Value == CommitIndex.Value + 1 && group.FirstPosition == Head + 1);
+            group.AddToIndex();
+            CommittedEnd = group.End;
+            Volatile.Write(ref _commitIndex, (long)group.Index.Value);
+            Volatile.Write(ref _head, _head + group.Events);
+        }
+    }
+
+    /// <summary>Checks a group that came from a peer, header and body, but not whether it fits this log. For every thread.</summary>
+    /// <param name="bytes">All of the group.</param>
+    /// <param name="group">What it is.</param>
+    /// <returns>False: the bytes are not a group of this vault, or damaged.</returns>
+    /// <exception cref="UnsupportedFormatException">It is of a kind that this version does not know.</exception>
+    public bool TryInspect(ReadOnlySpan<byte> bytes, out StoredGroup group)
+    {
+        group = default;
+        if (!GroupHeader.TryDecodeShared(bytes, Meta.ChecksumSeed, out var header, out _) || header.TotalLength != bytes.Length
+            || header.LeaderCommit >= header.Index)
+        {
+            return false;
         }
 
-        Volatile.Write(ref _commitIndex, (long)group.Index.Value);
-        Volatile.Write(ref _head, _head + group.Events);
+        var body = bytes[GroupHeader.Length..];
+        if (Checksum.Compute(body, Meta.ChecksumSeed) != header.BodyChecksum && !Canary.Is(Canary.GroupChecksumSkipped))
+        {
+            return false;
+        }
+
+        if (!header.IsSystem)
+        {
+            group = StoredGroup.Of(header, GroupKind.Appends, []);
+            return true;
+        }
+
+        var intact = SystemRecord.TryDecode(body, Meta.ChecksumSeed, out var kind, out var content);
+        group = intact ? StoredGroup.Of(header, kind, content) : default;
+        return intact;
     }
+
+    /// <summary>
+    /// Adds the groups from <paramref name="from"/> on, pending ones included, no further than <paramref name="until"/>, as
+    /// long as both bounds hold; the first one always. The sequencer's thread only.
+    /// </summary>
+    /// <param name="from">Index of the first group; it stands in the log.</param>
+    /// <param name="until">Index of the last group wanted.</param>
+    /// <param name="most">Most groups.</param>
+    /// <param name="mostBytes">Most bytes of groups, all together.</param>
+    /// <param name="into">Where they are added.</param>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public void ReadGroups(LogIndex from, LogIndex until, int most, long mostBytes, List<StoredGroup> into) =>
+        _groups.Read(from, until, most, mostBytes, into);
+
+    /// <summary>
+    /// The whole bytes of a group that stands in the log, pending or not, as they are on every node: the node's own part of
+    /// the header is zero. The sequencer's thread only.
+    /// </summary>
+    /// <exception cref="DamageException">They are damaged.</exception>
+    public byte[] ReadGroup(LogIndex index) => _groups.Read(index);
 
     /// <summary>
     /// Seals what can be sealed and prepares the next segment, one step at a time; false if there was nothing to do.
@@ -203,6 +290,38 @@ public sealed class VaultStorage : IDisposable
         {
             Volatile.Write(ref _view, _view with { Unsealed = [.. _view.Unsealed, segment] });
         }
+    }
+
+    /// <summary>
+    /// Takes pending groups out of the view: segments behind the last kept one go, the others get indexes that hold only
+    /// what is committed. Readers with an older view miss nothing: they look no further than the head.
+    /// </summary>
+    /// <param name="first">Oldest segment with pending groups.</param>
+    /// <param name="committed">Where the committed groups end.</param>
+    /// <param name="last">Segment that is the last one from now on.</param>
+    /// <returns>Its index.</returns>
+    internal ActiveIndex TruncateView(uint first, Place committed, uint last)
+    {
+        // Segments with pending groups are never sealed, so nobody else changes these. Copying takes long: not in the lock.
+        var cut = _view.Unsealed.Where(s => s.Index.Segment >= first && s.Index.Segment <= last).Select(s => s with
+        {
+            Index = s.Index.CopyCommitted(s.Index.Segment == committed.Segment ? committed.Offset : s.Index.Segment < committed.Segment ? uint.MaxValue : Blocks.Size),
+        }).ToList();
+        UnsealedSegment[] before;
+        lock (_viewChange)
+        {
+            before = _view.Unsealed;
+            Volatile.Write(ref _view, _view with { Unsealed = [.. before.Where(s => s.Index.Segment < first && s.Index.Segment <= last), .. cut] });
+        }
+
+        foreach (var removed in before.Where(s => s.Index.Segment > last))
+        {
+            removed.Reader.Close();
+        }
+
+        var end = View.Unsealed[^1].Index;
+        Invariant.Check(end.Segment == last);
+        return end;
     }
 
     /// <summary>The oldest unsealed segment has its index file: from now on the heads may lead to it.</summary>

@@ -16,9 +16,10 @@ public sealed class DiskTests
         await node.AppendAsync("s", Make.NoStream);
 
         // The flush of a group, not that of the mark that a resting log gets.
+        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
         disk.OnOperation = operation =>
         {
-            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault" && !node.Node.Loop.IsIdle)
+            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault")
             {
                 throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
             }
@@ -71,6 +72,44 @@ public sealed class DiskTests
         await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
         Assert.Null(await TryAppendAsync(node, payload));
         Assert.Equal("serving", (await node.Channel.UnaryAsync(Methods.GetStatus, new GetStatusRequest())).State);
+    }
+
+    [Fact]
+    public async Task A_node_starts_on_a_full_disk_and_serves_reads()
+    {
+        var node = await TestNode.StartAsync(o => o with
+        {
+            Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = (2 * TestNode.SegmentSizeBytes) + 500_000 },
+        });
+        try
+        {
+            // Down to the smallest append, so that nothing of a size to speak of is left.
+            var written = 0;
+            foreach (var size in new[] { 50_000, 5_000, 500, 1 })
+            {
+                while (await TryAppendAsync(node, new string('x', size)) is null)
+                {
+                    written++;
+                    Assert.True(written < 10_000, "The disk never became full.");
+                }
+            }
+
+            for (var start = 0; start < 5; start++)
+            {
+                // Each start writes the no-op of its election: appends have left room for it.
+                node = await node.RestartAsync().WaitAsync(Wait.Limit);
+                Assert.Equal(written, (await node.ReadAllAsync()).Count);
+                Assert.Equal(Reason.StoreFull, (await TryAppendAsync(node, "x"))!.Failures[0].Reason);
+            }
+
+            node.Disk.CapacityBytes = null;
+            await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
+            Assert.Null(await TryAppendAsync(node, "x"));
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using EventVault.Node.Tests.Support;
+using EventVault.Storage;
 using EventVault.Storage.Io;
 
 namespace EventVault.Node.Tests;
@@ -76,6 +77,27 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(ExitCode.Damage, code);
         Assert.Contains($"{Path.GetFileName(segment)}, offset ", errors, StringComparison.Ordinal);
         Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
+    }
+
+    [Fact]
+    public async Task A_lost_vote_ends_it_with_4_and_another_nodes_directory_with_2()
+    {
+        var files = new NativeFileSystem();
+        VaultStorage.Open(files, _directory, new StorageOptions { SegmentSizeBytes = TestNode.SegmentSizeBytes }, now: 1).Dispose();
+        File.Delete(Path.Combine(_directory, "vote"));
+        using (var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev"))
+        {
+            var (code, _, errors) = await EndAsync(process);
+            Assert.Equal(ExitCode.Damage, code);
+            Assert.Contains("vote, offset 0: ", errors, StringComparison.Ordinal);
+        }
+
+        var second = Path.Combine(_directory, "second");
+        VaultStorage.Open(files, second, new StorageOptions { NodeId = 2, SegmentSizeBytes = TestNode.SegmentSizeBytes }, now: 1).Dispose();
+        using var foreign = Start("--data", second, "--port", "0", "--http-port", "0", "--dev");
+        var (foreignCode, _, foreignErrors) = await EndAsync(foreign);
+        Assert.Equal(ExitCode.Usage, foreignCode);
+        Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);
     }
 
     private static Process Start(params string[] arguments)

@@ -71,7 +71,7 @@ public sealed class SessionTests
     {
         await using var node = await TestNode.StartAsync(o => o with { Queue = new AppendLimits(QueuedAppends: 2) });
         using var gate = new DiskGate(node.Disk);
-        gate.Close();
+        await gate.CloseAsync(node);
         await using var call = node.Channel.Start(Methods.AppendSession);
         await SendAsync(call, Request(0, Make.Stream("s", Make.Any)));
         await gate.UntilSomeoneWaitsAsync();
@@ -99,7 +99,7 @@ public sealed class SessionTests
     {
         await using var node = await TestNode.StartAsync();
         using var gate = new DiskGate(node.Disk);
-        gate.Close();
+        await gate.CloseAsync(node);
         await using var call = node.Channel.Start(Methods.AppendSession);
         await SendAsync(call, Request(0, Make.Stream("s", Make.Any)));
         await gate.UntilSomeoneWaitsAsync();
@@ -123,7 +123,7 @@ public sealed class SessionTests
     {
         await using var node = await TestNode.StartAsync();
         using var gate = new DiskGate(node.Disk);
-        gate.Close();
+        await gate.CloseAsync(node);
         var first = node.AppendAsync("s", Make.Any).AsTask();
         await gate.UntilSomeoneWaitsAsync();
 
@@ -148,7 +148,7 @@ public sealed class SessionTests
         await using var idle = node.Channel.Start(Methods.AppendSession);
         await SendAsync(idle, Request(0, Make.Stream("s", Make.Any)));
         Assert.True(await idle.MoveNextAsync());
-        gate.Close();
+        await gate.CloseAsync(node);
         await using var busy = node.Channel.Start(Methods.AppendSession);
         await SendAsync(busy, Request(1, Make.Stream("s", Make.Any)));
         await gate.UntilSomeoneWaitsAsync();
@@ -175,7 +175,7 @@ public sealed class SessionTests
     {
         await using var node = await TestNode.StartAsync();
         using var gate = new DiskGate(node.Disk);
-        gate.Close();
+        await gate.CloseAsync(node);
         await using (var call = node.Channel.Start(Methods.AppendSession))
         {
             await SendAsync(call, Request(0, Make.Stream("s", Make.Any)));
@@ -194,7 +194,7 @@ public sealed class SessionTests
     {
         await using var node = await TestNode.StartAsync(o => o with { SessionAppends = 4 });
         using var gate = new DiskGate(node.Disk);
-        gate.Close();
+        await gate.CloseAsync(node);
         await using var call = node.Channel.Start(Methods.AppendSession);
         for (var i = 0; i < 100; i++)
         {

@@ -102,6 +102,9 @@ public class RepositoryTests(ITestOutputHelper output)
     public void Storage_checks_itself() => AssertNone(Invariants.Check("src/EventVault.Storage", [.. Tree.CSharp("src/EventVault.Storage/")]));
 
     [Fact]
+    public void Consensus_checks_itself() => AssertNone(Invariants.Check("src/EventVault.Raft", [.. Tree.CSharp("src/EventVault.Raft/")]));
+
+    [Fact]
     public void Nothing_points_out_of_the_repository() =>
         AssertNone(Tree.Files.Where(f => !f.IsUnder(Ourselves)).SelectMany(Portability.Check));
 

@@ -16,6 +16,8 @@ public class RuleTests
 
     [Theory]
     [InlineData("EventVault.Storage", "../EventVault.Rpc/EventVault.Rpc.csproj", false)]
+    [InlineData("EventVault.Raft", "../EventVault.Storage/EventVault.Storage.csproj", false)]
+    [InlineData("EventVault.Node", "../EventVault.Raft/EventVault.Raft.csproj", true)]
     [InlineData("EventVault.Rpc", "../EventVault.Protocol/EventVault.Protocol.csproj", false)]
     [InlineData("EventVault.Client", "../EventVault.Rpc.Server/EventVault.Rpc.Server.csproj", false)]
     [InlineData("EventVault.Client", "..\\EventVault.Rpc\\EventVault.Rpc.csproj", true)]
@@ -28,8 +30,9 @@ public class RuleTests
 
     [Theory]
     [InlineData("../Shared/Invariant.cs", true)]
+    [InlineData("../Shared/Canary.cs", true)]
     [InlineData("../EventVault.Storage/Checksum.cs", false)]
-    public void One_source_file_is_shared(string path, bool allowed)
+    public void Two_source_files_are_shared(string path, bool allowed)
     {
         var file = new SourceFile("src/EventVault.Node/EventVault.Node.csproj", $"<Project><ItemGroup><Compile Include=\"{path}\" Link=\"X.cs\" /></ItemGroup></Project>");
         AssertFails(!allowed, ProjectReferences.Check(file));

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Reflection;
+using EventVault.Node.Replication;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -12,7 +13,7 @@ namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Admin</c>.</summary>
 internal sealed class AdminService(
-    VaultStorage storage, VaultLoop loop, LogWriter writer, StreamsService streams, NodeLimits limits, NodeHealth health, long startedAt)
+    VaultStorage storage, VaultLoop loop, Replica replica, LogWriter writer, StreamsService streams, NodeLimits limits, NodeHealth health, long startedAt)
 {
     private static readonly string Version = ReadVersion();
 
@@ -51,7 +52,7 @@ internal sealed class AdminService(
             State = health.State,
             StartedAt = startedAt,
             StartNumber = storage.StartNumber,
-            Term = 1,
+            Term = replica.PublishedTerm,
             CommitIndex = storage.CommitIndex.Value,
             SegmentsSealed = (uint)@sealed,
             SegmentsUnsealed = (uint)@unsealed,
@@ -59,8 +60,8 @@ internal sealed class AdminService(
             FreeBytes = (ulong)Math.Max(storage.FreeBytes, 0),
             AppendsWaiting = (ulong)Math.Max(loop.Waiting, 0),
             Subscriptions = (ulong)streams.Subscriptions,
-            Appends = (ulong)loop.Appends,
-            EventsAppended = (ulong)loop.Events,
+            Appends = (ulong)replica.Appends,
+            EventsAppended = (ulong)replica.Events,
             GroupsFlushed = (ulong)writer.GroupsFlushed,
             MemoryBytes = (ulong)Environment.WorkingSet,
         };

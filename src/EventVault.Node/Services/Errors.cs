@@ -165,7 +165,12 @@ internal static class Errors
         AppendOutcome.Unknown => new Refusal(RpcCode.Unavailable, new Failure
         {
             Reason = Reason.OutcomeUnknown,
-            Message = "The node's disk failed while the append was being written. Retry with the same operation id: it is written once at most.",
+            Message = "The append was on its way when the node's disk failed, or its majority stayed silent. Retry with the same operation id: it is written once at most.",
+        }),
+        AppendOutcome.NotLeader => new Refusal(RpcCode.Unavailable, new Failure
+        {
+            Reason = Reason.NotLeader,
+            Message = "This node does not lead the vault; the append was definitely not written. Send it to the leader.",
         }),
         AppendOutcome.Draining or AppendOutcome.RefusedBefore => Draining("the append was definitely not written"),
         _ => throw new InvariantException($"{outcome} is not a refusal."),

@@ -35,6 +35,9 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <summary>One mark per 64 KiB of log, for searches by log index and time in the sealed index.</summary>
     public List<SparseMark> Marks => _marks;
 
+    /// <summary>For <see cref="StreamLister"/>, under its lock: names of the new streams when there were so many streams here.</summary>
+    public (int Streams, byte[][] Names)? NamesInOrder { get; set; }
+
     // ---- the sequencer's side ----
 
     /// <summary>The stream's number here, or −1.</summary>
@@ -108,7 +111,55 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
         }
     }
 
+    /// <summary>
+    /// An index with the committed content alone, for when what is pending here is truncated: this one stays as it is,
+    /// because readers may hold it.
+    /// </summary>
+    /// <param name="end">Offset behind the last committed group.</param>
+    public ActiveIndex CopyCommitted(uint end)
+    {
+        var copy = new ActiveIndex(Segment, FirstPosition, FirstIndex);
+        for (var i = 0; i < _events.Count; i++)
+        {
+            Invariant.Check(_events[i].Offset < end, "Only committed events are in the index.");
+            copy._events.Add() = _events[i];
+        }
+
+        for (var i = 0; i < _streams.Count; i++)
+        {
+            ref var entry = ref _streamEntries[i];
+            if (entry.Last >= 0)
+            {
+                var number = copy.AddStream(_streams[i], new StreamVersion(entry.VersionBefore));
+                copy._streamEntries[number].Last = entry.Last;
+                copy._streamEntries[number].Tail = entry.VersionBefore + _events[entry.Last].Depth + 1;
+            }
+        }
+
+        for (var i = 0; i < _operations.Count && _operationGroups[i] < end; i++)
+        {
+            copy.AddOperation(_operations[i], _operationGroups[i]);
+        }
+
+        copy._marks.AddRange(_marks);
+        return copy;
+    }
+
     // ---- the readers' side ----
+
+    /// <summary>The last mark at or before a group of this segment. The sequencer's thread.</summary>
+    public bool TryMarkAtLogIndex(LogIndex index, out SparseMark mark)
+    {
+        int low = 0, high = _marks.Count;
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            (low, high) = _marks[middle].LogIndex <= index.Value ? (middle + 1, high) : (low, middle);
+        }
+
+        mark = low == 0 ? default : _marks[low - 1];
+        return low > 0;
+    }
 
     /// <summary>Offset of an event's record in the segment.</summary>
     public uint OffsetOf(int ordinal) => _events[ordinal].Offset;

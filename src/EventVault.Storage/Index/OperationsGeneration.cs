@@ -17,6 +17,10 @@ internal sealed class OperationsGeneration : IDisposable
     private readonly BlockWriter _writer;
     private readonly OperationsHeader _header;
 
+    // The first Put may repeat one that a failed flush ended. Then the page cache shows entries that the disk does not have,
+    // and a flush would write nothing for them: so every block on the way is written again, changed or not.
+    private bool _mayRepeat = true;
+
     private OperationsGeneration(IFile file, OperationsHeader header)
     {
         _file = file;
@@ -139,6 +143,7 @@ internal sealed class OperationsGeneration : IDisposable
 
         _writer.WriteOut();
         _file.Flush();
+        _mayRepeat = false;
         for (int i = 0; i < touched.Length; i++)
         {
             Interlocked.Or(ref _header.Written[i], touched[i]);
@@ -225,7 +230,7 @@ internal sealed class OperationsGeneration : IDisposable
             {
                 if (OperationBucket.Entry(bucket, i) == (fingerprint, place))
                 {
-                    return; // kept by a crash in an earlier try
+                    return; // Kept by a crash in an earlier try; its block is written again all the same (_mayRepeat).
                 }
             }
 
@@ -263,7 +268,7 @@ internal sealed class OperationsGeneration : IDisposable
         int block = BlockOf(number);
         bool isFirst = (touched[block / 64] & (1UL << (block % 64))) == 0;
         touched[block / 64] |= 1UL << (block % 64);
-        if (isFirst && !_header.IsWritten(block))
+        if (isFirst && (_mayRepeat || !_header.IsWritten(block)))
         {
             long start = OperationsHeader.DataStart + ((long)block * BlockWriter.BlockBytes);
             Span<byte> window = _writer.Window(_map, start);

@@ -64,8 +64,8 @@ internal sealed class StateTable
     }
 
     /// <summary>
-    /// Replaces all values and makes them durable: after a crash either the old table is there or the new one. A
-    /// segment that is applied already changes nothing.
+    /// Replaces all values by those as of this segment and makes them durable: after a crash either the old table is
+    /// there or the new one. A segment that is applied already changes nothing.
     /// </summary>
     public void Rewrite(uint segment, IEnumerable<KeyValuePair<string, byte[]>> values)
     {
@@ -74,7 +74,6 @@ internal sealed class StateTable
             return;
         }
 
-        Invariant.Check(AppliedThrough == -1 || segment == AppliedThrough + 1);
         var sorted = new SortedList<string, byte[]>(new Dictionary<string, byte[]>(values), NameOrder.Instance);
         byte[] bytes = Encode(segment, sorted);
         string temporary = _path + SealedIndexFormat.TemporarySuffix;

@@ -10,12 +10,12 @@
 // |     16 |    8 | durable log index                                    |
 // |     24 |    4 | checksum of the last group                           |
 // |     28 |    4 | start number                                         |
-// |     32 |    8 | zero                                                 |
+// |     32 |    8 | Raft term of the last group; 0: written by 0.1       |
 using System.Buffers.Binary;
 
 namespace EventVault.Storage.Log;
 
-internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint LastGroup, uint StartNumber)
+internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint LastGroup, uint StartNumber, Term Term)
 {
     public const int CopyLength = 40;
     public const int Length = 2 * CopyLength;
@@ -30,6 +30,7 @@ internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint L
         BinaryPrimitives.WriteUInt64LittleEndian(copy[16..], Durable.Value);
         BinaryPrimitives.WriteUInt32LittleEndian(copy[24..], LastGroup);
         BinaryPrimitives.WriteUInt32LittleEndian(copy[28..], StartNumber);
+        BinaryPrimitives.WriteUInt64LittleEndian(copy[32..], Term.Value);
         BinaryPrimitives.WriteUInt32LittleEndian(copy[4..], Checksum.Compute(copy[8..], seed));
         copy.CopyTo(bytes[CopyLength..]);
     }
@@ -51,7 +52,8 @@ internal readonly record struct CommitMark(Place Place, LogIndex Durable, uint L
             place,
             new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..])),
             BinaryPrimitives.ReadUInt32LittleEndian(bytes[24..]),
-            BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]));
+            BinaryPrimitives.ReadUInt32LittleEndian(bytes[28..]),
+            new Term(BinaryPrimitives.ReadUInt64LittleEndian(bytes[32..])));
         return true;
     }
 

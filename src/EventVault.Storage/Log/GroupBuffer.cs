@@ -4,8 +4,8 @@ namespace EventVault.Storage.Log;
 
 /// <summary>
 /// A group on its way to the disk: its bytes, and what is needed to index it once it is committed. Filled by
-/// <see cref="LogTail"/>, written by <see cref="SegmentedLog"/>, indexed by <see cref="VaultStorage.Commit"/>, then
-/// used again. One owner at a time.
+/// <see cref="LogTail"/>, written by <see cref="SegmentedLog"/>, indexed by <see cref="VaultStorage.Commit"/>. May be used
+/// again when the writer is done with it and it was committed or truncated; until then storage reads it, too.
 /// </summary>
 public sealed class GroupBuffer
 {
@@ -22,8 +22,14 @@ public sealed class GroupBuffer
 
     internal byte[] Bytes { get; private set; } = new byte[FirstCapacity];
 
-    /// <summary>Whether it holds no append.</summary>
-    public bool IsEmpty => Appends == 0;
+    /// <summary>Whether it holds nothing.</summary>
+    public bool IsEmpty => Length <= GroupHeader.Length;
+
+    /// <summary>What it holds.</summary>
+    public GroupKind Kind { get; internal set; }
+
+    /// <summary>Raft term in which it was made.</summary>
+    public Term Term { get; internal set; }
 
     /// <summary>Appends in it.</summary>
     public int Appends { get; internal set; }
@@ -37,13 +43,22 @@ public sealed class GroupBuffer
     /// <summary>Position of its first event.</summary>
     public Position FirstPosition { get; internal set; }
 
-    /// <summary>Time of its first append.</summary>
+    /// <summary>Time of its first append, or of the system record.</summary>
     public long Time { get; internal set; }
 
     /// <summary>Bytes in the log, header and body.</summary>
     public int Length { get; internal set; }
 
+    /// <summary>Whether the operation stands in this group.</summary>
+    public bool Holds(OperationPlace place) => Place == place.Place;
+
+    /// <summary>Whether it is pending: storage still looks at it.</summary>
+    internal bool IsPending { get; set; }
+
     internal Place Place { get; set; }
+
+    /// <summary>Whether it is the first one of its segment.</summary>
+    internal bool OpensSegment => Place.Offset == Blocks.Size;
 
     internal uint Checksum { get; set; }
 
@@ -56,12 +71,17 @@ public sealed class GroupBuffer
 
     internal Span<byte> Group => Bytes.AsSpan(Headroom);
 
+    /// <summary>Where the log ends if this is its last group.</summary>
+    internal LogEnd End => new(
+        Place with { Offset = Place.Offset + (uint)Length }, Checksum, Index, FirstPosition + (Events - 1), Time + Math.Max(1, Appends) - 1, Term);
+
     internal ReadOnlySpan<(int Stream, int Offset)> EventPlaces => _events.AsSpan(0, Events);
 
     /// <summary>Makes it empty, for the next group.</summary>
     public void Clear()
     {
         Invariant.Check(Spare is null, "A prepared segment must not be dropped: it was taken from the reserve.");
+        Invariant.Check(!IsPending, "It is used again only when it was committed or truncated.");
         Appends = 0;
         Events = 0;
         Length = 0;
@@ -83,6 +103,21 @@ public sealed class GroupBuffer
             Bytes = bytes;
         }
     }
+
+    /// <summary>Tells its index that it is committed, with all its events. They show once the head is published.</summary>
+    internal void AddToIndex()
+    {
+        var index = Target;
+        Invariant.Check(index is not null && index.Segment == Place.Segment);
+        index.AddGroup(Index, Time, Place.Offset);
+        foreach (var (stream, offset) in EventPlaces)
+        {
+            index.AddEvent(stream, Place.Offset + (uint)offset);
+        }
+    }
+
+    /// <summary>Forgets where its events stand: they are looked up again for another index.</summary>
+    internal void ClearEvents() => Events = 0;
 
     internal void AddEvent(int stream, int offset)
     {

@@ -6,17 +6,11 @@ using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Log;
 
-/// <summary>What recovery found in one segment.</summary>
-/// <param name="Index">Its events.</param>
-/// <param name="End">Behind its last group.</param>
-/// <param name="LastGroup">Checksum of the last group.</param>
-/// <param name="LastIndex">Index of the last group; one before the segment's first if it has none.</param>
-/// <param name="LastPosition">Position of the last event.</param>
-/// <param name="LastTime">Time of the last append.</param>
+/// <summary>What recovery found in one segment, beside its groups.</summary>
+/// <param name="Index">What is in it.</param>
 /// <param name="IsMarked">Whether a whole commit mark stands behind the last group.</param>
 /// <param name="CutBytes">Torn bytes that were cut.</param>
-internal sealed record RecoveredSegment(
-    ActiveIndex Index, uint End, uint LastGroup, LogIndex LastIndex, Position LastPosition, long LastTime, bool IsMarked, uint CutBytes);
+internal sealed record RecoveredSegment(ActiveIndex Index, bool IsMarked, uint CutBytes);
 
 internal static class LogRecovery
 {
@@ -28,22 +22,26 @@ internal static class LogRecovery
     /// </summary>
     public const uint InFlightBytes = VaultLimits.MostAppendBytes + (4 * 1024 * 1024);
 
-    /// <summary>Walks an unsealed segment, indexes it, and cuts a torn tail.</summary>
+    /// <summary>Walks an unsealed segment, takes its groups, and cuts a torn tail, or what a truncation left.</summary>
     /// <param name="file">The segment's file, open for writing.</param>
     /// <param name="segment">Its number.</param>
     /// <param name="meta">The vault.</param>
     /// <param name="next">Header of the segment behind it; null if this is the last one.</param>
-    /// <param name="lastVersion">Last version of a stream before this segment.</param>
+    /// <param name="log">Gets the groups.</param>
     /// <exception cref="DamageException">Bytes that were durable are damaged.</exception>
-    public static RecoveredSegment Recover(
-        IFile file, uint segment, VaultMeta meta, SegmentHeader? next, Func<UInt128, StreamVersion> lastVersion)
+    public static RecoveredSegment Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log)
     {
         var scanner = SegmentScanner.Open(file, segment, meta);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
-        var indexer = new GroupIndexer(index, meta, lastVersion);
-        while (scanner.Next(out var header, out _, out var body))
+        log.Begin(segment);
+        while (scanner.NextIndex <= LastKept(meta) && scanner.Next(out var header, out var local, out var body))
         {
-            indexer.Add(header, body);
+            log.Add(index, header, local.GroupChecksum, body);
+        }
+
+        if (next is null && meta.Truncation is { } truncation)
+        {
+            return FinishTruncation(file, scanner, index, truncation);
         }
 
         var (bits, tailEnd) = scanner.CountBits(scanner.Offset, InFlightBytes);
@@ -52,7 +50,7 @@ internal static class LogRecovery
             : scanner.FindWitness(tailEnd);
         if (witness is not null)
         {
-            throw new DamageException(SegmentHeader.FileName(segment), scanner.Offset, $"{scanner.Problem}, but {witness}. This is damage, not a torn tail.", NextStep);
+            throw Damage(scanner, $"{scanner.Problem}, but {witness}. This is damage, not a torn tail.");
         }
 
         // Only the last segment can have a torn tail: the header of the next one was written when this one was durable.
@@ -60,15 +58,78 @@ internal static class LogRecovery
         var cut = next is null && bits != 0 && !isMarked;
         if (cut)
         {
-            Cut(file, scanner, tailEnd);
+            SegmentedLog.ZeroBehind(file, scanner.Offset, tailEnd);
         }
 
         // Makes durable, too, whatever a killed process had written but not flushed: from here on it counts.
-        file.Flush();
-        return new RecoveredSegment(
-            index, scanner.Offset, scanner.LastGroup, new LogIndex(scanner.NextIndex.Value - 1), scanner.NextPosition + -1,
-            scanner.MinTime - 1, isMarked, cut ? tailEnd - scanner.Offset : 0);
+        if (!Canary.Is(Canary.TailNotFlushed))
+        {
+            file.Flush();
+        }
+
+        return new RecoveredSegment(index, isMarked, cut ? tailEnd - scanner.Offset : 0);
     }
+
+    /// <summary>Index of the last group that a truncation under way keeps.</summary>
+    public static LogIndex LastKept(VaultMeta meta) => meta.Truncation?.LastKept ?? new LogIndex(ulong.MaxValue);
+
+    /// <summary>
+    /// Whether the last segment has no group, and nothing says that it had one: begun for a group that a crash lost. Another
+    /// leader's next group may belong into the segment before it, so it must go.
+    /// </summary>
+    public static bool IsLeftEmpty(IFile file, IFile fileBefore, uint segment, VaultMeta meta)
+    {
+        var scanner = SegmentScanner.Open(file, segment, meta);
+        if (scanner.Next(out _, out _, out _) || scanner.FindWitness(scanner.CountBits(scanner.Offset, InFlightBytes).End) is not null)
+        {
+            return false;
+        }
+
+        // It vouches for the segment before it, and is the only one to do so.
+        var before = SegmentScanner.Open(fileBefore, segment - 1, meta);
+        while (before.Next(out _, out _, out _))
+        {
+        }
+
+        return Contradiction(before, scanner.Header) is null;
+    }
+
+    // The crash came between the note in meta and its end. All that is kept was durable before the note was; nothing behind
+    // it counts, whatever state it is in.
+    private static RecoveredSegment FinishTruncation(IFile file, SegmentScanner scanner, ActiveIndex index, LogTruncation truncation)
+    {
+        if (scanner.NextIndex <= truncation.LastKept)
+        {
+            throw Damage(scanner, $"{scanner.Problem}, but the truncation in {VaultMeta.FileName} says that groups up to {truncation.LastKept} were durable when it began.");
+        }
+
+        var end = scanner.Offset;
+        CheckTerms(scanner, truncation);
+        var (bits, tailEnd) = scanner.CountBits(end, uint.MaxValue);
+        if (bits != 0)
+        {
+            SegmentedLog.ZeroBehind(file, end, tailEnd);
+        }
+
+        file.Flush();
+        return new RecoveredSegment(index, IsMarked: false, tailEnd - end);
+    }
+
+    /// <summary>Refuses to take out groups that the truncation can't have meant. From where the scanner stands to where it ends.</summary>
+    /// <exception cref="DamageException">There is such a group.</exception>
+    public static void CheckTerms(SegmentScanner scanner, LogTruncation truncation)
+    {
+        while (scanner.Next(out var header, out _, out _))
+        {
+            if (header.Term >= truncation.Term)
+            {
+                throw Damage(scanner, $"group {header.Index} of term {header.Term} stands behind group {truncation.LastKept}, where {VaultMeta.FileName} notes a truncation in term {truncation.Term}, which takes out groups of earlier terms only.");
+            }
+        }
+    }
+
+    private static DamageException Damage(SegmentScanner scanner, string expected) =>
+        new(SegmentHeader.FileName(scanner.Header.Segment), scanner.Offset, expected, NextStep);
 
     // What the segment behind says against this one's end; null: nothing.
     private static string? Contradiction(SegmentScanner scanner, in SegmentHeader next) =>
@@ -84,73 +145,5 @@ internal static class LogRecovery
             && CommitMark.TryDecode(bytes, place, meta.ChecksumSeed, out var mark)
             && mark.Durable.Value == scanner.NextIndex.Value - 1 && mark.LastGroup == scanner.LastGroup
             && mark.IsWhole(bytes, meta.ChecksumSeed);
-    }
-
-    // Zeros everything behind the last intact group: a stale group left there could join the log after a later crash.
-    private static void Cut(IFile file, SegmentScanner scanner, uint tailEnd)
-    {
-        var start = Blocks.Floor(scanner.Offset);
-        var zeros = new byte[(int)(Blocks.Ceiling(tailEnd) - start)];
-        var kept = (int)(scanner.Offset - start);
-        if (kept > 0)
-        {
-            var known = scanner.TryBytes((uint)start, kept, out var bytes);
-            Invariant.Check(known);
-            bytes.CopyTo(zeros);
-        }
-
-        file.Write(start, zeros);
-    }
-}
-
-/// <summary>Puts the events of recovered groups into an index.</summary>
-internal sealed class GroupIndexer(ActiveIndex index, VaultMeta meta, Func<UInt128, StreamVersion> lastVersion)
-{
-    private byte[] _lastName = [];
-    private int _lastStream = -1;
-
-    public void Add(in GroupHeader header, ReadOnlySpan<byte> body)
-    {
-        index.AddGroup(header.Index, header.Time, header.Place.Offset);
-        var position = header.FirstPosition;
-        for (var appends = 0; !body.IsEmpty; appends++)
-        {
-            // The group's checksum held, so anything odd in it was written so: our own fault.
-            Invariant.Check(RecordFormat.TryDecodeAppend(body, out var append));
-            index.AddOperation(append.OperationId, header.Place.Offset);
-            var records = append.Records;
-            var offset = header.Place.Offset + (uint)(header.TotalLength - body.Length + append.Length - records.Length);
-            while (!records.IsEmpty)
-            {
-                Invariant.Check(RecordFormat.TryDecodeEvent(records, out var view));
-                Invariant.Check(view.Position == position && view.AppendOrdinal == appends && view.RecordedAt == header.Time + appends);
-                var stream = StreamOf(view.Stream);
-                ref var tail = ref index.Tail(stream);
-                Invariant.Check(view.Version.Value == tail + 1);
-                tail++;
-                index.AddEvent(stream, offset);
-                offset += (uint)view.RecordLength;
-                records = records[view.RecordLength..];
-                position += 1;
-            }
-
-            body = body[append.Length..];
-        }
-
-        Invariant.Check(position == header.FirstPosition + header.Events);
-    }
-
-    private int StreamOf(ReadOnlySpan<byte> name)
-    {
-        if (_lastStream >= 0 && name.SequenceEqual(_lastName))
-        {
-            return _lastStream;
-        }
-
-        var key = StreamKey.Compute(name, meta.SipKey);
-        var stream = index.FindStream(key);
-        _lastStream = stream >= 0 ? stream : index.AddStream(key, lastVersion(key));
-        _lastName = name.ToArray();
-        return _lastStream;
     }
 }

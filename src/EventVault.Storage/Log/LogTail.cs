@@ -1,5 +1,6 @@
-// The log's end as the sequencer sees it, appends included that are not durable yet. Owned by the sequencer's thread.
-// It decides against what an append is checked, which versions, positions and times it gets, and where segments end.
+// The log's end as the sequencer sees it, groups included that are not durable or not committed yet (pending). Owned by the
+// sequencer's thread. On a leader it decides against what an append is checked, which versions, positions and times it
+// gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
@@ -33,84 +34,110 @@ public enum RoomCheck
 /// <summary>The log's end as the sequencer sees it. One thread only.</summary>
 public sealed class LogTail
 {
+    /// <summary>Room for the no-ops of some 30 starts on a full disk, in bytes.</summary>
+    private const int SystemReserveBytes = 4096;
+
     private readonly VaultStorage _storage;
     private readonly uint _seed;
+    private readonly GroupAdopter _adopter;
     private ActiveIndex _active;
-    private uint _end;
-    private uint _lastGroup;
-    private long _lastTime;
-    private LogIndex _lastIndex;
-    private Position _last;
+    private LogEnd _end;
 
-    internal LogTail(VaultStorage storage, ActiveIndex active, RecoveredSegment recovered)
+    internal LogTail(VaultStorage storage, ActiveIndex active, in LogEnd end)
     {
+        Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
+        _adopter = new GroupAdopter(storage.Meta, LastVersion);
         _active = active;
-        _end = recovered.End;
-        _lastGroup = recovered.LastGroup;
-        _lastTime = recovered.LastTime;
-        _lastIndex = recovered.LastIndex;
-        _last = recovered.LastPosition;
+        _end = end;
     }
 
-    /// <summary>Raft term of the groups made here.</summary>
+    /// <summary>The node's Raft term: that of groups made here. Set it before groups of that term are made or truncated for.</summary>
     public Term Term { get; set; } = new(1);
 
     /// <summary>Position of the last event, pending ones included.</summary>
-    public Position Last => _last;
+    public Position Last => _end.Position;
 
     /// <summary>Index of the last group, pending ones included.</summary>
-    public LogIndex LastIndex => _lastIndex;
+    public LogIndex LastIndex => _end.Index;
+
+    /// <summary>Term of the last group, pending ones included; 0 if there is none.</summary>
+    public Term LastTerm => _end.Term;
+
+    /// <summary>Encoded length of a system group's body, for <see cref="CheckRoom"/>.</summary>
+    /// <param name="contentLength">Bytes of its content.</param>
+    public static int SystemLength(int contentLength) => SystemRecord.Length(contentLength);
 
     /// <summary>Whether a group that begins with an append of this length can be begun now.</summary>
-    public RoomCheck CheckRoom(int encodedLength)
+    /// <param name="encodedLength">Length of the append, or as <see cref="SystemLength"/> says.</param>
+    /// <param name="isSystem">
+    /// For a system group, which may open one segment more: a new leader commits what earlier terms left only with an entry
+    /// of its own, so its no-op must not wait until they are committed and sealed.
+    /// </param>
+    public RoomCheck CheckRoom(int encodedLength, bool isSystem = false)
     {
-        if (FitsSegment(GroupHeader.Length + encodedLength))
+        var unsealed = _storage.UnsealedSegments;
+        if (!isSystem && unsealed > VaultStorage.MaxUnsealedSegments)
+        {
+            return _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait;
+        }
+
+        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || LeavesReserve(GroupHeader.Length + encodedLength)))
         {
             return RoomCheck.Ok;
         }
 
+        var most = VaultStorage.MaxUnsealedSegments + (isSystem ? VaultStorage.ReservedSegments : 0);
         return _storage.Spares.State switch
         {
             SpareState.Full => RoomCheck.Full,
-            _ when _storage.UnsealedSegments >= VaultStorage.MaxUnsealedSegments => _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait,
+            _ when unsealed >= most => _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait,
             SpareState.Ready => RoomCheck.Ok,
             _ => RoomCheck.Wait,
         };
     }
 
+    /// <summary>
+    /// Whether a received group may open a segment once all behind <paramref name="last"/> is cut off, and so many other
+    /// segments were opened: one at a time, as there is one spare.
+    /// </summary>
+    public bool CanOpenSegment(LogIndex last, int opened)
+    {
+        var kept = _storage.View.Unsealed.Count(segment => segment.Index.FirstIndex <= last);
+        return opened == 0 && _storage.Spares.State == SpareState.Ready && kept < VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments;
+    }
+
+    /// <summary>Whether the group that holds an operation is not committed yet.</summary>
+    public bool IsPending(OperationPlace place) => place.Place.CompareTo(_storage.CommittedEnd.Place) >= 0;
+
     /// <summary>Begins a group whose first append has this length. <see cref="CheckRoom"/> has just said Ok.</summary>
     /// <param name="group">An empty buffer.</param>
     /// <param name="encodedLength">Length of the first append.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
-    public void Begin(GroupBuffer group, int encodedLength, long now)
-    {
-        Invariant.Check(group.IsEmpty && group.Spare is null);
-        group.Time = Math.Max(now, _lastTime + 1);
-        if (!FitsSegment(GroupHeader.Length + encodedLength))
-        {
-            group.Spare = _storage.Spares.Take();
-            group.NewSegment = new SegmentHeader(
-                _storage.Meta.VaultId, _active.Segment + 1, _storage.Meta.SegmentSizeBytes,
-                new LogIndex(_lastIndex.Value + 1), _last + 1, _lastTime + 1, _lastGroup);
-            _active = new ActiveIndex(_active.Segment + 1, _last + 1, new LogIndex(_lastIndex.Value + 1));
-            _end = Blocks.Size;
-            _storage.AddUnsealed(new UnsealedSegment(_active, new SegmentReader(_active.Segment, group.Spare.Mapping, _seed)));
-        }
+    public void Begin(GroupBuffer group, int encodedLength, long now) => Begin(group, GroupKind.Appends, encodedLength, now);
 
-        group.Target = _active;
-        group.Place = new Place(_active.Segment, _end);
-        group.Index = new LogIndex(_lastIndex.Value + 1);
-        group.FirstPosition = _last + 1;
-        group.Length = GroupHeader.Length;
+    /// <summary>
+    /// Makes a system group, to be closed by <see cref="Finish"/>. <see cref="CheckRoom"/> has just said Ok.
+    /// </summary>
+    /// <param name="group">An empty buffer.</param>
+    /// <param name="kind">NoOp or Membership.</param>
+    /// <param name="content">Of a membership: its bytes.</param>
+    /// <param name="now">The clock, 100 ns ticks since 1970.</param>
+    public void BeginSystem(GroupBuffer group, GroupKind kind, ReadOnlySpan<byte> content, long now)
+    {
+        var length = SystemLength(content.Length);
+        Begin(group, kind, length, now);
+        group.Reserve(GroupHeader.Length + length);
+        group.Length += SystemRecord.Encode(group.Group[GroupHeader.Length..], kind, content, _seed);
     }
 
     /// <summary>Whether an append of this length still belongs into the begun group.</summary>
     public bool Fits(GroupBuffer group, int encodedLength) =>
         group.Length + encodedLength <= VaultLimits.GroupBytes
         && group.Appends < ushort.MaxValue
-        && FitsSegment(group.Length + encodedLength);
+        && FitsSegment(group.Length + encodedLength)
+        && LeavesReserve(group.Length + encodedLength);
 
     /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
     /// <param name="append">Gets the actual version of each stream.</param>
@@ -118,7 +145,7 @@ public sealed class LogTail
     public AppendCheck Check(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
-        if (FindOperation(view, append, out known))
+        if (FindOperation(view, append, out known) && !Canary.Is(Canary.DuplicateNotChecked))
         {
             return AppendCheck.Known;
         }
@@ -127,7 +154,7 @@ public sealed class LogTail
         foreach (ref var stream in append.Streams)
         {
             stream.Actual = TailOf(view, append, stream);
-            conflict |= !Holds(stream);
+            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
@@ -176,23 +203,151 @@ public sealed class LogTail
         return (first, recordedAt);
     }
 
-    /// <summary>Closes the group: header, checksums, and the tail moves behind it.</summary>
+    /// <summary>Closes the group: header, checksums, and the tail moves behind it. It is pending until it is committed.</summary>
     public void Finish(GroupBuffer group)
     {
+        Invariant.Check(!group.IsEmpty && group.Term == Term && Term >= _end.Term);
         var bytes = group.Group[..group.Length];
         var body = bytes[GroupHeader.Length..];
         group.Checksum = new GroupHeader(
             body.Length, Storage.Checksum.Compute(body, _seed), group.Place, Term, group.Index, group.FirstPosition, group.Time,
-            _storage.CommitIndex, group.Appends, group.Events, _lastGroup).EncodeShared(bytes, _seed);
-        _lastGroup = group.Checksum;
-        _end += (uint)group.Length;
-        _lastIndex = group.Index;
-        _last = group.FirstPosition + (group.Events - 1);
-        _lastTime = group.Time + group.Appends - 1;
+            _storage.CommitIndex, group.Appends, group.Events, _end.Checksum).EncodeShared(bytes, _seed);
+        _end = group.End;
+        _storage.Pending.Add(group);
     }
 
-    // Room for a commit mark is left, so that the log's end can always be vouched for.
-    private bool FitsSegment(int groupLength) => _end + (long)groupLength <= _storage.Meta.SegmentSizeBytes - Blocks.Size - CommitMark.Length;
+    /// <summary>
+    /// Takes a group that a leader made, checked by <see cref="VaultStorage.TryInspect"/>, exactly as it is: the segment that
+    /// it opens, too. It is the tail then, pending until it is committed, and to be written.
+    /// </summary>
+    /// <param name="group">An empty buffer.</param>
+    /// <param name="bytes">The group; copied.</param>
+    /// <exception cref="InvariantException">It follows the tail, and yet contradicts it: the logs of two nodes differ.</exception>
+    public ReceiveCheck Receive(GroupBuffer group, ReadOnlySpan<byte> bytes)
+    {
+        Invariant.Check(group.IsEmpty && group.Spare is null);
+        if (!GroupHeader.TryDecodeShared(bytes, _seed, out var header, out var checksum) || header.TotalLength != bytes.Length || !Follows(header, out var opens))
+        {
+            return ReceiveCheck.Mismatch;
+        }
+
+        if (opens && !CanOpenSegment(LastIndex, opened: 0))
+        {
+            return ReceiveCheck.NoRoom;
+        }
+
+        if (opens)
+        {
+            OpenSegment(group);
+        }
+
+        group.Reserve(bytes.Length);
+        bytes.CopyTo(group.Group);
+        group.Target = _active;
+        _adopter.Adopt(group, header, checksum, bytes[GroupHeader.Length..]);
+        _end = group.End;
+        _storage.Pending.Add(group);
+        return ReceiveCheck.Ok;
+    }
+
+    /// <summary>
+    /// Takes back the pending groups behind <paramref name="last"/>, which a new leader's log does not have. Streams, operations,
+    /// positions and segments are as if they had never been; the order does the same to the disk, once the writer gets to it.
+    /// </summary>
+    /// <param name="last">The last group that stays; committed or pending.</param>
+    public TruncateOrder Truncate(LogIndex last)
+    {
+        var pending = _storage.Pending;
+        var committed = _storage.CommittedEnd;
+        Invariant.Check(last >= committed.Index, "What is committed is never truncated.");
+        Invariant.Check(last < LastIndex, "There must be something to truncate.");
+        var kept = last == committed.Index ? committed : pending.Find(last).End;
+        var firstSegment = pending[0].Place.Segment;
+        var oldEnd = kept.Place.Offset;
+        while (pending.Count > 0 && pending[pending.Count - 1] is var dropped && dropped.Index > last)
+        {
+            Invariant.Check(dropped.Term < Term, "A leader never takes back a group of its own term.");
+            oldEnd = dropped.Place.Segment == kept.Place.Segment ? Math.Max(oldEnd, dropped.End.Place.Offset) : oldEnd;
+            pending.DropLast();
+        }
+
+        _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
+        _end = kept;
+        var view = _storage.View;
+        for (var i = 0; i < pending.Count; i++)
+        {
+            var group = pending[i];
+            _adopter.AdoptAgain(group, view.Unsealed[(int)group.Place.Segment - view.Sealed.Length].Index);
+        }
+
+        return new TruncateOrder(kept, oldEnd, Term);
+    }
+
+    private void Begin(GroupBuffer group, GroupKind kind, int encodedLength, long now)
+    {
+        Invariant.Check(group.IsEmpty && group.Spare is null && group.Appends == 0 && group.Events == 0);
+        if (!FitsSegment(GroupHeader.Length + encodedLength))
+        {
+            OpenSegment(group);
+        }
+
+        group.Target = _active;
+        group.Kind = kind;
+        group.Term = Term;
+        group.Time = Math.Max(now, _end.Time + 1);
+        group.Place = _end.Place;
+        group.Index = new LogIndex(_end.Index.Value + 1);
+        group.FirstPosition = _end.Position + 1;
+        group.Length = GroupHeader.Length;
+    }
+
+    // The group is the first one of a new segment.
+    private void OpenSegment(GroupBuffer group)
+    {
+        Invariant.Check(_end.Place.Offset > Blocks.Size, "A segment without groups is not left behind.");
+        group.Spare = _storage.Spares.Take();
+        group.NewSegment = _end.Open(_storage.Meta, _active.Segment + 1);
+        _active = new ActiveIndex(_active.Segment + 1, group.NewSegment.FirstPosition, group.NewSegment.FirstIndex);
+        _end = _end with { Place = new Place(_active.Segment, Blocks.Size) };
+        _storage.AddUnsealed(new UnsealedSegment(_active, new SegmentReader(_active.Segment, group.Spare.Mapping, _seed)));
+    }
+
+    private bool Follows(in GroupHeader header, out bool opens)
+    {
+        opens = header.Place == new Place(_end.Place.Segment + 1, Blocks.Size) && _end.Place.Offset > Blocks.Size;
+        return (opens || header.Place == _end.Place)
+            && header.Index.Value == _end.Index.Value + 1
+            && header.PreviousGroup == _end.Checksum
+            && header.FirstPosition == _end.Position + 1
+            && header.Time > _end.Time
+            && header.Term >= _end.Term
+            && header.Place.Offset + (long)header.TotalLength <= GroupsEnd;
+    }
+
+    // Where groups must end: a commit mark and the footer always fit behind them.
+    private long GroupsEnd => _storage.Meta.SegmentSizeBytes - Blocks.Size - CommitMark.Length;
+
+    // Without another segment ready appends leave room for no-ops: on a full disk a node could not even start without one.
+    private bool LeavesReserve(int groupLength) =>
+        _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + SystemReserveBytes <= GroupsEnd;
+
+    private bool FitsSegment(int groupLength) => _end.Place.Offset + (long)groupLength <= GroupsEnd;
+
+    // A stream's last version, pending groups included, in segments or below.
+    private StreamVersion LastVersion(UInt128 key)
+    {
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var number = view.Unsealed[i].Index.FindStream(key);
+            if (number >= 0)
+            {
+                return new StreamVersion(view.Unsealed[i].Index.Tail(number));
+            }
+        }
+
+        return view.SealedVersion(key);
+    }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
     {

@@ -17,14 +17,15 @@
 // |     80 |    8 | time of the first append                                                         |
 // |     88 |    8 | time of the last append                                                          |
 // |     96 |   16 | digest: SipHash-128 of the shared headers of all groups, which cover their bodies |
-// |    112 |      | zero to the block's end                                                          |
+// |    112 |    4 | offset of the newest membership's group; 0: no membership in this segment       |
+// |    116 |      | zero to the block's end                                                          |
 using System.Buffers.Binary;
 
 namespace EventVault.Storage.Log;
 
 internal readonly record struct SegmentFooter(
     uint Segment, uint End, uint LastGroup, LogIndex FirstIndex, LogIndex LastIndex, Term FirstTerm, Term LastTerm,
-    Position FirstPosition, long Events, long Appends, long FirstTime, long LastTime, UInt128 Digest)
+    Position FirstPosition, long Events, long Appends, long FirstTime, long LastTime, UInt128 Digest, uint Membership)
 {
     private static ReadOnlySpan<byte> Magic => "EVFOOT\0\u0001"u8;
 
@@ -46,6 +47,7 @@ internal readonly record struct SegmentFooter(
         BinaryPrimitives.WriteInt64LittleEndian(block[80..], FirstTime);
         BinaryPrimitives.WriteInt64LittleEndian(block[88..], LastTime);
         BinaryPrimitives.WriteUInt128LittleEndian(block[96..], Digest);
+        BinaryPrimitives.WriteUInt32LittleEndian(block[112..], Membership);
         BinaryPrimitives.WriteUInt32LittleEndian(block[8..], Checksum.Compute(block, seed));
     }
 
@@ -78,6 +80,7 @@ internal readonly record struct SegmentFooter(
             BinaryPrimitives.ReadInt64LittleEndian(block[72..]),
             BinaryPrimitives.ReadInt64LittleEndian(block[80..]),
             BinaryPrimitives.ReadInt64LittleEndian(block[88..]),
-            BinaryPrimitives.ReadUInt128LittleEndian(block[96..]));
+            BinaryPrimitives.ReadUInt128LittleEndian(block[96..]),
+            BinaryPrimitives.ReadUInt32LittleEndian(block[112..]));
     }
 }

@@ -61,16 +61,27 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
         return view;
     }
 
+    /// <summary>The header of the group at an offset, its checksums checked. The caller holds a lease.</summary>
+    public GroupHeader ReadHeader(uint offset)
+    {
+        var room = (int)Math.Min(int.MaxValue, mapping.Length - offset);
+        return GroupHeader.TryDecode(mapping.Span(offset, room), new Place(Segment, offset), seed, out var header, out _) && header.TotalLength <= room
+            ? header
+            : throw Damage(offset, "a group's header should stand here.");
+    }
+
+    /// <summary>The group at an offset, header and body, its checksums checked. The caller holds a lease.</summary>
+    public ReadOnlySpan<byte> ReadBytes(uint offset, int length)
+    {
+        ReadGroup(offset, out var header);
+        Invariant.Check(header.TotalLength == length);
+        return mapping.Span(offset, length);
+    }
+
     /// <summary>The group at an offset, its checksums checked. The caller holds a lease.</summary>
     public ReadOnlySpan<byte> ReadGroup(uint offset, out GroupHeader header)
     {
-        var room = (int)Math.Min(int.MaxValue, mapping.Length - offset);
-        if (!GroupHeader.TryDecode(mapping.Span(offset, room), new Place(Segment, offset), seed, out header, out _)
-            || header.TotalLength > room)
-        {
-            throw Damage(offset, "a group's header should stand here.");
-        }
-
+        header = ReadHeader(offset);
         var body = mapping.Span(offset + GroupHeader.Length, header.BodyLength);
         return Checksum.Compute(body, seed) == header.BodyChecksum
             ? body

@@ -120,7 +120,7 @@ internal sealed class SegmentScanner
         _previousGroup = local.GroupChecksum;
         _nextIndex = new LogIndex(header.Index.Value + 1);
         _nextPosition = header.FirstPosition + header.Events;
-        _minTime = header.Time + header.Appends;
+        _minTime = header.LastTime + 1;
         return true;
     }
 

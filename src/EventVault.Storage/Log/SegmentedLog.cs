@@ -3,8 +3,9 @@
 // Guarantees: bytes reach the disk only as finished, checksummed groups in whole 4,096-byte blocks; a block that
 // holds acknowledged groups is only ever rewritten with the same bytes for them; Durable rises only after fdatasync
 // returned success for bytes that were completely written before the call; what stands unflushed is no more than
-// recovery looks through. After any failure the log is broken and stays so: a second fdatasync may report success for
-// data that was lost.
+// recovery looks through. A truncation is noted in meta before a byte of the log is touched, and the note is taken back
+// before the next group is written: so recovery can tell a truncation from damage, and never drops what came after it. After any
+// failure the log is broken and stays so: a second fdatasync may report success for data that was lost.
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Log;
@@ -12,39 +13,34 @@ namespace EventVault.Storage.Log;
 /// <summary>Writes and flushes groups at the log's end. One thread only.</summary>
 public sealed class SegmentedLog
 {
+    private const int ZeroBytes = 1024 * 1024;
+
     private readonly IFileSystem _files;
+    private readonly string _directory;
     private readonly string _logDirectory;
-    private readonly VaultMeta _meta;
     private readonly byte[] _block = new byte[Blocks.Size]; // The last block's bytes up to _end.
     private readonly byte[] _scratch = new byte[2 * Blocks.Size];
+    private VaultMeta _meta;
     private IFile _file;
     private uint _segment;
     private uint _end;
     private uint _lastGroup;
+    private Term _lastTerm;
     private LogIndex _written;
     private long _unflushed;
     private bool _broken;
     private bool _marked;
 
-    internal SegmentedLog(IFileSystem files, string logDirectory, VaultMeta meta, IFile file, uint segment, RecoveredSegment recovered)
+    internal SegmentedLog(IFileSystem files, string directory, VaultMeta meta, IFile file, in LogEnd end, bool isMarked)
     {
+        Invariant.Check(meta.Truncation is null);
         _files = files;
-        _logDirectory = logDirectory;
+        _directory = directory;
+        _logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
         _meta = meta;
         _file = file;
-        _segment = segment;
-        _end = recovered.End;
-        _written = recovered.LastIndex;
-        Durable = recovered.LastIndex;
-        _lastGroup = recovered.LastGroup;
-        _marked = recovered.IsMarked;
-        var start = Blocks.Floor(_end);
-        if (start < _end)
-        {
-            var read = file.ReadFromDisk(start, _block);
-            Invariant.Check(read == Blocks.Size);
-            _block.AsSpan((int)(_end - start)).Clear();
-        }
+        StandAt(end);
+        _marked = isMarked;
     }
 
     /// <summary>Index of the last group that a flush has made durable.</summary>
@@ -90,6 +86,7 @@ public sealed class SegmentedLog
         _unflushed += group.Length;
         _written = group.Index;
         _lastGroup = group.Checksum;
+        _lastTerm = group.Term;
         _marked = false;
     }
 
@@ -123,7 +120,7 @@ public sealed class SegmentedLog
         var bytes = _scratch.AsSpan(0, length);
         bytes.Clear();
         _block.AsSpan(0, inBlock).CopyTo(bytes);
-        new CommitMark(new Place(_segment, _end), Durable, _lastGroup, _meta.StartNumber).Encode(bytes[inBlock..], _meta.ChecksumSeed);
+        new CommitMark(new Place(_segment, _end), Durable, _lastGroup, _meta.StartNumber, _lastTerm).Encode(bytes[inBlock..], _meta.ChecksumSeed);
         try
         {
             _file.Write(start, bytes);
@@ -136,8 +133,113 @@ public sealed class SegmentedLog
         }
     }
 
+    /// <summary>
+    /// Takes the groups behind the order's last one off the disk; durable when it returns. All groups that were pending when
+    /// the order was made have been written.
+    /// </summary>
+    /// <exception cref="DiskException">The log is broken from here on; the node must stop.</exception>
+    public void Truncate(TruncateOrder order)
+    {
+        Invariant.Check(!_broken, "Nothing may be truncated after a failed write or flush.");
+        Invariant.Check(order.Last < _written && order.Kept.Place.Segment <= _segment);
+        try
+        {
+            TruncateDisk(order);
+        }
+        catch
+        {
+            _broken = true;
+            throw;
+        }
+    }
+
     /// <summary>Closes the file; writes nothing.</summary>
     public void Close() => _file.Dispose();
+
+    private void TruncateDisk(TruncateOrder order)
+    {
+        // The note says that all it keeps is durable, so it must be.
+        if (HasUnflushed)
+        {
+            FlushFile();
+        }
+
+        var isNoted = !Canary.Is(Canary.CutNotRecorded);
+        if (isNoted)
+        {
+            _meta = _meta.BeginTruncation(_files, _directory, new LogTruncation(order.Last, order.Term));
+        }
+
+        var (segment, end) = (order.Kept.Place.Segment, order.Kept.Place.Offset);
+        if (segment < _segment)
+        {
+            _file.Dispose();
+            DeleteSegments(_files, _logDirectory, segment + 1, _segment);
+            _file = _files.OpenFile(Path.Combine(_logDirectory, SegmentHeader.FileName(segment)), FileOpening.Existing);
+        }
+
+        ZeroBehind(_file, end, order.OldEnd + CommitMark.Length);
+        _file.Flush();
+        if (isNoted)
+        {
+            _meta = _meta.EndTruncation(_files, _directory);
+        }
+
+        StandAt(order.Kept);
+        _marked = false;
+    }
+
+    /// <summary>Deletes segments' files, the newest first, so that a crash leaves no gap between them.</summary>
+    internal static void DeleteSegments(IFileSystem files, string logDirectory, uint first, uint last)
+    {
+        for (var segment = last; segment >= first; segment--)
+        {
+            Invariant.Check(segment > 0);
+            files.DeleteFile(Path.Combine(logDirectory, SegmentHeader.FileName(segment)));
+            files.FlushDirectory(logDirectory);
+        }
+    }
+
+    /// <summary>Overwrites whole blocks with zeros, but for the bytes before <paramref name="from"/>. Not flushed.</summary>
+    internal static void ZeroBehind(IFile file, uint from, uint to)
+    {
+        var start = Blocks.Floor(from);
+        var end = Blocks.Ceiling(to);
+        var zeros = new byte[(int)Math.Min(ZeroBytes, end - start)];
+        var kept = (int)(from - start);
+        if (kept > 0)
+        {
+            var read = file.ReadFromDisk(start, zeros.AsSpan(0, Blocks.Size));
+            Invariant.Check(read == Blocks.Size);
+            zeros.AsSpan(kept).Clear();
+        }
+
+        for (var at = start; at < end; at += zeros.Length)
+        {
+            file.Write(at, zeros.AsSpan(0, (int)Math.Min(zeros.Length, end - at)));
+            zeros.AsSpan(0, Math.Min(Blocks.Size, zeros.Length)).Clear();
+        }
+    }
+
+    // The log ends here, and all of it is durable.
+    private void StandAt(in LogEnd end)
+    {
+        _segment = end.Place.Segment;
+        _end = end.Place.Offset;
+        _lastGroup = end.Checksum;
+        _lastTerm = end.Term;
+        _written = end.Index;
+        _unflushed = 0;
+        Durable = end.Index;
+        _block.AsSpan().Clear();
+        var start = Blocks.Floor(_end);
+        if (start < _end)
+        {
+            var read = _file.ReadFromDisk(start, _block);
+            Invariant.Check(read == Blocks.Size);
+            _block.AsSpan((int)(_end - start)).Clear();
+        }
+    }
 
     private void FlushFile()
     {

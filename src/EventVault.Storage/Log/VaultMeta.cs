@@ -1,23 +1,30 @@
-// meta: who this vault is. Truth: without it the log can't be checked.
-// Two copies, each alone in a 4,096-byte block, written and flushed one after the other: a crash or a bad block
-// costs one of them at most, and the copy with the higher write number stands.
+// meta: who this vault is, which of its disks this one is, and what is being truncated. Truth: without it the log can't
+// be checked.
+// Two copies, each alone in a 4,096-byte block, written and flushed one after the other, a bad one first: a crash or a bad
+// block costs one of them at most, and the copy with the higher write number stands.
+// Written at each start and, from then on, by the owner of the log's end alone (around a truncation): a second writer
+// would give the same write number to different content.
 //
 // | offset | size | meaning                                                                  |
 // |      0 |    8 | magic "EVMETA\0\1"                                                       |
 // |      8 |    4 | CRC32C of the block with this field zero                                 |
 // |     12 |    4 | format version: 1                                                        |
 // |     16 |    8 | write number, rises with every write                                     |
-// |     24 |    8 | required feature bits: 0                                                 |
+// |     24 |    8 | required feature bits: 1 the file `vote` is there, and bytes 112 to 131   |
+// |        |      | count. Clear in a directory that only 0.1 has opened                     |
 // |     32 |    8 | optional feature bits                                                    |
 // |     40 |   16 | vault id, UUID in network byte order                                     |
 // |     56 |   16 | hash key: keys stream names, operation ids and digests                   |
 // |     72 |    4 | checksum seed: starts every checksum in the log                          |
 // |     76 |    4 | segment size in bytes                                                    |
 // |     80 |    4 | start number, rises with every start                                     |
-// |     84 |    4 | zero                                                                     |
+// |     84 |    4 | node id; 0 (written by 0.1): 1                                           |
 // |     88 |   16 | incarnation of the disk, UUID in network byte order                      |
 // |    104 |    8 | created at, 100 ns ticks since 1970                                      |
-// |    112 |      | zero to the block's end                                                  |
+// |    112 |    8 | truncation under way: last log index that is kept                        |
+// |    120 |    8 | truncation under way: the term it happens in; 0: none is                 |
+// |    128 |    4 | 1: the disk joined a vault that was there; 0: the vault began on it      |
+// |    132 |      | zero to the block's end                                                  |
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using EventVault.Storage.Index;
@@ -29,6 +36,7 @@ internal sealed record VaultMeta
 {
     public const string FileName = "meta";
     private const int FormatVersion = 1;
+    private const ulong FeatureVote = 1;
     private static ReadOnlySpan<byte> Magic => "EVMETA\0\u0001"u8;
 
     public required Guid VaultId { get; init; }
@@ -38,23 +46,31 @@ internal sealed record VaultMeta
     public required uint StartNumber { get; init; }
     public required Guid Incarnation { get; init; }
     public required long CreatedAt { get; init; }
+
+    /// <summary>The node's number in its vault, from 1.</summary>
+    public uint NodeId { get; init; } = 1;
+
+    /// <summary>Whether the disk joined a vault that was there; false: the vault began on it.</summary>
+    public bool IsJoined { get; private init; }
+
+    /// <summary>Whether the file <c>vote</c> was made durable. From then on it may not be missing.</summary>
+    public bool HasVote { get; init; }
+
+    /// <summary>The truncation that was begun and not ended; null: none.</summary>
+    public LogTruncation? Truncation { get; private init; }
+
     private ulong WriteNumber { get; init; }
 
     public SipKey SipKey => new((ulong)HashKey, (ulong)(HashKey >> 64));
 
+    /// <summary>What a node must know to join this vault.</summary>
+    public VaultIdentity Identity => new(VaultId, SegmentSizeBytes, CreatedAt, HashKey, ChecksumSeed);
+
     /// <summary>A new vault's identity. <paramref name="random"/> fills secrets; null: the system's generator.</summary>
-    public static VaultMeta Create(uint segmentSizeBytes, long now, Random? random)
+    public static VaultMeta Create(uint nodeId, uint segmentSizeBytes, long now, Random? random)
     {
         Span<byte> bytes = stackalloc byte[52];
-        if (random is null)
-        {
-            RandomNumberGenerator.Fill(bytes);
-        }
-        else
-        {
-            random.NextBytes(bytes);
-        }
-
+        Fill(bytes, random);
         return new VaultMeta
         {
             VaultId = AsUuid(bytes[..16]),
@@ -64,6 +80,26 @@ internal sealed record VaultMeta
             SegmentSizeBytes = segmentSizeBytes,
             StartNumber = 0,
             CreatedAt = now,
+            NodeId = nodeId,
+        };
+    }
+
+    /// <summary>Another disk of a vault that exists: all that the log's bytes depend on is the same, the incarnation is its own.</summary>
+    public static VaultMeta Join(VaultIdentity vault, uint nodeId, Random? random)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        Fill(bytes, random);
+        return new VaultMeta
+        {
+            VaultId = vault.VaultId,
+            Incarnation = AsUuid(bytes),
+            HashKey = vault.HashKey,
+            ChecksumSeed = vault.ChecksumSeed,
+            SegmentSizeBytes = vault.SegmentSizeBytes,
+            StartNumber = 0,
+            CreatedAt = vault.CreatedAt,
+            NodeId = nodeId,
+            IsJoined = true,
         };
     }
 
@@ -90,18 +126,59 @@ internal sealed record VaultMeta
         return first is null || second?.WriteNumber > first.WriteNumber ? second : first;
     }
 
-    /// <summary>Writes both copies, each flushed before the other is touched.</summary>
-    public VaultMeta Write(IFile file)
+    /// <summary>
+    /// Notes that everything behind <see cref="LogTruncation.LastKept"/> is no part of the log any more, and makes that
+    /// durable. Only then may a byte of it be overwritten: a crash in the middle leaves a broken log that this note explains.
+    /// </summary>
+    /// <returns>The meta that stands now.</returns>
+    /// <exception cref="DiskException">Which of the two stands is not known: the node must stop.</exception>
+    public VaultMeta BeginTruncation(IFileSystem files, string directory, LogTruncation truncation)
     {
+        Invariant.Check(HasVote && Truncation is null && truncation.Term.Value > 0);
+        return (this with { Truncation = truncation }).Save(files, directory);
+    }
+
+    /// <summary>
+    /// Takes the note back, once zeros stand durably behind the log's end. Only then may the next group be written there:
+    /// recovery would drop it.
+    /// </summary>
+    /// <returns>The meta that stands now.</returns>
+    /// <exception cref="DiskException">Which of the two stands is not known: the node must stop.</exception>
+    public VaultMeta EndTruncation(IFileSystem files, string directory)
+    {
+        Invariant.Check(Truncation is not null);
+        return (this with { Truncation = null }).Save(files, directory);
+    }
+
+    /// <summary>Writes both copies of a data directory's meta, each flushed before the other is touched.</summary>
+    /// <returns>The meta that stands now.</returns>
+    public VaultMeta Save(IFileSystem files, string directory)
+    {
+        using var file = files.OpenFile(Path.Combine(directory, FileName), FileOpening.ExistingOrNew);
+        return Write(file);
+    }
+
+    private VaultMeta Write(IFile file)
+    {
+        Invariant.Check(NodeId > 0 && WriteNumber < ulong.MaxValue);
         var next = this with { WriteNumber = WriteNumber + 1 };
         var block = next.Encode();
-        for (var copy = 0; copy < 2; copy++)
+
+        // A second copy that went bad goes first: a crash within the write of the first one must find it whole.
+        var begin = WriteNumber == 0 || StandsInSecond(file) ? 0 : 1;
+        foreach (var copy in (ReadOnlySpan<int>)[begin, 1 - begin])
         {
             file.Write(copy * Blocks.Size, block);
             file.Flush();
         }
 
         return next;
+    }
+
+    private bool StandsInSecond(IFile file)
+    {
+        var block = new byte[Blocks.Size];
+        return file.ReadFromDisk(Blocks.Size, block) == Blocks.Size && Decode(block)?.WriteNumber == WriteNumber;
     }
 
     private byte[] Encode()
@@ -111,13 +188,18 @@ internal sealed record VaultMeta
         var span = block.AsSpan();
         BinaryPrimitives.WriteUInt32LittleEndian(span[12..], FormatVersion);
         BinaryPrimitives.WriteUInt64LittleEndian(span[16..], WriteNumber);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[24..], HasVote ? FeatureVote : 0);
         VaultId.TryWriteBytes(span[40..], bigEndian: true, out _);
         BinaryPrimitives.WriteUInt128LittleEndian(span[56..], HashKey);
         BinaryPrimitives.WriteUInt32LittleEndian(span[72..], ChecksumSeed);
         BinaryPrimitives.WriteUInt32LittleEndian(span[76..], SegmentSizeBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(span[80..], StartNumber);
+        BinaryPrimitives.WriteUInt32LittleEndian(span[84..], NodeId);
         Incarnation.TryWriteBytes(span[88..], bigEndian: true, out _);
         BinaryPrimitives.WriteInt64LittleEndian(span[104..], CreatedAt);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[112..], Truncation?.LastKept.Value ?? 0);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[120..], Truncation?.Term.Value ?? 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(span[128..], IsJoined ? 1u : 0u);
         BinaryPrimitives.WriteUInt32LittleEndian(span[8..], Checksum.Compute(block));
         return block;
     }
@@ -138,11 +220,13 @@ internal sealed record VaultMeta
 
         var version = BinaryPrimitives.ReadUInt32LittleEndian(block[12..]);
         var required = BinaryPrimitives.ReadUInt64LittleEndian(block[24..]);
-        if (version != FormatVersion || required != 0)
+        if (version != FormatVersion || (required & ~FeatureVote) != 0)
         {
             throw new UnsupportedFormatException(FileName, $"format version {version} with required features 0x{required:x}");
         }
 
+        var nodeId = BinaryPrimitives.ReadUInt32LittleEndian(block[84..]);
+        var truncatedIn = new Term(BinaryPrimitives.ReadUInt64LittleEndian(block[120..]));
         return new VaultMeta
         {
             WriteNumber = BinaryPrimitives.ReadUInt64LittleEndian(block[16..]),
@@ -153,7 +237,25 @@ internal sealed record VaultMeta
             StartNumber = BinaryPrimitives.ReadUInt32LittleEndian(block[80..]),
             Incarnation = new Guid(block.Slice(88, 16), bigEndian: true),
             CreatedAt = BinaryPrimitives.ReadInt64LittleEndian(block[104..]),
+            NodeId = nodeId == 0 ? 1 : nodeId,
+            IsJoined = BinaryPrimitives.ReadUInt32LittleEndian(block[128..]) != 0,
+            HasVote = (required & FeatureVote) != 0,
+            Truncation = truncatedIn.Value == 0
+                ? null
+                : new LogTruncation(new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(block[112..])), truncatedIn),
         };
+    }
+
+    private static void Fill(Span<byte> bytes, Random? random)
+    {
+        if (random is null)
+        {
+            RandomNumberGenerator.Fill(bytes);
+        }
+        else
+        {
+            random.NextBytes(bytes);
+        }
     }
 
     private static Guid AsUuid(Span<byte> random)
@@ -163,3 +265,8 @@ internal sealed record VaultMeta
         return new Guid(random, bigEndian: true);
     }
 }
+
+/// <summary>Groups that a new leader's log does not have are taken out of this node's.</summary>
+/// <param name="LastKept">Index of the last group that stays; 0: none does.</param>
+/// <param name="Term">Term of the leader. All groups taken out are of earlier terms.</param>
+internal readonly record struct LogTruncation(LogIndex LastKept, Term Term);

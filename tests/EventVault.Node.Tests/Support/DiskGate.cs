@@ -18,7 +18,12 @@ internal sealed class DiskGate : IDisposable
         }
     };
 
-    public void Close() => _open.Reset();
+    /// <summary>Closes once the log rests with its commit mark: the next flush is that of the next append.</summary>
+    public async Task CloseAsync(TestNode node)
+    {
+        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
+        _open.Reset();
+    }
 
     public void Open() => _open.Set();
 

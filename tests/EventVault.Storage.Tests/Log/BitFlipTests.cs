@@ -24,6 +24,9 @@ public sealed class BitFlipTests(ITestOutputHelper output)
     {
         var vault = new SmallVault();
         var groups = Enumerable.Range(0, 12).Select(i => vault.Append($"s-{i % 3}", 20 + (i * 5))).ToList();
+        groups.Add(vault.Lead(2));
+        vault.WriteSystem(GroupKind.Membership, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        vault.Flush();
         vault.Write(vault.Event("s-1", 30));
         groups.Add(vault.Write(vault.Event("s-2", 30), vault.Event("s-3", 0)));
         vault.Flush();

@@ -6,62 +6,188 @@ using EventVault.Storage.Tests.Simulated;
 namespace EventVault.Storage.Tests.Log;
 
 /// <summary>
-/// A data directory of format version 1 as it was first written, gzipped file by file under Golden/vault-v1. It must
-/// open and read equal for ever; and as long as version 1 is what we write, we must write these very bytes. A new
-/// version gets a directory of its own; this one never changes.
+/// Data directories as they were first written, gzipped file by file: Golden/vault-v1 by 0.1, Golden/vault-v2 by the version
+/// behind it, which has terms, votes and memberships. They must open and read equal for ever; and what is still written as
+/// then must come out in these very bytes. A new version gets a directory of its own; these never change.
 /// </summary>
 public sealed class GoldenVaultTests
 {
     private static readonly string[] Folders = ["", "log/", "index/"];
 
-    private static string GoldenDirectory => Path.Combine(AppContext.BaseDirectory, "Golden", "vault-v1");
-
     [Fact]
     public void A_vault_of_version_1_opens_and_reads_equal()
     {
-        var wanted = Build();
-        var files = Golden();
+        var wanted = Build(version: 1);
+        var files = Golden(1);
         Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
         using var storage = SmallVault.Open(files);
         Assert.Equal(wanted.Storage.VaultId, storage.VaultId);
         Assert.Equal((2, 1), storage.SegmentCounts);
         Assert.Equal(0u, storage.CutBytes);
-        wanted.Model.Check(storage, new Random(1));
-        foreach (var e in wanted.Model.Events)
-        {
-            wanted.Model.CheckOperation(storage, e.Append);
-        }
+        CheckEvents(wanted.Model, storage);
+
+        // 0.1 knew nothing of these.
+        Assert.Equal((1u, false), (storage.NodeId, storage.IsJoined));
+        Assert.Equal((1ul, 0u), (storage.Vote.Term.Value, storage.Vote.VotedNode));
+        Assert.Equal([(new LogIndex(1), new Term(1))], storage.Raft.TermRuns);
+        Assert.Empty(storage.Raft.Memberships);
     }
 
     [Fact]
-    public void A_vault_of_version_1_opens_without_its_index()
+    public void A_vault_of_version_1_has_a_vote_file_from_its_first_start_on()
     {
-        var files = Golden();
+        var files = Golden(1);
+        SmallVault.Open(files).Dispose();
+        files.DeleteFile(SmallVault.Directory + "/vote");
+        var lost = Assert.Throws<DamageException>(() => SmallVault.Open(files));
+        Assert.Equal(VoteFile.FileName, lost.File);
+    }
+
+    // Power lost anywhere in the first start of this version: 0.1's directory, or this version's, and never a vote file that
+    // is asked for and not there.
+    [Fact]
+    public void A_power_loss_within_the_first_start_on_a_vault_of_version_1_is_gone_over_at_the_next()
+    {
+        var wanted = Build(version: 1);
+        int crashes = 0, made = 0;
+        for (var at = 1; at == 1 || crashes == at - 1; at++)
+        {
+            var files = Golden(1).Crash(new Random(at)); // A disk on which all of it is durable.
+            files.CrashAtOperation = at;
+            try
+            {
+                SmallVault.Open(files).Dispose();
+            }
+            catch (SimulatedCrashException)
+            {
+                crashes++;
+            }
+
+            files = files.Crash(new Random(at));
+            made += files.FileExists(SmallVault.Directory + "/vote") ? 1 : 0;
+            using var storage = SmallVault.Open(files);
+            Assert.Equal(1ul, storage.Vote.Term.Value);
+            CheckEvents(wanted.Model, storage);
+        }
+
+        Assert.True(crashes > 10 && made > 5 && made < crashes);
+    }
+
+    [Fact]
+    public void A_vault_of_version_2_opens_and_reads_equal()
+    {
+        var wanted = Build(version: 2);
+        var files = Golden(2);
+        Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
+        using var storage = SmallVault.Open(files);
+        Assert.Equal(wanted.Storage.VaultId, storage.VaultId);
+        Assert.Equal((2, 1), storage.SegmentCounts);
+        Assert.Equal(0u, storage.CutBytes);
+        CheckEvents(wanted.Model, storage);
+        CheckConsensus(storage);
+        Assert.Equal((5ul, 3u, Peer), (storage.Vote.Term.Value, storage.Vote.VotedNode, storage.Vote.VotedIncarnation));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void A_vault_opens_without_its_index(int version)
+    {
+        var files = Golden(version);
         foreach (var name in files.ListFiles(SmallVault.Directory + "/index"))
         {
             files.DeleteFile($"{SmallVault.Directory}/index/{name}");
         }
 
         using var storage = SmallVault.Open(files);
-        Build().Model.Check(storage, new Random(1));
+        CheckEvents(Build(version).Model, storage);
+        if (version == 2)
+        {
+            CheckConsensus(storage);
+        }
     }
 
     [Fact]
-    public void Version_1_is_written_the_same()
+    public void Version_2_is_written_the_same() => CheckWritten(2, Files(Build(version: 2).Files));
+
+    // A single node still writes what 0.1 wrote, but for meta, vote, the values of the state table, and the term in the mark.
+    [Fact]
+    public void Groups_and_indexes_of_version_1_are_written_the_same()
     {
-        var written = Files(Build().Files);
+        var written = Files(Build(version: 1).Files);
+        var golden = Files(Golden(1));
+        written.Remove("vote");
+        foreach (var name in (string[])["meta", "index/state"])
+        {
+            written[name] = golden[name];
+        }
+
+        var marks = 0;
+        foreach (var (name, bytes) in golden.Where(file => file.Key.StartsWith("log/", StringComparison.Ordinal)))
+        {
+            if (bytes.AsSpan().LastIndexOf("EVMK"u8) is > 0 and var second)
+            {
+                var mark = second - CommitMark.CopyLength;
+                bytes.AsSpan(mark, CommitMark.Length).CopyTo(written[name].AsSpan(mark));
+                marks++;
+            }
+        }
+
+        Assert.Equal(2, marks);
+        CheckSame(golden, written);
+    }
+
+    // A disk of node 3 that joined, in the middle of a truncation.
+    [Fact]
+    public void The_note_of_a_truncation_is_read_and_written_the_same()
+    {
+        var vault = Build(version: 2).Storage.Meta.Identity;
+        var files = new SimulatedFileSystem();
+        files.CreateDirectory(SmallVault.Directory);
+        var meta = (VaultMeta.Join(vault, nodeId: 3, new Random(21)) with { HasVote = true, StartNumber = 4 }).Save(files, SmallVault.Directory);
+        meta = meta.BeginTruncation(files, SmallVault.Directory, new LogTruncation(new LogIndex(41), new Term(7)));
+        CheckWritten(2, Files(files), "meta-truncating-v2");
+        using var file = Golden("meta-truncating-v2").OpenFile(SmallVault.Directory + "/meta", FileOpening.ReadExisting);
+        Assert.Equal(meta, VaultMeta.Read(file));
+        Assert.Equal((3u, true, 41ul, 7ul), (meta.NodeId, meta.IsJoined, meta.Truncation!.Value.LastKept.Value, meta.Truncation.Value.Term.Value));
+    }
+
+    private static Guid Peer => new("0b5f5f0e-54f3-4c9d-9a34-6a0c7f3b2d11");
+
+    private static void CheckEvents(VaultModel model, VaultStorage storage)
+    {
+        model.Check(storage, new Random(1));
+        foreach (var e in model.Events)
+        {
+            model.CheckOperation(storage, e.Append);
+        }
+    }
+
+    private static void CheckConsensus(VaultStorage storage)
+    {
+        Assert.Equal([1ul, 2, 4, 5], storage.Raft.TermRuns.Select(run => run.Term.Value));
+        Assert.Equal(["second", "third"], storage.Raft.Memberships.Select(m => System.Text.Encoding.UTF8.GetString(m.Content)));
+    }
+
+    private static void CheckWritten(int version, SortedDictionary<string, byte[]> written, string? directory = null)
+    {
+        directory ??= $"vault-v{version}";
         if (Environment.GetEnvironmentVariable("EVENTVAULT_WRITE_GOLDEN") is { } target)
         {
             foreach (var (name, bytes) in written)
             {
-                var path = Path.Combine(target, name + ".gz");
+                var path = Path.Combine(target, directory, name + ".gz");
                 Directory.CreateDirectory(Path.GetDirectoryName(path)!);
                 using var gzip = new GZipStream(File.Create(path), CompressionLevel.SmallestSize);
                 gzip.Write(bytes);
             }
         }
 
-        var golden = Files(Golden());
+        CheckSame(Files(Golden(directory)), written);
+    }
+
+    private static void CheckSame(SortedDictionary<string, byte[]> golden, SortedDictionary<string, byte[]> written)
+    {
         Assert.Equal(golden.Keys, written.Keys);
         foreach (var (name, bytes) in golden)
         {
@@ -71,13 +197,23 @@ public sealed class GoldenVaultTests
     }
 
     // Every kind of structure: groups of one append and of several, over several streams, ids of their own and those of
-    // the first event, a huge event, a system stream, all fields of an event, a commit mark, sealed segments.
-    private static SmallVault Build()
+    // the first event, a huge event, a system stream, all fields of an event, a commit mark, sealed segments. From version 2
+    // on also terms, no-ops, memberships in sealed and unsealed segments, and a vote.
+    private static SmallVault Build(int version)
     {
         var vault = new SmallVault(seed: 20);
+        var hasSystem = version >= 2;
         for (var i = 0; i < 6; i++)
         {
             vault.Append($"order-{i % 3}");
+        }
+
+        if (hasSystem)
+        {
+            vault.WriteSystem(GroupKind.Membership, "first"u8.ToArray());
+            vault.Lead(2);
+            vault.WriteSystem(GroupKind.Membership, "second"u8.ToArray());
+            vault.Flush();
         }
 
         vault.Write(
@@ -90,9 +226,22 @@ public sealed class GoldenVaultTests
         vault.Mark();
         vault.Write(vault.Event("big-1", [.. Enumerable.Range(0, 55_000).Select(i => (byte)(i / 100))]));
         vault.Flush();
+        if (hasSystem)
+        {
+            vault.Lead(4);
+            vault.Flush();
+        }
+
         vault.Append("order-2", 3000);
         vault.Append("order-9");
         vault.StepAll();
+        if (hasSystem)
+        {
+            vault.Lead(5);
+            vault.Storage.Vote.Write(new Term(5), 3, Peer);
+            vault.WriteSystem(GroupKind.Membership, "third"u8.ToArray());
+        }
+
         vault.Stop();
         return vault;
     }
@@ -100,7 +249,7 @@ public sealed class GoldenVaultTests
     private static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
     {
         var all = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
-        foreach (var folder in Folders)
+        foreach (var folder in Folders.Where(f => files.DirectoryExists($"{SmallVault.Directory}/{f}".TrimEnd('/'))))
         {
             foreach (var name in files.ListFiles($"{SmallVault.Directory}/{folder}").Where(n => n != VaultStorage.LockName))
             {
@@ -114,20 +263,29 @@ public sealed class GoldenVaultTests
         return all;
     }
 
-    private static SimulatedFileSystem Golden()
+    private static SimulatedFileSystem Golden(int version) => Golden($"vault-v{version}");
+
+    private static SimulatedFileSystem Golden(string directory)
     {
         var files = new SimulatedFileSystem();
         foreach (var folder in Folders)
         {
+            var from = Path.Combine(AppContext.BaseDirectory, "Golden", directory, folder);
             files.CreateDirectory($"{SmallVault.Directory}/{folder}".TrimEnd('/'));
-            foreach (var path in Directory.GetFiles(Path.Combine(GoldenDirectory, folder)))
+            foreach (var path in Directory.Exists(from) ? Directory.GetFiles(from) : [])
             {
                 using var gzip = new GZipStream(File.OpenRead(path), CompressionMode.Decompress);
                 using var bytes = new MemoryStream();
                 gzip.CopyTo(bytes);
                 using var file = files.OpenFile($"{SmallVault.Directory}/{folder}{Path.GetFileNameWithoutExtension(path)}", FileOpening.New);
                 file.Write(0, bytes.GetBuffer().AsSpan(0, (int)bytes.Length));
+                file.Flush();
             }
+        }
+
+        foreach (var folder in (string[])[.. Folders.Select(f => $"{SmallVault.Directory}/{f}".TrimEnd('/')).Reverse(), "/"])
+        {
+            files.FlushDirectory(folder);
         }
 
         return files;

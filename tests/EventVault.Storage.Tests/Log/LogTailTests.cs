@@ -138,7 +138,7 @@ public sealed class LogTailTests
     {
         vault.Storage.Log.Write(group);
         vault.Storage.Log.Flush();
-        vault.Storage.Commit(group);
+        vault.Storage.Commit(group.Index);
     }
 
     private static void Between(SmallVault vault, Random random)

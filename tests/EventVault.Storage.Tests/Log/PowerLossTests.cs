@@ -100,7 +100,7 @@ public sealed class PowerLossTests(ITestOutputHelper output)
     private static void Lose(VaultDriver driver, Random random)
     {
         // Now and then within the first operations: the power fails during recovery too.
-        driver.Files.CrashAtOperation = driver.Files.Operations + random.Next(1, random.Next(4) == 0 ? 20 : 250);
+        driver.Files.CrashAtOperation = driver.Files.Operations + random.Next(1, random.Next(6) == 0 ? 30 : 280);
         SimulatedCrashException? crash = null;
         try
         {
@@ -121,6 +121,14 @@ public sealed class PowerLossTests(ITestOutputHelper output)
                 driver.Kill();
                 driver.Reopen();
                 driver.Run(random.Next(30));
+            }
+            else
+            {
+                // Several groups that no flush has reached: the power takes some of them.
+                for (var groups = random.Next(5); groups > 0; groups--)
+                {
+                    driver.WriteGroup();
+                }
             }
         }
         catch (SimulatedCrashException e)

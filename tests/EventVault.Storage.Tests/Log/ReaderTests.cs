@@ -137,11 +137,12 @@ public sealed class ReaderTests
             storage.Tail.Finish(group);
             storage.Log.Write(group);
             storage.Log.Flush();
-            storage.Commit(group);
+            storage.Commit(group.Index);
         }
     }
 
-    private static int ReadSomething(VaultStorage storage, VaultModel all, Dictionary<string, List<ModelEvent>> byStream, Random random)
+    /// <summary>Reads a page from anywhere and compares it; 0 if there is nothing yet.</summary>
+    internal static int ReadSomething(VaultStorage storage, VaultModel all, Dictionary<string, List<ModelEvent>> byStream, Random random)
     {
         var head = storage.Head.Value;
         if (head < 0)

@@ -31,7 +31,7 @@ internal sealed class SmallVault
     public VaultModel Model { get; } = new();
 
     public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
-        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000);
+        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 
     /// <summary>An append of one event with so many random bytes of data.</summary>
     public ModelAppend Event(string stream, int dataBytes)
@@ -78,6 +78,30 @@ internal sealed class SmallVault
         return group;
     }
 
+    /// <summary>A system group; durable and committed after <see cref="Flush"/>.</summary>
+    public GroupBuffer WriteSystem(GroupKind kind, byte[] content)
+    {
+        var group = new GroupBuffer();
+        while (Storage.Tail.CheckRoom(LogTail.SystemLength(content.Length), isSystem: true) != RoomCheck.Ok)
+        {
+            Flush();
+            Assert.True(Storage.StepBackground());
+        }
+
+        Storage.Tail.BeginSystem(group, kind, content, ++_clock);
+        Storage.Tail.Finish(group);
+        Storage.Log.Write(group);
+        _written.Enqueue(group);
+        return group;
+    }
+
+    /// <summary>A new term, and its leader's first group.</summary>
+    public GroupBuffer Lead(ulong term)
+    {
+        Storage.BeginTerm(term);
+        return WriteSystem(GroupKind.NoOp, []);
+    }
+
     public void Flush()
     {
         if (_written.Count > 0)
@@ -85,7 +109,7 @@ internal sealed class SmallVault
             Storage.Log.Flush();
             while (_written.TryDequeue(out var group))
             {
-                Storage.Commit(group);
+                Storage.Commit(group.Index);
             }
         }
     }

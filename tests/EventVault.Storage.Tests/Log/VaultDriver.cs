@@ -45,7 +45,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         _holdsStill = false;
         _written.Clear();
         Storage = VaultStorage.Open(
-            Files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(random.Next()) }, _clock);
+            Files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(random.Next()) }, _clock).CommitAll();
         if (Storage.VaultId != _namesOf)
         {
             (_namesOf, _names) = (Storage.VaultId, MakeNames(Storage.Meta.SipKey));
@@ -143,7 +143,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         Storage!.Log.Flush();
         while (_written.TryDequeue(out var written))
         {
-            Storage.Commit(written.Group);
+            Storage.Commit(written.Group.Index);
             Acknowledged = written.EventsAfter;
             _free.Enqueue(written.Group);
         }

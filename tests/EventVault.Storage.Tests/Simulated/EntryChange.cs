@@ -10,6 +10,9 @@ internal sealed class EntryChange((SimulatedDirectory Directory, string Name, Si
 
     internal void ApplyToFlushed() => Array.ForEach(entries, entry => Set(entry.Directory.FlushedEntries, entry.Name, entry.Node));
 
+    internal bool TouchesName(SimulatedDirectory directory, string name) =>
+        Array.Exists(entries, entry => entry.Directory == directory && entry.Name == name);
+
     /// <summary>What a flush of a folder makes durable: its changes, and those they build on. Both parts in order.</summary>
     internal static (List<EntryChange> Flushed, List<EntryChange> Unflushed) SplitForFlush(List<EntryChange> changes, SimulatedDirectory directory)
     {

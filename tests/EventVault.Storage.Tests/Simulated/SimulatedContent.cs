@@ -205,6 +205,68 @@ internal sealed class SimulatedContent(bool tracksLosses) : SimulatedInode
 
     internal void Unmap(byte[] mapping) => _mappings.Remove(mapping);
 
+    /// <summary>Whoever mapped it is gone.</summary>
+    internal void ForgetMappings() => _mappings.Clear();
+
+    /// <summary>The same bytes, all of them flushed.</summary>
+    internal SimulatedContent Copy() => new(tracksLosses)
+    {
+        _cache = (byte[]?[])_cache.Clone(),
+        _disk = (byte[]?[])_cache.Clone(),
+        _diskLength = Length,
+        Length = Length,
+    };
+
+    /// <summary>Whether these bytes are on the disk, and no unflushed write may replace them with others.</summary>
+    internal bool IsFlushed(long offset, ReadOnlySpan<byte> bytes)
+    {
+        if (offset + bytes.Length > _diskLength || _unflushedLengths.Exists(IsShorter(offset + bytes.Length)))
+        {
+            return false;
+        }
+
+        for (var done = 0; done < bytes.Length;)
+        {
+            var index = (int)((offset + done) / PageSize);
+            var inPage = (int)((offset + done) % PageSize);
+            var part = bytes.Slice(done, Math.Min(PageSize - inPage, bytes.Length - done));
+            if (!Holds(PageAt(_disk, index), inPage, part))
+            {
+                return false;
+            }
+
+            foreach (var version in _unflushed.GetValueOrDefault(index) ?? [])
+            {
+                if (!Holds(version, inPage, part))
+                {
+                    return false;
+                }
+            }
+
+            done += part.Length;
+        }
+
+        return true;
+    }
+
+    /// <summary>All bytes that are on the disk.</summary>
+    internal byte[] ReadFlushed()
+    {
+        var bytes = new byte[_diskLength];
+        for (var index = 0; index < PageCount(_diskLength); index++)
+        {
+            var start = index * PageSize;
+            PageAt(_disk, index)?.AsSpan(0, (int)Math.Min(PageSize, _diskLength - start)).CopyTo(bytes.AsSpan(start));
+        }
+
+        return bytes;
+    }
+
+    private static Predicate<long> IsShorter(long length) => other => other < length;
+
+    private static bool Holds(byte[]? page, int offset, ReadOnlySpan<byte> bytes) =>
+        page is null ? !bytes.ContainsAnyExcept((byte)0) : page.AsSpan(offset, bytes.Length).SequenceEqual(bytes);
+
     private static int PageCount(long length) => (int)((length + PageSize - 1) / PageSize);
 
     private static byte[]? PageAt(byte[]?[] table, int index) => index < table.Length ? table[index] : null;

@@ -50,6 +50,12 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
                 throw SimulatedFileSystem.Failure("pwrite", path, SimulatedFileSystem.NoSpace);
             }
 
+            if (system.MisdirectableWrites?.Invoke(path) != false && system.MisdirectedWrite.DoesStrike())
+            {
+                content.Write(ElsewhereThan(offset, source.Length), source);
+                return;
+            }
+
             content.Write(offset, source);
         }
     }
@@ -145,6 +151,14 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
         {
             _disposed = true;
         }
+    }
+
+    // Another block of the file, so that nothing grows if there is one.
+    private long ElsewhereThan(long offset, int length)
+    {
+        var blocks = (content.Length - length) / SimulatedContent.PageSize;
+        var drawn = blocks <= 0 ? 0 : (system.MisdirectedWrite.Random?.NextInt64(blocks + 1) ?? 0) * SimulatedContent.PageSize;
+        return drawn == offset ? offset + SimulatedContent.PageSize : drawn;
     }
 
     private int Read(long offset, Span<byte> destination, bool fromDisk)

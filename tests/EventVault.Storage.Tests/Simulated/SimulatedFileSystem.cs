@@ -46,6 +46,18 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     /// <summary>Flushes of files and folders that report success and make nothing durable.</summary>
     public FaultSwitch LyingFlush { get; } = new();
 
+    /// <summary>
+    /// Writes that report success and land in another block of the file. Those after it go
+    /// where they belong.
+    /// </summary>
+    public FaultSwitch MisdirectedWrite { get; } = new();
+
+    /// <summary>Of which files writes may be misdirected, by path; null: of all.</summary>
+    public Func<string, bool>? MisdirectableWrites { get; set; }
+
+    /// <summary>What a lock says about its holder. A simulation gives a number of its own: the same in every run.</summary>
+    public int ProcessId { get; init; } = Environment.ProcessId;
+
     /// <summary>Bytes that all file lengths together may reach; null: no bound.</summary>
     public long? CapacityBytes { get; set; }
 
@@ -226,14 +238,14 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
             content = ((SimulatedFile)file).Content;
             if (!_locked.Add(content))
             {
-                throw new DirectoryInUseException(path, $" by process {Environment.ProcessId}");
+                throw new DirectoryInUseException(path, $" by process {ProcessId}");
             }
         }
 
         var held = new FileLock(this, content);
         try
         {
-            var pid = Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n");
+            var pid = Encoding.ASCII.GetBytes(ProcessId.ToString(CultureInfo.InvariantCulture) + "\n");
             file.Write(0, pid);
             file.SetLength(pid.Length);
             return held;
@@ -255,6 +267,22 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     }
 
     /// <summary>
+    /// The process ended: its locks are released, and its mappings are no longer kept in step with the files. What it
+    /// wrote stays as it is, flushed or not. All faults but those of the disk itself go with it.
+    /// </summary>
+    public void EndProcess()
+    {
+        lock (Gate)
+        {
+            _locked.Clear();
+            _crash = null;
+            CrashAtOperation = long.MaxValue;
+            OnOperation = null;
+            ForgetMappings(_root);
+        }
+    }
+
+    /// <summary>
     /// The disk after a power loss now, with all faults off: what was flushed, and of the rest what chance kept. This
     /// instance stays as it is, so that one moment can be tried with many outcomes.
     /// </summary>
@@ -268,7 +296,45 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
         lock (Gate)
         {
             var kept = EntryChange.DrawKept(_unflushedEntries, random);
-            return new SimulatedFileSystem { CapacityBytes = CapacityBytes, _root = EntryChange.Survivor(_root, kept, random) };
+            return new SimulatedFileSystem { CapacityBytes = CapacityBytes, ProcessId = ProcessId, _root = EntryChange.Survivor(_root, kept, random) };
+        }
+    }
+
+    /// <summary>Another disk with the same content, all of it flushed.</summary>
+    public SimulatedFileSystem Copy()
+    {
+        lock (Gate)
+        {
+            return new SimulatedFileSystem(tracksLosses) { CapacityBytes = CapacityBytes, ProcessId = ProcessId, _root = Copy(_root) };
+        }
+    }
+
+    /// <summary>Whether these bytes would be there after a power loss now, whatever chance did with what is not flushed.</summary>
+    public bool IsFlushed(string path, long offset, ReadOnlySpan<byte> bytes)
+    {
+        lock (Gate)
+        {
+            return FindFlushed(path) is { } content && content.IsFlushed(offset, bytes);
+        }
+    }
+
+    /// <summary>What a file holds on the disk without any unflushed change; null if it is not there for certain.</summary>
+    public byte[]? ReadFlushed(string path)
+    {
+        lock (Gate)
+        {
+            return FindFlushed(path)?.ReadFlushed();
+        }
+    }
+
+    /// <summary>Paths of all files, in ordinal order within each folder.</summary>
+    public IReadOnlyList<string> AllFiles()
+    {
+        lock (Gate)
+        {
+            var paths = new List<string>();
+            AddPaths(_root, "", paths);
+            return paths;
         }
     }
 
@@ -323,6 +389,49 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     private static long UsedBytes(SimulatedDirectory directory) => directory.Entries.Values.Sum(node =>
         node is SimulatedContent content ? content.Length : UsedBytes((SimulatedDirectory)node));
 
+    private static void ForgetMappings(SimulatedDirectory directory)
+    {
+        foreach (var node in directory.Entries.Values)
+        {
+            if (node is SimulatedContent content)
+            {
+                content.ForgetMappings();
+            }
+            else
+            {
+                ForgetMappings((SimulatedDirectory)node);
+            }
+        }
+    }
+
+    private static SimulatedDirectory Copy(SimulatedDirectory directory)
+    {
+        var copy = new SimulatedDirectory();
+        foreach (var (name, node) in directory.Entries)
+        {
+            SimulatedInode copied = node is SimulatedContent content ? content.Copy() : Copy((SimulatedDirectory)node);
+            copy.Entries.Add(name, copied);
+            copy.FlushedEntries.Add(name, copied);
+        }
+
+        return copy;
+    }
+
+    private static void AddPaths(SimulatedDirectory directory, string parent, List<string> paths)
+    {
+        foreach (var (name, node) in directory.Entries)
+        {
+            if (node is SimulatedContent)
+            {
+                paths.Add($"{parent}/{name}");
+            }
+            else
+            {
+                AddPaths((SimulatedDirectory)node, $"{parent}/{name}", paths);
+            }
+        }
+    }
+
     private static string[] Names(string path) => path.Split('/', StringSplitOptions.RemoveEmptyEntries);
 
     private SimulatedFile? TryOpen(string path, FileOpening opening)
@@ -355,6 +464,23 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
         }
 
         return node;
+    }
+
+    // The file that stands there whatever a power loss does with the unflushed entries.
+    private SimulatedContent? FindFlushed(string path)
+    {
+        SimulatedInode? node = _root;
+        foreach (var name in Names(path))
+        {
+            if (node is not SimulatedDirectory directory || _unflushedEntries.Exists(change => change.TouchesName(directory, name)))
+            {
+                return null;
+            }
+
+            node = directory.FlushedEntries.GetValueOrDefault(name);
+        }
+
+        return node as SimulatedContent;
     }
 
     private SimulatedDirectory FindDirectory(string operation, string path) => Find(path) switch

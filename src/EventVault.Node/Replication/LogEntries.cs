@@ -1,0 +1,79 @@
+using EventVault.Raft;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+using LogIndex = EventVault.Raft.LogIndex;
+using Term = EventVault.Raft.Term;
+
+namespace EventVault.Node.Replication;
+
+/// <summary>The log in storage, as the core looks entries up in it.</summary>
+internal sealed class LogEntries(VaultStorage storage) : IEntrySource
+{
+    private readonly List<StoredGroup> _groups = [];
+
+    /// <summary>Segments are never removed from the log's front, so all of it can be sent.</summary>
+    public LogIndex First => new(1);
+
+    public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
+    {
+        // An entry of ours that still waits for room in the log can't be sent yet.
+        var last = Math.Min(until.Value, storage.Tail.LastIndex.Value);
+        if (from.Value > last)
+        {
+            return;
+        }
+
+        _groups.Clear();
+        storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        foreach (var group in _groups)
+        {
+            into.Add(EntryOf(group));
+        }
+    }
+
+    /// <summary>What consensus sees of a group.</summary>
+    /// <exception cref="InvariantException">A membership that can't be read, in a group whose checksums hold.</exception>
+    public static Entry EntryOf(in StoredGroup group) => group.Kind switch
+    {
+        GroupKind.Appends => new Entry(new Term(group.Term.Value), EntryKind.Appends, group.Length),
+        GroupKind.NoOp => new Entry(new Term(group.Term.Value), EntryKind.NoOp, group.Length),
+        GroupKind.Membership => new Entry(new Term(group.Term.Value), EntryKind.Membership, group.Length, MembershipOf(group.SystemContent)),
+        _ => throw new InvariantException($"Group {group.Index} is of the unknown kind {group.Kind}."),
+    };
+
+    /// <summary>As <see cref="EntryOf"/>, for a group that came from a peer; false if its membership can't be read.</summary>
+    public static bool TryEntryOf(in StoredGroup group, out Entry entry)
+    {
+        var isReadable = group.Kind != GroupKind.Membership || Raft.Membership.Decode(group.SystemContent) is not null;
+        entry = isReadable ? EntryOf(group) : default;
+        return isReadable;
+    }
+
+    /// <summary>The state that the core begins with: what stands on the disk.</summary>
+    public static RaftState StateOf(VaultStorage storage)
+    {
+        var vote = storage.Vote;
+        var memberships = storage.Raft.Memberships.Select(m => (new LogIndex(m.Index.Value), MembershipOf(m.Content))).ToList();
+        if (!storage.IsJoined && (memberships.Count == 0 || memberships[0].Item1.Value > storage.CommitIndex.Value))
+        {
+            // Nothing in the log says otherwise yet: the vault belongs to whoever made it, alone.
+            memberships.Insert(0, (new LogIndex(0), Raft.Membership.OfVoters(IdOf(storage))));
+        }
+
+        return new RaftState
+        {
+            Term = new Term(vote.Term.Value),
+            VotedFor = vote.VotedNode == 0 ? null : new ReplicaId(vote.VotedNode, vote.VotedIncarnation),
+            LastIndex = new LogIndex(storage.Tail.LastIndex.Value),
+            CommitIndex = new LogIndex(storage.CommitIndex.Value),
+            Terms = [.. storage.Raft.TermRuns.Select(run => new TermRun(new LogIndex(run.First.Value), new Term(run.Term.Value)))],
+            Memberships = memberships,
+        };
+    }
+
+    /// <summary>Who this node is to its peers.</summary>
+    public static ReplicaId IdOf(VaultStorage storage) => new(storage.NodeId, storage.Incarnation);
+
+    private static Membership MembershipOf(ReadOnlySpan<byte> content) =>
+        Raft.Membership.Decode(content) ?? throw new InvariantException("A membership in the log can't be read although its checksum holds.");
+}

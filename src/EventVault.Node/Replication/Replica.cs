@@ -1,0 +1,632 @@
+// This node's part in consensus: drives the Raft core (ticks, messages, completions in) and does what it says (votes and
+// groups to the disk, messages to peers, commits to the index and to those who wait). A vault of one node runs through
+// here too: a quorum of one, that sends nothing.
+//
+// Guarantees: term and vote are flushed before anything that rests on them leaves; a group counts as held here only after
+// its flush; what is published is committed and durable here; a group received from a peer is taken only with intact
+// checksums and at its own place in the log. An append is answered when its index is committed: done if it is its own group
+// that stands there, definitely not done if it is another. Being cut off this log decides nothing: another replica may
+// still hold the group and lead with it (paper, figure 8).
+//
+// Owned by the sequencer's thread. Knows no sockets, files or threads.
+using System.Runtime.InteropServices;
+using EventVault.Raft;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+using LogIndex = EventVault.Raft.LogIndex;
+using StoredIndex = EventVault.Storage.LogIndex;
+using StoredTerm = EventVault.Storage.Term;
+
+namespace EventVault.Node.Replication;
+
+/// <summary>This node's part in consensus.</summary>
+internal sealed class Replica
+{
+    /// <summary>Groups that may be on their way to the local disk: one being flushed, one behind it.</summary>
+    private const int MostUnflushed = 2;
+
+    /// <summary>Groups that a leader may hold uncommitted; then appends wait in the queue. Four times what may be on its way to one follower.</summary>
+    private const int MostUncommitted = 256;
+
+    /// <summary>
+    /// What the core allows beyond the bound kept here, in bytes: the largest group. How large a group becomes is known only
+    /// when its appends have their versions, and then it must be taken.
+    /// </summary>
+    private const long LargestGroupBytes = VaultLimits.MostAppendBytes + VaultLimits.GroupBytes;
+
+    private readonly VaultStorage _storage;
+    private readonly LogWriter _writer;
+    private readonly IPeerTransport _transport;
+    private readonly CommitSignal _committed;
+    private readonly ICompletions _completions;
+    private readonly TimeProvider _clock;
+    private readonly RaftCore _core;
+    private readonly long _mostUncommittedBytes;
+    private readonly SentGroups _sent;
+    private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
+    private readonly List<InFlightGroup> _undecided = []; // Cut off this log; what is committed in their place decides.
+    private readonly Queue<Owed> _owed = new();
+    private readonly List<InFlightGroup> _completing = [];
+    private readonly PendingReads _reads;
+    private InFlightGroup? _proposal;
+    private byte[][] _received = [];
+    private LogIndex _receivedFrom;
+    private readonly int _electionTicks;
+    private int _owedTicks;
+    private int _unflushed;
+    private ulong _publishedTerm;
+    private long _appends;
+    private long _events;
+
+    /// <param name="storage">The log.</param>
+    /// <param name="writer">Writes it.</param>
+    /// <param name="transport">Reaches the peers.</param>
+    /// <param name="committed">Told of every commit.</param>
+    /// <param name="completions">Runs what callers are told.</param>
+    /// <param name="clock">For the times of groups that consensus makes itself.</param>
+    /// <param name="options">How the core behaves; its id is this node's.</param>
+    public Replica(
+        VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options)
+    {
+        Invariant.Check(options.Id == LogEntries.IdOf(storage));
+        _storage = storage;
+        _writer = writer;
+        _transport = transport;
+        _committed = committed;
+        _completions = completions;
+        _clock = clock;
+        _sent = new SentGroups(storage);
+        _mostUncommittedBytes = options.MaxUncommittedBytes;
+        _electionTicks = options.ElectionTicks;
+        _reads = new PendingReads(2 * options.ElectionTicks);
+        options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
+        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage));
+    }
+
+    /// <summary>Groups that were used before.</summary>
+    public InFlightPool Pool { get; } = new();
+
+    /// <summary>What it is in its term.</summary>
+    public Role Role => _core.Role;
+
+    /// <summary>The newest membership in its log.</summary>
+    public Membership Membership => _core.Membership;
+
+    /// <summary>Who leads, as far as it knows.</summary>
+    public ReplicaId? Leader => _core.Leader;
+
+    /// <summary>Whether the vault has no other voter: what is durable here is committed, and nobody else can lead.</summary>
+    public bool IsAlone => _core.IsSoleVoter;
+
+    /// <summary>Appends committed since the start. For every thread.</summary>
+    public long Appends => Volatile.Read(ref _appends);
+
+    /// <summary>Events committed since the start. For every thread.</summary>
+    public long Events => Volatile.Read(ref _events);
+
+    /// <summary>Its term. For every thread.</summary>
+    public ulong PublishedTerm => Volatile.Read(ref _publishedTerm);
+
+    /// <summary>Whether it leads and knows all that was committed before: an entry of its term is.</summary>
+    public bool IsCaughtUp => _core.IsCaughtUpLeader && _storage.CommitIndex.Value >= _core.CommitIndex.Value;
+
+    /// <summary>Whether it leads and takes proposals.</summary>
+    public bool IsLeading => _core.Role == Role.Leader && !_core.IsTransferring;
+
+    /// <summary>Whether a proposal is taken now, rather than when something before it is done.</summary>
+    public bool CanPropose =>
+        IsLeading && _owed.Count == 0 && _unflushed < MostUnflushed && _inFlight.Count < MostUncommitted && _core.UncommittedBytes < _mostUncommittedBytes;
+
+    /// <summary>Whether it can't propose because an entry of its own finds no room on a full disk.</summary>
+    public bool OwesOnFullDisk => _owed.Count > 0 && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Full;
+
+    /// <summary>Whether nothing is on its way.</summary>
+    public bool IsIdle => _inFlight.Count == 0 && _unflushed == 0 && _owed.Count == 0;
+
+    /// <summary>Whether something of consensus itself waits for a segment to be prepared.</summary>
+    public bool WaitsForRoom => _owed.Count > 0;
+
+    /// <summary>The newest group that is not committed yet; null: none.</summary>
+    public InFlightGroup? Newest => _inFlight.Count > 0 ? _inFlight[^1] : null;
+
+    /// <summary>
+    /// The group that holds an operation, if it is not committed yet; for one that was in the log at the start the newest
+    /// group, which can't be committed before it.
+    /// </summary>
+    public InFlightGroup? HolderOf(OperationPlace place)
+    {
+        if (!_storage.Tail.IsPending(place))
+        {
+            return null;
+        }
+
+        foreach (var group in _inFlight)
+        {
+            if (group.Buffer.Holds(place))
+            {
+                return group;
+            }
+        }
+
+        return Newest;
+    }
+
+    /// <summary>How it stands.</summary>
+    public RaftStatus Status() => _core.Status();
+
+    /// <summary>Begins an election at once.</summary>
+    public void Campaign()
+    {
+        _core.Campaign();
+        Process();
+    }
+
+    /// <summary>A tick passed.</summary>
+    public void Tick()
+    {
+        _reads.Tick();
+        _owedTicks = _owed.Count > 0 ? _owedTicks + 1 : 0;
+
+        // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
+        // and whoever found out too late falls silent, so that they hold one.
+        _core.MayCampaign = _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        if (_owedTicks <= _electionTicks || IsAlone)
+        {
+            _core.Tick();
+            Process();
+        }
+    }
+
+    /// <summary>A message came.</summary>
+    public void Receive(in PeerMessage message)
+    {
+        var raft = message.Raft;
+        if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
+            || (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft)))
+        {
+            return;
+        }
+
+        _core.Step(raft);
+        Process();
+        _received = [];
+    }
+
+    /// <summary>Takes what the writer has finished, and makes what room allows; false if there was nothing to do.</summary>
+    public bool Step()
+    {
+        var worked = false;
+        InFlightGroup? last = null;
+        while (_writer.TryTakeDurable(out var group))
+        {
+            worked = true;
+            group.IsWriting = false;
+            if (group.Truncation is not null)
+            {
+                Pool.Return(group);
+                continue;
+            }
+
+            _unflushed--;
+            if (group.IsTruncated)
+            {
+                // Told one by one, in order: the core knows by the term that it is not the entry that stands there now.
+                AppendDone(last);
+                AppendDone(group);
+                Pool.Return(group);
+                last = null;
+            }
+            else
+            {
+                last = group;
+            }
+        }
+
+        AppendDone(last);
+
+        while (_owed.Count > 0 && TryPay(_owed.Peek()))
+        {
+            _owed.Dequeue();
+            worked = true;
+        }
+
+        return worked;
+    }
+
+    /// <summary>
+    /// Proposes a finished group of appends, which the sequencer has made at the log's tail. <see cref="CanPropose"/> has
+    /// just said yes.
+    /// </summary>
+    public void Propose(InFlightGroup group)
+    {
+        _proposal = group;
+        var result = _core.Propose(group.Buffer.Length);
+        Invariant.Check(result == ProposeResult.Taken, "The bound kept here is tighter than the core's.");
+        Process();
+        Invariant.Check(_proposal is null, "A proposal that was taken stands in the output.");
+    }
+
+    /// <summary>The term of the groups that the sequencer makes.</summary>
+    public StoredTerm Term => new(_core.Term.Value);
+
+    /// <summary>Changes who belongs to the vault.</summary>
+    public ProposeResult ProposeMembership(Membership target)
+    {
+        if (_owed.Count > 0)
+        {
+            return ProposeResult.ChangePending;
+        }
+
+        var result = _core.ProposeMembership(target);
+        Process();
+        return result;
+    }
+
+    /// <summary>Hands leadership over.</summary>
+    public bool Transfer(ReplicaId to)
+    {
+        var begun = _core.Transfer(to);
+        Process();
+        return begun;
+    }
+
+    /// <summary>A peer can't be reached: what was sent to it is lost.</summary>
+    public void ReportUnreachable(ReplicaId replica)
+    {
+        _core.ReportUnreachable(replica);
+        Process();
+    }
+
+    /// <summary>Tells the waiter when a read here sees all that was committed when this was called.</summary>
+    public void ReadIndex(IReadWaiter waiter)
+    {
+        if (_reads.Add(waiter) is var read and > 0)
+        {
+            _core.ReadIndex(read);
+            Process();
+        }
+    }
+
+    /// <summary>Answers callers who have waited long enough for what is not decided.</summary>
+    public void GiveUp(long nowMs)
+    {
+        _reads.GiveUp(nowMs);
+        if (_inFlight.Count == 0 && _undecided.Count == 0)
+        {
+            return;
+        }
+
+        var late = Pool.Rent();
+        foreach (var group in _inFlight.Concat(_undecided))
+        {
+            late.TakeLate(group, nowMs);
+        }
+
+        late.Refuse(AppendOutcome.Unknown, others: AppendOutcome.TimedOut);
+        Complete(late);
+    }
+
+    /// <summary>The end: what was proposed has an unknown outcome.</summary>
+    public void Stop()
+    {
+        var all = new InFlightGroup();
+        foreach (var group in _inFlight.Concat(_undecided))
+        {
+            all.TakeOver(group);
+        }
+
+        if (_proposal is not null)
+        {
+            all.TakeOver(_proposal);
+        }
+
+        all.Refuse(AppendOutcome.Unknown, others: AppendOutcome.Draining);
+        all.CompleteAll(_completions, pool: null); // Not used again: the writer may still hold some.
+        _inFlight.Clear();
+        _reads.FailAll();
+    }
+
+    // Checks the groups of an Append and makes its entries from them. What does not fit the log yet is left out, as if
+    // fewer had been sent; the leader sends it again.
+    private bool TryTakeGroups(in PeerMessage message, out Message raft)
+    {
+        raft = message.Raft;
+        var entries = new Entry[message.Groups.Length];
+        var count = 0;
+        LogIndex? firstNew = null;
+        var opened = 0;
+        for (; count < entries.Length; count++)
+        {
+            var index = raft.Index + (ulong)count + 1;
+            if (!TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value || !LogEntries.TryEntryOf(group, out entries[count])
+                || entries[count].Term != raft.Entries[count].Term)
+            {
+                return false;
+            }
+
+            if (firstNew is null && _core.TermAt(index) != entries[count].Term)
+            {
+                firstNew = index;
+            }
+
+            // What stands there from the first new one on will be cut off, and its segments with it.
+            if (firstNew is { } first && group.OpensSegment && !_storage.Tail.CanOpenSegment(new StoredIndex(first.Value - 1), opened++))
+            {
+                break;
+            }
+        }
+
+        if (count == 0 && entries.Length > 0)
+        {
+            return false;
+        }
+
+        _received = message.Groups;
+        _receivedFrom = raft.Index + 1;
+        raft = raft with { Entries = entries[..count] };
+        return true;
+    }
+
+    // A leader of a later version may send what this one can't read: not taken, and the node goes on.
+    private bool TryInspect(byte[]? bytes, out StoredGroup group)
+    {
+        group = default;
+        try
+        {
+            return bytes is not null && _storage.TryInspect(bytes, out group);
+        }
+        catch (UnsupportedFormatException)
+        {
+            return false;
+        }
+    }
+
+    private void AppendDone(InFlightGroup? group)
+    {
+        if (group is not null)
+        {
+            _core.AppendDone(new Raft.Term(group.Buffer.Term.Value), new LogIndex(group.Buffer.Index.Value));
+            Process();
+        }
+    }
+
+    // Does what the core says, until it says nothing more.
+    private void Process()
+    {
+        var output = _core.Output;
+        while (!output.IsEmpty)
+        {
+            _storage.Tail.Term = Term;
+            Volatile.Write(ref _publishedTerm, Term.Value);
+            var save = output.Save;
+            if (save is { } request && !Canary.Is(Canary.VoteNotPersisted))
+            {
+                var vote = request.VotedFor ?? default;
+                _storage.Vote.Write(new(request.Term.Value), vote.Node, vote.Incarnation);
+            }
+
+            if (output.TruncateAfter is { } last)
+            {
+                Truncate(last);
+            }
+
+            for (var i = 0; i < output.Append.Count; i++)
+            {
+                Append(output.AppendFrom + (ulong)i, output.Append[i]);
+            }
+
+            foreach (var message in output.Messages)
+            {
+                Send(message);
+            }
+
+            foreach (var read in output.Reads)
+            {
+                _reads.Decide(read);
+            }
+
+            Invariant.Check(output.Ships.Count == 0, "All of the log can be sent.");
+            output.Clear();
+            if (save is { } saved)
+            {
+                _core.SaveDone(saved.Number);
+            }
+        }
+
+        Commit();
+    }
+
+    private void Append(LogIndex index, in Entry entry)
+    {
+        if (_proposal is { } proposal && proposal.Buffer.Index.Value == index.Value)
+        {
+            Invariant.Check(entry.Term == _core.Term && proposal.Buffer.Term.Value == entry.Term.Value);
+            _proposal = null;
+            Submit(proposal);
+        }
+        else if (_received.Length > 0)
+        {
+            var group = Pool.Rent();
+            var check = _storage.Tail.Receive(group.Buffer, _received[index.Value - _receivedFrom.Value]);
+            Invariant.Check(check == ReceiveCheck.Ok, "A group whose index, term and predecessor match is the leader's, byte for byte.");
+            Submit(group);
+        }
+        else
+        {
+            Invariant.Check(entry.Kind is EntryKind.NoOp or EntryKind.Membership);
+            var owed = new Owed(index, entry);
+            if (_owed.Count > 0 || !TryPay(owed))
+            {
+                _owed.Enqueue(owed);
+            }
+        }
+    }
+
+    // Writes an entry that the core made; false while there is no room in the log.
+    private bool TryPay(in Owed owed)
+    {
+        var content = owed.Entry.Membership?.Encode() ?? [];
+        var tail = _storage.Tail;
+        if (tail.CheckRoom(LogTail.SystemLength(content.Length), isSystem: true) != RoomCheck.Ok)
+        {
+            return false;
+        }
+
+        var group = Pool.Rent();
+        tail.Term = new StoredTerm(owed.Entry.Term.Value); // It may have waited into a later term.
+        tail.BeginSystem(group.Buffer, owed.Entry.Kind == EntryKind.NoOp ? GroupKind.NoOp : GroupKind.Membership, content, VaultLoop.Now(_clock));
+        tail.Finish(group.Buffer);
+        tail.Term = Term;
+        Invariant.Check(group.Buffer.Index.Value == owed.Index.Value);
+        Submit(group);
+        return true;
+    }
+
+    private void Submit(InFlightGroup group)
+    {
+        _inFlight.Add(group);
+        _unflushed++;
+        group.IsWriting = true;
+        _writer.Submit(group);
+        if (Canary.Is(Canary.AckBeforeFlush))
+        {
+            _core.AppendDone(new Raft.Term(group.Buffer.Term.Value), new LogIndex(group.Buffer.Index.Value));
+        }
+    }
+
+    private void Truncate(LogIndex last)
+    {
+        while (_owed.Count > 0 && _owed.Last().Index > last)
+        {
+            Invariant.Check(_owed.Peek().Index > last, "Entries that nobody else has seen go together.");
+            _owed.Clear();
+        }
+
+        if (_storage.Tail.LastIndex.Value <= last.Value)
+        {
+            return;
+        }
+
+        Invariant.Check(last.Value >= _storage.CommitIndex.Value, "What is committed stays.");
+
+        // First of all: where the groups end, and so how far the disk is to be zeroed, stands in the buffers let go below.
+        var truncation = _storage.Tail.Truncate(new StoredIndex(last.Value));
+        for (var i = _inFlight.Count - 1; i >= 0 && _inFlight[i].Buffer.Index.Value > last.Value; i--)
+        {
+            var group = _inFlight[i];
+            _inFlight.RemoveAt(i);
+            group.IsTruncated = true;
+            if (group.HasAnswers)
+            {
+                if (Canary.Is(Canary.TruncatedIsRefused))
+                {
+                    group.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+                }
+
+                var undecided = new InFlightGroup { Index = group.Buffer.Index, Term = group.Buffer.Term };
+                undecided.TakeOver(group);
+                _undecided.Add(undecided);
+            }
+
+            if (!group.IsWriting)
+            {
+                Pool.Return(group);
+            }
+        }
+
+        _reads.FailBehind(last.Value);
+        var order = Pool.Rent();
+        order.Truncation = truncation;
+        order.IsWriting = true;
+        _writer.Submit(order);
+        _sent.Forget(last);
+    }
+
+    private void Send(in Message message)
+    {
+        byte[][] groups = [];
+        if (message.Kind == MessageKind.Append && message.Entries.Length > 0)
+        {
+            if (message.Index.Value + (ulong)message.Entries.Length > _storage.Tail.LastIndex.Value)
+            {
+                // An entry that waits for room here is not sent; the core sends it again.
+                return;
+            }
+
+            groups = new byte[message.Entries.Length][];
+            for (var i = 0; i < groups.Length; i++)
+            {
+                groups[i] = _sent.Bytes(message.Index + (ulong)i + 1);
+            }
+        }
+
+        _transport.Send(new PeerMessage(_storage.VaultId, message, groups));
+    }
+
+    // Publishes what is committed and durable here. Another majority may be ahead of this disk; its own flush follows.
+    private void Commit()
+    {
+        var upTo = Math.Min(_core.CommitIndex.Value, Math.Min(_core.DurableIndex.Value, _storage.Tail.LastIndex.Value));
+        if (upTo > _storage.CommitIndex.Value)
+        {
+            _storage.Commit(new StoredIndex(upTo));
+            var count = 0;
+            for (; count < _inFlight.Count && _inFlight[count].Buffer.Index.Value <= upTo; count++)
+            {
+                var group = _inFlight[count];
+                Volatile.Write(ref _appends, _appends + group.Buffer.Appends);
+                Volatile.Write(ref _events, _events + group.Buffer.Events);
+            }
+
+            // Taken out first: should anything throw, nobody is answered twice.
+            _completing.AddRange(CollectionsMarshal.AsSpan(_inFlight)[..count]);
+            _inFlight.RemoveRange(0, count);
+            _committed.Publish();
+            foreach (var group in _completing)
+            {
+                Complete(group);
+            }
+
+            _completing.Clear();
+            DecideTruncated();
+        }
+
+        _reads.Applied(_storage.CommitIndex.Value);
+    }
+
+    // Groups that were cut off here and whose place in the log is decided now.
+    private void DecideTruncated()
+    {
+        for (var i = _undecided.Count - 1; i >= 0; i--)
+        {
+            var group = _undecided[i];
+            if (group.Index.Value > _storage.CommitIndex.Value)
+            {
+                continue;
+            }
+
+            if (_core.TermAt(new LogIndex(group.Index.Value))?.Value != group.Term.Value)
+            {
+                group.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+            }
+
+            group.CompleteAll(_completions, pool: null);
+            _undecided.RemoveAt(i);
+        }
+    }
+
+    private void Complete(InFlightGroup group)
+    {
+        if (group.HasAnswers)
+        {
+            group.CompleteAll(_completions, Pool);
+        }
+        else
+        {
+            Pool.Return(group);
+        }
+    }
+
+    /// <summary>An entry of ours that stands in the core's log and waits for room in the storage's.</summary>
+    private readonly record struct Owed(LogIndex Index, Entry Entry);
+}

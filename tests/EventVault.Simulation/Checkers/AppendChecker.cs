@@ -1,0 +1,215 @@
+// Appends: what stands in the log was sent, once, whole and with its expectations kept; what clients were told about it is
+// true. Works on the ledger as it grows and on each answer as it comes.
+namespace EventVault.Simulation.Checkers;
+
+/// <summary>Checks appends and their answers.</summary>
+internal sealed class AppendChecker(Ledger ledger, History history)
+{
+    private readonly Dictionary<UInt128, List<SentAppend>> _sent = [];
+
+    /// <summary>Appends in the log, and how many of them some client was told about.</summary>
+    public (int Written, int Acknowledged) Counts { get; private set; }
+
+    /// <summary>Appends that stand in the log, in log order.</summary>
+    public List<SentAppend> Written { get; } = [];
+
+    /// <summary>A client sends an append, for the first time or again.</summary>
+    public AppendAttempt Begin(int client, uint node, SentAppend append)
+    {
+        if (!_sent.TryGetValue(append.Id, out var contents))
+        {
+            _sent.Add(append.Id, contents = []);
+        }
+
+        if (!contents.Contains(append))
+        {
+            contents.Add(append);
+        }
+
+        var attempt = new AppendAttempt(client, node, append);
+        append.OpenAttempts++;
+        history.Begin(attempt);
+        return attempt;
+    }
+
+    /// <summary>Whether something with this attempt's operation id is written, or may be by other attempts.</summary>
+    public bool MayBeWrittenByOthers(AppendAttempt attempt)
+    {
+        var contents = _sent[attempt.Append.Id];
+        return contents.Exists(s => s.First is not null) || contents.Sum(s => s.OpenAttempts) > (attempt.IsExcluded ? 0 : 1);
+    }
+
+    /// <summary>A group is committed; call before the ledger gets it.</summary>
+    public void Committed(CommittedGroup group, string where)
+    {
+        // Streams that this group has written already: the ledger does not know it yet.
+        var versions = new Dictionary<string, long>(StringComparer.Ordinal);
+        foreach (var append in group.Appends)
+        {
+            var sent = Match(append, group, where);
+            Require.That(Rules.WrittenOnce, !_sent[append.OperationId].Exists(s => s.First is not null),
+                $"{where}, group {group.Index}: operation {append.OperationId:x32} stands in the log already.");
+            Require.That(Rules.RefusedNeverWritten, sent.OpenAttempts > 0,
+                $"{where}, group {group.Index}: {sent} stands in the log, but every attempt was refused as not written.");
+            foreach (var stream in sent.Streams)
+            {
+                var last = versions.GetValueOrDefault(stream.Name, ledger.LastVersion(stream.Name, long.MaxValue));
+                Require.That(Rules.ExpectationHeld, stream.Allows(last),
+                    $"{where}, group {group.Index}: {sent} was written behind version {last} of {stream.Name}.");
+                versions[stream.Name] = last + stream.Digests.Length;
+            }
+
+            sent.First = append.Events[0].Position;
+            Written.Add(sent);
+            Counts = (Counts.Written + 1, Counts.Acknowledged);
+        }
+    }
+
+    /// <summary>The node answered that this attempt wrote it.</summary>
+    public void Appended(AppendAttempt attempt, AppendedAnswer answer)
+    {
+        var append = attempt.Append;
+        history.End(attempt, OperationOutcome.Appended, answer.ToString());
+        CheckAnswer(attempt, answer);
+        Require.That(Rules.AnsweredAppendedOnce, append.AppendedBy is null || append.AppendedBy == attempt,
+            $"two attempts were told that they wrote it: {append.AppendedBy} and {attempt}.");
+        Require.That(Rules.DuplicateFounded, append.First > attempt.HeadBefore,
+            $"it was committed before this attempt, which is told that it wrote it: {attempt}.");
+        Acknowledge(attempt);
+        append.AppendedBy = attempt;
+    }
+
+    /// <summary>The node answered that another attempt wrote it before.</summary>
+    public void Duplicate(AppendAttempt attempt, AppendedAnswer answer)
+    {
+        var append = attempt.Append;
+        history.End(attempt, OperationOutcome.Duplicate, answer.ToString());
+        CheckAnswer(attempt, answer);
+        Acknowledge(attempt);
+        Require.That(Rules.DuplicateFounded, append.OpenAttempts > (attempt.IsExcluded ? 0 : 1), $"no other attempt can have written it: {attempt}.");
+        NotByThis(attempt);
+    }
+
+    /// <summary>The node answered that its operation id is taken by an append with other content.</summary>
+    public void Reused(AppendAttempt attempt)
+    {
+        history.End(attempt, OperationOutcome.Reused, "");
+        NotByThis(attempt);
+        Require.That(Rules.ReuseFounded, _sent[attempt.Append.Id].Exists(s => s != attempt.Append && s.First is not null),
+            $"no other content stands in the log under its operation id: {attempt}.");
+    }
+
+    /// <summary>The node answered that an expected version did not hold.</summary>
+    /// <param name="attempt">The attempt.</param>
+    /// <param name="actual">What the streams' last versions were, in the order of the request; −1: no events.</param>
+    public void Conflict(AppendAttempt attempt, long[] actual)
+    {
+        history.End(attempt, OperationOutcome.Conflict, $"actual {string.Join(',', actual)}");
+        NotByThis(attempt);
+        var streams = attempt.Append.Streams;
+        Require.That(Rules.ConflictFounded, streams.Where((s, i) => !s.Allows(actual[i])).Any(), $"all that was expected held: {attempt}.");
+
+        // All streams were seen at one moment: behind the events that were seen and before the next one of any of them.
+        long low = -1, high = long.MaxValue;
+        for (var i = 0; i < streams.Length; i++)
+        {
+            var seen = actual[i] < 0 ? -1 : ledger.PositionOf(streams[i].Name, actual[i]);
+            Require.That(Rules.ConflictFounded, seen is not null, $"version {actual[i]} of {streams[i].Name} is not committed: {attempt}.");
+            low = Math.Max(low, seen!.Value);
+            high = Math.Min(high, ledger.PositionOf(streams[i].Name, actual[i] + 1) ?? long.MaxValue);
+        }
+
+        Require.That(Rules.ConflictFounded, Math.Max(low, attempt.HeadBefore) < high,
+            $"what it rests on was true from position {low} to before {high} only: {attempt}.");
+
+        // Once the append itself stands in the log, an attempt finds it and does not look at versions any more.
+        foreach (var same in _sent[attempt.Append.Id])
+        {
+            Require.That(Rules.RetryRecognised, same.First is null || same.First > Math.Max(low, attempt.HeadBefore),
+                $"its operation id stood in the log at position {same.First}: {attempt}.");
+        }
+    }
+
+    /// <summary>The node, or the network, answered that it is not done: definitely.</summary>
+    public void Refused(AppendAttempt attempt, string why)
+    {
+        history.End(attempt, OperationOutcome.Refused, why);
+        NotByThis(attempt);
+    }
+
+    /// <summary>Nobody knows: it stays possible that this attempt writes it.</summary>
+    public void Unknown(AppendAttempt attempt, string why) => history.End(attempt, OperationOutcome.Unknown, why);
+
+    private SentAppend Match(CommittedAppend append, CommittedGroup group, string where)
+    {
+        var contents = _sent.GetValueOrDefault(append.OperationId);
+        Require.That(Rules.OnlyWhatWasSent, contents is not null, $"{where}, group {group.Index}: nobody sent operation {append.OperationId:x32}.");
+        var sent = contents!.Find(s => Has(append, s));
+        Require.That(Rules.AppendWhole, sent is not null,
+            $"{where}, group {group.Index}: operation {append.OperationId:x32} stands in the log with {append.Events.Length} events; sent was {string.Join(" or ", contents)}.");
+        return sent!;
+    }
+
+    // Streams in the order of the request, and all events of each one in theirs.
+    private static bool Has(CommittedAppend append, SentAppend sent)
+    {
+        if (append.Events.Length != sent.EventCount)
+        {
+            return false;
+        }
+
+        var at = 0;
+        foreach (var stream in sent.Streams)
+        {
+            foreach (var digest in stream.Digests)
+            {
+                var e = append.Events[at++];
+                if (e.Stream != stream.Name || e.Digest != digest)
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
+
+    private void CheckAnswer(AppendAttempt attempt, AppendedAnswer answer)
+    {
+        var append = attempt.Append;
+        Require.That(Rules.AckedIsCommitted, append.First is not null, $"it is not committed on any node: {attempt}.");
+        var first = append.First!.Value;
+        var last = first + append.EventCount - 1;
+        Require.That(Rules.AnswerTrue, answer.First == first && answer.Last == last, $"it stands at {first}–{last}: {attempt}.");
+        Require.That(Rules.AnswerTrue, answer.RecordedAt == ledger.Event(first).RecordedAt, $"it was recorded at {ledger.Event(first).RecordedAt}, not {answer.RecordedAt}: {attempt}.");
+        for (var i = 0; i < append.Streams.Length; i++)
+        {
+            var version = ledger.LastVersion(append.Streams[i].Name, last);
+            Require.That(Rules.AnswerTrue, answer.Versions[i] == version, $"{append.Streams[i].Name} came to version {version}: {attempt}.");
+        }
+    }
+
+    private void Acknowledge(AppendAttempt attempt)
+    {
+        if (!attempt.Append.IsAcknowledged)
+        {
+            attempt.Append.IsAcknowledged = true;
+            Counts = (Counts.Written, Counts.Acknowledged + 1);
+        }
+    }
+
+    // This attempt has not written it and never will.
+    private static void NotByThis(AppendAttempt attempt)
+    {
+        var append = attempt.Append;
+        if (attempt.IsExcluded)
+        {
+            return;
+        }
+
+        attempt.IsExcluded = true;
+        append.OpenAttempts--;
+        Require.That(Rules.RefusedNeverWritten, append.First is null || append.OpenAttempts > 0,
+            $"it stands in the log at {append.First}, but every attempt was refused as not written, also {attempt}.");
+    }
+}

@@ -1,0 +1,121 @@
+// What is committed: the first thing that any node took for committed at each log index, in order. Everything that anyone
+// shows later is held against it, so each check is made once, when something new is seen, and costs the same at any size.
+namespace EventVault.Simulation.Checkers;
+
+/// <summary>A committed group as the ledger keeps it.</summary>
+/// <param name="Mark">Its term and checksum.</param>
+/// <param name="CommitTerm">Term of the node that committed it first: every leader of a later term must have it.</param>
+/// <param name="LastPosition">Position of the last event up to and with it.</param>
+internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition);
+
+/// <summary>A committed event as the ledger keeps it.</summary>
+internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest);
+
+/// <summary>The committed log of a run.</summary>
+internal sealed class Ledger
+{
+    private readonly List<LedgerGroup> _groups = [];
+    private readonly List<LedgerEvent> _events = [];
+    private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly List<string> _names = [];
+    private readonly List<List<long>> _positions = [];
+    private long _freeTime = long.MinValue;
+
+    /// <summary>Index of the last committed group.</summary>
+    public ulong LastIndex => (ulong)_groups.Count;
+
+    /// <summary>Position of the last committed event; −1: none.</summary>
+    public long Head => _events.Count - 1;
+
+    /// <summary>Streams that have events, by their numbers here.</summary>
+    public IReadOnlyList<string> Streams => _names;
+
+    /// <summary>Highest wall clock that any node has shown; recorded times come from it. Not looked at while null.</summary>
+    public long? HighestClock { get; set; }
+
+    public LedgerGroup Group(ulong index) => _groups[(int)index - 1];
+
+    public LedgerEvent Event(long position) => _events[(int)position];
+
+    /// <summary>Position of the last event in the groups up to this index.</summary>
+    public long PositionAt(ulong index) => index == 0 ? -1 : Group(index).LastPosition;
+
+    /// <summary>A stream's number; −1 if it has no committed events.</summary>
+    public int NumberOf(string stream) => _numbers.GetValueOrDefault(stream, -1);
+
+    /// <summary>Last version of a stream at a head; −1 if it had no events then.</summary>
+    public long LastVersion(string stream, long head)
+    {
+        var number = NumberOf(stream);
+        if (number < 0)
+        {
+            return -1;
+        }
+
+        var found = _positions[number].BinarySearch(head);
+        return found >= 0 ? found : ~found - 1;
+    }
+
+    /// <summary>Position of a version; null if it is not committed.</summary>
+    public long? PositionOf(string stream, long version)
+    {
+        var number = NumberOf(stream);
+        return number >= 0 && version >= 0 && version < _positions[number].Count ? _positions[number][(int)version] : null;
+    }
+
+    /// <summary>First position up to a head that was recorded at or after a time; behind the head if there is none.</summary>
+    public long FirstAtOrAfter(long time, long head)
+    {
+        long low = 0, high = head + 1;
+        while (low < high)
+        {
+            var middle = low + ((high - low) / 2);
+            (low, high) = _events[(int)middle].RecordedAt >= time ? (low, middle) : (middle + 1, high);
+        }
+
+        return low;
+    }
+
+    /// <summary>Adds the next group, as some node committed it; checks what can be said of the log by itself.</summary>
+    public void Add(CommittedGroup group, ulong commitTerm, string where)
+    {
+        Require.That(Rules.IndexesDense, group.Index == LastIndex + 1, $"{where}, group {group.Index} of term {group.Mark.Term}: index {LastIndex + 1} comes next.");
+        var before = LastIndex == 0 ? default : Group(LastIndex).Mark;
+        Require.That(Rules.ChainIntact, LastIndex == 0 || group.Previous == before.Checksum, $"{where}, group {group.Index} of term {group.Mark.Term}: it names {group.Previous:x8} as the group before, which is {before.Checksum:x8}.");
+        Require.That(Rules.TermsRise, group.Mark.Term >= before.Term, $"{where}, group {group.Index} of term {group.Mark.Term}: the group before has term {before.Term}.");
+        Require.That(Rules.TimesRise, group.Time >= _freeTime, $"{where}, group {group.Index} of term {group.Mark.Term}: its time {group.Time} is not behind {_freeTime - 1}, the last one before.");
+        Require.That(Rules.TimeFromClock, HighestClock is not { } clock || group.Time <= Math.Max(clock, _freeTime), $"{where}, group {group.Index} of term {group.Mark.Term}: its time {group.Time} is ahead of every clock ({HighestClock}) and of the log ({_freeTime}).");
+        Require.That(Rules.PositionsDense, group.FirstPosition == Head + 1, $"{where}, group {group.Index} of term {group.Mark.Term}: it begins at position {group.FirstPosition}, the head is {Head}.");
+        var time = group.Time;
+        foreach (var append in group.Appends)
+        {
+            foreach (var e in append.Events)
+            {
+                Require.That(Rules.PositionsDense, e.Position == Head + 1, $"{where}, group {group.Index} of term {group.Mark.Term}: an event has position {e.Position}, the head is {Head}.");
+                Require.That(Rules.TimesRise, e.RecordedAt == time, $"{where}, group {group.Index} of term {group.Mark.Term}: position {e.Position} is recorded at {e.RecordedAt}, its append at {time}.");
+                Add(e, group, where);
+            }
+
+            time++;
+        }
+
+        _freeTime = group.Time + group.Ticks;
+        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head));
+    }
+
+    private void Add(in CommittedEvent e, CommittedGroup group, string where)
+    {
+        if (!_numbers.TryGetValue(e.Stream, out var number))
+        {
+            number = _names.Count;
+            _numbers.Add(e.Stream, number);
+            _names.Add(e.Stream);
+            _positions.Add([]);
+        }
+
+        var positions = _positions[number];
+        Require.That(Rules.VersionsDense, e.Version == positions.Count, $"{where}, group {group.Index} of term {group.Mark.Term}: position {e.Position} is version {e.Version} of {e.Stream}, {positions.Count} comes next.");
+        positions.Add(e.Position);
+        _events.Add(new LedgerEvent(number, e.Version, e.RecordedAt, e.Digest));
+    }
+}

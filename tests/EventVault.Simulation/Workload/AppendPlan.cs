@@ -1,0 +1,108 @@
+using System.Buffers.Binary;
+using System.Text;
+using EventVault.Simulation.Checkers;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
+namespace EventVault.Simulation.Workload;
+
+/// <summary>One stream of an append that a client makes up.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Expected">What is expected of it.</param>
+/// <param name="Version">With Exact: the version.</param>
+/// <param name="DataBytes">How long each event's data is.</param>
+internal sealed record PlannedStream(string Name, Expectation Expected, long Version, int[] DataBytes);
+
+/// <summary>
+/// An append that a client makes up. Its bytes follow from it, so that nobody keeps them: each event says which operation
+/// and which place in it it is, and is filled up from there.
+/// </summary>
+/// <param name="Id">Operation id.</param>
+/// <param name="Variant">Tells contents of one operation id apart.</param>
+/// <param name="Streams">What it writes.</param>
+internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Streams)
+{
+    private const int FieldId = 1;
+    private const int FieldType = 2;
+    private const int FieldData = 3;
+    private const int FieldTag = 6;
+
+    /// <summary>As the checkers know it.</summary>
+    public SentAppend ToSent()
+    {
+        var ordinal = 0;
+        var streams = Streams.Select(s => new SentStream(s.Name, s.Expected, s.Version, [.. s.DataBytes.Select(length => ContentDigest.Of(Event(ordinal++, length)))]));
+        return new SentAppend(Id, [.. streams]) { Content = Encode };
+    }
+
+    /// <summary>As a node's service decodes it from a request.</summary>
+    public AppendContent Encode(VaultStorage storage)
+    {
+        var bytes = new List<byte>();
+        var places = new List<Action<AppendContent>>();
+        var ordinal = 0;
+        foreach (var stream in Streams)
+        {
+            var name = Encoding.UTF8.GetBytes(stream.Name);
+            var nameOffset = bytes.Count;
+            bytes.AddRange(name);
+            places.Add(content => content.AddStream(nameOffset, name.Length, KindOf(stream.Expected), new StreamVersion(stream.Version)));
+            foreach (var length in stream.DataBytes)
+            {
+                var (offset, e) = (bytes.Count, Event(ordinal++, length));
+                bytes.AddRange(e);
+                places.Add(content => content.AddEvent(offset, e.Length));
+            }
+        }
+
+        var append = new AppendContent(storage);
+        append.Reset([.. bytes]);
+        append.OperationId = Id;
+        places.ForEach(place => place(append));
+        return append;
+    }
+
+    private static ExpectedKind KindOf(Expectation expected) => expected switch
+    {
+        Expectation.NoStream => ExpectedKind.NoStream,
+        Expectation.Exists => ExpectedKind.Exists,
+        Expectation.Exact => ExpectedKind.Exact,
+        _ => ExpectedKind.Any,
+    };
+
+    private byte[] Event(int ordinal, int dataBytes)
+    {
+        var bytes = new List<byte>(dataBytes + 64);
+        Span<byte> id = stackalloc byte[16];
+
+        // Every other append is named by its first event, as clients may do.
+        BinaryPrimitives.WriteUInt128BigEndian(id, ordinal == 0 && (Id & 1) == 0 ? Id : (Id << 20) + (UInt128)(((uint)Variant << 10) + (uint)ordinal + 1));
+        Delimited(bytes, FieldId, id);
+        Delimited(bytes, FieldType, "Happened"u8);
+        var data = new byte[dataBytes];
+        var filler = new Random(HashOf(ordinal));
+        filler.NextBytes(data);
+        Delimited(bytes, FieldData, data);
+        if (ordinal % 3 == 1)
+        {
+            Delimited(bytes, FieldTag, "third"u8);
+        }
+
+        return [.. bytes];
+    }
+
+    private int HashOf(int ordinal) => (int)((ulong)Id * 31 + (ulong)(Id >> 64)) ^ (Variant * 7919) ^ (ordinal * 104729);
+
+    private static void Delimited(List<byte> bytes, int field, ReadOnlySpan<byte> value)
+    {
+        bytes.Add((byte)((field << 3) | 2));
+        var length = (uint)value.Length;
+        for (; length >= 0x80; length >>= 7)
+        {
+            bytes.Add((byte)(length | 0x80));
+        }
+
+        bytes.Add((byte)length);
+        bytes.AddRange(value);
+    }
+}

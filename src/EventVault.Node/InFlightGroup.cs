@@ -115,7 +115,7 @@ internal sealed class InFlightGroup : IThreadPoolWorkItem
 /// <summary>Groups to use again: filled by the thread pool, emptied by the sequencer.</summary>
 internal sealed class InFlightPool
 {
-    /// <summary>Each holds up to 2 MiB; more than a few are never alive but for bursts of slow completions.</summary>
+    /// <summary>Each holds up to 2 MiB. A node alone has about four alive; what slow followers or completions add is not kept.</summary>
     private const int Most = 8;
 
     private readonly ConcurrentQueue<InFlightGroup> _free = new();

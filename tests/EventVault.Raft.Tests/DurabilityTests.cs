@@ -168,6 +168,33 @@ public sealed class DurabilityTests
         Assert.Null(cluster[1].Core.Status().VotedFor);
     }
 
+    /// <summary>Found by simulation: a leader stopped on its own check when its disk was full.</summary>
+    [Fact]
+    public void A_leaders_entry_that_waits_for_room_is_sent_once_it_stands_in_the_log()
+    {
+        TestCluster cluster = Leader(3);
+        cluster[1].EndOfRoom = cluster[1].Core.LastIndex;
+        cluster.Propose(1);
+        cluster.Propose(1);
+        cluster.ReportUnreachable(1, 2);
+        for (int i = 0; i < 3; i++)
+        {
+            cluster.Drop(m => m.Entries.Length > 0); // As a node does with what its log does not have.
+            cluster.Tick(1);
+            cluster.Drop(m => m.Entries.Length > 0);
+            cluster.Deliver();
+        }
+
+        Assert.Equal(1ul, cluster[1].Core.CommitIndex.Value);
+        cluster[1].EndOfRoom = null;
+        cluster.Tick(1);
+        cluster.Settle();
+        cluster.Tick(1);
+        cluster.Settle();
+        Assert.Equal(3ul, cluster[1].Core.CommitIndex.Value);
+        Assert.Equal(3ul, cluster[2].Core.CommitIndex.Value);
+    }
+
     [Fact]
     public void What_is_committed_is_never_truncated()
     {

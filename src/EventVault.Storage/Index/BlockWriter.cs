@@ -19,7 +19,11 @@ internal sealed class BlockWriter(IFile file)
     // One call's worth of neighbouring blocks: large enough to make the call cheap, small enough to stay in cache.
     private const int WindowBytes = 64 * BlockBytes;
 
+    // Not a CRC: that of slots which end with their own CRC is the same whatever they hold.
+    private static readonly SipKey AnyKey = new(1, 2);
+
     private readonly byte[] _window = new byte[WindowBytes];
+    private readonly Dictionary<long, UInt128> _written = []; // by the block's offset; a block may be written more than once
     private long _start = -1;
     private int _length;
     private int _sequence;
@@ -41,7 +45,7 @@ internal sealed class BlockWriter(IFile file)
         }
     }
 
-    /// <summary>Changes a slot. <see cref="WriteOut"/> must follow the last change.</summary>
+    /// <summary>Changes a slot. <see cref="Flush"/> must follow the last change.</summary>
     public void Write(MappedFile map, long offset, ReadOnlySpan<byte> slot)
     {
         Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
@@ -52,6 +56,7 @@ internal sealed class BlockWriter(IFile file)
     /// <summary>
     /// The block that holds the slots from <paramref name="block"/> on, to be changed in place before the next call.
     /// </summary>
+    /// <exception cref="IndexDamageException">It was written since the last flush, and does not hold that.</exception>
     public Span<byte> Window(MappedFile map, long block)
     {
         if (_start < 0 || block < _start || block >= _start + _length)
@@ -62,14 +67,20 @@ internal sealed class BlockWriter(IFile file)
                 _start = block;
             }
 
-            map.Span(block, BlockBytes).CopyTo(_window.AsSpan(_length, BlockBytes));
+            Span<byte> bytes = _window.AsSpan(_length, BlockBytes);
+            map.Span(block, BlockBytes).CopyTo(bytes);
+            if (_written.TryGetValue(block, out UInt128 hash) && Hash(bytes) != hash)
+            {
+                throw NotThere(block);
+            }
+
             _length += BlockBytes;
         }
 
         return _window.AsSpan((int)(block - _start), BlockBytes);
     }
 
-    /// <summary>Hands all changes to the system. Durable only after the file's flush.</summary>
+    /// <summary>Hands all changes to the system. Durable only after <see cref="Flush"/>.</summary>
     public void WriteOut()
     {
         if (_start >= 0)
@@ -80,9 +91,47 @@ internal sealed class BlockWriter(IFile file)
         }
     }
 
+    /// <summary>
+    /// Makes durable what was written, and looks on the disk whether it stands there. A block that kept its earlier content
+    /// would pass every later check: an old head, or a bucket without the newest operations.
+    /// </summary>
+    /// <exception cref="IndexDamageException">A write went elsewhere, or nowhere.</exception>
+    public void Flush()
+    {
+        WriteOut();
+        file.Flush();
+        long[] blocks = [.. _written.Keys.Order()];
+        var read = new byte[WindowBytes];
+        for (int first = 0, next = 0; first < blocks.Length; first = next)
+        {
+            while (next < blocks.Length && next - first < WindowBytes / BlockBytes && blocks[next] == blocks[first] + ((next - first) * (long)BlockBytes))
+            {
+                next++;
+            }
+
+            int count = file.ReadFromDisk(blocks[first], read.AsSpan(0, (next - first) * BlockBytes));
+            for (int i = first; i < next; i++)
+            {
+                int at = (i - first) * BlockBytes;
+                if (at + BlockBytes > count || Hash(read.AsSpan(at, BlockBytes)) != _written[blocks[i]])
+                {
+                    throw NotThere(blocks[i]);
+                }
+            }
+        }
+
+        _written.Clear();
+    }
+
     /// <summary>Writes bytes past the window, under the same protection of readers.</summary>
     public void WriteThrough(long offset, ReadOnlySpan<byte> bytes)
     {
+        Invariant.Check(offset % BlockBytes == 0 && bytes.Length % BlockBytes == 0);
+        for (int at = 0; at < bytes.Length; at += BlockBytes)
+        {
+            _written[offset + at] = Hash(bytes.Slice(at, BlockBytes));
+        }
+
         Interlocked.Increment(ref _sequence);
         try
         {
@@ -99,5 +148,15 @@ internal sealed class BlockWriter(IFile file)
     {
         _start = -1;
         _length = 0;
+        _written.Clear();
+    }
+
+    private IndexDamageException NotThere(long block) => new(file.Path, block, "the block that was written there does not stand there");
+
+    private static UInt128 Hash(ReadOnlySpan<byte> block)
+    {
+        var hash = new SipHash128(AnyKey);
+        hash.Append(block);
+        return hash.Finish();
     }
 }

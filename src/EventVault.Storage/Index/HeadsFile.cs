@@ -281,8 +281,7 @@ internal sealed class HeadsFile : IDisposable
         }
 
         _image = [];
-        _writer.WriteOut();
-        _file.Flush();
+        _writer.Flush();
         _header.AppliedThrough = segment;
         _header.Sequence++;
         var slot = new byte[HeadsHeader.SlotLength];

@@ -141,8 +141,7 @@ internal sealed class OperationsGeneration : IDisposable
             Put(entries[number].Hash, entries[number].Place, touched);
         }
 
-        _writer.WriteOut();
-        _file.Flush();
+        _writer.Flush();
         _mayRepeat = false;
         for (int i = 0; i < touched.Length; i++)
         {

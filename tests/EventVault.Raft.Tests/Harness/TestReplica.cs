@@ -34,10 +34,14 @@ internal sealed class TestReplica : IEntrySource
     /// <summary>Lowest index that can be sent; what lies before must be shipped.</summary>
     public LogIndex First { get; set; } = new(1);
 
+    /// <summary>Entries behind it wait for room in the log, as on a full disk; null: there is room.</summary>
+    public LogIndex? EndOfRoom { get; set; }
+
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
         Assert.True(from >= First, $"{Id} looks up {from}, but its log begins at {First}.");
         Assert.True(from.Value >= 1 && from <= until && until.Value <= (ulong)_log.Count, $"{Id} looks up {from}..{until} in a log of {_log.Count}.");
+        until = EndOfRoom is { } end && end < until ? end : until;
         long bytes = 0;
         for (int i = (int)from.Value - 1, n = 0; i < (int)until.Value && n < Math.Max(1, most); i++, n++)
         {

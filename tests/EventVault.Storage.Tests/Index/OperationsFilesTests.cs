@@ -402,6 +402,36 @@ public sealed class OperationsFilesTests
         }
     }
 
+    [Fact]
+    public void A_write_that_lands_elsewhere_never_leaves_an_operation_out_unseen()
+    {
+        OperationEntry[][] segments = Segments(new Random(8), 3, 300, minimum: 200);
+        int seen = 0;
+        for (long write = 1; ; write++)
+        {
+            var disk = new SimulatedFileSystem();
+            using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100_000, 100_000);
+            files.Apply(0, segments[0]);
+            files.Apply(1, segments[1]);
+            disk.MisdirectedWrite.StrikeAt(write);
+            try
+            {
+                files.Apply(2, segments[2]);
+            }
+            catch (IndexDamageException)
+            {
+                seen++;
+                continue;
+            }
+
+            if (disk.MisdirectedWrite.Strikes == 0)
+            {
+                Assert.True(write > 2 && seen >= write - 2, $"{seen} of {write - 1} seen"); // That of a header is redone.
+                return;
+            }
+        }
+    }
+
     private static int GenerationsFor(int appends, int horizon, int generation) =>
         ((appends - 1) / generation) - Math.Min((appends - 1) / generation, Math.Max(0, appends - horizon) / generation) + 1;
 

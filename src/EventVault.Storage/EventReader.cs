@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage;
 
@@ -50,8 +51,13 @@ public sealed class EventReader
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
 
     private readonly VaultStorage _storage;
+    private readonly MatchReader _matches;
 
-    internal EventReader(VaultStorage storage) => _storage = storage;
+    internal EventReader(VaultStorage storage)
+    {
+        _storage = storage;
+        _matches = new MatchReader(storage);
+    }
 
     /// <summary>Position of the last committed event; <see cref="Position.None"/> if the vault is empty.</summary>
     public Position Head => _storage.Head;
@@ -82,6 +88,27 @@ public sealed class EventReader
         until = until.Value < 0 ? new Position(0) : until;
         return from < until ? 0 : ReadBackwards(from, until, ref sink);
     }
+
+    /// <summary>
+    /// Reads a page of the events that match a filter, from <paramref name="from"/> in the given direction, up to and including
+    /// <paramref name="until"/>. A page is a bounded piece of work: it may be empty and yet not the last one.
+    /// </summary>
+    /// <param name="filter">Which events.</param>
+    /// <param name="from">Where to begin.</param>
+    /// <param name="until">Where to end.</param>
+    /// <param name="backwards">From the newest to the oldest.</param>
+    /// <param name="sink">Gets the events.</param>
+    /// <param name="next">Where the next page begins: behind <paramref name="until"/> or the head (backwards: before until or
+    /// position 0) if this was the last one.</param>
+    /// <returns>How many events it handed out.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadMatching<TSink>(EventFilter filter, Position from, Position until, bool backwards, ref TSink sink, out Position next)
+        where TSink : IEventSink, allows ref struct =>
+        _matches.Read(filter, from, until, backwards, ref sink, out next);
+
+    /// <summary>How many events match a filter, events of <c>$</c> streams left out. Both bounds are inclusive.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public long CountMatching(EventFilter filter, Position from, Position until) => _matches.Count(filter, from, until);
 
     /// <summary>
     /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
@@ -264,7 +291,7 @@ public sealed class EventReader
     private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out var end);
+        var segment = SegmentOf(_storage.View, from, out var end);
         var count = (int)Math.Min(Math.Min(PageEvents, last.Value - from.Value + 1), end.Value - from.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
         for (var i = 0; i < count; i++)
@@ -278,7 +305,7 @@ public sealed class EventReader
     private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out _);
+        var segment = SegmentOf(_storage.View, from, out _);
         var first = until > segment.FirstPosition ? until : segment.FirstPosition;
         var count = (int)Math.Min(PageEvents, from.Value - first.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
@@ -321,9 +348,9 @@ public sealed class EventReader
         return ordinals.Length;
     }
 
-    private SegmentSource SegmentOf(Position position, out Position last)
+    /// <summary>The segment that holds a committed position, and its last position.</summary>
+    internal static SegmentSource SegmentOf(LogView view, Position position, out Position last)
     {
-        var view = _storage.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
             var index = view.Unsealed[i].Index;

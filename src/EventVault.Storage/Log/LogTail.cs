@@ -2,6 +2,7 @@
 // sequencer's thread. On a leader it decides against what an append is checked, which versions, positions and times it
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage.Log;
 
@@ -42,6 +43,7 @@ public sealed class LogTail
     private readonly GroupAdopter _adopter;
     private ActiveIndex _active;
     private LogEnd _end;
+    private GroupBuffer? _begun;
 
     internal LogTail(VaultStorage storage, ActiveIndex active, in LogEnd end)
     {
@@ -170,6 +172,35 @@ public sealed class LogTail
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
 
+    /// <summary>
+    /// The newest event behind <paramref name="after"/> that matches a filter, pending ones and those of the begun group
+    /// included; <see cref="Position.None"/> if there is none.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public Position LastMatch(EventFilter filter, Position after)
+    {
+        if (_begun is { } begun && TryFindMatch(begun, filter, out var found))
+        {
+            return found > after ? found : Position.None;
+        }
+
+        for (var i = _storage.Pending.Count - 1; i >= 0; i--)
+        {
+            if (TryFindMatch(_storage.Pending[i], filter, out found))
+            {
+                return found > after ? found : Position.None;
+            }
+        }
+
+        var sink = default(FirstSink);
+        var from = _storage.Head;
+        while (from > after && _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from) == 0)
+        {
+        }
+
+        return sink.Found ? sink.Position : Position.None;
+    }
+
     /// <summary>Adds a checked append to the begun group.</summary>
     /// <returns>Its first position and the time it is recorded at.</returns>
     public (Position First, long RecordedAt) Add(GroupBuffer group, AppendContent append)
@@ -213,6 +244,7 @@ public sealed class LogTail
             body.Length, Storage.Checksum.Compute(body, _seed), group.Place, Term, group.Index, group.FirstPosition, group.Time,
             _storage.CommitIndex, group.Appends, group.Events, _end.Checksum).EncodeShared(bytes, _seed);
         _end = group.End;
+        _begun = null;
         _storage.Pending.Add(group);
     }
 
@@ -299,6 +331,7 @@ public sealed class LogTail
         group.Index = new LogIndex(_end.Index.Value + 1);
         group.FirstPosition = _end.Position + 1;
         group.Length = GroupHeader.Length;
+        _begun = group;
     }
 
     // The group is the first one of a new segment.
@@ -384,6 +417,34 @@ public sealed class LogTail
     {
         var number = _active.FindStream(stream.Key);
         return number >= 0 ? number : _active.AddStream(stream.Key, stream.Actual);
+    }
+
+    private static bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
+    {
+        for (var i = group.Events - 1; i >= 0; i--)
+        {
+            Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[i].Offset..], out var view));
+            if (filter.Matches(view))
+            {
+                found = view.Position;
+                return true;
+            }
+        }
+
+        found = Position.None;
+        return false;
+    }
+
+    private struct FirstSink : IEventSink
+    {
+        public bool Found;
+        public Position Position;
+
+        public bool Accept(in EventView e)
+        {
+            (Found, Position) = (true, e.Position);
+            return false;
+        }
     }
 }
 

@@ -62,6 +62,8 @@ public sealed class AppendContent(VaultStorage storage)
     private AppendStream[] _streams = new AppendStream[1];
     private (int Offset, int Length)[] _events = new (int, int)[1];
     private UInt128 _firstEventId;
+    private ulong[] _keys = new ulong[8];
+    private int _keysLength;
 
     /// <summary>Bytes that names and events point into.</summary>
     public byte[] Bytes { get; private set; } = [];
@@ -79,6 +81,9 @@ public sealed class AppendContent(VaultStorage storage)
     public int EventCount { get; private set; }
 
     internal UInt128 Digest { get; private set; }
+
+    /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
+    internal ReadOnlySpan<ulong> Keys => _keys.AsSpan(0, _keysLength);
 
     internal bool IdOfFirstEvent => _firstEventId == OperationId;
 
@@ -105,6 +110,12 @@ public sealed class AppendContent(VaultStorage storage)
         if (_events.Length > KeptRows)
         {
             _events = new (int, int)[1];
+        }
+
+        _keysLength = 0;
+        if (_keys.Length > KeptRows * EventKeys.MostPerEvent)
+        {
+            _keys = new ulong[8];
         }
     }
 
@@ -152,7 +163,7 @@ public sealed class AppendContent(VaultStorage storage)
     }
 
     /// <summary>
-    /// Walks all events in full, digests the content, and looks up what is sealed. Call it on the caller's thread:
+    /// Walks all events in full, digests the content, and computes its keys. Call it on the caller's thread:
     /// it is most of the work of an append that writes little.
     /// </summary>
     /// <param name="stream">The stream of the event concerned.</param>
@@ -163,6 +174,7 @@ public sealed class AppendContent(VaultStorage storage)
         Span<byte> head = stackalloc byte[32];
         head.Clear();
         var length = 0L;
+        _keysLength = 0;
         for (stream = 0; stream < StreamCount; stream++)
         {
             ref var s = ref _streams[stream];
@@ -184,6 +196,7 @@ public sealed class AppendContent(VaultStorage storage)
                 }
 
                 length += RecordFormat.RecordLength(name.Length, bytes.Length);
+                AddKeys(name, bytes);
             }
         }
 
@@ -199,6 +212,19 @@ public sealed class AppendContent(VaultStorage storage)
         EncodedLength = (int)length;
         Digest = digest.Finish();
         return EventProblem.None;
+    }
+
+    private void AddKeys(ReadOnlySpan<byte> name, ReadOnlySpan<byte> eventData)
+    {
+        if (_keys.Length < _keysLength + 1 + EventKeys.MostPerEvent)
+        {
+            Array.Resize(ref _keys, Math.Max(2 * _keys.Length, _keysLength + 1 + EventKeys.MostPerEvent));
+        }
+
+        var view = new EventView(name, eventData, default, default, recordedAt: 0, appendOrdinal: 0, recordLength: 0);
+        var count = EventKeys.Of(view, storage.Meta.SipKey, _keys.AsSpan(_keysLength + 1));
+        _keys[_keysLength] = (ulong)count;
+        _keysLength += 1 + count;
     }
 }
 

@@ -1,4 +1,5 @@
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -226,6 +227,7 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
         }
 
         Assert.Equal(kept.Sum(g => g.Appends.Sum(a => a.Append.EventCount)) - 1, storage.Tail.Last.Value);
+        CheckConditions(kept);
         var keptIds = kept.SelectMany(g => g.Appends).Select(a => a.Append.Id).ToHashSet();
         foreach (var (append, _) in kept.Skip(Committed).Concat(taken).SelectMany(g => g.Appends).Take(12))
         {
@@ -241,6 +243,17 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
             storage.Reader.LookUp(next, out _);
             Assert.True(storage.Tail.Check(next, out _) == AppendCheck.Ok, $"Stream {stream} should end with version {version}, it ends with {next.Streams[0].Actual}.");
         }
+    }
+
+    private void CheckConditions(List<ModelGroup> groups)
+    {
+        var model = new VaultModel();
+        foreach (var (append, recordedAt) in groups.SelectMany(g => g.Appends))
+        {
+            model.Add(append, recordedAt);
+        }
+
+        QueryModel.CheckConditions(Storage!, model.Events, conditions: 4, new Random(model.Count));
     }
 
     // After any stop: a prefix of what was written with all that was durable, or exactly what a truncation under way keeps.

@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -69,6 +70,7 @@ internal sealed class VaultModel
         CheckListing(storage);
         CheckTimes(storage.Reader, random);
         CheckOperations(storage, random);
+        QueryModel.Check(storage, Events, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
 
     /// <summary>Reads the whole vault, in both directions.</summary>

@@ -35,7 +35,7 @@ internal sealed class MatchReader(VaultStorage storage)
         for (var i = 0; i < Segments && budget > 0 && !IsBehind(next, until, backwards); i++)
         {
             var segment = QuerySegment.Of(view, QuerySegment.NumberOf(view, next), head);
-            var read = segment.IsIndexed && filter.Ways.Length > 0
+            var read = filter.Ways.Length > 0
                 ? ReadByKeys(filter, segment, until, backwards, ref sink, ref next, ref budget)
                 : Scan(filter, segment, until, backwards, ref sink, ref next, ref budget);
             if (read > 0)
@@ -58,7 +58,7 @@ internal sealed class MatchReader(VaultStorage storage)
         while (next <= last && !filter.IsOfSystem)
         {
             var segment = QuerySegment.Of(view, QuerySegment.NumberOf(view, next), head);
-            if (segment.IsIndexed && filter.IsCountedByKeys)
+            if (filter.IsCountedByKeys)
             {
                 sink.Count += CountByKeys(filter, segment, segment.OrdinalOf(next), segment.OrdinalOf(last));
                 next = segment.First + segment.Events;
@@ -138,14 +138,15 @@ internal sealed class MatchReader(VaultStorage storage)
         return read;
     }
 
-    private static void Prefetch(in QuerySegment segment, SegmentReader reader, Span<uint> ordinals, int lengthEach)
+    private static void Prefetch(in QuerySegment segment, SegmentReader reader, ReadOnlySpan<uint> ordinals, int lengthEach)
     {
+        Span<uint> offsets = stackalloc uint[SegmentMatches.PageLength];
         for (var i = 0; i < ordinals.Length; i++)
         {
-            ordinals[i] = segment.Source.OffsetOf(ordinals[i]);
+            offsets[i] = segment.Source.OffsetOf(ordinals[i]);
         }
 
-        reader.Prefetch(ordinals, lengthEach);
+        reader.Prefetch(offsets[..ordinals.Length], lengthEach);
     }
 
     private static int Scan<TSink>(
@@ -202,7 +203,7 @@ internal sealed class MatchReader(VaultStorage storage)
     private Position LastIn(EventFilter filter, in QuerySegment segment, uint first, LogTail? tail)
     {
         var from = (uint)segment.Events - 1;
-        if (!segment.IsIndexed || filter.Ways.Length == 0)
+        if (filter.Ways.Length == 0)
         {
             for (var ordinal = (long)from; ordinal >= first; ordinal--)
             {

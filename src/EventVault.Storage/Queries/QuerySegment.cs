@@ -7,13 +7,15 @@ namespace EventVault.Storage.Queries;
 internal readonly struct QuerySegment
 {
     private readonly ActiveKeys? _active;
+    private readonly SealedSegment? _sealed;
 
-    private QuerySegment(SegmentSource source, Position first, int events, ActiveKeys? active)
+    private QuerySegment(SegmentSource source, Position first, int events, ActiveKeys? active, SealedSegment? @sealed)
     {
         Source = source;
         First = first;
         Events = events;
         _active = active;
+        _sealed = @sealed;
     }
 
     /// <summary>Its records.</summary>
@@ -25,9 +27,6 @@ internal readonly struct QuerySegment
     /// <summary>How many of its events count; may be 0.</summary>
     public int Events { get; }
 
-    /// <summary>Whether its events are found by their keys; otherwise they are read one by one.</summary>
-    public bool IsIndexed => _active is not null;
-
     /// <summary>The segment with this number.</summary>
     /// <param name="view">Has it.</param>
     /// <param name="number">Its number.</param>
@@ -37,14 +36,14 @@ internal readonly struct QuerySegment
         if (number < view.Sealed.Length)
         {
             var segment = view.Sealed[number];
-            return new QuerySegment(new SegmentSource(segment), segment.FirstPosition, Clamp(head, segment.FirstPosition, segment.Record.EventCount), active: null);
+            return new QuerySegment(new SegmentSource(segment), segment.FirstPosition, Clamp(head, segment.FirstPosition, segment.Record.EventCount), active: null, segment);
         }
 
         var unsealed = view.Unsealed[number - view.Sealed.Length];
         var next = number + 1 - view.Sealed.Length;
         var first = unsealed.Index.FirstPosition;
         var most = next < view.Unsealed.Length ? view.Unsealed[next].Index.FirstPosition.Value - first.Value : int.MaxValue;
-        return new QuerySegment(new SegmentSource(unsealed), first, Clamp(head, first, most), unsealed.Index.Keys);
+        return new QuerySegment(new SegmentSource(unsealed), first, Clamp(head, first, most), unsealed.Index.Keys, @sealed: null);
     }
 
     /// <summary>Number of the segment that holds a position at or before the head.</summary>
@@ -64,11 +63,18 @@ internal readonly struct QuerySegment
     /// <summary>Ordinal of a position in this segment, or that of its nearest event.</summary>
     public uint OrdinalOf(Position position) => (uint)Math.Clamp(position.Value - First.Value, 0, Events - 1);
 
-    /// <summary>The events that have a key.</summary>
+    /// <summary>The events that have a key; of a sealed segment, all of which counts, all.</summary>
+    /// <exception cref="IndexDamageException">A key file is damaged.</exception>
     public bool TryFind(ulong key, out Postings postings)
     {
-        Invariant.Check(_active is not null);
-        var found = _active.TryFind(key, Events, out var active);
+        if (_sealed is not null)
+        {
+            var isThere = _sealed.Keys.TryFind(key, out var all);
+            postings = new Postings(all);
+            return isThere;
+        }
+
+        var found = _active!.TryFind(key, Events, out var active);
         postings = new Postings(active);
         return found;
     }

@@ -45,8 +45,17 @@ public struct AppendStream
     /// <summary>How many events it gets.</summary>
     public int EventCount;
 
-    /// <summary>After the append was checked: the stream's last version before it; −1 if it has no events.</summary>
+    /// <summary>After the append was checked: the stream's last version before it; −1 if it never had events.</summary>
     public StreamVersion Actual;
+
+    /// <summary>After the append was checked: the stream's first version that can be read; behind the last one if none can.</summary>
+    public StreamVersion FirstVisible;
+
+    /// <summary>After the append was checked: whether the stream must not be written.</summary>
+    public bool IsTombstoned;
+
+    /// <summary>Whether it has events that can be read.</summary>
+    public readonly bool HasEvents => Actual >= FirstVisible;
 }
 #pragma warning restore CA1051, CA1711
 
@@ -62,6 +71,7 @@ public sealed class AppendContent(VaultStorage storage)
     private AppendStream[] _streams = new AppendStream[1];
     private (int Offset, int Length)[] _events = new (int, int)[1];
     private UInt128 _firstEventId;
+    private AppendStream _changed;
 
     /// <summary>Bytes that names and events point into.</summary>
     public byte[] Bytes { get; private set; } = [];
@@ -77,6 +87,12 @@ public sealed class AppendContent(VaultStorage storage)
 
     /// <summary>How many events it has, over all streams.</summary>
     public int EventCount { get; private set; }
+
+    /// <summary>Not null: what it does to the life of a stream; then it writes one event to <c>$streams</c>, and no other.</summary>
+    public StreamChange? Change { get; private set; }
+
+    /// <summary>With <see cref="Change"/>: the stream to which it happens, and what is expected of it.</summary>
+    public ref AppendStream ChangedStream => ref _changed;
 
     internal UInt128 Digest { get; private set; }
 
@@ -97,6 +113,8 @@ public sealed class AppendContent(VaultStorage storage)
         OperationId = default;
         _firstEventId = default;
         EncodedLength = 0;
+        Change = null;
+        _changed = default;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -152,6 +170,40 @@ public sealed class AppendContent(VaultStorage storage)
     }
 
     /// <summary>
+    /// Makes it the append that changes the life of a stream. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as
+    /// with other appends.
+    /// </summary>
+    /// <param name="change">What happens.</param>
+    /// <param name="stream">Name of the stream, not one of the vault's own.</param>
+    /// <param name="expected">What is expected of it.</param>
+    /// <param name="version">With <see cref="ExpectedKind.Exact"/>: its last version.</param>
+    public void SetChange(StreamChange change, ReadOnlySpan<byte> stream, ExpectedKind expected, StreamVersion version)
+    {
+        Invariant.Check(StreamCount == 0 && change.Before.Value is >= 0 and <= StreamChange.MostBefore);
+        var name = StreamLifeEvent.Stream;
+        var bytes = new byte[name.Length + stream.Length];
+        name.CopyTo(bytes);
+        stream.CopyTo(bytes.AsSpan(name.Length));
+        Bytes = bytes;
+        Change = change;
+        _changed = new AppendStream { NameOffset = name.Length, NameLength = stream.Length, Expected = expected, ExpectedVersion = version, SealedVersion = StreamVersion.None };
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetChangeEvent(change.Before);
+    }
+
+    /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>
+    internal void SetChangeEvent(StreamVersion before)
+    {
+        Invariant.Check(Change is not null && StreamCount == 1 && EventCount == 1);
+        var start = _changed.NameOffset + _changed.NameLength;
+        var e = StreamLifeEvent.Encode(OperationId, Change.Kind, Name(_changed), before);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(_streams[0].NameLength, e.Length);
+    }
+
+    /// <summary>
     /// Walks all events in full, digests the content, and looks up what is sealed. Call it on the caller's thread:
     /// it is most of the work of an append that writes little.
     /// </summary>
@@ -185,6 +237,16 @@ public sealed class AppendContent(VaultStorage storage)
 
                 length += RecordFormat.RecordLength(name.Length, bytes.Length);
             }
+        }
+
+        if (Change is not null)
+        {
+            // The name is in the event; the event's version is not decided yet, and no part of what was asked for.
+            _changed.Key = StreamKey.Compute(Name(_changed), storage.Meta.SipKey);
+            head.Clear();
+            head[4] = (byte)_changed.Expected;
+            BinaryPrimitives.WriteInt64LittleEndian(head[8..], _changed.ExpectedVersion.Value);
+            digest.Append(head);
         }
 
         stream = index = 0;

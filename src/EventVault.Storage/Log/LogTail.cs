@@ -11,7 +11,10 @@ public enum AppendCheck
     /// <summary>It may be added.</summary>
     Ok,
 
-    /// <summary>An expected version does not hold; <see cref="AppendStream.Actual"/> tells what stands there.</summary>
+    /// <summary>
+    /// An expected version does not hold, a stream is tombstoned, or a stream can't be changed as wanted; the streams' rows and
+    /// <see cref="StreamChange.Problem"/> tell which.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log already, or on its way there.</summary>
@@ -48,7 +51,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
         _active = active;
         _end = end;
     }
@@ -153,19 +156,24 @@ public sealed class LogTail
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
-            stream.Actual = TailOf(view, append, stream);
-            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+            LookUp(view, append, ref stream);
+            conflict |= stream.IsTombstoned
+                || !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
+        conflict |= append.Change is { } change && !CheckChange(view, append, change);
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
-    /// <summary>Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version.</summary>
+    /// <summary>
+    /// Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version and for what of it can be read.
+    /// An exact version is compared with the last one even if that can't be read any more: versions go on.
+    /// </summary>
     public static bool Holds(in AppendStream stream) => stream.Expected switch
     {
         ExpectedKind.Any => true,
-        ExpectedKind.NoStream => stream.Actual == StreamVersion.None,
-        ExpectedKind.Exists => stream.Actual > StreamVersion.None,
+        ExpectedKind.NoStream => !stream.HasEvents,
+        ExpectedKind.Exists => stream.HasEvents,
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
@@ -191,6 +199,12 @@ public sealed class LogTail
                 var length = RecordFormat.EncodeEvent(
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
+                if (append.Change is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+
                 group.AddEvent(number, offset);
                 offset += length;
             }
@@ -271,6 +285,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
+        _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
@@ -347,6 +362,36 @@ public sealed class LogTail
         }
 
         return view.SealedVersion(key);
+    }
+
+    private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
+    {
+        stream.Actual = TailOf(view, append, stream);
+        var life = _storage.Lives.OfTail(stream.Key);
+        stream.FirstVisible = life.FirstVisible;
+        stream.IsTombstoned = life.IsTombstoned;
+    }
+
+    // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
+    private bool CheckChange(LogView view, AppendContent append, StreamChange change)
+    {
+        ref var target = ref append.ChangedStream;
+        LookUp(view, append, ref target);
+        var end = target.Actual + 1;
+        change.Problem = target switch
+        {
+            { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
+            { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end => StreamChangeProblem.BehindEnd,
+            _ => StreamChangeProblem.None,
+        };
+        if (change.Problem != StreamChangeProblem.None || !Holds(target))
+        {
+            return false;
+        }
+
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        return true;
     }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)

@@ -12,11 +12,20 @@ public enum AppendCheck
     /// <summary>It may be added.</summary>
     Ok,
 
-    /// <summary>An expected version does not hold; <see cref="AppendStream.Actual"/> tells what stands there.</summary>
+    /// <summary>
+    /// An expected version, a requirement or a condition does not hold; <see cref="AppendStream.Actual"/> and
+    /// <see cref="AppendCondition.Match"/> tell what stands there.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log already, or on its way there.</summary>
     Known,
+
+    /// <summary>Its operation id would be forgotten by now, but its very events stand where it expected to write them.</summary>
+    Proven,
+
+    /// <summary>Its first attempt is so old that its operation id would be forgotten: nobody can say whether it was written.</summary>
+    TooOld,
 }
 
 /// <summary>Whether a group can be begun.</summary>
@@ -141,9 +150,13 @@ public sealed class LogTail
         && FitsSegment(group.Length + encodedLength)
         && LeavesReserve(group.Length + encodedLength);
 
-    /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
-    /// <param name="append">Gets the actual version of each stream.</param>
+    /// <summary>
+    /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
+    /// fails is found out whole, so that it can be told together.
+    /// </summary>
+    /// <param name="append">Gets the actual version of each stream and a match of each failed condition.</param>
     /// <param name="known">With <see cref="AppendCheck.Known"/>: where the operation stands.</param>
+    /// <exception cref="DamageException">An event that may match a condition can't be read.</exception>
     public AppendCheck Check(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
@@ -152,11 +165,29 @@ public sealed class LogTail
             return AppendCheck.Known;
         }
 
+        // The floor behind the look-ups: it rises before anything is forgotten, so what they may have missed lies under it.
+        if (append.AttemptedAfter is { } seen && seen < _storage.OperationFloor)
+        {
+            return append.Proof is null ? AppendCheck.TooOld : AppendCheck.Proven;
+        }
+
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
             stream.Actual = TailOf(view, append, stream);
             conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+        }
+
+        foreach (ref var required in append.Requires)
+        {
+            required.Actual = TailOf(view, append, required);
+            conflict |= !Holds(required);
+        }
+
+        foreach (ref var condition in append.Conditions)
+        {
+            condition.Match = condition.Found > Position.None ? condition.Found : LastMatch(condition.Filter, condition.LookedUntil);
+            conflict |= condition.Match > Position.None;
         }
 
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;

@@ -191,6 +191,7 @@ internal sealed class StorageOpening
             throw VoteFile.IsOlderThan(history.LastTerm, _storage.Vote.Term);
         }
 
+        sealer.Floor.Open();
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
@@ -362,7 +363,7 @@ internal sealed class StorageOpening
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
-        if (ReadFooter(segment) is not { } footer
+        if (Sealer.ReadFooter(_storage, segment) is not { } footer
             || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
@@ -405,7 +406,7 @@ internal sealed class StorageOpening
 
         if (operations.AppliedThrough < segment)
         {
-            operations.Apply(segment, ReadOperations(result, record.LastLogIndex));
+            sealer.ApplyOperations(segment, ReadOperations(result, record.LastLogIndex));
         }
 
         return result;
@@ -445,7 +446,7 @@ internal sealed class StorageOpening
         try
         {
             var raft = history;
-            if (ReadFooter(record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
+            if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
             {
                 history.AddRun(footer.FirstIndex, footer.FirstTerm);
                 raft = null;
@@ -486,14 +487,6 @@ internal sealed class StorageOpening
             offset += (uint)header.TotalLength;
         }
         while (header.Index != segment.Record.LastLogIndex);
-    }
-
-    private SegmentFooter? ReadFooter(uint segment)
-    {
-        var block = new byte[Blocks.Size];
-        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
-        file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
-        return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
 
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)

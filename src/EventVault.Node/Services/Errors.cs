@@ -100,33 +100,75 @@ internal static class Errors
     /// <summary>An append whose expected versions do not hold: all those that do not, together.</summary>
     public static Refusal Conflict(AppendContent append)
     {
-        var detail = new ErrorDetail();
-        foreach (ref readonly var stream in append.Streams)
+        if (append.Change is { Problem: not StreamChangeProblem.None } change)
         {
-            if (LogTail.Holds(stream))
-            {
-                continue;
-            }
-
-            var name = Name(append.Name(stream));
-            var conflict = new VersionConflict { Expected = ExpectedText(stream) };
-            if (stream.Actual != StreamVersion.None)
-            {
-                conflict.Actual = (ulong)stream.Actual.Value;
-            }
-
-            var actual = stream.Actual == StreamVersion.None ? "it has no events" : Text($"its last version is {stream.Actual}");
-            detail.Failures.Add(new Failure
-            {
-                Reason = Reason.WrongExpectedVersion,
-                Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
-                Stream = name,
-                VersionConflict = conflict,
-            });
+            return CannotChange(change, append.Requires[0], Name(append.Name(append.Requires[0])));
         }
 
-        return new Refusal(RpcCode.Aborted, detail);
+        var detail = new ErrorDetail();
+        var code = RpcCode.Aborted;
+        foreach (ref readonly var stream in append.Streams)
+        {
+            if (stream.IsTombstoned)
+            {
+                // Whatever else fails: to read again and decide anew does not help.
+                code = RpcCode.FailedPrecondition;
+                detail.Failures.Add(Tombstoned(Name(append.Name(stream))));
+            }
+
+            AddConflict(detail, append, stream);
+        }
+
+        foreach (ref readonly var required in append.Requires)
+        {
+            AddConflict(detail, append, required);
+        }
+
+        return new Refusal(code, detail);
     }
+
+    private static void AddConflict(ErrorDetail detail, AppendContent append, in AppendStream stream)
+    {
+        if (LogTail.Holds(stream))
+        {
+            return;
+        }
+
+        var name = Name(append.Name(stream));
+        var conflict = new VersionConflict { Expected = ExpectedText(stream) };
+        if (stream.Actual != StreamVersion.None)
+        {
+            conflict.Actual = (ulong)stream.Actual.Value;
+        }
+
+        var actual = stream.Actual == StreamVersion.None ? "it has no events"
+            : stream.HasEvents ? Text($"its last version is {stream.Actual}")
+            : Text($"it was deleted, its last version being {stream.Actual}");
+        detail.Failures.Add(new Failure
+        {
+            Reason = Reason.WrongExpectedVersion,
+            Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
+            Stream = name,
+            VersionConflict = conflict,
+        });
+    }
+
+    // A stream that can't be deleted or truncated, whatever was expected of it.
+    private static Refusal CannotChange(StreamChange change, in AppendStream stream, string name) => change.Problem switch
+    {
+        StreamChangeProblem.NotFound => StreamNotFound(name),
+        StreamChangeProblem.Tombstoned => new Refusal(RpcCode.FailedPrecondition, Tombstoned(name)),
+        StreamChangeProblem.BehindEnd => InvalidRequest(
+            "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
+        _ => throw new InvariantException($"{change.Problem} is no problem."),
+    };
+
+    private static Failure Tombstoned(string stream) => new()
+    {
+        Reason = Reason.StreamTombstoned,
+        Message = $"The stream {stream} was deleted for ever and can't be written. Choose another name.",
+        Stream = stream,
+    };
 
     public static Refusal OperationIdReused(Position first) => new(RpcCode.AlreadyExists, new Failure
     {
@@ -138,7 +180,7 @@ internal static class Errors
     public static Refusal StreamNotFound(string stream) => new(RpcCode.NotFound, new Failure
     {
         Reason = Reason.StreamNotFound,
-        Message = $"The stream {stream} has no events.",
+        Message = $"The stream {stream} has no events, or none that can be read.",
         Stream = stream,
     });
 

@@ -32,14 +32,15 @@ internal static class ReadCalls
         var backwards = request.Direction == Direction.Backwards;
         var head = reader.Head;
         var last = ReadBounds.LastVersion(reader, stream, head);
-        if (last == StreamVersion.None)
+        var first = reader.FirstVisible(stream);
+        if (last < first)
         {
             throw Errors.StreamNotFound(request.Stream).ToException();
         }
 
         writer.Write(Head(reader, head, last));
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
-        var lowest = ReadBounds.LowestVersion(reader, stream, lower, last);
+        var lowest = ReadBounds.LowestVersion(reader, stream, lower, first, last);
         var highest = ReadBounds.HighestVersion(reader, stream, upper, last, head);
         using var page = new EventPage { Limit = request.Limit };
         await WriteAsync(Range(reader, stream, lowest, highest, backwards), page, writer, context);

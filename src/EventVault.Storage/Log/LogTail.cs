@@ -443,7 +443,7 @@ public sealed class LogTail
         {
             { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
             { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
-            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end => StreamChangeProblem.BehindEnd,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
             _ => StreamChangeProblem.None,
         };
         if (change.Problem != StreamChangeProblem.None || !Holds(target))

@@ -83,6 +83,10 @@ internal sealed class StreamLives(SipKey key)
         foreach (var change in group.Lives)
         {
             Set(change);
+        }
+
+        foreach (var change in group.Lives)
+        {
             if (_pending.TryGetValue(change.Stream, out var pending) && pending.Group <= group.Index)
             {
                 Invariant.Check(pending.Life == Of(change.Stream), "What is committed is what was pending.");

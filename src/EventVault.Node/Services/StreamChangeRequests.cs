@@ -2,7 +2,6 @@
 // something of the stream that it changes.
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Globalization;
 using EventVault.Protocol;
 using EventVault.Storage.Log;
 using Google.Protobuf;
@@ -30,7 +29,7 @@ internal static class StreamChangeRequests
         var request = RequestFields.Parse(TruncateStreamRequest.Parser, bytes);
         if (request.Before > StreamChange.MostBefore)
         {
-            throw Errors.InvalidRequest("before", $"is larger than any version can be, which is {StreamChange.MostBefore.ToString(CultureInfo.InvariantCulture)}").ToException();
+            throw Errors.InvalidRequest("before", $"is larger than any version can be, which is {AppendFields.Number(StreamChange.MostBefore)}").ToException();
         }
 
         var change = new StreamChange(StreamChangeKind.Truncate, new StreamVersion((long)request.Before));
@@ -42,7 +41,7 @@ internal static class StreamChangeRequests
     {
         if (id.Length != OperationIdBytes)
         {
-            throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {id.Length.ToString(CultureInfo.InvariantCulture)}").ToException();
+            throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(id.Length)}").ToException();
         }
 
         var name = StreamNames.Check(stream, limits);
@@ -54,10 +53,17 @@ internal static class StreamChangeRequests
         var (kind, version) = Expected(expected);
         content.Reset([]);
         content.OperationId = BinaryPrimitives.ReadUInt128BigEndian(id.Span);
-        content.AttemptedAfter = attemptedAfter is null ? null
-            : attemptedAfter.HasPosition ? new Position((long)Math.Min(attemptedAfter.Position, long.MaxValue)) : Position.None;
+        content.AttemptedAfter = Seen(attemptedAfter);
         content.SetChange(change, name, kind, version);
     }
+
+    private static Position? Seen(SeenHead? head) => head switch
+    {
+        null => null,
+        { HasPosition: false } => Position.None,
+        { Position: > long.MaxValue } => throw Errors.InvalidRequest("attempted_after.position", $"is larger than any position can be, which is {AppendFields.Number(long.MaxValue)}").ToException(),
+        _ => new Position((long)head.Position),
+    };
 
     private static (ExpectedKind Kind, StreamVersion Version) Expected(ExpectedVersion? expected) => expected?.ExpectedCase switch
     {
@@ -65,7 +71,7 @@ internal static class StreamChangeRequests
         ExpectedVersion.ExpectedOneofCase.NoStream => (ExpectedKind.NoStream, default),
         ExpectedVersion.ExpectedOneofCase.Exists => (ExpectedKind.Exists, default),
         ExpectedVersion.ExpectedOneofCase.Version when expected.Version > long.MaxValue =>
-            throw Errors.InvalidRequest("expected.version", $"is larger than any version can be, which is {long.MaxValue.ToString(CultureInfo.InvariantCulture)}").ToException(),
+            throw Errors.InvalidRequest("expected.version", $"is larger than any version can be, which is {AppendFields.Number(long.MaxValue)}").ToException(),
         ExpectedVersion.ExpectedOneofCase.Version => (ExpectedKind.Exact, new StreamVersion((long)expected.Version)),
         null => throw Errors.InvalidRequest("expected", "is missing: say any, no_stream, exists or a version").ToException(),
         _ => throw Errors.InvalidRequest("expected", "says nothing: one of any, no_stream, exists and version must be set").ToException(),

@@ -1,4 +1,7 @@
 // Reads events, on the caller's thread, without locks, never past the commit position.
+//
+// Events of streams that were deleted or truncated are left out. Each page looks anew, behind the head: what was deleted
+// before a read's head was fixed is never handed out; what is deleted while the read runs is left out from some page on.
 using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
@@ -35,8 +38,9 @@ public readonly struct StreamReference
 /// <param name="RecordedAt">100 ns ticks since 1970.</param>
 /// <param name="SameContent">Whether the content digest is that of the append it was compared with.</param>
 /// <param name="Versions">Last version of each stream, in the order in which they were written.</param>
+/// <param name="Streams">Names of those streams, UTF-8.</param>
 public sealed record AppendAnswer(
-    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions);
+    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions, IReadOnlyList<byte[]> Streams);
 
 /// <summary>Reads streams and the whole vault. Safe for concurrent use.</summary>
 public sealed class EventReader
@@ -65,28 +69,36 @@ public sealed class EventReader
     /// <summary>A stream for the calls below.</summary>
     public StreamReference Reference(ReadOnlySpan<byte> name) => new(name.ToArray(), StreamKey.Compute(name, _storage.Meta.SipKey));
 
-    /// <summary>Last committed version of a stream; <see cref="StreamVersion.None"/> if it has no events.</summary>
+    /// <summary>Last committed version of a stream, whether it can be read or not; <see cref="StreamVersion.None"/> if it never had events.</summary>
     public StreamVersion LastVersion(in StreamReference stream) => LastVersion(stream.Key, Head);
 
     /// <summary>
+    /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
+    /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
+    /// </summary>
+    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+
+    /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
-    /// <paramref name="until"/>. Returns the number of events read: the next page begins behind them.
+    /// <paramref name="until"/>. Returns the number of events looked at: the next page begins behind them. Events that can't be
+    /// read any more are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadAll<TSink>(Position from, Position until, bool backwards, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var head = Head;
+        var shown = _storage.Lives.IsEmpty ? default : new Shown(_storage.Lives);
         if (!backwards)
         {
             var last = until < head ? until : head;
             from = from.Value < 0 ? new Position(0) : from;
-            return from > last ? 0 : ReadForwards(from, last, ref sink);
+            return from > last ? 0 : ReadForwards(from, last, shown, ref sink);
         }
 
         from = from < head ? from : head;
         until = until.Value < 0 ? new Position(0) : until;
-        return from < until ? 0 : ReadBackwards(from, until, ref sink);
+        return from < until ? 0 : ReadBackwards(from, until, shown, ref sink);
     }
 
     /// <summary>
@@ -126,7 +138,8 @@ public sealed class EventReader
 
     /// <summary>
     /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
-    /// <paramref name="until"/>, both of which exist. Returns the number of events read.
+    /// <paramref name="until"/>, both of which exist. Returns the number of events looked at; those that can't be read any more
+    /// are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadStream<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, ref TSink sink)
@@ -135,7 +148,7 @@ public sealed class EventReader
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
         var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
-        return ReadOrdinals(segment, ordinals[..count], stream.Name, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, new Shown(FirstVisible(stream)), ref sink);
     }
 
     /// <summary>Position of a committed event of a stream.</summary>
@@ -150,7 +163,7 @@ public sealed class EventReader
     public long RecordedAt(Position position)
     {
         var sink = new TimeSink();
-        var read = ReadAll(position, position, backwards: false, ref sink);
+        var read = ReadForwards(position, position, shown: default, ref sink);
         Invariant.Check(read == 1);
         return sink.RecordedAt;
     }
@@ -184,35 +197,100 @@ public sealed class EventReader
         return new StreamVersion(low);
     }
 
-    /// <summary>Looks up what sealed segments say about an append, before it is queued.</summary>
+    /// <summary>
+    /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are. Rises
+    /// before any is forgotten, and may be higher than need be by a segment.
+    /// </summary>
+    public Position OperationFloor => _storage.OperationFloor;
+
+    /// <summary>
+    /// Looks up what the log says about an append, before it is queued: the operation id and the streams in sealed segments,
+    /// conditions in all that is committed. The sequencer then looks at what is newer.
+    /// </summary>
     /// <returns>Whether its operation id is in a sealed segment; then it needs no queueing.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public bool LookUp(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
         append.SealedSegments = view.Sealed.Length;
-        if (view.Sealed.Length == 0)
+        known = default;
+        if (view.Sealed.Length > 0)
         {
-            known = default;
-            return false;
+            foreach (ref var stream in append.Streams)
+            {
+                stream.SealedVersion = view.SealedVersion(stream.Key);
+            }
+
+            foreach (ref var required in append.Requires)
+            {
+                required.SealedVersion = view.SealedVersion(required.Key);
+            }
+
+            if (TryFindSealedOperation(append.OperationId, out known))
+            {
+                return true;
+            }
+
+            if (append.AttemptedAfter < OperationFloor)
+            {
+                append.Proof = AppendProof.Find(this, append);
+            }
         }
 
-        foreach (ref var stream in append.Streams)
+        foreach (ref var condition in append.Conditions)
         {
-            stream.SealedVersion = view.SealedVersion(stream.Key);
+            LookUp(ref condition);
         }
 
-        return TryFindSealedOperation(append.OperationId, out known);
+        return false;
+    }
+
+    // Committed events never change: what is found here, or not found up to this head, the sequencer need not look for.
+    private void LookUp(ref AppendCondition condition)
+    {
+        var head = Head;
+        var sink = default(MatchSink);
+        for (var next = head; next > condition.After && sink.Found == default;)
+        {
+            ReadMatching(condition.Filter, next, condition.After + 1, backwards: true, ref sink, out next);
+        }
+
+        condition.Found = sink.Found == default ? Position.None : sink.Found + -1;
+        condition.LookedUntil = head > condition.After ? head : condition.After;
+    }
+
+    /// <summary>The committed append with this operation id and its first answer; null: none, or it is forgotten.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public AppendAnswer? FindAppend(UInt128 operationId)
+    {
+        var head = Head;
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            var offset = index.FindOperation(operationId);
+            if (offset != 0)
+            {
+                // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
+                var committed = CommittedIn(index, head);
+                return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
+            }
+        }
+
+        return TryFindSealedOperation(operationId, out var known) ? ReadAnswer(known, operationId, default) : null;
     }
 
     /// <summary>The answer that a committed append was given.</summary>
     /// <param name="place">Where it stands.</param>
     /// <param name="append">The append that has its operation id now.</param>
-    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append)
+    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append) => ReadAnswer(place, append.OperationId, append.Digest);
+
+    private AppendAnswer ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
     {
         using var lease = LeaseOf(place.Place.Segment);
         var body = lease.Reader.ReadGroup(place.Place.Offset, out _);
-        Invariant.Check(TryFindAppend(body, append.OperationId, out var found));
-        return Answer(found, append.Digest);
+        Invariant.Check(TryFindAppend(body, operationId, out var found));
+        return Answer(found, digest);
     }
 
     internal bool TryFindSealedOperation(UInt128 id, out OperationPlace known)
@@ -277,6 +355,7 @@ public sealed class EventReader
     private static AppendAnswer Answer(in AppendView append, UInt128 digest)
     {
         var versions = new List<StreamVersion>();
+        var streams = new List<byte[]>();
         ReadOnlySpan<byte> stream = default;
         Position first = Position.None, last = Position.None;
         var recordedAt = 0L;
@@ -291,6 +370,7 @@ public sealed class EventReader
             {
                 stream = view.Stream;
                 versions.Add(view.Version);
+                streams.Add(stream.ToArray());
             }
 
             first = first == Position.None ? view.Position : first;
@@ -299,10 +379,10 @@ public sealed class EventReader
             records = records[view.RecordLength..];
         }
 
-        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions);
+        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions, streams);
     }
 
-    private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
+    private int ReadForwards<TSink>(Position from, Position last, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var segment = SegmentOf(_storage.View, from, out var end);
@@ -313,10 +393,10 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
-    private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
+    private int ReadBackwards<TSink>(Position from, Position until, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var segment = SegmentOf(_storage.View, from, out _);
@@ -328,11 +408,11 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
     private static int ReadOrdinals<TSink>(
-        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, ref TSink sink)
+        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         using var lease = segment.Lease();
@@ -353,7 +433,7 @@ public sealed class EventReader
 
             // The index finds a stream by the hash of its name; the record has the name itself.
             Invariant.Check(stream.IsEmpty || view.Stream.SequenceEqual(stream));
-            if (!sink.Accept(view))
+            if (shown.Includes(view) && !sink.Accept(view))
             {
                 return i + 1;
             }
@@ -457,6 +537,31 @@ public sealed class EventReader
         return segment < view.Sealed.Length
             ? new SegmentSource(view.Sealed[segment]).Lease()
             : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+    }
+
+    // What a page hands out. The default: everything. A page of one stream is compared by version, without hashing names.
+    private readonly struct Shown
+    {
+        private readonly StreamLives? _lives;
+        private readonly StreamVersion _first;
+
+        public Shown(StreamLives lives) => _lives = lives;
+
+        public Shown(StreamVersion first) => _first = first;
+
+        public bool Includes(in EventView e) => _lives is null ? e.Version >= _first : _lives.IsVisible(e);
+    }
+
+    private struct MatchSink : IEventSink
+    {
+        // The position and one: zero is none.
+        public Position Found;
+
+        public bool Accept(in EventView e)
+        {
+            Found = e.Position + 1;
+            return false;
+        }
     }
 
     private struct TimeSink : IEventSink

@@ -14,6 +14,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     private volatile bool _blocked;
     private (uint Segment, long Bytes) _keysLength; // Of the key file made last: known only when its keys were counted.
 
+    /// <summary>Behind which position operation ids are kept.</summary>
+    public OperationFloor Floor { get; } = new(storage, catalog, operations);
+
     /// <summary>Whether the disk is too full to seal.</summary>
     public bool IsBlocked => _blocked;
 
@@ -95,6 +98,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         WriteKeys(storage, segment.Record, SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta));
     }
 
+    /// <summary>A sealed segment's footer; null if it is damaged.</summary>
+    public static SegmentFooter? ReadFooter(VaultStorage storage, uint segment)
+    {
+        var block = new byte[Blocks.Size];
+        using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
+        file.ReadFromDisk(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+    }
+
     public static CatalogEntry Record(in SegmentFooter footer, SealedIndexMark index) => new()
     {
         Segment = footer.Segment,
@@ -121,6 +133,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var keys = new SegmentKeys(storage.Meta, segment.Index.FirstPosition);
         var footer = MakeFooter(segment, lastIndex, history, keys);
         WriteFooter(footer);
+        history?.Lives.Add(segment, storage.Meta.SipKey);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
@@ -140,7 +153,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
 
         heads.Apply(segment, headsChanged);
-        operations.Apply(segment, Operations(index));
+        ApplyOperations(segment, Operations(index));
         if (history is not null)
         {
             state.Rewrite(segment, history.Values());
@@ -154,6 +167,17 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         const long UsualKeyBytes = 64; // For each event; measured: 39 at 6 keys each.
         var keyBytes = _keysLength.Segment == index.Segment ? _keysLength.Bytes : 0;
         return (16L * index.EventCount) + (80L * index.StreamCount) + Math.Max(keyBytes, UsualKeyBytes * index.EventCount);
+    }
+
+    /// <summary>Adds a sealed segment's appends to the operations files, if they don't have them.</summary>
+    public void ApplyOperations(uint segment, OperationEntry[] entries)
+    {
+        if (operations.AppliedThrough < segment)
+        {
+            Floor.Advance(segment, entries.Length);
+            operations.Apply(segment, entries);
+            Invariant.Check(Floor.Covers, "The floor rises before operation ids are forgotten.");
+        }
     }
 
     // At most what heads and operations grow by.

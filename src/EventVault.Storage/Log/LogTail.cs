@@ -12,11 +12,20 @@ public enum AppendCheck
     /// <summary>It may be added.</summary>
     Ok,
 
-    /// <summary>An expected version does not hold; <see cref="AppendStream.Actual"/> tells what stands there.</summary>
+    /// <summary>
+    /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log already, or on its way there.</summary>
     Known,
+
+    /// <summary>Its operation id would be forgotten by now, but its very events stand where it expected to write them.</summary>
+    Proven,
+
+    /// <summary>Its first attempt is so old that its operation id would be forgotten: nobody can say whether it was written.</summary>
+    TooOld,
 }
 
 /// <summary>Whether a group can be begun.</summary>
@@ -50,7 +59,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
         _active = active;
         _end = end;
     }
@@ -141,9 +150,13 @@ public sealed class LogTail
         && FitsSegment(group.Length + encodedLength)
         && LeavesReserve(group.Length + encodedLength);
 
-    /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
-    /// <param name="append">Gets the actual version of each stream.</param>
+    /// <summary>
+    /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
+    /// fails is found out whole, so that it can be told together.
+    /// </summary>
+    /// <param name="append">Gets the actual version of each stream and a match of each failed condition.</param>
     /// <param name="known">With <see cref="AppendCheck.Known"/>: where the operation stands.</param>
+    /// <exception cref="DamageException">An event that may match a condition can't be read.</exception>
     public AppendCheck Check(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
@@ -152,22 +165,45 @@ public sealed class LogTail
             return AppendCheck.Known;
         }
 
+        // The floor behind the look-ups: it rises before anything is forgotten, so what they may have missed lies under it.
+        if (append.AttemptedAfter is { } seen && seen < _storage.OperationFloor)
+        {
+            return append.Proof is null ? AppendCheck.TooOld : AppendCheck.Proven;
+        }
+
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
-            stream.Actual = TailOf(view, append, stream);
-            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+            LookUp(view, append, ref stream);
+            conflict |= stream.IsTombstoned
+                || !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
+        foreach (ref var required in append.Requires)
+        {
+            LookUp(view, append, ref required);
+            conflict |= !Holds(required);
+        }
+
+        foreach (ref var condition in append.Conditions)
+        {
+            condition.Match = condition.Found > Position.None ? condition.Found : LastMatch(condition.Filter, condition.LookedUntil);
+            conflict |= condition.Match > Position.None;
+        }
+
+        conflict |= append.Change is { } change && !CheckChange(append, change);
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
-    /// <summary>Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version.</summary>
+    /// <summary>
+    /// Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version and for what of it can be read.
+    /// An exact version is compared with the last one even if that can't be read any more: versions go on.
+    /// </summary>
     public static bool Holds(in AppendStream stream) => stream.Expected switch
     {
         ExpectedKind.Any => true,
-        ExpectedKind.NoStream => stream.Actual == StreamVersion.None,
-        ExpectedKind.Exists => stream.Actual > StreamVersion.None,
+        ExpectedKind.NoStream => !stream.HasEvents,
+        ExpectedKind.Exists => stream.HasEvents,
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
@@ -218,6 +254,13 @@ public sealed class LogTail
                 var last = 1 + (int)keys[0];
                 _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
                 keys = keys[last..];
+
+                if (append.Change is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+
                 group.AddEvent(number, offset);
                 offset += length;
             }
@@ -300,6 +343,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
+        _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
@@ -377,6 +421,35 @@ public sealed class LogTail
         }
 
         return view.SealedVersion(key);
+    }
+
+    private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
+    {
+        stream.Actual = TailOf(view, append, stream);
+        var life = _storage.Lives.OfTail(stream.Key);
+        stream.FirstVisible = life.FirstVisible;
+        stream.IsTombstoned = life.IsTombstoned;
+    }
+
+    // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
+    private static bool CheckChange(AppendContent append, StreamChange change)
+    {
+        ref readonly var target = ref append.Requires[0];
+        var end = target.Actual + 1;
+        change.Problem = target switch
+        {
+            { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
+            { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ => StreamChangeProblem.None,
+        };
+        if (change.Problem != StreamChangeProblem.None || !Holds(target))
+        {
+            return false;
+        }
+
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        return true;
     }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)

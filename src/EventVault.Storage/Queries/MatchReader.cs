@@ -55,10 +55,12 @@ internal sealed class MatchReader(VaultStorage storage)
         var next = Upper(from, new Position(0));
         var last = Lower(until, head);
         var sink = default(CountSink);
+        var byKeys = filter.IsCountedByKeys;
         while (next <= last && !filter.IsOfSystem)
         {
             var segment = QuerySegment.Of(view, QuerySegment.NumberOf(view, next), head);
-            if (filter.IsCountedByKeys)
+            // Behind the newest change of a stream's life all events are visible; before it the records must tell.
+            if (byKeys && next > storage.Lives.LastChange)
             {
                 sink.Count += CountByKeys(filter, segment, segment.OrdinalOf(next), segment.OrdinalOf(last));
                 next = segment.First + segment.Events;
@@ -101,7 +103,7 @@ internal sealed class MatchReader(VaultStorage storage)
         return Position.None;
     }
 
-    private static int ReadByKeys<TSink>(
+    private int ReadByKeys<TSink>(
         EventFilter filter, in QuerySegment segment, Position until, bool backwards, ref TSink sink, ref Position next, ref int budget)
         where TSink : IEventSink, allows ref struct
     {
@@ -122,7 +124,7 @@ internal sealed class MatchReader(VaultStorage storage)
                     Prefetch(segment, lease.Reader, page[1..count], view.RecordLength);
                 }
 
-                if (filter.Matches(view))
+                if (filter.Matches(view) && storage.Lives.IsVisible(view))
                 {
                     read++;
                     if (!sink.Accept(view))
@@ -149,7 +151,7 @@ internal sealed class MatchReader(VaultStorage storage)
         reader.Prefetch(offsets[..ordinals.Length], lengthEach);
     }
 
-    private static int Scan<TSink>(
+    private int Scan<TSink>(
         EventFilter filter, in QuerySegment segment, Position until, bool backwards, ref TSink sink, ref Position next, ref int budget)
         where TSink : IEventSink, allows ref struct
     {
@@ -162,7 +164,7 @@ internal sealed class MatchReader(VaultStorage storage)
         {
             var view = lease.Reader.Read(segment.Source.OffsetOf(segment.OrdinalOf(next)), next);
             next += backwards ? -1 : 1;
-            if (filter.Matches(view))
+            if (filter.Matches(view) && storage.Lives.IsVisible(view))
             {
                 read++;
                 if (!sink.Accept(view))
@@ -276,11 +278,13 @@ internal sealed class MatchReader(VaultStorage storage)
         if (position > storage.Head)
         {
             Invariant.Check(tail is not null);
-            return filter.Matches(tail.ReadPending(position));
+            var pending = tail.ReadPending(position);
+            return filter.Matches(pending) && storage.Lives.IsVisibleAtTail(pending);
         }
 
         using var lease = segment.Source.Lease();
-        return filter.Matches(lease.Reader.Read(segment.Source.OffsetOf(ordinal), position));
+        var view = lease.Reader.Read(segment.Source.OffsetOf(ordinal), position);
+        return filter.Matches(view) && (tail is null ? storage.Lives.IsVisible(view) : storage.Lives.IsVisibleAtTail(view));
     }
 
     private static bool IsBehind(Position a, Position b, bool backwards) => backwards ? a < b : a > b;

@@ -95,7 +95,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         for (var i = 0; i < wanted; i++)
         {
             var append = RandomAppend();
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, tail.Check(content, out _));
             if (group.IsEmpty)
@@ -118,7 +118,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
             Assert.Equal(AppendCheck.Known, tail.Check(content, out _)); // A retry of what is only on its way.
             if (Model.Count % 16 == 0)
             {
-                QueryModel.CheckConditions(storage, Model.Events, conditions: 4, new Random(Model.Count));
+                QueryModel.CheckConditions(storage, Model, conditions: 4, new Random(Model.Count));
                 Cover("condition with a group begun");
             }
         }

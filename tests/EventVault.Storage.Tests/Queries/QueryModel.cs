@@ -66,45 +66,46 @@ internal static class QueryModel
 {
     /// <summary>Checks so many random filters.</summary>
     /// <param name="storage">The vault.</param>
-    /// <param name="committed">All committed events.</param>
+    /// <param name="model">All committed events.</param>
     /// <param name="filters">How many.</param>
     /// <param name="random">Draws them, bounds and pages.</param>
-    public static void Check(VaultStorage storage, IReadOnlyList<ModelEvent> committed, int filters, Random random)
+    public static void Check(VaultStorage storage, VaultModel model, int filters, Random random)
     {
         for (var i = 0; i < filters; i++)
         {
-            var filter = ModelFilter.Random(random, committed);
-            CheckReads(storage, committed, filter, random);
-            var after = RandomBound(random, committed.Count);
+            var filter = ModelFilter.Random(random, model.Events);
+            CheckReads(storage, model, filter, random);
+            var after = RandomBound(random, model.Count);
             var last = storage.Reader.LastMatch(filter.For(storage), new Position(after), out var through);
             Assert.Equal(storage.Head, through);
-            CheckMatch(committed, filter, after, last);
+            CheckMatch(model, filter, after, last);
         }
     }
 
     /// <summary>Checks so many random conditions against all that is in the log, pending events included.</summary>
-    public static void CheckConditions(VaultStorage storage, IReadOnlyList<ModelEvent> all, int conditions, Random random)
+    public static void CheckConditions(VaultStorage storage, VaultModel all, int conditions, Random random)
     {
         for (var i = 0; i < conditions; i++)
         {
-            var filter = random.Next(4) == 0 ? ModelFilter.Random(random, all) : new ModelFilter("", "", ModelFilter.RandomItems(random), "", null);
+            var filter = random.Next(4) == 0 ? ModelFilter.Random(random, all.Events) : new ModelFilter("", "", ModelFilter.RandomItems(random), "", null);
             var after = random.Next(2) == 0 ? storage.Head.Value : RandomBound(random, all.Count);
             CheckMatch(all, filter, after, storage.Tail.LastMatch(filter.For(storage), new Position(after)));
         }
     }
 
-    private static void CheckMatch(IReadOnlyList<ModelEvent> events, ModelFilter filter, long after, Position match)
+    private static void CheckMatch(VaultModel model, ModelFilter filter, long after, Position match)
     {
-        var matches = events.Skip((int)after + 1).Where(filter.Matches).Select(e => e.Position).ToList();
+        var matches = model.Events.Skip((int)after + 1).Where(e => model.IsVisible(e) && filter.Matches(e)).Select(e => e.Position).ToList();
         Assert.True(matches.Count == 0 ? match == Position.None : matches.Contains(match.Value), $"{filter} after {after}: {match} of {string.Join(',', matches)}.");
         Assert.True(filter.Items.Length != 1 || filter.Items[0].Types.Length > 1 || matches.Count == 0 || match.Value == matches[^1], "With one way to match it is the newest match.");
     }
 
-    private static void CheckReads(VaultStorage storage, IReadOnlyList<ModelEvent> events, ModelFilter model, Random random)
+    private static void CheckReads(VaultStorage storage, VaultModel vault, ModelFilter model, Random random)
     {
+        var events = vault.Events;
         var filter = model.For(storage);
         var (low, high) = (RandomBound(random, events.Count), RandomBound(random, events.Count));
-        var expected = events.Where(e => e.Position >= low && e.Position <= high && model.Matches(e)).ToList();
+        var expected = events.Where(e => e.Position >= low && e.Position <= high && vault.IsVisible(e) && model.Matches(e)).ToList();
         Assert.True(expected.Count(e => e.Stream[0] != '$') == storage.Reader.CountMatching(filter, new Position(low), new Position(high)), $"{model}, {low} to {high}: {expected.Count} expected.");
         foreach (var backwards in (bool[])[false, true])
         {

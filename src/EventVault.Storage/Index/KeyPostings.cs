@@ -33,7 +33,11 @@ internal readonly struct KeyPostings
         _end = end - SealedKeysFormat.ListsEndBytes;
         Count = count;
         long length = IsLong ? (long)Chunks * SealedKeysFormat.ChunkEntryLength : SealedKeysFormat.PackedLength(count, keys.OrdinalWidth);
-        keys.Require(length <= _end - packed, packed, $"{count} postings in a list that ends at {_end}");
+        if (length > _end - packed)
+        {
+            throw keys.Damage(packed, $"{count} postings in a list that ends before {_end}");
+        }
+
         LastOrdinal = this[count - 1];
     }
 
@@ -98,8 +102,7 @@ internal readonly struct KeyPostings
         }
 
         int below = (chunk * SealedKeysFormat.ChunkPostings) + low;
-        _keys.Require(below < Count, _packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
-        return below;
+        return below < Count ? below : throw _keys.Damage(_packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
     }
 
     /// <summary>Whether the event with this ordinal has the key.</summary>
@@ -147,10 +150,7 @@ internal readonly struct KeyPostings
             ReadOnlySpan<byte> packed = Chunk(first / SealedKeysFormat.ChunkPostings, out uint start, out int width, out int count);
             int from = first % SealedKeysFormat.ChunkPostings;
             count = Math.Min(count - from, into.Length);
-            for (int i = 0; i < count; i++)
-            {
-                into[i] = Checked(start, SealedKeysFormat.Unpack(packed, width, from + i));
-            }
+            Unpack(packed, start, width, from, into[..count]);
 
             first += count;
             into = into[count..];
@@ -195,18 +195,28 @@ internal readonly struct KeyPostings
         width = entry[8];
         count = Math.Min(SealedKeysFormat.ChunkPostings, Count - (chunk * SealedKeysFormat.ChunkPostings));
         long offset = _packed + ((long)Chunks * SealedKeysFormat.ChunkEntryLength) + from;
-        _keys.Require(
-            width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end,
-            at,
-            $"a chunk of {count} postings of {width} bits at {offset}, expected before {_end}");
-        return offset;
+        return width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end
+            ? offset
+            : throw _keys.Damage(at, $"a chunk of {count} postings of {width} bits at {offset}, expected before {_end}");
+    }
+
+    // What the indexer does, for many: Checked is spread out, because pages of long lists are what scans are made of.
+    private void Unpack(ReadOnlySpan<byte> packed, uint start, int width, int from, Span<uint> into)
+    {
+        ulong events = (uint)_keys!.EventCount;
+        ulong mask = (1UL << width) - 1;
+        int bit = from * width;
+        for (int i = 0; i < into.Length; i++, bit += width)
+        {
+            ulong ordinal = start + ((BinaryPrimitives.ReadUInt64LittleEndian(packed[(bit >> 3)..]) >> (bit & 7)) & mask);
+            into[i] = ordinal < events ? (uint)ordinal : throw _keys.Damage(_packed, $"ordinal {ordinal} of {events}");
+        }
     }
 
     // An ordinal that the segment does not have is never handed out.
     private uint Checked(uint first, uint number)
     {
         ulong ordinal = (ulong)first + number;
-        _keys!.Require(ordinal < (uint)_keys.Segment.Events, _packed, $"ordinal {ordinal} of {_keys.Segment.Events}");
-        return (uint)ordinal;
+        return ordinal < (uint)_keys!.EventCount ? (uint)ordinal : throw _keys.Damage(_packed, $"ordinal {ordinal} of {_keys.EventCount}");
     }
 }

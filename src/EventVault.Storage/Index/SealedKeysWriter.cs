@@ -54,7 +54,7 @@ internal ref struct SealedKeysWriter
 
         lists += SealedKeysFormat.ListsEndBytes;
         bool isSmall = Math.Max(lists, events) < 1 << 23; // an ordinal or a list's place, and the bit that tells which
-        Invariant.Check(lists <= int.MaxValue);
+        Invariant.Check(lists <= int.MaxValue && postings <= (long)EventKeys.MostPerEvent * events);
         return new SealedKeysShape(keys, postings, lists, isSmall ? 3 : 4);
     }
 

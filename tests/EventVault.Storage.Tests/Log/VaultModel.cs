@@ -69,6 +69,7 @@ internal sealed class VaultModel
         CheckListing(storage);
         CheckTimes(storage.Reader, random);
         CheckOperations(storage, random);
+        KeysCheck.All(storage, this);
     }
 
     /// <summary>Reads the whole vault, in both directions.</summary>

@@ -10,7 +10,7 @@ namespace EventVault.Storage.Index;
 internal readonly struct KeyPostings
 {
     private readonly SealedKeys? _keys; // null: the only one is LastOrdinal
-    private readonly long _packed; // offset of the packed ordinals, or of a long list's chunk table
+    private readonly long _packed; // offset of the packed ordinals, or of a long list's stretch table
     private readonly long _end; // of the lists
 
     /// <summary>A single posting.</summary>
@@ -32,7 +32,7 @@ internal readonly struct KeyPostings
         _packed = packed;
         _end = end - SealedKeysFormat.ListsEndBytes;
         Count = count;
-        long length = IsLong ? (long)Chunks * SealedKeysFormat.ChunkEntryLength : SealedKeysFormat.PackedLength(count, keys.OrdinalWidth);
+        long length = IsLong ? (long)Stretches * SealedKeysFormat.StretchEntryLength : SealedKeysFormat.PackedLength(count, keys.OrdinalWidth);
         if (length > _end - packed)
         {
             throw keys.Damage(packed, $"{count} postings in a list that ends before {_end}");
@@ -54,14 +54,14 @@ internal readonly struct KeyPostings
         {
             Invariant.Check(_keys is not null);
             return IsLong
-                ? ChunkAt(Chunks - 1, out _, out int width, out int count) + SealedKeysFormat.PackedLength(count, width)
+                ? StretchAt(Stretches - 1, out _, out int width, out int count) + SealedKeysFormat.PackedLength(count, width)
                 : _packed + SealedKeysFormat.PackedLength(Count, _keys.OrdinalWidth);
         }
     }
 
-    private bool IsLong => Count > SealedKeysFormat.ChunkPostings;
+    private bool IsLong => Count > SealedKeysFormat.StretchPostings;
 
-    private int Chunks => (Count + SealedKeysFormat.ChunkPostings - 1) / SealedKeysFormat.ChunkPostings;
+    private int Stretches => (Count + SealedKeysFormat.StretchPostings - 1) / SealedKeysFormat.StretchPostings;
 
     /// <summary>Ordinal of one of them, by number.</summary>
     public uint this[int i]
@@ -74,8 +74,8 @@ internal readonly struct KeyPostings
                 return LastOrdinal;
             }
 
-            ReadOnlySpan<byte> packed = Chunk(i / SealedKeysFormat.ChunkPostings, out uint first, out int width, out _);
-            return Checked(first, SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.ChunkPostings));
+            ReadOnlySpan<byte> packed = Stretch(i / SealedKeysFormat.StretchPostings, out uint first, out int width, out _);
+            return Checked(first, SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.StretchPostings));
         }
     }
 
@@ -87,13 +87,13 @@ internal readonly struct KeyPostings
             return Count > 0 && ordinal > LastOrdinal ? Count : 0;
         }
 
-        int chunk = IsLong ? LastChunkFrom(ordinal) : 0;
-        if (chunk < 0)
+        int stretch = IsLong ? LastStretchFrom(ordinal) : 0;
+        if (stretch < 0)
         {
             return 0;
         }
 
-        ReadOnlySpan<byte> packed = Chunk(chunk, out uint first, out int width, out int high);
+        ReadOnlySpan<byte> packed = Stretch(stretch, out uint first, out int width, out int high);
         int low = 0;
         while (low < high)
         {
@@ -101,7 +101,7 @@ internal readonly struct KeyPostings
             (low, high) = Checked(first, SealedKeysFormat.Unpack(packed, width, middle)) < ordinal ? (middle + 1, high) : (low, middle);
         }
 
-        int below = (chunk * SealedKeysFormat.ChunkPostings) + low;
+        int below = (stretch * SealedKeysFormat.StretchPostings) + low;
         return below < Count ? below : throw _keys.Damage(_packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
     }
 
@@ -147,8 +147,8 @@ internal readonly struct KeyPostings
 
         while (!into.IsEmpty)
         {
-            ReadOnlySpan<byte> packed = Chunk(first / SealedKeysFormat.ChunkPostings, out uint start, out int width, out int count);
-            int from = first % SealedKeysFormat.ChunkPostings;
+            ReadOnlySpan<byte> packed = Stretch(first / SealedKeysFormat.StretchPostings, out uint start, out int width, out int count);
+            int from = first % SealedKeysFormat.StretchPostings;
             count = Math.Min(count - from, into.Length);
             Unpack(packed, start, width, from, into[..count]);
 
@@ -157,24 +157,24 @@ internal readonly struct KeyPostings
         }
     }
 
-    // The last chunk that begins at or before an ordinal; −1 if none does.
-    private int LastChunkFrom(uint ordinal)
+    // The last stretch that begins at or before an ordinal; −1 if none does.
+    private int LastStretchFrom(uint ordinal)
     {
         int low = 0;
-        int high = Chunks;
+        int high = Stretches;
         while (low < high)
         {
             int middle = (low + high) >> 1;
             uint first = BinaryPrimitives.ReadUInt32LittleEndian(
-                _keys!.Bytes(_packed + ((long)middle * SealedKeysFormat.ChunkEntryLength), sizeof(uint)));
+                _keys!.Bytes(_packed + ((long)middle * SealedKeysFormat.StretchEntryLength), sizeof(uint)));
             (low, high) = first <= ordinal ? (middle + 1, high) : (low, middle);
         }
 
         return low - 1;
     }
 
-    // Packed ordinals, with 8 bytes behind them. A short list is one chunk.
-    private ReadOnlySpan<byte> Chunk(int chunk, out uint first, out int width, out int count)
+    // Packed ordinals, with 8 bytes behind them. A short list is one stretch.
+    private ReadOnlySpan<byte> Stretch(int stretch, out uint first, out int width, out int count)
     {
         if (!IsLong)
         {
@@ -182,22 +182,22 @@ internal readonly struct KeyPostings
             return _keys.Bytes(_packed, SealedKeysFormat.PackedLength(count, width) + SealedKeysFormat.ListsEndBytes);
         }
 
-        long offset = ChunkAt(chunk, out first, out width, out count);
+        long offset = StretchAt(stretch, out first, out width, out count);
         return _keys!.Bytes(offset, SealedKeysFormat.PackedLength(count, width) + SealedKeysFormat.ListsEndBytes);
     }
 
-    private long ChunkAt(int chunk, out uint first, out int width, out int count)
+    private long StretchAt(int stretch, out uint first, out int width, out int count)
     {
-        long at = _packed + ((long)chunk * SealedKeysFormat.ChunkEntryLength);
-        ReadOnlySpan<byte> entry = _keys!.Bytes(at, SealedKeysFormat.ChunkEntryLength);
+        long at = _packed + ((long)stretch * SealedKeysFormat.StretchEntryLength);
+        ReadOnlySpan<byte> entry = _keys!.Bytes(at, SealedKeysFormat.StretchEntryLength);
         first = BinaryPrimitives.ReadUInt32LittleEndian(entry);
         uint from = BinaryPrimitives.ReadUInt32LittleEndian(entry[4..]);
         width = entry[8];
-        count = Math.Min(SealedKeysFormat.ChunkPostings, Count - (chunk * SealedKeysFormat.ChunkPostings));
-        long offset = _packed + ((long)Chunks * SealedKeysFormat.ChunkEntryLength) + from;
+        count = Math.Min(SealedKeysFormat.StretchPostings, Count - (stretch * SealedKeysFormat.StretchPostings));
+        long offset = _packed + ((long)Stretches * SealedKeysFormat.StretchEntryLength) + from;
         return width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end
             ? offset
-            : throw _keys.Damage(at, $"a chunk of {count} postings of {width} bits at {offset}, expected before {_end}");
+            : throw _keys.Damage(at, $"a stretch of {count} postings of {width} bits at {offset}, expected before {_end}");
     }
 
     // What the indexer does, for many: Checked is spread out, because pages of long lists are what scans are made of.

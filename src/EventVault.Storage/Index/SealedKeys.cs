@@ -337,7 +337,7 @@ internal sealed class SealedKeys : IDisposable
 
     private void CheckOrdinals(in KeyPostings postings, long offset)
     {
-        Span<uint> ordinals = stackalloc uint[SealedKeysFormat.ChunkPostings];
+        Span<uint> ordinals = stackalloc uint[SealedKeysFormat.StretchPostings];
         long before = -1;
         for (int i = 0; i < postings.Count; i += ordinals.Length)
         {

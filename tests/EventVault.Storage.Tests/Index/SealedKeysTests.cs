@@ -251,7 +251,7 @@ public sealed class SealedKeysTests
         }
     }
 
-    /// <summary>All there is in a file: single postings, short lists, a list of several chunks; some 10 KiB.</summary>
+    /// <summary>All there is in a file: single postings, short lists, a list of several stretches; some 10 KiB.</summary>
     internal static KeysModel Mixed()
     {
         var random = new Random(77);

@@ -229,6 +229,7 @@ public sealed class AppendContent(VaultStorage storage)
     /// <param name="after">Events up to here don't count; <see cref="Position.None"/>: all count.</param>
     public void AddCondition(IReadOnlyList<QueryItem> items, Position after)
     {
+        Invariant.Check(after >= Position.None, "Nothing lies before the first event.");
         if (ConditionCount == _conditions.Length)
         {
             Array.Resize(ref _conditions, Math.Max(1, ConditionCount * 2));

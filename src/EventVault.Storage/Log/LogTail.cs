@@ -13,8 +13,8 @@ public enum AppendCheck
     Ok,
 
     /// <summary>
-    /// An expected version, a requirement or a condition does not hold; <see cref="AppendStream.Actual"/> and
-    /// <see cref="AppendCondition.Match"/> tell what stands there.
+    /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
     /// </summary>
     Conflict,
 
@@ -59,7 +59,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
         _active = active;
         _end = end;
     }
@@ -174,13 +174,14 @@ public sealed class LogTail
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
-            stream.Actual = TailOf(view, append, stream);
-            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+            LookUp(view, append, ref stream);
+            conflict |= stream.IsTombstoned
+                || !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
         foreach (ref var required in append.Requires)
         {
-            required.Actual = TailOf(view, append, required);
+            LookUp(view, append, ref required);
             conflict |= !Holds(required);
         }
 
@@ -190,15 +191,19 @@ public sealed class LogTail
             conflict |= condition.Match > Position.None;
         }
 
+        conflict |= append.Change is { } change && !CheckChange(append, change);
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
-    /// <summary>Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version.</summary>
+    /// <summary>
+    /// Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version and for what of it can be read.
+    /// An exact version is compared with the last one even if that can't be read any more: versions go on.
+    /// </summary>
     public static bool Holds(in AppendStream stream) => stream.Expected switch
     {
         ExpectedKind.Any => true,
-        ExpectedKind.NoStream => stream.Actual == StreamVersion.None,
-        ExpectedKind.Exists => stream.Actual > StreamVersion.None,
+        ExpectedKind.NoStream => !stream.HasEvents,
+        ExpectedKind.Exists => stream.HasEvents,
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
@@ -210,26 +215,18 @@ public sealed class LogTail
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public Position LastMatch(EventFilter filter, Position after)
     {
-        if (_begun is { } begun && TryFindMatch(begun, filter, out var found))
-        {
-            return found > after ? found : Position.None;
-        }
+        var last = _begun is { } begun ? begun.FirstPosition + (begun.Events - 1) : Last;
+        return _storage.Reader.LastMatch(filter, after, last, this);
+    }
 
-        for (var i = _storage.Pending.Count - 1; i >= 0; i--)
-        {
-            if (TryFindMatch(_storage.Pending[i], filter, out found))
-            {
-                return found > after ? found : Position.None;
-            }
-        }
-
-        var sink = default(FirstSink);
-        var from = _storage.Head;
-        while (from > after && _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from) == 0)
-        {
-        }
-
-        return sink.Found ? sink.Position : Position.None;
+    /// <summary>A pending event, or one of the begun group. Valid until the group is used again.</summary>
+    internal EventView ReadPending(Position position)
+    {
+        var group = _begun is { } begun && begun.FirstPosition <= position ? begun : _storage.Pending.Find(position);
+        var i = position.Value - group.FirstPosition.Value;
+        Invariant.Check(i >= 0 && i < group.Events);
+        Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[(int)i].Offset..], out var view) && view.Position == position);
+        return view;
     }
 
     /// <summary>Adds a checked append to the begun group.</summary>
@@ -242,6 +239,7 @@ public sealed class LogTail
         var start = group.Length;
         RecordFormat.EncodeAppend(group.Group[start..], append.EncodedLength, append.Digest, append.OperationId, append.IdOfFirstEvent);
         var offset = start + RecordFormat.AppendHeaderBytes(append.IdOfFirstEvent);
+        var keys = append.Keys;
         foreach (ref var stream in append.Streams)
         {
             var number = NumberOf(stream);
@@ -253,11 +251,22 @@ public sealed class LogTail
                 var length = RecordFormat.EncodeEvent(
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
+                var last = 1 + (int)keys[0];
+                _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
+                keys = keys[last..];
+
+                if (append.Change is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+
                 group.AddEvent(number, offset);
                 offset += length;
             }
         }
 
+        Invariant.Check(keys.IsEmpty);
         Invariant.Check(offset == start + append.EncodedLength);
         _active.AddOperation(append.OperationId, group.Place.Offset);
         group.Length = offset;
@@ -334,6 +343,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
+        _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
@@ -413,6 +423,35 @@ public sealed class LogTail
         return view.SealedVersion(key);
     }
 
+    private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
+    {
+        stream.Actual = TailOf(view, append, stream);
+        var life = _storage.Lives.OfTail(stream.Key);
+        stream.FirstVisible = life.FirstVisible;
+        stream.IsTombstoned = life.IsTombstoned;
+    }
+
+    // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
+    private static bool CheckChange(AppendContent append, StreamChange change)
+    {
+        ref readonly var target = ref append.Requires[0];
+        var end = target.Actual + 1;
+        change.Problem = target switch
+        {
+            { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
+            { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ => StreamChangeProblem.None,
+        };
+        if (change.Problem != StreamChangeProblem.None || !Holds(target))
+        {
+            return false;
+        }
+
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        return true;
+    }
+
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
@@ -448,34 +487,6 @@ public sealed class LogTail
     {
         var number = _active.FindStream(stream.Key);
         return number >= 0 ? number : _active.AddStream(stream.Key, stream.Actual);
-    }
-
-    private static bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
-    {
-        for (var i = group.Events - 1; i >= 0; i--)
-        {
-            Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[i].Offset..], out var view));
-            if (filter.Matches(view))
-            {
-                found = view.Position;
-                return true;
-            }
-        }
-
-        found = Position.None;
-        return false;
-    }
-
-    private struct FirstSink : IEventSink
-    {
-        public bool Found;
-        public Position Position;
-
-        public bool Accept(in EventView e)
-        {
-            (Found, Position) = (true, e.Position);
-            return false;
-        }
     }
 }
 

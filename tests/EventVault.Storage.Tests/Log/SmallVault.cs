@@ -53,7 +53,7 @@ internal sealed class SmallVault
         var group = new GroupBuffer();
         foreach (var append in appends)
         {
-            var content = Encoded.Append(Storage, append.Id, append.Streams);
+            var content = append.Content(Storage);
             Storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, Storage.Tail.Check(content, out _));
             if (group.IsEmpty)

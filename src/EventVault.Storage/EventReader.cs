@@ -118,6 +118,20 @@ public sealed class EventReader
         where TSink : IEventSink, allows ref struct =>
         _matches.Read(filter, from, until, backwards, ref sink, out next);
 
+    /// <summary>
+    /// A committed event behind <paramref name="after"/> that matches a filter, from the newest segment that has one;
+    /// <see cref="Position.None"/> if there is none up to <paramref name="through"/>, the head of now. Whoever checks a condition
+    /// calls this first, on his own thread: the sequencer then looks only behind <paramref name="through"/>.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public Position LastMatch(EventFilter filter, Position after, out Position through)
+    {
+        through = Head;
+        return _matches.Last(filter, after, through, tail: null);
+    }
+
+    internal Position LastMatch(EventFilter filter, Position after, Position until, LogTail tail) => _matches.Last(filter, after, until, tail);
+
     /// <summary>How many events match a filter, events of <c>$</c> streams left out. Both bounds are inclusive.</summary>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public long CountMatching(EventFilter filter, Position from, Position until) => _matches.Count(filter, from, until);

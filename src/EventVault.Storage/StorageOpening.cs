@@ -2,7 +2,7 @@
 //
 // What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
 // a crash cut short is finished first.
-// Index files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
+// Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -390,6 +390,11 @@ internal sealed class StorageOpening
         _log.Skip(record);
 
         var result = new SealedSegment(_files, Sealer.LogPath(_storage, segment), Sealer.IndexPath(_storage, segment), record, _meta, null);
+        if (!SealedKeys.Fits(_files, Sealer.KeysPath(_storage, segment), KeyedSegment.Of(record)))
+        {
+            Sealer.WriteKeys(_storage, result);
+        }
+
         if (heads.AppliedThrough < segment)
         {
             var index = result.Index;

@@ -64,14 +64,14 @@ public struct AppendCondition
 {
     internal EventFilter Filter;
 
-    // What Filter was made of: the digest is over these.
-    internal IReadOnlyList<QueryItem> Items;
-
     // No committed event up to here, and behind After, matches; found out on the caller's thread.
     internal Position LookedUntil;
 
     // A committed event that matches, found on the caller's thread; None: the sequencer has to look at what is newer.
     internal Position Found;
+
+    /// <summary>The query: an event that matches any of them must not be there. The digest is over these.</summary>
+    public IReadOnlyList<QueryItem> Items;
 
     /// <summary>Events up to here don't count; <see cref="Position.None"/>: all count.</summary>
     public Position After;
@@ -100,6 +100,8 @@ public sealed class AppendContent(VaultStorage storage)
     private AppendCondition[] _conditions = [];
     private (int Offset, int Length)[] _events = new (int, int)[1];
     private UInt128 _firstEventId;
+    private ulong[] _keys = new ulong[8];
+    private int _keysLength;
 
     /// <summary>Bytes that names and events point into.</summary>
     public byte[] Bytes { get; private set; } = [];
@@ -145,6 +147,9 @@ public sealed class AppendContent(VaultStorage storage)
 
     internal UInt128 Digest { get; private set; }
 
+    /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
+    internal ReadOnlySpan<ulong> Keys => _keys.AsSpan(0, _keysLength);
+
     internal bool IdOfFirstEvent => _firstEventId == OperationId;
 
     /// <summary>Bytes it takes in the log.</summary>
@@ -175,6 +180,12 @@ public sealed class AppendContent(VaultStorage storage)
         if (_events.Length > KeptRows)
         {
             _events = new (int, int)[1];
+        }
+
+        _keysLength = 0;
+        if (_keys.Length > KeptRows * EventKeys.MostPerEvent)
+        {
+            _keys = new ulong[8];
         }
 
         if (_requires.Length > KeptRows)
@@ -245,6 +256,7 @@ public sealed class AppendContent(VaultStorage storage)
     /// <param name="after">Events up to here don't count; <see cref="Position.None"/>: all count.</param>
     public void AddCondition(IReadOnlyList<QueryItem> items, Position after)
     {
+        Invariant.Check(after >= Position.None, "Nothing lies before the first event.");
         if (ConditionCount == _conditions.Length)
         {
             Array.Resize(ref _conditions, Math.Max(1, ConditionCount * 2));
@@ -310,7 +322,7 @@ public sealed class AppendContent(VaultStorage storage)
     }
 
     /// <summary>
-    /// Walks all events in full, digests the content, and looks up what is sealed. Call it on the caller's thread:
+    /// Walks all events in full, digests the content, and computes its keys. Call it on the caller's thread:
     /// it is most of the work of an append that writes little.
     /// </summary>
     /// <param name="stream">The stream of the event concerned.</param>
@@ -321,6 +333,7 @@ public sealed class AppendContent(VaultStorage storage)
         Span<byte> head = stackalloc byte[32];
         head.Clear();
         var length = 0L;
+        _keysLength = 0;
         for (stream = 0; stream < StreamCount; stream++)
         {
             ref var s = ref _streams[stream];
@@ -342,6 +355,7 @@ public sealed class AppendContent(VaultStorage storage)
                 }
 
                 length += RecordFormat.RecordLength(name.Length, bytes.Length);
+                AddKeys(name, bytes);
             }
         }
 
@@ -358,6 +372,19 @@ public sealed class AppendContent(VaultStorage storage)
         EncodedLength = (int)length;
         Digest = digest.Finish();
         return EventProblem.None;
+    }
+
+    private void AddKeys(ReadOnlySpan<byte> name, ReadOnlySpan<byte> eventData)
+    {
+        if (_keys.Length < _keysLength + 1 + EventKeys.MostPerEvent)
+        {
+            Array.Resize(ref _keys, Math.Max(2 * _keys.Length, _keysLength + 1 + EventKeys.MostPerEvent));
+        }
+
+        var view = new EventView(name, eventData, default, default, recordedAt: 0, appendOrdinal: 0, recordLength: 0);
+        var count = EventKeys.Of(view, storage.Meta.SipKey, _keys.AsSpan(_keysLength + 1));
+        _keys[_keysLength] = (ulong)count;
+        _keysLength += 1 + count;
     }
 
     // Adds nothing if there are none: digests of appends from before there were any stay what they are.

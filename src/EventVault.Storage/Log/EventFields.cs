@@ -54,37 +54,6 @@ internal static class EventFields
         return false;
     }
 
-    /// <summary>What filters look at in an event that was checked before.</summary>
-    /// <param name="eventData">The event.</param>
-    /// <param name="tags">Room for <see cref="VaultLimits.Tags"/> tags; lives as long as the result.</param>
-    public static EventTerms ReadTerms(ReadOnlySpan<byte> eventData, Span<Range> tags)
-    {
-        var terms = new EventTerms(eventData, tags);
-        var reader = new WireReader(eventData);
-        while (reader.Next())
-        {
-            switch (reader.Field)
-            {
-                case Id:
-                    terms.TakeId(reader.Bytes);
-                    break;
-                case Type:
-                    terms.TakeType(reader.Bytes);
-                    break;
-                case Tag:
-                    terms.TakeTag(reader.Start..(reader.Start + reader.Length));
-                    break;
-                case Metadata when TryReadEntry(reader.Bytes, reader.Start, out var entry) && eventData[entry.Key].SequenceEqual("correlationId"u8):
-                    terms.TakeCorrelationId(eventData[entry.Value]);
-                    break;
-            }
-        }
-
-        // It was walked in full before it was stored, and its record's checksum held.
-        Invariant.Check(!reader.Malformed && !terms.Type.IsEmpty);
-        return terms;
-    }
-
     /// <summary>
     /// What an event that was checked before can be found by. Of one that never was, as far as it can be read.
     /// </summary>

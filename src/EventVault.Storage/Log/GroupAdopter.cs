@@ -11,6 +11,7 @@ namespace EventVault.Storage.Log;
 /// <param name="lastVersion">Last version of a stream that the group's own index does not have yet.</param>
 internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion> lastVersion)
 {
+    private readonly ulong[] _keys = new ulong[EventKeys.MostPerEvent];
     private readonly byte[] _lastName = new byte[RecordFormat.MaxNameBytes];
     private int _lastNameLength;
     private int _lastStream;
@@ -76,6 +77,8 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
                 ref var tail = ref index.Tail(stream);
                 Invariant.Check(view.Version.Value == tail + 1);
                 tail++;
+                index.Keys.Add(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
+
                 if (view.IsSystem && lives.Add(group, view, out var change))
                 {
                     Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");

@@ -215,27 +215,18 @@ public sealed class LogTail
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public Position LastMatch(EventFilter filter, Position after)
     {
-        if (_begun is { } begun && TryFindMatch(begun, filter, out var found))
-        {
-            return found > after ? found : Position.None;
-        }
+        var last = _begun is { } begun ? begun.FirstPosition + (begun.Events - 1) : Last;
+        return _storage.Reader.LastMatch(filter, after, last, this);
+    }
 
-        for (var i = _storage.Pending.Count - 1; i >= 0; i--)
-        {
-            if (TryFindMatch(_storage.Pending[i], filter, out found))
-            {
-                return found > after ? found : Position.None;
-            }
-        }
-
-        var sink = new FirstSink(_storage.Lives);
-        var from = _storage.Head;
-        while (from > after && !sink.Found)
-        {
-            _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from);
-        }
-
-        return sink.Found ? sink.Position : Position.None;
+    /// <summary>A pending event, or one of the begun group. Valid until the group is used again.</summary>
+    internal EventView ReadPending(Position position)
+    {
+        var group = _begun is { } begun && begun.FirstPosition <= position ? begun : _storage.Pending.Find(position);
+        var i = position.Value - group.FirstPosition.Value;
+        Invariant.Check(i >= 0 && i < group.Events);
+        Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[(int)i].Offset..], out var view) && view.Position == position);
+        return view;
     }
 
     /// <summary>Adds a checked append to the begun group.</summary>
@@ -248,6 +239,7 @@ public sealed class LogTail
         var start = group.Length;
         RecordFormat.EncodeAppend(group.Group[start..], append.EncodedLength, append.Digest, append.OperationId, append.IdOfFirstEvent);
         var offset = start + RecordFormat.AppendHeaderBytes(append.IdOfFirstEvent);
+        var keys = append.Keys;
         foreach (ref var stream in append.Streams)
         {
             var number = NumberOf(stream);
@@ -259,6 +251,10 @@ public sealed class LogTail
                 var length = RecordFormat.EncodeEvent(
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
+                var last = 1 + (int)keys[0];
+                _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
+                keys = keys[last..];
+
                 if (append.Change is not null)
                 {
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
@@ -270,6 +266,7 @@ public sealed class LogTail
             }
         }
 
+        Invariant.Check(keys.IsEmpty);
         Invariant.Check(offset == start + append.EncodedLength);
         _active.AddOperation(append.OperationId, group.Place.Offset);
         group.Length = offset;
@@ -490,36 +487,6 @@ public sealed class LogTail
     {
         var number = _active.FindStream(stream.Key);
         return number >= 0 ? number : _active.AddStream(stream.Key, stream.Actual);
-    }
-
-    private bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
-    {
-        for (var i = group.Events - 1; i >= 0; i--)
-        {
-            Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[i].Offset..], out var view));
-            if (filter.Matches(view) && _storage.Lives.IsVisibleAtTail(view))
-            {
-                found = view.Position;
-                return true;
-            }
-        }
-
-        found = Position.None;
-        return false;
-    }
-
-    private struct FirstSink(StreamLives lives) : IEventSink
-    {
-        public bool Found;
-        public Position Position;
-
-        public bool Accept(in EventView e)
-        {
-            // What is pending may have deleted it.
-            Found = lives.IsVisibleAtTail(e);
-            Position = e.Position;
-            return !Found;
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -562,7 +563,7 @@ internal sealed class ReplicaDriver
             {
                 var data = new byte[_random.Next(isLarge ? 50_000 : _random.Next(6) == 0 ? 6_000 : 300)];
                 _random.NextBytes(data);
-                return Encoded.Event(e == 0 && _random.Next(2) == 0 ? id : NewId(), "T", data);
+                return LabelledEvent.Event(e == 0 && _random.Next(2) == 0 ? id : NewId(), data);
             }).ToArray();
             return (name, ExpectedKind.Any, -1L, events);
         }).ToArray();

@@ -1,4 +1,5 @@
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -225,6 +226,7 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
         Assert.Equal(last?.Term ?? 0, storage.Tail.LastTerm.Value);
         var model = ModelOf(kept);
         Assert.Equal(kept.Sum(g => g.Appends.Sum(a => a.Append.EventCount)) - 1, storage.Tail.Last.Value);
+        QueryModel.CheckConditions(storage, model, conditions: 4, new Random(model.Count));
         var keptIds = kept.SelectMany(g => g.Appends).Select(a => a.Append.Id).ToHashSet();
         foreach (var (append, _) in kept.Skip(Committed).Concat(taken).SelectMany(g => g.Appends).Take(12))
         {

@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -58,7 +59,8 @@ internal sealed class VaultModel
     /// <summary>Whether a stream has events that can be read.</summary>
     public bool HasEvents(string stream) => Versions.GetValueOrDefault(stream, -1) >= Lives.GetValueOrDefault(stream).First;
 
-    private bool IsVisible(ModelEvent e) => e.Version >= Lives.GetValueOrDefault(e.Stream).First;
+    /// <summary>Whether an event can be read.</summary>
+    public bool IsVisible(ModelEvent e) => e.Version >= Lives.GetValueOrDefault(e.Stream).First;
 
     public void Add(ModelAppend append, long recordedAt)
     {
@@ -111,6 +113,7 @@ internal sealed class VaultModel
         CheckListing(storage);
         CheckTimes(storage.Reader, random);
         CheckOperations(storage, random);
+        QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
 
     /// <summary>Reads the whole vault, in both directions.</summary>

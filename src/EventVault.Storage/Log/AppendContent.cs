@@ -64,14 +64,14 @@ public struct AppendCondition
 {
     internal EventFilter Filter;
 
-    // What Filter was made of: the digest is over these.
-    internal IReadOnlyList<QueryItem> Items;
-
     // No committed event up to here, and behind After, matches; found out on the caller's thread.
     internal Position LookedUntil;
 
     // A committed event that matches, found on the caller's thread; None: the sequencer has to look at what is newer.
     internal Position Found;
+
+    /// <summary>The query: an event that matches any of them must not be there. The digest is over these.</summary>
+    public IReadOnlyList<QueryItem> Items;
 
     /// <summary>Events up to here don't count; <see cref="Position.None"/>: all count.</summary>
     public Position After;
@@ -256,6 +256,7 @@ public sealed class AppendContent(VaultStorage storage)
     /// <param name="after">Events up to here don't count; <see cref="Position.None"/>: all count.</param>
     public void AddCondition(IReadOnlyList<QueryItem> items, Position after)
     {
+        Invariant.Check(after >= Position.None, "Nothing lies before the first event.");
         if (ConditionCount == _conditions.Length)
         {
             Array.Resize(ref _conditions, Math.Max(1, ConditionCount * 2));

@@ -248,14 +248,7 @@ public sealed class EventReader
     // Committed events never change: what is found here, or not found up to this head, the sequencer need not look for.
     private void LookUp(ref AppendCondition condition)
     {
-        var head = Head;
-        var sink = default(MatchSink);
-        for (var next = head; next > condition.After && sink.Found == default;)
-        {
-            ReadMatching(condition.Filter, next, condition.After + 1, backwards: true, ref sink, out next);
-        }
-
-        condition.Found = sink.Found == default ? Position.None : sink.Found + -1;
+        condition.Found = LastMatch(condition.Filter, condition.After, out var head);
         condition.LookedUntil = head > condition.After ? head : condition.After;
     }
 
@@ -550,18 +543,6 @@ public sealed class EventReader
         public Shown(StreamVersion first) => _first = first;
 
         public bool Includes(in EventView e) => _lives is null ? e.Version >= _first : _lives.IsVisible(e);
-    }
-
-    private struct MatchSink : IEventSink
-    {
-        // The position and one: zero is none.
-        public Position Found;
-
-        public bool Accept(in EventView e)
-        {
-            Found = e.Position + 1;
-            return false;
-        }
     }
 
     private struct TimeSink : IEventSink

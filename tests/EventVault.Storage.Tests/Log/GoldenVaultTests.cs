@@ -123,7 +123,7 @@ public sealed class GoldenVaultTests
     }
 
     [Fact]
-    public void Version_3_is_written_the_same() => CheckWritten(3, Files(Build(version: 3).Files));
+    public void Version_3_is_written_the_same() => CheckWritten(3, WithoutKeys(Files(Build(version: 3).Files)));
 
     // All but a value that the state table has since version 3.
     [Fact]
@@ -131,7 +131,7 @@ public sealed class GoldenVaultTests
     {
         const string StatePath = SmallVault.Directory + "/index/state";
         var build = Build(version: 2);
-        var written = Files(build.Files);
+        var written = WithoutKeys(Files(build.Files));
         var golden = Files(Golden(2));
         var values = new Dictionary<string, byte[]>(StateTable.Open(build.Files, StatePath).Values);
         Assert.Equal(BitConverter.GetBytes(-1L), values["streams"]);
@@ -145,7 +145,7 @@ public sealed class GoldenVaultTests
     [Fact]
     public void Groups_and_indexes_of_version_1_are_written_the_same()
     {
-        var written = Files(Build(version: 1).Files);
+        var written = WithoutKeys(Files(Build(version: 1).Files));
         var golden = Files(Golden(1));
         written.Remove("vote");
         foreach (var name in (string[])["meta", "index/state"])
@@ -183,6 +183,23 @@ public sealed class GoldenVaultTests
         Assert.Equal((3u, true, 41ul, 7ul), (meta.NodeId, meta.IsJoined, meta.Truncation!.Value.LastKept.Value, meta.Truncation.Value.Term.Value));
     }
 
+    // Both versions had no key files: the first start makes them, as they would have been made while sealing.
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void An_older_vault_gets_its_key_files_at_the_first_start(int version)
+    {
+        var wanted = Files(Build(version).Files);
+        var files = Golden(version);
+        SmallVault.Open(files).Dispose();
+        var made = Files(files);
+        Assert.Equal(2, made.Keys.Count(IsKeys));
+        foreach (var name in made.Keys.Where(IsKeys))
+        {
+            Assert.Equal(wanted[name], made[name]);
+        }
+    }
+
     private static Guid Peer => new("0b5f5f0e-54f3-4c9d-9a34-6a0c7f3b2d11");
 
     private static void CheckEvents(VaultModel model, VaultStorage storage)
@@ -192,6 +209,19 @@ public sealed class GoldenVaultTests
         {
             model.CheckOperation(storage, e.Append);
         }
+    }
+
+    private static bool IsKeys(string name) => name.EndsWith(".kx", StringComparison.Ordinal);
+
+    private static SortedDictionary<string, byte[]> WithoutKeys(SortedDictionary<string, byte[]> files)
+    {
+        Assert.Equal(files.Keys.Count(n => n.EndsWith(".ix", StringComparison.Ordinal)), files.Keys.Count(IsKeys));
+        foreach (var name in files.Keys.Where(IsKeys).ToList())
+        {
+            files.Remove(name);
+        }
+
+        return files;
     }
 
     private static void CheckConsensus(VaultStorage storage)

@@ -29,12 +29,13 @@ internal sealed class ActiveKeys
     private readonly BlockList<Row> _rows = new();
     private uint[][] _blocks = [new uint[BlockWords]];
     private uint _end;
+    private int _slotCount;
 
     /// <summary>How many different keys there are, those of pending events included.</summary>
     public int Count => _rows.Count;
 
-    /// <summary>Bytes it holds; for tests.</summary>
-    internal long Bytes => (_rows.Bytes(Row.Length)) + ((long)_blocks.Length * BlockWords * sizeof(uint)) + _slots.Sum(static s => sizeof(int) * (long)(s?.Length ?? 0));
+    /// <summary>Bytes it holds.</summary>
+    public long Bytes => _rows.Bytes(Row.Length) + ((long)_blocks.Length * BlockWords * sizeof(uint)) + (sizeof(int) * (long)_slotCount);
 
     // ---- the sequencer's side ----
 
@@ -109,7 +110,7 @@ internal sealed class ActiveKeys
     private void Add(ulong key, uint ordinal)
     {
         var table = (int)(key >> 56);
-        var slots = _slots[table] ??= new int[FirstSlots];
+        var slots = _slots[table] ??= NewSlots(FirstSlots);
         var mask = slots.Length - 1;
         var slot = (int)key & mask;
         for (; slots[slot] is > 0 and var number; slot = (slot + 1) & mask)
@@ -136,7 +137,8 @@ internal sealed class ActiveKeys
 
     private void Grow(int table, int[] slots)
     {
-        var grown = new int[slots.Length * 2];
+        var grown = NewSlots(slots.Length * 2);
+        _slotCount -= slots.Length;
         var mask = grown.Length - 1;
         foreach (var number in slots)
         {
@@ -153,6 +155,12 @@ internal sealed class ActiveKeys
         }
 
         Volatile.Write(ref _slots[table], grown);
+    }
+
+    private int[] NewSlots(int length)
+    {
+        _slotCount += length;
+        return new int[length];
     }
 
     private void Append(ref Row row, uint ordinal)

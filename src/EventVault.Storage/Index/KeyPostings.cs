@@ -10,7 +10,7 @@ namespace EventVault.Storage.Index;
 internal readonly struct KeyPostings
 {
     private readonly SealedKeys? _keys; // null: the only one is LastOrdinal
-    private readonly long _packed; // offset of the packed ordinals, or of a long list's chunk table
+    private readonly long _packed; // offset of the packed ordinals, or of a long list's stretch table
     private readonly long _end; // of the lists
 
     /// <summary>A single posting.</summary>
@@ -32,8 +32,12 @@ internal readonly struct KeyPostings
         _packed = packed;
         _end = end - SealedKeysFormat.ListsEndBytes;
         Count = count;
-        long length = IsLong ? (long)Chunks * SealedKeysFormat.ChunkEntryLength : SealedKeysFormat.PackedLength(count, keys.OrdinalWidth);
-        keys.Require(length <= _end - packed, packed, $"{count} postings in a list that ends at {_end}");
+        long length = IsLong ? (long)Stretches * SealedKeysFormat.StretchEntryLength : SealedKeysFormat.PackedLength(count, keys.OrdinalWidth);
+        if (length > _end - packed)
+        {
+            throw keys.Damage(packed, $"{count} postings in a list that ends before {_end}");
+        }
+
         LastOrdinal = this[count - 1];
     }
 
@@ -50,14 +54,14 @@ internal readonly struct KeyPostings
         {
             Invariant.Check(_keys is not null);
             return IsLong
-                ? ChunkAt(Chunks - 1, out _, out int width, out int count) + SealedKeysFormat.PackedLength(count, width)
+                ? StretchAt(Stretches - 1, out _, out int width, out int count) + SealedKeysFormat.PackedLength(count, width)
                 : _packed + SealedKeysFormat.PackedLength(Count, _keys.OrdinalWidth);
         }
     }
 
-    private bool IsLong => Count > SealedKeysFormat.ChunkPostings;
+    private bool IsLong => Count > SealedKeysFormat.StretchPostings;
 
-    private int Chunks => (Count + SealedKeysFormat.ChunkPostings - 1) / SealedKeysFormat.ChunkPostings;
+    private int Stretches => (Count + SealedKeysFormat.StretchPostings - 1) / SealedKeysFormat.StretchPostings;
 
     /// <summary>Ordinal of one of them, by number.</summary>
     public uint this[int i]
@@ -70,8 +74,8 @@ internal readonly struct KeyPostings
                 return LastOrdinal;
             }
 
-            ReadOnlySpan<byte> packed = Chunk(i / SealedKeysFormat.ChunkPostings, out uint first, out int width, out _);
-            return Checked(first, SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.ChunkPostings));
+            ReadOnlySpan<byte> packed = Stretch(i / SealedKeysFormat.StretchPostings, out uint first, out int width, out _);
+            return Checked(first, SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.StretchPostings));
         }
     }
 
@@ -83,13 +87,13 @@ internal readonly struct KeyPostings
             return Count > 0 && ordinal > LastOrdinal ? Count : 0;
         }
 
-        int chunk = IsLong ? LastChunkFrom(ordinal) : 0;
-        if (chunk < 0)
+        int stretch = IsLong ? LastStretchFrom(ordinal) : 0;
+        if (stretch < 0)
         {
             return 0;
         }
 
-        ReadOnlySpan<byte> packed = Chunk(chunk, out uint first, out int width, out int high);
+        ReadOnlySpan<byte> packed = Stretch(stretch, out uint first, out int width, out int high);
         int low = 0;
         while (low < high)
         {
@@ -97,9 +101,8 @@ internal readonly struct KeyPostings
             (low, high) = Checked(first, SealedKeysFormat.Unpack(packed, width, middle)) < ordinal ? (middle + 1, high) : (low, middle);
         }
 
-        int below = (chunk * SealedKeysFormat.ChunkPostings) + low;
-        _keys.Require(below < Count, _packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
-        return below;
+        int below = (stretch * SealedKeysFormat.StretchPostings) + low;
+        return below < Count ? below : throw _keys.Damage(_packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
     }
 
     /// <summary>Whether the event with this ordinal has the key.</summary>
@@ -144,37 +147,34 @@ internal readonly struct KeyPostings
 
         while (!into.IsEmpty)
         {
-            ReadOnlySpan<byte> packed = Chunk(first / SealedKeysFormat.ChunkPostings, out uint start, out int width, out int count);
-            int from = first % SealedKeysFormat.ChunkPostings;
+            ReadOnlySpan<byte> packed = Stretch(first / SealedKeysFormat.StretchPostings, out uint start, out int width, out int count);
+            int from = first % SealedKeysFormat.StretchPostings;
             count = Math.Min(count - from, into.Length);
-            for (int i = 0; i < count; i++)
-            {
-                into[i] = Checked(start, SealedKeysFormat.Unpack(packed, width, from + i));
-            }
+            Unpack(packed, start, width, from, into[..count]);
 
             first += count;
             into = into[count..];
         }
     }
 
-    // The last chunk that begins at or before an ordinal; −1 if none does.
-    private int LastChunkFrom(uint ordinal)
+    // The last stretch that begins at or before an ordinal; −1 if none does.
+    private int LastStretchFrom(uint ordinal)
     {
         int low = 0;
-        int high = Chunks;
+        int high = Stretches;
         while (low < high)
         {
             int middle = (low + high) >> 1;
             uint first = BinaryPrimitives.ReadUInt32LittleEndian(
-                _keys!.Bytes(_packed + ((long)middle * SealedKeysFormat.ChunkEntryLength), sizeof(uint)));
+                _keys!.Bytes(_packed + ((long)middle * SealedKeysFormat.StretchEntryLength), sizeof(uint)));
             (low, high) = first <= ordinal ? (middle + 1, high) : (low, middle);
         }
 
         return low - 1;
     }
 
-    // Packed ordinals, with 8 bytes behind them. A short list is one chunk.
-    private ReadOnlySpan<byte> Chunk(int chunk, out uint first, out int width, out int count)
+    // Packed ordinals, with 8 bytes behind them. A short list is one stretch.
+    private ReadOnlySpan<byte> Stretch(int stretch, out uint first, out int width, out int count)
     {
         if (!IsLong)
         {
@@ -182,31 +182,41 @@ internal readonly struct KeyPostings
             return _keys.Bytes(_packed, SealedKeysFormat.PackedLength(count, width) + SealedKeysFormat.ListsEndBytes);
         }
 
-        long offset = ChunkAt(chunk, out first, out width, out count);
+        long offset = StretchAt(stretch, out first, out width, out count);
         return _keys!.Bytes(offset, SealedKeysFormat.PackedLength(count, width) + SealedKeysFormat.ListsEndBytes);
     }
 
-    private long ChunkAt(int chunk, out uint first, out int width, out int count)
+    private long StretchAt(int stretch, out uint first, out int width, out int count)
     {
-        long at = _packed + ((long)chunk * SealedKeysFormat.ChunkEntryLength);
-        ReadOnlySpan<byte> entry = _keys!.Bytes(at, SealedKeysFormat.ChunkEntryLength);
+        long at = _packed + ((long)stretch * SealedKeysFormat.StretchEntryLength);
+        ReadOnlySpan<byte> entry = _keys!.Bytes(at, SealedKeysFormat.StretchEntryLength);
         first = BinaryPrimitives.ReadUInt32LittleEndian(entry);
         uint from = BinaryPrimitives.ReadUInt32LittleEndian(entry[4..]);
         width = entry[8];
-        count = Math.Min(SealedKeysFormat.ChunkPostings, Count - (chunk * SealedKeysFormat.ChunkPostings));
-        long offset = _packed + ((long)Chunks * SealedKeysFormat.ChunkEntryLength) + from;
-        _keys.Require(
-            width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end,
-            at,
-            $"a chunk of {count} postings of {width} bits at {offset}, expected before {_end}");
-        return offset;
+        count = Math.Min(SealedKeysFormat.StretchPostings, Count - (stretch * SealedKeysFormat.StretchPostings));
+        long offset = _packed + ((long)Stretches * SealedKeysFormat.StretchEntryLength) + from;
+        return width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end
+            ? offset
+            : throw _keys.Damage(at, $"a stretch of {count} postings of {width} bits at {offset}, expected before {_end}");
+    }
+
+    // What the indexer does, for many: Checked is spread out, because pages of long lists are what scans are made of.
+    private void Unpack(ReadOnlySpan<byte> packed, uint start, int width, int from, Span<uint> into)
+    {
+        ulong events = (uint)_keys!.EventCount;
+        ulong mask = (1UL << width) - 1;
+        int bit = from * width;
+        for (int i = 0; i < into.Length; i++, bit += width)
+        {
+            ulong ordinal = start + ((BinaryPrimitives.ReadUInt64LittleEndian(packed[(bit >> 3)..]) >> (bit & 7)) & mask);
+            into[i] = ordinal < events ? (uint)ordinal : throw _keys.Damage(_packed, $"ordinal {ordinal} of {events}");
+        }
     }
 
     // An ordinal that the segment does not have is never handed out.
     private uint Checked(uint first, uint number)
     {
         ulong ordinal = (ulong)first + number;
-        _keys!.Require(ordinal < (uint)_keys.Segment.Events, _packed, $"ordinal {ordinal} of {_keys.Segment.Events}");
-        return (uint)ordinal;
+        return ordinal < (uint)_keys!.EventCount ? (uint)ordinal : throw _keys.Damage(_packed, $"ordinal {ordinal} of {_keys.EventCount}");
     }
 }

@@ -127,8 +127,8 @@ internal sealed class BlockList<T>
 
     public int Count { get; private set; }
 
-    /// <summary>Bytes of the blocks, with elements of this length; for tests.</summary>
-    internal long Bytes(int elementLength) => (long)((Count + BlockSize - 1) >> BlockShift) * BlockSize * elementLength;
+    /// <summary>Bytes of the blocks, with elements of this length.</summary>
+    public long Bytes(int elementLength) => (long)((Count + BlockSize - 1) >> BlockShift) * BlockSize * elementLength;
 
     public ref T this[int i] => ref Volatile.Read(ref _blocks)[i >> BlockShift][i & (BlockSize - 1)];
 

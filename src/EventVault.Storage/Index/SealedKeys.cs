@@ -30,12 +30,16 @@ internal sealed class SealedKeys : IDisposable
         _path = path;
         _map = map;
         (Segment, _shape, uint tableChecksum) = Header(path, map.Span(0, SealedKeysFormat.HeaderLength), map.Length);
-        (KeyCount, PostingCount, OrdinalWidth) = (_shape.Keys, _shape.Postings, SealedKeysFormat.Width((uint)Math.Max(0, Segment.Events - 1)));
+        (KeyCount, PostingCount, EventCount) = (_shape.Keys, _shape.Postings, Segment.Events);
+        OrdinalWidth = SealedKeysFormat.Width((uint)Math.Max(0, EventCount - 1));
         (_suffixBytes, _valueBytes, _bloomBlocks) = (_shape.SuffixBytes, _shape.ValueBytes, _shape.BloomBlocks);
         (_directory, _entries, _lists) = (_shape.Directory, _shape.Entries, _shape.Lists);
         _checked = new ulong[(_shape.Blocks + 63) / 64];
         uint found = Checksum.Compute(map.Span(_shape.Table, (int)(_shape.FileLength - _shape.Table)));
-        Require(found == tableChecksum, _shape.Table, $"checksums with checksum {found:X8}, expected {tableChecksum:X8}");
+        if (found != tableChecksum)
+        {
+            throw Damage(_shape.Table, $"checksums with checksum {found:X8}, expected {tableChecksum:X8}");
+        }
     }
 
     /// <summary>The segment they are of.</summary>
@@ -49,6 +53,10 @@ internal sealed class SealedKeys : IDisposable
 
     public long LengthBytes => _map.Length;
 
+    /// <summary>Events in the segment.</summary>
+    public int EventCount { get; }
+
+    /// <summary>Bits of an ordinal in a short list.</summary>
     internal int OrdinalWidth { get; }
 
     /// <summary>What a key file of this content will look like; <see cref="SealedKeysShape.FileLength"/> is what it takes.</summary>
@@ -106,8 +114,9 @@ internal sealed class SealedKeys : IDisposable
         try
         {
             var keys = new SealedKeys(path, map);
-            keys.Require(keys.Segment.Segment == expectedSegment, 40, $"keys of segment {keys.Segment.Segment}, expected {expectedSegment}");
-            return keys;
+            return keys.Segment.Segment == expectedSegment
+                ? keys
+                : throw keys.Damage(40, $"keys of segment {keys.Segment.Segment}, expected {expectedSegment}");
         }
         catch
         {
@@ -175,38 +184,29 @@ internal sealed class SealedKeys : IDisposable
             CheckBlock(block);
         }
 
-        int buckets = SealedKeysFormat.Buckets(_suffixBytes);
         long postings = 0;
         long list = 0;
         int entry = 0;
         ulong before = 0;
-        Span<uint> ordinals = stackalloc uint[SealedKeysFormat.ChunkPostings];
-        for (int bucket = 0; bucket < buckets; bucket++)
+        for (int bucket = 0; bucket < SealedKeysFormat.Buckets(_suffixBytes); bucket++)
         {
             var (low, high) = Bucket(bucket);
-            Require(low == entry, _directory + ((long)bucket * sizeof(uint)), $"bucket {bucket} begins with entry {low}, expected {entry}");
+            if (low != entry)
+            {
+                throw Damage(_directory + ((long)bucket * sizeof(uint)), $"bucket {bucket} begins with entry {low}, expected {entry}");
+            }
+
             for (; entry < high; entry++)
             {
-                int entryBytes = _suffixBytes + _valueBytes;
-                long offset = _entries + ((long)entry * entryBytes);
-                ReadOnlySpan<byte> bytes = Bytes(offset, entryBytes);
-                ulong key = BinaryPrimitives.ReadUInt64LittleEndian(bytes) & (ulong.MaxValue >> (64 - (8 * _suffixBytes)));
-                key |= _suffixBytes == 8 ? 0 : (ulong)bucket << (8 * _suffixBytes);
-                Require((entry == 0 || key > before) && MayContain(key), offset, $"key {key:X16} behind {before:X16}, or not in the filter");
-                before = key;
-                uint value = Value(bytes);
-                Require((value & 1) == 0 || value >> 1 == list, offset, $"a list at {value >> 1}, expected {list}");
-                KeyPostings found = Postings(value, offset);
+                KeyPostings found = CheckEntry(bucket, entry, ref before, ref list);
                 postings += found.Count;
-                list = (value & 1) == 0 ? list : found.End - _lists;
-                CheckOrdinals(found, ordinals, offset);
             }
         }
 
-        Require(
-            entry == KeyCount && postings == PostingCount && list + SealedKeysFormat.ListsEndBytes == _shape.ListsLength,
-            _lists,
-            $"{entry} keys, {postings} postings, lists of {list} bytes; the header says otherwise");
+        if (entry != KeyCount || postings != PostingCount || list + SealedKeysFormat.ListsEndBytes != _shape.ListsLength)
+        {
+            throw Damage(_lists, $"{entry} keys, {postings} postings, lists of {list} bytes; the header says {KeyCount}, {PostingCount}, {_shape.ListsLength}");
+        }
     }
 
     /// <summary>Unmaps; no reader may be left.</summary>
@@ -229,22 +229,8 @@ internal sealed class SealedKeys : IDisposable
         return _map.Span(offset, length);
     }
 
-    internal void Require(bool condition, long offset, string observed)
-    {
-        if (!condition)
-        {
-            throw new IndexDamageException(_path, offset, observed);
-        }
-    }
-
-    /// <summary>The same without building a text that is not needed.</summary>
-    internal void Require(bool condition, long offset, [InterpolatedStringHandlerArgument(nameof(condition))] ref DamageText observed)
-    {
-        if (!condition)
-        {
-            throw new IndexDamageException(_path, offset, observed.ToString());
-        }
-    }
+    /// <summary>What to throw when bytes at an offset cannot be what was written.</summary>
+    internal IndexDamageException Damage(long offset, string observed) => new(_path, offset, observed);
 
     private static (KeyedSegment Segment, SealedKeysShape Shape, uint TableChecksum) Header(string path, ReadOnlySpan<byte> header, long fileLength)
     {
@@ -271,7 +257,11 @@ internal sealed class SealedKeys : IDisposable
         long until = Math.Min((block + 1) * SealedKeysFormat.BlockBytes, _shape.Table);
         uint found = Checksum.Compute(_map.Span(from, (int)(until - from)));
         uint expected = BinaryPrimitives.ReadUInt32LittleEndian(_map.Span(_shape.Table + (block * sizeof(uint)), sizeof(uint)));
-        Require(found == expected, from, $"block checksum {found:X8}, expected {expected:X8}");
+        if (found != expected)
+        {
+            throw Damage(from, $"block checksum {found:X8}, expected {expected:X8}");
+        }
+
         Interlocked.Or(ref _checked[block >> 6], 1UL << (int)(block & 63));
     }
 
@@ -282,11 +272,9 @@ internal sealed class SealedKeys : IDisposable
         ReadOnlySpan<byte> bytes = Bytes(offset, 2 * sizeof(uint));
         uint low = BinaryPrimitives.ReadUInt32LittleEndian(bytes);
         uint high = BinaryPrimitives.ReadUInt32LittleEndian(bytes[sizeof(uint)..]);
-        Require(
-            low <= high && high <= (uint)KeyCount && (long)(high - low) * _shape.EntryBytes <= int.MaxValue,
-            offset,
-            $"bucket {bucket} of entries {low} to {high}, of {KeyCount}");
-        return ((int)low, (int)high);
+        return low <= high && high <= (uint)KeyCount && (high - low) * (long)(_suffixBytes + _valueBytes) <= int.MaxValue
+            ? ((int)low, (int)high)
+            : throw Damage(offset, $"bucket {bucket} of entries {low} to {high}, of {KeyCount}");
     }
 
     private uint Value(ReadOnlySpan<byte> entry) =>
@@ -297,28 +285,59 @@ internal sealed class SealedKeys : IDisposable
         uint number = value >> 1;
         if ((value & 1) == 0)
         {
-            Require(number < (uint)Segment.Events, entryOffset, $"ordinal {number} of {Segment.Events}");
-            return new KeyPostings(number);
+            return number < (uint)EventCount
+                ? new KeyPostings(number)
+                : throw Damage(entryOffset, $"ordinal {number} of {EventCount}");
         }
 
-        Require(number + SealedKeysFormat.CountBytes <= _shape.ListsLength, entryOffset, $"a list at {number} of {_shape.ListsLength}");
+        if (number + SealedKeysFormat.CountBytes > _shape.ListsLength)
+        {
+            throw Damage(entryOffset, $"a list at {number} of {_shape.ListsLength}");
+        }
+
         long offset = _lists + number;
         ReadOnlySpan<byte> bytes = Bytes(offset, SealedKeysFormat.CountBytes);
         ulong count = 0;
         int length = 0;
         do
         {
-            Require(length < SealedKeysFormat.CountBytes, offset, "a list whose length does not end");
             count |= (ulong)(bytes[length] & 0x7F) << (7 * length);
         }
-        while (bytes[length++] >= 0x80);
+        while (bytes[length++] >= 0x80 && length < SealedKeysFormat.CountBytes);
 
-        Require(count >= 2 && count <= (uint)Segment.Events, offset, $"a list of {count} postings, of {Segment.Events} events");
-        return new KeyPostings(this, offset + length, _lists + _shape.ListsLength, (int)count);
+        return count >= 2 && count <= (uint)EventCount && bytes[length - 1] < 0x80
+            ? new KeyPostings(this, offset + length, _lists + _shape.ListsLength, (int)count)
+            : throw Damage(offset, $"a list of {count} postings, of {EventCount} events");
     }
 
-    private void CheckOrdinals(in KeyPostings postings, Span<uint> ordinals, long offset)
+    private KeyPostings CheckEntry(int bucket, int entry, ref ulong before, ref long list)
     {
+        int entryBytes = _suffixBytes + _valueBytes;
+        long offset = _entries + ((long)entry * entryBytes);
+        ReadOnlySpan<byte> bytes = Bytes(offset, entryBytes);
+        ulong key = BinaryPrimitives.ReadUInt64LittleEndian(bytes) & (ulong.MaxValue >> (64 - (8 * _suffixBytes)));
+        key |= _suffixBytes == 8 ? 0 : (ulong)bucket << (8 * _suffixBytes);
+        if ((entry > 0 && key <= before) || !MayContain(key))
+        {
+            throw Damage(offset, $"key {key:X16} behind {before:X16}, or not in the filter");
+        }
+
+        uint value = Value(bytes);
+        if ((value & 1) != 0 && value >> 1 != list)
+        {
+            throw Damage(offset, $"a list at {value >> 1}, expected {list}");
+        }
+
+        KeyPostings found = Postings(value, offset);
+        CheckOrdinals(found, offset);
+        before = key;
+        list = (value & 1) == 0 ? list : found.End - _lists;
+        return found;
+    }
+
+    private void CheckOrdinals(in KeyPostings postings, long offset)
+    {
+        Span<uint> ordinals = stackalloc uint[SealedKeysFormat.StretchPostings];
         long before = -1;
         for (int i = 0; i < postings.Count; i += ordinals.Length)
         {
@@ -326,32 +345,8 @@ internal sealed class SealedKeys : IDisposable
             postings.Copy(i, piece);
             foreach (uint ordinal in piece)
             {
-                Require(ordinal > before, offset, $"ordinal {ordinal} behind {before}");
-                before = ordinal;
+                before = ordinal > before ? ordinal : throw Damage(offset, $"ordinal {ordinal} behind {before}");
             }
         }
-
-        Require(before == postings.LastOrdinal, offset, $"last ordinal {postings.LastOrdinal}, expected {before}");
-    }
-
-    /// <summary>Builds a text only if a condition failed: look-ups allocate nothing.</summary>
-    [InterpolatedStringHandler]
-    internal ref struct DamageText
-    {
-        private DefaultInterpolatedStringHandler _text;
-
-        public DamageText(int literalLength, int formattedCount, bool condition, out bool isNeeded)
-        {
-            isNeeded = !condition;
-            _text = condition ? default : new DefaultInterpolatedStringHandler(literalLength, formattedCount, System.Globalization.CultureInfo.InvariantCulture);
-        }
-
-        public void AppendLiteral(string value) => _text.AppendLiteral(value);
-
-        public void AppendFormatted<T>(T value) => _text.AppendFormatted(value);
-
-        public void AppendFormatted<T>(T value, string format) => _text.AppendFormatted(value, format);
-
-        public override string ToString() => _text.ToStringAndClear();
     }
 }

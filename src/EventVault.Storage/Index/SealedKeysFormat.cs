@@ -54,10 +54,10 @@ internal static class SealedKeysFormat
     /// <summary>Keys to a block of the bloom filter: 8 bits each, which lets some 3 of 100 absent keys through.</summary>
     public const int KeysPerBloomBlock = 64;
 
-    /// <summary>Postings to a chunk of a long list; a list up to this long has no chunks.</summary>
-    public const int ChunkPostings = 128;
+    /// <summary>Postings to a stretch of a long list; a list up to this long has no stretches.</summary>
+    public const int StretchPostings = 128;
 
-    public const int ChunkEntryLength = 9;
+    public const int StretchEntryLength = 9;
 
     /// <summary>Zeros behind the lists, so that packed numbers can be read 8 bytes at a time.</summary>
     public const int ListsEndBytes = 8;

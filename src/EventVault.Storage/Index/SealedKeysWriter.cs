@@ -54,7 +54,7 @@ internal ref struct SealedKeysWriter
 
         lists += SealedKeysFormat.ListsEndBytes;
         bool isSmall = Math.Max(lists, events) < 1 << 23; // an ordinal or a list's place, and the bit that tells which
-        Invariant.Check(lists <= int.MaxValue);
+        Invariant.Check(lists <= int.MaxValue && postings <= (long)EventKeys.MostPerEvent * events);
         return new SealedKeysShape(keys, postings, lists, isSmall ? 3 : 4);
     }
 
@@ -81,26 +81,26 @@ internal ref struct SealedKeysWriter
     private static int ListLength(ReadOnlySpan<SealedKeysContent.Posting> run, int width)
     {
         int length = CountLength(run.Length);
-        if (run.Length <= SealedKeysFormat.ChunkPostings)
+        if (run.Length <= SealedKeysFormat.StretchPostings)
         {
             return length + SealedKeysFormat.PackedLength(run.Length, width);
         }
 
         while (!run.IsEmpty)
         {
-            ReadOnlySpan<SealedKeysContent.Posting> chunk = Chunk(run);
-            length += SealedKeysFormat.ChunkEntryLength + SealedKeysFormat.PackedLength(chunk.Length, ChunkWidth(chunk));
-            run = run[chunk.Length..];
+            ReadOnlySpan<SealedKeysContent.Posting> stretch = Stretch(run);
+            length += SealedKeysFormat.StretchEntryLength + SealedKeysFormat.PackedLength(stretch.Length, StretchWidth(stretch));
+            run = run[stretch.Length..];
         }
 
         return length;
     }
 
-    private static ReadOnlySpan<SealedKeysContent.Posting> Chunk(ReadOnlySpan<SealedKeysContent.Posting> run) =>
-        run[..Math.Min(SealedKeysFormat.ChunkPostings, run.Length)];
+    private static ReadOnlySpan<SealedKeysContent.Posting> Stretch(ReadOnlySpan<SealedKeysContent.Posting> run) =>
+        run[..Math.Min(SealedKeysFormat.StretchPostings, run.Length)];
 
-    private static int ChunkWidth(ReadOnlySpan<SealedKeysContent.Posting> chunk) =>
-        SealedKeysFormat.Width(chunk[^1].Ordinal - chunk[0].Ordinal);
+    private static int StretchWidth(ReadOnlySpan<SealedKeysContent.Posting> stretch) =>
+        SealedKeysFormat.Width(stretch[^1].Ordinal - stretch[0].Ordinal);
 
     private static int CountLength(int count) => (SealedKeysFormat.Width((uint)count) + 6) / 7;
 
@@ -233,27 +233,27 @@ internal ref struct SealedKeysWriter
             count[i] = (byte)(((run.Length >> (7 * i)) & 0x7F) | (i + 1 < count.Length ? 0x80 : 0));
         }
 
-        if (run.Length <= SealedKeysFormat.ChunkPostings)
+        if (run.Length <= SealedKeysFormat.StretchPostings)
         {
             Pack(run, 0, width);
             return;
         }
 
         int offset = 0;
-        for (ReadOnlySpan<SealedKeysContent.Posting> rest = run; !rest.IsEmpty; rest = rest[Chunk(rest).Length..])
+        for (ReadOnlySpan<SealedKeysContent.Posting> rest = run; !rest.IsEmpty; rest = rest[Stretch(rest).Length..])
         {
-            ReadOnlySpan<SealedKeysContent.Posting> chunk = Chunk(rest);
-            Span<byte> entry = Take(SealedKeysFormat.ChunkEntryLength);
-            BinaryPrimitives.WriteUInt32LittleEndian(entry, chunk[0].Ordinal);
+            ReadOnlySpan<SealedKeysContent.Posting> stretch = Stretch(rest);
+            Span<byte> entry = Take(SealedKeysFormat.StretchEntryLength);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry, stretch[0].Ordinal);
             BinaryPrimitives.WriteInt32LittleEndian(entry[4..], offset);
-            entry[8] = (byte)ChunkWidth(chunk);
-            offset += SealedKeysFormat.PackedLength(chunk.Length, ChunkWidth(chunk));
+            entry[8] = (byte)StretchWidth(stretch);
+            offset += SealedKeysFormat.PackedLength(stretch.Length, StretchWidth(stretch));
         }
 
-        for (ReadOnlySpan<SealedKeysContent.Posting> rest = run; !rest.IsEmpty; rest = rest[Chunk(rest).Length..])
+        for (ReadOnlySpan<SealedKeysContent.Posting> rest = run; !rest.IsEmpty; rest = rest[Stretch(rest).Length..])
         {
-            ReadOnlySpan<SealedKeysContent.Posting> chunk = Chunk(rest);
-            Pack(chunk, chunk[0].Ordinal, ChunkWidth(chunk));
+            ReadOnlySpan<SealedKeysContent.Posting> stretch = Stretch(rest);
+            Pack(stretch, stretch[0].Ordinal, StretchWidth(stretch));
         }
     }
 

@@ -81,7 +81,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
 
                 if (view.IsSystem && lives.Add(group, view, out var change))
                 {
-                    Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is cut behind its end.");
+                    Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");
                 }
 
                 group.AddEvent(stream, offset);

@@ -94,7 +94,7 @@ public sealed class LogTail
             return _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait;
         }
 
-        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || LeavesReserve(GroupHeader.Length + encodedLength)))
+        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || (HasRoomForKeys && LeavesReserve(GroupHeader.Length + encodedLength))))
         {
             return RoomCheck.Ok;
         }
@@ -360,7 +360,7 @@ public sealed class LogTail
     private void Begin(GroupBuffer group, GroupKind kind, int encodedLength, long now)
     {
         Invariant.Check(group.IsEmpty && group.Spare is null && group.Appends == 0 && group.Events == 0);
-        if (!FitsSegment(GroupHeader.Length + encodedLength))
+        if (!FitsSegment(GroupHeader.Length + encodedLength) || (kind == GroupKind.Appends && !HasRoomForKeys))
         {
             OpenSegment(group);
         }
@@ -405,6 +405,9 @@ public sealed class LogTail
     // Without another segment ready appends leave room for no-ops: on a full disk a node could not even start without one.
     private bool LeavesReserve(int groupLength) =>
         _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + SystemReserveBytes <= GroupsEnd;
+
+    // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
+    private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;
 
     private bool FitsSegment(int groupLength) => _end.Place.Offset + (long)groupLength <= GroupsEnd;
 

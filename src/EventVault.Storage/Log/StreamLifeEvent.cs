@@ -46,7 +46,7 @@ internal static class StreamLifeEvent
     /// <returns>Bytes of <c>EventData</c>.</returns>
     public static byte[] Encode(UInt128 id, StreamChangeKind kind, ReadOnlySpan<byte> stream, StreamVersion before)
     {
-        Invariant.Check(before.Value >= 0 && !stream.IsEmpty && stream[0] != (byte)'$', "The vault's own streams are never cut.");
+        Invariant.Check(before.Value >= 0 && !stream.IsEmpty && stream[0] != (byte)'$', "The vault's own streams are never truncated.");
         var json = new ArrayBufferWriter<byte>(JsonOverhead + (MostEscapedBytes * stream.Length));
         using (var writer = new Utf8JsonWriter(json, Readable))
         {

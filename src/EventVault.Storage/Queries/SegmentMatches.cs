@@ -74,6 +74,7 @@ internal readonly ref struct SegmentMatches(EventFilter filter, in QuerySegment 
         }
 
         Span<uint> step = stackalloc uint[StepLength];
+        Span<uint> other = stackalloc uint[StepLength];
         var count = 0;
         while (true)
         {
@@ -88,7 +89,9 @@ internal readonly ref struct SegmentMatches(EventFilter filter, in QuerySegment 
             var last = got > 0 ? step[got - 1] : 0;
             for (var i = 1; i < way.Length && wanted > 0; i++)
             {
-                wanted = Intersect(step[..wanted], lists[i], backwards, ref budget);
+                // A list that is much longer has many ordinals between two of these: little of what is copied would be used.
+                var isDense = lists[i].Count / 8 > lists[0].Count;
+                wanted = Intersect(step[..wanted], lists[i], backwards, other[..(isDense ? 4 : StepLength)], ref budget);
             }
 
             var room = Math.Min(wanted, into.Length - count);
@@ -137,10 +140,8 @@ internal readonly ref struct SegmentMatches(EventFilter filter, in QuerySegment 
     }
 
     // Keeps of the ordinals those that the list has.
-    private static int Intersect(Span<uint> ordinals, in Postings list, bool backwards, ref int budget)
+    private static int Intersect(Span<uint> ordinals, in Postings list, bool backwards, Span<uint> some, ref int budget)
     {
-        // Where the list is much denser than the ordinals, the next one is rarely in what was copied for the last.
-        Span<uint> some = stackalloc uint[16];
         var (count, at, kept) = (0, 0, 0);
         foreach (var ordinal in ordinals)
         {

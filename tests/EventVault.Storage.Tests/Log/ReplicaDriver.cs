@@ -521,7 +521,7 @@ internal sealed class ReplicaDriver
         {
             var directory = $"{VaultDriver.Directory}/{folder}";
             var names = _nodes[0].Files.ListFiles(directory);
-            foreach (var name in names.Where(n => n.EndsWith(".seg", StringComparison.Ordinal) || n.EndsWith(".ix", StringComparison.Ordinal) || n is "catalog" or "state"))
+            foreach (var name in names.Where(n => n.EndsWith(".seg", StringComparison.Ordinal) || n.EndsWith(".ix", StringComparison.Ordinal) || n.EndsWith(".kx", StringComparison.Ordinal) || n is "catalog" or "state"))
             {
                 var first = Content(_nodes[0], $"{directory}/{name}");
                 var second = Content(_nodes[1], $"{directory}/{name}");

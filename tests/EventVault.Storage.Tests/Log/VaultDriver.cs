@@ -305,6 +305,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         return doing != "background" ? $"while {doing}"
             : operation.Path.Contains("spare", StringComparison.Ordinal) ? "while preparing a segment"
             : file.Contains(".ix", StringComparison.Ordinal) ? "while sealing: index file"
+            : file.Contains(".kx", StringComparison.Ordinal) ? "while sealing: key file"
             : file.Contains("operations", StringComparison.Ordinal) ? "while sealing: operations"
             : file.Contains(".seg", StringComparison.Ordinal) ? "while sealing: footer"
             : $"while sealing: {file.Replace(".tmp", "", StringComparison.Ordinal)}";

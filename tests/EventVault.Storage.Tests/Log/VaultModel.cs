@@ -113,6 +113,7 @@ internal sealed class VaultModel
         CheckListing(storage);
         CheckTimes(storage.Reader, random);
         CheckOperations(storage, random);
+        KeysCheck.All(storage, this);
         QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
 

@@ -74,7 +74,7 @@ internal static class QueryModel
         for (var i = 0; i < filters; i++)
         {
             var filter = ModelFilter.Random(random, model.Events);
-            CheckReads(storage, model, filter, random);
+            CheckReads(storage, model, filter, RandomBound(random, model.Count), RandomBound(random, model.Count), random);
             var after = RandomBound(random, model.Count);
             var last = storage.Reader.LastMatch(filter.For(storage), new Position(after), out var through);
             Assert.Equal(storage.Head, through);
@@ -93,18 +93,11 @@ internal static class QueryModel
         }
     }
 
-    private static void CheckMatch(VaultModel model, ModelFilter filter, long after, Position match)
-    {
-        var matches = model.Events.Skip((int)after + 1).Where(e => model.IsVisible(e) && filter.Matches(e)).Select(e => e.Position).ToList();
-        Assert.True(matches.Count == 0 ? match == Position.None : matches.Contains(match.Value), $"{filter} after {after}: {match} of {string.Join(',', matches)}.");
-        Assert.True(filter.Items.Length != 1 || filter.Items[0].Types.Length > 1 || matches.Count == 0 || match.Value == matches[^1], "With one way to match it is the newest match.");
-    }
-
-    private static void CheckReads(VaultStorage storage, VaultModel vault, ModelFilter model, Random random)
+    /// <summary>Reads what matches between two positions, in both directions and by random pages, and counts it.</summary>
+    public static void CheckReads(VaultStorage storage, VaultModel vault, ModelFilter model, long low, long high, Random random)
     {
         var events = vault.Events;
         var filter = model.For(storage);
-        var (low, high) = (RandomBound(random, events.Count), RandomBound(random, events.Count));
         var expected = events.Where(e => e.Position >= low && e.Position <= high && vault.IsVisible(e) && model.Matches(e)).ToList();
         Assert.True(expected.Count(e => e.Stream[0] != '$') == storage.Reader.CountMatching(filter, new Position(low), new Position(high)), $"{model}, {low} to {high}: {expected.Count} expected.");
         foreach (var backwards in (bool[])[false, true])
@@ -129,6 +122,13 @@ internal static class QueryModel
 
             Assert.True(expected.SequenceEqual(read), $"{model}, {low} to {high}, backwards {backwards}: {string.Join(',', read.Select(e => e.Position))} instead of {string.Join(',', expected.Select(e => e.Position))}.");
         }
+    }
+
+    private static void CheckMatch(VaultModel model, ModelFilter filter, long after, Position match)
+    {
+        var matches = model.Events.Skip((int)after + 1).Where(e => model.IsVisible(e) && filter.Matches(e)).Select(e => e.Position).ToList();
+        Assert.True(matches.Count == 0 ? match == Position.None : matches.Contains(match.Value), $"{filter} after {after}: {match} of {string.Join(',', matches)}.");
+        Assert.True(filter.Items.Length != 1 || filter.Items[0].Types.Length > 1 || matches.Count == 0 || match.Value == matches[^1], "With one way to match it is the newest match.");
     }
 
     private static long RandomBound(Random random, int events) => random.Next(4) switch

@@ -174,6 +174,90 @@ public sealed class StreamLifeTests
         }
     }
 
+    [Fact]
+    public void Appends_and_changes_are_checked_as_a_plain_list_would_over_commits_seals_and_restarts()
+    {
+        var random = new Random(11);
+        var vault = new SmallVault();
+        var outcomes = new Dictionary<string, int>();
+        for (var i = 0; i < 3000; i++)
+        {
+            var isRetry = vault.Model.Count > 0 && random.Next(8) == 0;
+            var append = isRetry ? vault.Model.Events[random.Next(vault.Model.Count)].Append : RandomAppend(vault, random);
+            var expected = isRetry ? "Known" : Expected(vault.Model, append);
+            var content = append.Content(vault.Storage);
+            var inSealed = vault.Storage.Reader.LookUp(content, out _);
+            if (random.Next(10) == 0)
+            {
+                vault.Flush();
+                vault.Storage.StepBackground(); // What the look-up said may be in a sealed segment now.
+            }
+
+            var check = inSealed ? AppendCheck.Known : vault.Storage.Tail.Check(content, out _);
+            var outcome = check == AppendCheck.Conflict && content.Change is { Problem: not StreamChangeProblem.None } change ? $"{change.Problem}" : $"{check}";
+            Assert.Equal(expected, outcome);
+            outcomes[outcome] = outcomes.GetValueOrDefault(outcome) + 1;
+            if (check == AppendCheck.Ok)
+            {
+                vault.Write(append);
+            }
+
+            if (random.Next(300) == 0)
+            {
+                vault.Stop();
+                vault.Reopen();
+                vault.Model.Check(vault.Storage, random);
+            }
+        }
+
+        Assert.Equal(["BehindEnd", "Conflict", "Known", "NotFound", "Ok", "Tombstoned"], outcomes.Keys.Order(StringComparer.Ordinal));
+        Assert.All(outcomes, o => Assert.True(o.Value >= 10, $"{o.Value} times {o.Key}"));
+        Assert.True(vault.Storage.SegmentCounts.Sealed > 3);
+        vault.Flush();
+        vault.Model.Check(vault.Storage, random);
+    }
+
+    private static ModelAppend RandomAppend(SmallVault vault, Random random)
+    {
+        var fresh = vault.Event("", random.Next(600));
+        var expected = (ExpectedKind)random.Next(1, 5);
+        var stream = $"s-{random.Next(40)}";
+        var last = vault.Model.Versions.GetValueOrDefault(stream, -1);
+        var version = expected == ExpectedKind.Exact ? last + (random.Next(3) == 0 ? random.Next(-1, 2) : 0) : -1;
+        if (random.Next(4) > 0)
+        {
+            return new ModelAppend(fresh.Id, [(stream, expected, version, fresh.Streams[0].Events)]);
+        }
+
+        var kind = random.Next(20) switch { 0 => StreamChangeKind.Tombstone, < 8 => StreamChangeKind.Delete, _ => StreamChangeKind.Truncate };
+        var before = kind == StreamChangeKind.Truncate ? random.NextInt64(0, last + 3) : last + 1;
+        return ModelAppend.Of(fresh.Id, new ModelChange(kind, stream, before, expected, version));
+    }
+
+    private static string Expected(VaultModel model, ModelAppend append)
+    {
+        var (stream, expected, version) = append.Change is { } c ? (c.Stream, c.Expected, c.Version) : (append.Streams[0].Stream, append.Streams[0].Expected, append.Streams[0].Version);
+        var last = model.Versions.GetValueOrDefault(stream, -1);
+        var isTombstoned = model.Lives.GetValueOrDefault(stream).IsTombstoned;
+        var holds = expected switch
+        {
+            ExpectedKind.NoStream => !model.HasEvents(stream),
+            ExpectedKind.Exists => model.HasEvents(stream),
+            ExpectedKind.Exact => last == version,
+            _ => true,
+        };
+        return append.Change switch
+        {
+            null => holds && !isTombstoned ? "Ok" : "Conflict",
+            _ when isTombstoned => "Tombstoned",
+            { Kind: StreamChangeKind.Tombstone } when last < 0 => "NotFound",
+            { Kind: not StreamChangeKind.Tombstone } when !model.HasEvents(stream) => "NotFound",
+            _ when !holds => "Conflict",
+            { Before: var before } when before > last + 1 => "BehindEnd",
+            _ => "Ok",
+        };
+    }
+
     private static EventView View(string stream, byte[] eventData, long position = 5) =>
         new(Encoding.UTF8.GetBytes(stream), eventData, new Position(position), new StreamVersion(0), 1, 0, 0);
 

@@ -6,10 +6,11 @@ namespace EventVault.Storage;
 
 /// <summary>A stream and its last committed event.</summary>
 /// <param name="Name">UTF-8.</param>
+/// <param name="FirstVersion">First version that can be read; at most the last one.</param>
 /// <param name="LastVersion">Version of the last event.</param>
 /// <param name="LastPosition">Its position.</param>
 /// <param name="LastRecordedAt">When it was recorded, 100 ns ticks since 1970.</param>
-public sealed record StreamDetails(byte[] Name, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
+public sealed record StreamDetails(byte[] Name, StreamVersion FirstVersion, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
 
 /// <summary>Lists streams. Safe for concurrent use.</summary>
 public sealed class StreamLister
@@ -19,18 +20,39 @@ public sealed class StreamLister
 
     internal StreamLister(VaultStorage storage) => _storage = storage;
 
-    /// <summary>A stream's last committed event; null if it has none.</summary>
+    /// <summary>A stream's last committed event; null if it has none that can be read.</summary>
     public StreamDetails? Find(ReadOnlySpan<byte> name)
     {
         var stream = _storage.Reader.Reference(name);
         var last = _storage.Reader.LastVersion(stream);
-        if (last == StreamVersion.None)
+        var first = _storage.Reader.FirstVisible(stream);
+        if (last < first)
         {
             return null;
         }
 
         var position = _storage.Reader.PositionOf(stream, last);
-        return new StreamDetails(stream.Name, last, position, _storage.Reader.RecordedAt(position));
+        return new StreamDetails(stream.Name, first, last, position, _storage.Reader.RecordedAt(position));
+    }
+
+    /// <summary>A page of the streams of a category, in the order of their names.</summary>
+    /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    public IReadOnlyList<StreamDetails> ListCategory(ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most)
+    {
+        // The stream that is called like the category stands before all others of it, though not right before them.
+        var page = new List<StreamDetails>();
+        if (after.SequenceCompareTo(category) < 0 && most > 0 && Find(category) is { } itself)
+        {
+            page.Add(itself);
+        }
+
+        Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
+        category.CopyTo(prefix);
+        prefix[category.Length] = (byte)'-';
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count));
+        return page;
     }
 
     /// <summary>A page of the streams whose names begin with a prefix.</summary>

@@ -32,7 +32,7 @@ internal static class AppendProof
             var last = next + (stream.EventCount - 1);
             while (next <= last)
             {
-                var read = reader.ReadStream(reference, next, last, backwards: false, ref sink);
+                var read = reader.ReadWritten(reference, next, last, ref sink);
                 if (read == 0 || sink.Differs)
                 {
                     return null;

@@ -252,11 +252,11 @@ public sealed class EventReader
         return false;
     }
 
-    // Committed events never change: what is found here, or not found up to this head, the sequencer need not look for.
+    // Committed events never change: what is not found here, up to the head, the sequencer need not look for.
     private void LookUp(ref AppendCondition condition)
     {
-        condition.Found = LastMatch(condition.Filter, condition.After, out var head);
-        condition.LookedUntil = head > condition.After ? head : condition.After;
+        condition.WasMet = LastMatch(condition.Filter, condition.After, out var through) > Position.None;
+        condition.LookedUntil = through > condition.After ? through : condition.After;
     }
 
     /// <summary>The committed append with this operation id and its first answer; null: none, or it is forgotten.</summary>

@@ -132,6 +132,24 @@ public sealed class AppendConditionTests
     }
 
     [Fact]
+    public async Task Conditions_and_requirements_take_no_notice_of_what_was_deleted()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("old", Make.NoStream, Make.Tagged("t", "x"), Make.Tagged("t", "y"));
+        var request = Make.Append(Make.Stream("new", Make.Any));
+        request.Requires.Add(Make.Requirement("old", Make.NoStream));
+        request.Conditions.AddRange([Make.Condition(null, Make.Item("t", "x")), Make.Condition(null, Make.Item("t", "y"))]);
+        Assert.Equal(3, (await Fails.WithAsync(RpcCode.Aborted, () => node.AppendAsync(request).AsTask())).Failures.Count);
+
+        await node.Channel.UnaryAsync(Methods.TruncateStream, new TruncateStreamRequest { OperationId = Make.Id(), Stream = "old", Expected = Make.Any, Before = 1 });
+        var detail = await Fails.WithAsync(RpcCode.Aborted, () => node.AppendAsync(request).AsTask());
+        Assert.Equal(["requires[0].expected", "conditions[1]"], detail.Failures.Select(f => f.Field));
+
+        await node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = "old", Expected = Make.Any });
+        Assert.False((await node.AppendAsync(request)).Deduplicated);
+    }
+
+    [Fact]
     public async Task In_a_session_a_failed_condition_rests_on_the_append_before_it_that_is_not_flushed_yet()
     {
         await using var node = await TestNode.StartAsync();

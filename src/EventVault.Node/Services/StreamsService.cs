@@ -7,7 +7,6 @@ using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Log;
-using MethodDescriptor = Google.Protobuf.Reflection.MethodDescriptor;
 using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
@@ -29,9 +28,6 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
 
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
-
-    /// <summary>Methods of the contract that this version does not serve: UNIMPLEMENTED.</summary>
-    public static MethodDescriptor[] NotServed => [Service.FindMethodByName("DeleteStream"), Service.FindMethodByName("TruncateStream")];
 
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
 

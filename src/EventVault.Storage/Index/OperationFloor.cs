@@ -4,7 +4,6 @@
 // Guarantees: the floor rises before an operations file is let go, so whoever misses an id there and then looks at the floor
 // sees that it may have been forgotten. It is the end of a segment: higher than need be, never lower. Rebuildable: worked out
 // at each opening and each time a file is let go.
-using EventVault.Storage.Log;
 
 namespace EventVault.Storage.Index;
 

@@ -187,7 +187,8 @@ public sealed class LogTail
 
         foreach (ref var condition in append.Conditions)
         {
-            condition.Match = condition.Found > Position.None ? condition.Found : LastMatch(condition.Filter, condition.LookedUntil);
+            // What matched when the caller looked may be deleted by now; what did not match then never will.
+            condition.Match = LastMatch(condition.Filter, condition.WasMet ? condition.After : condition.LookedUntil);
             conflict |= condition.Match > Position.None;
         }
 

@@ -27,6 +27,16 @@ internal sealed class VaultLimits
 
     public VaultLimit AppendEvents { get; private init; } = new("append_events", 50_000, "");
 
+    public VaultLimit AppendRequirements { get; private init; } = new("append_requirements", 1000, "");
+
+    public VaultLimit AppendConditions { get; private init; } = new("append_conditions", 16, "");
+
+    public VaultLimit QueryItems { get; private init; } = new("query_items", 32, "");
+
+    public VaultLimit QueryItemTypes { get; private init; } = new("query_item_types", 32, "");
+
+    public VaultLimit QueryItemTags { get; private init; } = new("query_item_tags", 16, "");
+
     /// <summary>The node's limits; those it does not name keep their defaults.</summary>
     public static VaultLimits From(IReadOnlyList<VaultLimit> told)
     {
@@ -55,6 +65,11 @@ internal sealed class VaultLimits
             Event = Find(Defaults.Event),
             Append = Find(Defaults.Append),
             AppendEvents = Find(Defaults.AppendEvents),
+            AppendRequirements = Find(Defaults.AppendRequirements),
+            AppendConditions = Find(Defaults.AppendConditions),
+            QueryItems = Find(Defaults.QueryItems),
+            QueryItemTypes = Find(Defaults.QueryItemTypes),
+            QueryItemTags = Find(Defaults.QueryItemTags),
         };
     }
 }

@@ -42,13 +42,13 @@ public sealed class AppendEncoderTests
             var append = new PendingAppend(Guid.CreateVersion7(), streams, size, TimeSpan.FromSeconds(10)) { RequestId = requestId };
             append.Encode();
             long now = append.TimeoutAt - 1234;
-            Protocol.AppendSessionRequest parsed = Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now));
+            Protocol.AppendSessionRequest parsed = Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now, null));
             Assert.Equal(requestId, parsed.RequestId);
             Assert.Equal(1234u, parsed.TimeoutMs);
             Assert.Equal(Expected(append.OperationId, streams), parsed.Append);
 
             // A resend is the same request with less time left.
-            Assert.Equal(34u, Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now + 1200)).TimeoutMs);
+            Assert.Equal(34u, Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now + 1200, null)).TimeoutMs);
             append.Release();
         }
     }

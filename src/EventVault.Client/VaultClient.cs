@@ -270,18 +270,18 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
     /// <exception cref="StreamTombstonedException">The stream was ended for ever before.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
-    public Task<AppendResult> DeleteStreamAsync(
+    public async Task<AppendResult> DeleteStreamAsync(
         string stream, ExpectedVersion expected, bool tombstone = false, ChangeOptions? options = null, CancellationToken cancellationToken = default)
     {
         CheckChange(stream, expected);
         var request = new Protocol.DeleteStreamRequest { Stream = stream, Expected = expected.ToMessage(), Tombstone = tombstone };
-        return ChangeAsync(
+        return await ChangeAsync(
             VaultMethods.DeleteStream,
             request,
             options,
             static (r, id) => r.OperationId = id,
             static (r, seen) => r.AttemptedAfter = seen,
-            cancellationToken);
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -297,18 +297,18 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
     /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
-    public Task<AppendResult> TruncateStreamAsync(
+    public async Task<AppendResult> TruncateStreamAsync(
         string stream, ulong before, ExpectedVersion expected, ChangeOptions? options = null, CancellationToken cancellationToken = default)
     {
         CheckChange(stream, expected);
         var request = new Protocol.TruncateStreamRequest { Stream = stream, Expected = expected.ToMessage(), Before = before };
-        return ChangeAsync(
+        return await ChangeAsync(
             VaultMethods.TruncateStream,
             request,
             options,
             static (r, id) => r.OperationId = id,
             static (r, seen) => r.AttemptedAfter = seen,
-            cancellationToken);
+            cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>The last version of a stream, and where and when it was written.</summary>

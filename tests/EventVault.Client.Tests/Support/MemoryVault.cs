@@ -12,7 +12,7 @@ public sealed class MemoryVault
     private readonly Dictionary<string, ulong> _firstVersions = new(StringComparer.Ordinal);
     private readonly HashSet<string> _tombstoned = new(StringComparer.Ordinal);
     private readonly Dictionary<ByteString, (Protocol.AppendRequest Content, Protocol.AppendResponse Response)> _operations = [];
-    private readonly List<Protocol.SeenHead?> _attemptedAfters = [];
+    private readonly List<SeenHead?> _attemptedAfters = [];
     private readonly List<Guid> _operationOrder = [];
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private long _time = DateTimeOffset.UtcNow.UtcTicks - DateTimeOffset.UnixEpoch.Ticks;
@@ -55,7 +55,7 @@ public sealed class MemoryVault
     public ulong? OperationFloor { get; set; }
 
     /// <summary>What appends and changes said of earlier attempts, in the order in which they came; null: nothing.</summary>
-    public IReadOnlyList<Protocol.SeenHead?> AttemptedAfters
+    public IReadOnlyList<SeenHead?> AttemptedAfters
     {
         get
         {
@@ -235,13 +235,14 @@ public sealed class MemoryVault
 
     private (Protocol.AppendResponse? Response, RpcCode Code, Protocol.ErrorDetail? Detail) Append(Protocol.AppendRequest request)
     {
-        _attemptedAfters.Add(request.AttemptedAfter);
+        _attemptedAfters.Add(request.AttemptedAfter is { } said ? new SeenHead(said.HasPosition ? said.Position : null) : null);
         Protocol.AppendRequest content = request.Clone();
         content.AttemptedAfter = null;
         if (_operations.TryGetValue(request.OperationId, out (Protocol.AppendRequest Content, Protocol.AppendResponse Response) before)
             && !(before.Response.LastPosition <= OperationFloor))
         {
-            if (!before.Content.Equals(content))
+            // The messages' own Equals takes an absent position for 0.
+            if (!before.Content.ToByteString().Equals(content.ToByteString()))
             {
                 return (null, RpcCode.AlreadyExists, Detail(Protocol.Reason.OperationIdReused, ""));
             }

@@ -83,7 +83,7 @@ internal sealed class Node : IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
+        _server.RequireComplete(StreamsService.NotServed);
         _app.UseRpc(_server);
         _health.Map(_app);
         LogOpened(began);

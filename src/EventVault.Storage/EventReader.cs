@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage;
 
@@ -34,8 +35,9 @@ public readonly struct StreamReference
 /// <param name="RecordedAt">100 ns ticks since 1970.</param>
 /// <param name="SameContent">Whether the content digest is that of the append it was compared with.</param>
 /// <param name="Versions">Last version of each stream, in the order in which they were written.</param>
+/// <param name="Streams">Names of those streams, UTF-8.</param>
 public sealed record AppendAnswer(
-    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions);
+    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions, IReadOnlyList<byte[]> Streams);
 
 /// <summary>Reads streams and the whole vault. Safe for concurrent use.</summary>
 public sealed class EventReader
@@ -50,8 +52,13 @@ public sealed class EventReader
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
 
     private readonly VaultStorage _storage;
+    private readonly MatchReader _matches;
 
-    internal EventReader(VaultStorage storage) => _storage = storage;
+    internal EventReader(VaultStorage storage)
+    {
+        _storage = storage;
+        _matches = new MatchReader(storage);
+    }
 
     /// <summary>Position of the last committed event; <see cref="Position.None"/> if the vault is empty.</summary>
     public Position Head => _storage.Head;
@@ -82,6 +89,27 @@ public sealed class EventReader
         until = until.Value < 0 ? new Position(0) : until;
         return from < until ? 0 : ReadBackwards(from, until, ref sink);
     }
+
+    /// <summary>
+    /// Reads a page of the events that match a filter, from <paramref name="from"/> in the given direction, up to and including
+    /// <paramref name="until"/>. A page is a bounded piece of work: it may be empty and yet not the last one.
+    /// </summary>
+    /// <param name="filter">Which events.</param>
+    /// <param name="from">Where to begin.</param>
+    /// <param name="until">Where to end.</param>
+    /// <param name="backwards">From the newest to the oldest.</param>
+    /// <param name="sink">Gets the events.</param>
+    /// <param name="next">Where the next page begins: behind <paramref name="until"/> or the head (backwards: before until or
+    /// position 0) if this was the last one.</param>
+    /// <returns>How many events it handed out.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadMatching<TSink>(EventFilter filter, Position from, Position until, bool backwards, ref TSink sink, out Position next)
+        where TSink : IEventSink, allows ref struct =>
+        _matches.Read(filter, from, until, backwards, ref sink, out next);
+
+    /// <summary>How many events match a filter, events of <c>$</c> streams left out. Both bounds are inclusive.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public long CountMatching(EventFilter filter, Position from, Position until) => _matches.Count(filter, from, until);
 
     /// <summary>
     /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
@@ -143,35 +171,100 @@ public sealed class EventReader
         return new StreamVersion(low);
     }
 
-    /// <summary>Looks up what sealed segments say about an append, before it is queued.</summary>
+    /// <summary>
+    /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are. Rises
+    /// before any is forgotten, and may be higher than need be by a segment.
+    /// </summary>
+    public Position OperationFloor => _storage.OperationFloor;
+
+    /// <summary>
+    /// Looks up what the log says about an append, before it is queued: the operation id and the streams in sealed segments,
+    /// conditions in all that is committed. The sequencer then looks at what is newer.
+    /// </summary>
     /// <returns>Whether its operation id is in a sealed segment; then it needs no queueing.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public bool LookUp(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
         append.SealedSegments = view.Sealed.Length;
-        if (view.Sealed.Length == 0)
+        known = default;
+        if (view.Sealed.Length > 0)
         {
-            known = default;
-            return false;
+            foreach (ref var stream in append.Streams)
+            {
+                stream.SealedVersion = view.SealedVersion(stream.Key);
+            }
+
+            foreach (ref var required in append.Requires)
+            {
+                required.SealedVersion = view.SealedVersion(required.Key);
+            }
+
+            if (TryFindSealedOperation(append.OperationId, out known))
+            {
+                return true;
+            }
+
+            if (append.AttemptedAfter < OperationFloor)
+            {
+                append.Proof = AppendProof.Find(this, append);
+            }
         }
 
-        foreach (ref var stream in append.Streams)
+        foreach (ref var condition in append.Conditions)
         {
-            stream.SealedVersion = view.SealedVersion(stream.Key);
+            LookUp(ref condition);
         }
 
-        return TryFindSealedOperation(append.OperationId, out known);
+        return false;
+    }
+
+    // Committed events never change: what is found here, or not found up to this head, the sequencer need not look for.
+    private void LookUp(ref AppendCondition condition)
+    {
+        var head = Head;
+        var sink = default(MatchSink);
+        for (var next = head; next > condition.After && sink.Found == default;)
+        {
+            ReadMatching(condition.Filter, next, condition.After + 1, backwards: true, ref sink, out next);
+        }
+
+        condition.Found = sink.Found == default ? Position.None : sink.Found + -1;
+        condition.LookedUntil = head > condition.After ? head : condition.After;
+    }
+
+    /// <summary>The committed append with this operation id and its first answer; null: none, or it is forgotten.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public AppendAnswer? FindAppend(UInt128 operationId)
+    {
+        var head = Head;
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            var offset = index.FindOperation(operationId);
+            if (offset != 0)
+            {
+                // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
+                var committed = CommittedIn(index, head);
+                return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
+            }
+        }
+
+        return TryFindSealedOperation(operationId, out var known) ? ReadAnswer(known, operationId, default) : null;
     }
 
     /// <summary>The answer that a committed append was given.</summary>
     /// <param name="place">Where it stands.</param>
     /// <param name="append">The append that has its operation id now.</param>
-    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append)
+    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append) => ReadAnswer(place, append.OperationId, append.Digest);
+
+    private AppendAnswer ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
     {
         using var lease = LeaseOf(place.Place.Segment);
         var body = lease.Reader.ReadGroup(place.Place.Offset, out _);
-        Invariant.Check(TryFindAppend(body, append.OperationId, out var found));
-        return Answer(found, append.Digest);
+        Invariant.Check(TryFindAppend(body, operationId, out var found));
+        return Answer(found, digest);
     }
 
     internal bool TryFindSealedOperation(UInt128 id, out OperationPlace known)
@@ -236,6 +329,7 @@ public sealed class EventReader
     private static AppendAnswer Answer(in AppendView append, UInt128 digest)
     {
         var versions = new List<StreamVersion>();
+        var streams = new List<byte[]>();
         ReadOnlySpan<byte> stream = default;
         Position first = Position.None, last = Position.None;
         var recordedAt = 0L;
@@ -250,6 +344,7 @@ public sealed class EventReader
             {
                 stream = view.Stream;
                 versions.Add(view.Version);
+                streams.Add(stream.ToArray());
             }
 
             first = first == Position.None ? view.Position : first;
@@ -258,13 +353,13 @@ public sealed class EventReader
             records = records[view.RecordLength..];
         }
 
-        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions);
+        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions, streams);
     }
 
     private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out var end);
+        var segment = SegmentOf(_storage.View, from, out var end);
         var count = (int)Math.Min(Math.Min(PageEvents, last.Value - from.Value + 1), end.Value - from.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
         for (var i = 0; i < count; i++)
@@ -278,7 +373,7 @@ public sealed class EventReader
     private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out _);
+        var segment = SegmentOf(_storage.View, from, out _);
         var first = until > segment.FirstPosition ? until : segment.FirstPosition;
         var count = (int)Math.Min(PageEvents, from.Value - first.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
@@ -321,9 +416,9 @@ public sealed class EventReader
         return ordinals.Length;
     }
 
-    private SegmentSource SegmentOf(Position position, out Position last)
+    /// <summary>The segment that holds a committed position, and its last position.</summary>
+    internal static SegmentSource SegmentOf(LogView view, Position position, out Position last)
     {
-        var view = _storage.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
             var index = view.Unsealed[i].Index;
@@ -416,6 +511,18 @@ public sealed class EventReader
         return segment < view.Sealed.Length
             ? new SegmentSource(view.Sealed[segment]).Lease()
             : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+    }
+
+    private struct MatchSink : IEventSink
+    {
+        // The position and one: zero is none.
+        public Position Found;
+
+        public bool Accept(in EventView e)
+        {
+            Found = e.Position + 1;
+            return false;
+        }
     }
 
     private struct TimeSink : IEventSink

@@ -13,6 +13,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 {
     private volatile bool _blocked;
 
+    /// <summary>Behind which position operation ids are kept.</summary>
+    public OperationFloor Floor { get; } = new(storage, catalog, operations);
+
     /// <summary>Whether the disk is too full to seal.</summary>
     public bool IsBlocked => _blocked;
 
@@ -75,6 +78,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string IndexPath(VaultStorage storage, uint segment) =>
         Path.Combine(storage.IndexDirectory, $"{segment:D20}.ix");
 
+    /// <summary>A sealed segment's footer; null if it is damaged.</summary>
+    public static SegmentFooter? ReadFooter(VaultStorage storage, uint segment)
+    {
+        var block = new byte[Blocks.Size];
+        using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
+        file.ReadFromDisk(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+    }
+
     public static CatalogEntry Record(in SegmentFooter footer, SealedIndexMark index) => new()
     {
         Segment = footer.Segment,
@@ -117,10 +129,21 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var segment = written.Record.Segment;
         Invariant.Check(segment == index.Segment);
         heads.Apply(segment, headsChanged);
-        operations.Apply(segment, Operations(index));
+        ApplyOperations(segment, Operations(index));
         if (history is not null)
         {
             state.Rewrite(segment, history.Values());
+        }
+    }
+
+    /// <summary>Adds a sealed segment's appends to the operations files, if they don't have them.</summary>
+    public void ApplyOperations(uint segment, OperationEntry[] entries)
+    {
+        if (operations.AppliedThrough < segment)
+        {
+            Floor.Advance(segment, entries.Length);
+            operations.Apply(segment, entries);
+            Invariant.Check(Floor.Covers, "The floor rises before operation ids are forgotten.");
         }
     }
 

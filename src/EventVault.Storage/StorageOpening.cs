@@ -188,6 +188,7 @@ internal sealed class StorageOpening
             throw VoteFile.IsOlderThan(history.LastTerm, _storage.Vote.Term);
         }
 
+        sealer.Floor.Open();
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
@@ -359,7 +360,7 @@ internal sealed class StorageOpening
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
-        if (ReadFooter(segment) is not { } footer
+        if (Sealer.ReadFooter(_storage, segment) is not { } footer
             || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
@@ -402,7 +403,7 @@ internal sealed class StorageOpening
 
         if (operations.AppliedThrough < segment)
         {
-            operations.Apply(segment, ReadOperations(result, record.LastLogIndex));
+            sealer.ApplyOperations(segment, ReadOperations(result, record.LastLogIndex));
         }
 
         return result;
@@ -438,7 +439,7 @@ internal sealed class StorageOpening
     // says so; the others are read, and so is one whose footer is damaged.
     private void AddSealed(LogHistory history, CatalogEntry record)
     {
-        if (ReadFooter(record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
+        if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
         {
             history.AddRun(footer.FirstIndex, footer.FirstTerm);
             return;
@@ -462,14 +463,6 @@ internal sealed class StorageOpening
         {
             segment.Close();
         }
-    }
-
-    private SegmentFooter? ReadFooter(uint segment)
-    {
-        var block = new byte[Blocks.Size];
-        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
-        file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
-        return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
 
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)

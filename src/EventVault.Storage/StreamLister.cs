@@ -33,6 +33,26 @@ public sealed class StreamLister
         return new StreamDetails(stream.Name, last, position, _storage.Reader.RecordedAt(position));
     }
 
+    /// <summary>A page of the streams of a category, in the order of their names.</summary>
+    /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    public IReadOnlyList<StreamDetails> ListCategory(ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most)
+    {
+        // The stream that is called like the category stands before all others of it, though not right before them.
+        var page = new List<StreamDetails>();
+        if (after.SequenceCompareTo(category) < 0 && most > 0 && Find(category) is { } itself)
+        {
+            page.Add(itself);
+        }
+
+        Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
+        category.CopyTo(prefix);
+        prefix[category.Length] = (byte)'-';
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count));
+        return page;
+    }
+
     /// <summary>A page of the streams whose names begin with a prefix.</summary>
     /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
     /// <param name="after">Only names behind this one; empty: from the start.</param>

@@ -123,6 +123,11 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Whether the disk is too full to prepare a segment or to seal one; appends go on while there is room.</summary>
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 
+    /// <summary>
+    /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are.
+    /// </summary>
+    public Position OperationFloor => _sealer.Floor.Position;
+
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 

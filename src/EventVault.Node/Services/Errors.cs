@@ -97,12 +97,37 @@ internal static class Errors
         }
     }
 
-    /// <summary>An append whose expected versions do not hold: all those that do not, together.</summary>
+    /// <summary>An append whose checks do not all hold: all that fail, together, in the order of the request.</summary>
     public static Refusal Conflict(AppendContent append)
     {
         var detail = new ErrorDetail();
-        foreach (ref readonly var stream in append.Streams)
+        AddConflicts(detail, append, append.Streams, "streams");
+        AddConflicts(detail, append, append.Requires, "requires");
+        for (var i = 0; i < append.ConditionCount; i++)
         {
+            var condition = append.Conditions[i];
+            if (condition.Match != Position.None)
+            {
+                var field = Text($"conditions[{i}]");
+                detail.Failures.Add(new Failure
+                {
+                    Reason = Reason.ConditionFailed,
+                    Message = Text($"The event at position {condition.Match} matches {field}, which allows none{(condition.After == Position.None ? string.Empty : Text($" behind {condition.After}"))}. Read again from there and decide anew."),
+                    Field = field,
+                    Index = (uint)i,
+                    Position = (ulong)condition.Match.Value,
+                });
+            }
+        }
+
+        return new Refusal(RpcCode.Aborted, detail);
+    }
+
+    private static void AddConflicts(ErrorDetail detail, AppendContent append, ReadOnlySpan<AppendStream> streams, string list)
+    {
+        for (var i = 0; i < streams.Length; i++)
+        {
+            ref readonly var stream = ref streams[i];
             if (LogTail.Holds(stream))
             {
                 continue;
@@ -121,11 +146,10 @@ internal static class Errors
                 Reason = Reason.WrongExpectedVersion,
                 Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
                 Stream = name,
+                Field = Text($"{list}[{i}].expected"),
                 VersionConflict = conflict,
             });
         }
-
-        return new Refusal(RpcCode.Aborted, detail);
     }
 
     public static Refusal OperationIdReused(Position first) => new(RpcCode.AlreadyExists, new Failure
@@ -133,6 +157,51 @@ internal static class Errors
         Reason = Reason.OperationIdReused,
         Message = Text($"The operation id belongs to another append, the one at position {first}, whose content differs. Use a new id for every append."),
         FirstPosition = (ulong)first.Value,
+    });
+
+    /// <summary>A retry whose first attempt is older than what is remembered.</summary>
+    public static Refusal RetryTooOld(Position floor)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.RetryTooOld,
+            Message = Text($"Operation ids up to position {floor} are no longer kept, and the first attempt may lie before it: whether it was written can't be told any more, and this attempt was not. Read, and decide anew with a new id."),
+        };
+        if (floor != Position.None)
+        {
+            failure.Floor = (ulong)floor.Value;
+        }
+
+        return new Refusal(RpcCode.FailedPrecondition, failure);
+    }
+
+    public static Refusal OperationNotFound() => new(RpcCode.NotFound, new Failure
+    {
+        Reason = Reason.OperationNotFound,
+        Message = "No append with this operation id is committed, or it lies at or before GetInfo's operation_floor and is forgotten.",
+    });
+
+    /// <summary>A read that asks for more than this node has got within its time.</summary>
+    public static Refusal TimedOutBehind(Position head, ulong wanted)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.TimedOutBehind,
+            Message = Text($"The node has not got to position {wanted} within the call's time: its head is {(head == Position.None ? "before the first event" : Text($"{head}"))}. Try again, or read from another node."),
+        };
+        if (head != Position.None)
+        {
+            failure.Position = (ulong)head.Value;
+        }
+
+        return new Refusal(RpcCode.DeadlineExceeded, failure);
+    }
+
+    /// <summary>A linearizable read that nobody could confirm.</summary>
+    public static Refusal NotConfirmed() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NoQuorum,
+        Message = "The node can't make sure that it is up to date: nobody leads, or leadership changed meanwhile. Try again, or read with consistency local.",
     });
 
     public static Refusal StreamNotFound(string stream) => new(RpcCode.NotFound, new Failure
@@ -197,6 +266,9 @@ internal static class Errors
         Message = e.Message,
         Damage = new Damage { Segment = Path.GetFileName(e.Path), Offset = (ulong)e.Offset, Expected = "a whole index file" },
     });
+
+    /// <summary>Either kind of damage.</summary>
+    public static Refusal Damaged(Exception e) => e is DamageException damage ? Damaged(damage) : Damaged((IndexDamageException)e);
 
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.

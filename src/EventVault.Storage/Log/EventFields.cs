@@ -28,6 +28,9 @@ internal static class EventFields
     private const int Metadata = 7;
     private const int OccurredAt = 8;
 
+    // The metadata entry that ties events of one cause together; also in PROTOCOL.md.
+    private static ReadOnlySpan<byte> CorrelationKey => "correlationId"u8;
+
     private static readonly string[] Names = ["", "id", "type", "data", "content_type", "schema_version", "tags", "metadata", "occurred_at"];
 
     /// <summary>Id of an event that was checked before.</summary>
@@ -45,6 +48,74 @@ internal static class EventFields
 
         id = default;
         return false;
+    }
+
+    /// <summary>What filters look at in an event that was checked before.</summary>
+    /// <param name="eventData">The event.</param>
+    /// <param name="tags">Room for <see cref="VaultLimits.Tags"/> tags; lives as long as the result.</param>
+    public static EventTerms ReadTerms(ReadOnlySpan<byte> eventData, Span<Range> tags)
+    {
+        var terms = new EventTerms(eventData, tags);
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            switch (reader.Field)
+            {
+                case Id:
+                    terms.TakeId(reader.Bytes);
+                    break;
+                case Type:
+                    terms.TakeType(reader.Bytes);
+                    break;
+                case Tag:
+                    terms.TakeTag(reader.Start..(reader.Start + reader.Length));
+                    break;
+                case Metadata when TryReadEntry(reader.Bytes, reader.Start, out var entry) && eventData[entry.Key].SequenceEqual("correlationId"u8):
+                    terms.TakeCorrelationId(eventData[entry.Value]);
+                    break;
+            }
+        }
+
+        // It was walked in full before it was stored, and its record's checksum held.
+        Invariant.Check(!reader.Malformed && !terms.Type.IsEmpty);
+        return terms;
+    }
+
+    /// <summary>
+    /// What an event that was checked before can be found by. Of one that never was, as far as it can be read.
+    /// </summary>
+    /// <param name="eventData">The event.</param>
+    /// <param name="tags">Takes where its tags stand: at least <see cref="VaultLimits.Tags"/>.</param>
+    public static EventLabels ReadLabels(ReadOnlySpan<byte> eventData, Span<Range> tags)
+    {
+        Invariant.Check(tags.Length >= VaultLimits.Tags);
+        var labels = default(EventLabels);
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            if (reader.WireType != WireReader.Delimited)
+            {
+                continue;
+            }
+
+            switch (reader.Field)
+            {
+                case Id when reader.Length == 16:
+                    labels.Id = reader.Bytes;
+                    break;
+                case Type:
+                    labels.Type = reader.Bytes;
+                    break;
+                case Tag when labels.TagCount < VaultLimits.Tags:
+                    tags[labels.TagCount++] = reader.Start..(reader.Start + reader.Length);
+                    break;
+                case Metadata when TryReadEntry(reader.Bytes, reader.Start, out var entry) && eventData[entry.Key].SequenceEqual(CorrelationKey):
+                    labels.CorrelationId = eventData[entry.Value];
+                    break;
+            }
+        }
+
+        return labels;
     }
 
     /// <summary>
@@ -315,4 +386,20 @@ internal static class EventFields
             return first;
         }
     }
+}
+
+/// <summary>What an event can be found by. Spans into the event's bytes; empty: it has none.</summary>
+internal ref struct EventLabels
+{
+    /// <summary>The id's 16 bytes.</summary>
+    public ReadOnlySpan<byte> Id;
+
+    /// <summary>Type, UTF-8.</summary>
+    public ReadOnlySpan<byte> Type;
+
+    /// <summary>Value of the metadata entry <c>correlationId</c>, UTF-8.</summary>
+    public ReadOnlySpan<byte> CorrelationId;
+
+    /// <summary>How many tags there are.</summary>
+    public int TagCount;
 }

@@ -2,6 +2,7 @@
 // sequencer's thread. On a leader it decides against what an append is checked, which versions, positions and times it
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage.Log;
 
@@ -11,11 +12,20 @@ public enum AppendCheck
     /// <summary>It may be added.</summary>
     Ok,
 
-    /// <summary>An expected version does not hold; <see cref="AppendStream.Actual"/> tells what stands there.</summary>
+    /// <summary>
+    /// An expected version, a requirement or a condition does not hold; <see cref="AppendStream.Actual"/> and
+    /// <see cref="AppendCondition.Match"/> tell what stands there.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log already, or on its way there.</summary>
     Known,
+
+    /// <summary>Its operation id would be forgotten by now, but its very events stand where it expected to write them.</summary>
+    Proven,
+
+    /// <summary>Its first attempt is so old that its operation id would be forgotten: nobody can say whether it was written.</summary>
+    TooOld,
 }
 
 /// <summary>Whether a group can be begun.</summary>
@@ -42,6 +52,7 @@ public sealed class LogTail
     private readonly GroupAdopter _adopter;
     private ActiveIndex _active;
     private LogEnd _end;
+    private GroupBuffer? _begun;
 
     internal LogTail(VaultStorage storage, ActiveIndex active, in LogEnd end)
     {
@@ -139,9 +150,13 @@ public sealed class LogTail
         && FitsSegment(group.Length + encodedLength)
         && LeavesReserve(group.Length + encodedLength);
 
-    /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
-    /// <param name="append">Gets the actual version of each stream.</param>
+    /// <summary>
+    /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
+    /// fails is found out whole, so that it can be told together.
+    /// </summary>
+    /// <param name="append">Gets the actual version of each stream and a match of each failed condition.</param>
     /// <param name="known">With <see cref="AppendCheck.Known"/>: where the operation stands.</param>
+    /// <exception cref="DamageException">An event that may match a condition can't be read.</exception>
     public AppendCheck Check(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
@@ -150,11 +165,29 @@ public sealed class LogTail
             return AppendCheck.Known;
         }
 
+        // The floor behind the look-ups: it rises before anything is forgotten, so what they may have missed lies under it.
+        if (append.AttemptedAfter is { } seen && seen < _storage.OperationFloor)
+        {
+            return append.Proof is null ? AppendCheck.TooOld : AppendCheck.Proven;
+        }
+
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
             stream.Actual = TailOf(view, append, stream);
             conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+        }
+
+        foreach (ref var required in append.Requires)
+        {
+            required.Actual = TailOf(view, append, required);
+            conflict |= !Holds(required);
+        }
+
+        foreach (ref var condition in append.Conditions)
+        {
+            condition.Match = condition.Found > Position.None ? condition.Found : LastMatch(condition.Filter, condition.LookedUntil);
+            conflict |= condition.Match > Position.None;
         }
 
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
@@ -169,6 +202,35 @@ public sealed class LogTail
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
+
+    /// <summary>
+    /// The newest event behind <paramref name="after"/> that matches a filter, pending ones and those of the begun group
+    /// included; <see cref="Position.None"/> if there is none.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public Position LastMatch(EventFilter filter, Position after)
+    {
+        if (_begun is { } begun && TryFindMatch(begun, filter, out var found))
+        {
+            return found > after ? found : Position.None;
+        }
+
+        for (var i = _storage.Pending.Count - 1; i >= 0; i--)
+        {
+            if (TryFindMatch(_storage.Pending[i], filter, out found))
+            {
+                return found > after ? found : Position.None;
+            }
+        }
+
+        var sink = default(FirstSink);
+        var from = _storage.Head;
+        while (from > after && _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from) == 0)
+        {
+        }
+
+        return sink.Found ? sink.Position : Position.None;
+    }
 
     /// <summary>Adds a checked append to the begun group.</summary>
     /// <returns>Its first position and the time it is recorded at.</returns>
@@ -213,6 +275,7 @@ public sealed class LogTail
             body.Length, Storage.Checksum.Compute(body, _seed), group.Place, Term, group.Index, group.FirstPosition, group.Time,
             _storage.CommitIndex, group.Appends, group.Events, _end.Checksum).EncodeShared(bytes, _seed);
         _end = group.End;
+        _begun = null;
         _storage.Pending.Add(group);
     }
 
@@ -299,6 +362,7 @@ public sealed class LogTail
         group.Index = new LogIndex(_end.Index.Value + 1);
         group.FirstPosition = _end.Position + 1;
         group.Length = GroupHeader.Length;
+        _begun = group;
     }
 
     // The group is the first one of a new segment.
@@ -384,6 +448,34 @@ public sealed class LogTail
     {
         var number = _active.FindStream(stream.Key);
         return number >= 0 ? number : _active.AddStream(stream.Key, stream.Actual);
+    }
+
+    private static bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
+    {
+        for (var i = group.Events - 1; i >= 0; i--)
+        {
+            Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[i].Offset..], out var view));
+            if (filter.Matches(view))
+            {
+                found = view.Position;
+                return true;
+            }
+        }
+
+        found = Position.None;
+        return false;
+    }
+
+    private struct FirstSink : IEventSink
+    {
+        public bool Found;
+        public Position Position;
+
+        public bool Accept(in EventView e)
+        {
+            (Found, Position) = (true, e.Position);
+            return false;
+        }
     }
 }
 

@@ -1,0 +1,65 @@
+using System.Text;
+using EventVault.Protocol;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
+using EventFilter = EventVault.Storage.Queries.EventFilter;
+using FilterMessage = EventVault.Protocol.EventFilter;
+using QueryItem = EventVault.Storage.Queries.QueryItem;
+
+namespace EventVault.Node.Services;
+
+/// <summary>Checks the filters of requests that read. Thread-safe.</summary>
+internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
+{
+    private const int EventIdBytes = 16;
+
+    private readonly QueryReader _queries = new(limits);
+
+    /// <summary>The filter of a request; null if it has none.</summary>
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
+    public EventFilter? Read(FilterMessage? filter)
+    {
+        if (filter is null)
+        {
+            return null;
+        }
+
+        var category = StreamNames.CheckLength(filter.Category, "filter.category", limits);
+        CheckCategory(category, "filter.category");
+        var prefix = StreamNames.CheckLength(filter.StreamPrefix, "filter.stream_prefix", limits);
+        var items = new List<QueryItem>();
+        if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items) is { } refusal)
+        {
+            throw refusal.ToException();
+        }
+
+        var correlationId = Encoding.UTF8.GetBytes(filter.CorrelationId);
+        if (correlationId.Length > VaultLimits.MetadataBytes)
+        {
+            throw Errors.LimitExceeded(limits[NodeLimits.MetadataBytes], correlationId.Length, "filter.correlation_id").ToException();
+        }
+
+        if (filter.EventId.Length is not (0 or EventIdBytes))
+        {
+            throw Errors.InvalidRequest("filter.event_id", $"must be {EventIdBytes} bytes, has {AppendFields.Number(filter.EventId.Length)}").ToException();
+        }
+
+        if (category.Length + prefix.Length + items.Count + correlationId.Length + filter.EventId.Length == 0)
+        {
+            throw Errors.InvalidRequest("filter", "says nothing: set one of its fields, or leave it out to read all").ToException();
+        }
+
+        UInt128? eventId = filter.EventId.IsEmpty ? null : System.Buffers.Binary.BinaryPrimitives.ReadUInt128BigEndian(filter.EventId.Span);
+        return EventFilter.Create(storage, category, prefix, items, correlationId, eventId);
+    }
+
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: no stream can be of that category.</exception>
+    public static void CheckCategory(ReadOnlySpan<byte> category, string field)
+    {
+        if (category.Contains((byte)'-'))
+        {
+            throw Errors.InvalidRequest(field, "has a -: a category is what stands before the first one in a stream's name").ToException();
+        }
+    }
+}

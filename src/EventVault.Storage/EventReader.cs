@@ -1,4 +1,7 @@
 // Reads events, on the caller's thread, without locks, never past the commit position.
+//
+// Events of streams that were deleted or truncated are left out. Each page looks anew, behind the head: what was deleted
+// before a read's head was fixed is never handed out; what is deleted while the read runs is left out from some page on.
 using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
@@ -66,28 +69,36 @@ public sealed class EventReader
     /// <summary>A stream for the calls below.</summary>
     public StreamReference Reference(ReadOnlySpan<byte> name) => new(name.ToArray(), StreamKey.Compute(name, _storage.Meta.SipKey));
 
-    /// <summary>Last committed version of a stream; <see cref="StreamVersion.None"/> if it has no events.</summary>
+    /// <summary>Last committed version of a stream, whether it can be read or not; <see cref="StreamVersion.None"/> if it never had events.</summary>
     public StreamVersion LastVersion(in StreamReference stream) => LastVersion(stream.Key, Head);
 
     /// <summary>
+    /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
+    /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
+    /// </summary>
+    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+
+    /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
-    /// <paramref name="until"/>. Returns the number of events read: the next page begins behind them.
+    /// <paramref name="until"/>. Returns the number of events looked at: the next page begins behind them. Events that can't be
+    /// read any more are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadAll<TSink>(Position from, Position until, bool backwards, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var head = Head;
+        var shown = _storage.Lives.IsEmpty ? default : new Shown(_storage.Lives);
         if (!backwards)
         {
             var last = until < head ? until : head;
             from = from.Value < 0 ? new Position(0) : from;
-            return from > last ? 0 : ReadForwards(from, last, ref sink);
+            return from > last ? 0 : ReadForwards(from, last, shown, ref sink);
         }
 
         from = from < head ? from : head;
         until = until.Value < 0 ? new Position(0) : until;
-        return from < until ? 0 : ReadBackwards(from, until, ref sink);
+        return from < until ? 0 : ReadBackwards(from, until, shown, ref sink);
     }
 
     /// <summary>
@@ -113,7 +124,8 @@ public sealed class EventReader
 
     /// <summary>
     /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
-    /// <paramref name="until"/>, both of which exist. Returns the number of events read.
+    /// <paramref name="until"/>, both of which exist. Returns the number of events looked at; those that can't be read any more
+    /// are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadStream<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, ref TSink sink)
@@ -122,7 +134,7 @@ public sealed class EventReader
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
         var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
-        return ReadOrdinals(segment, ordinals[..count], stream.Name, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, new Shown(FirstVisible(stream)), ref sink);
     }
 
     /// <summary>Position of a committed event of a stream.</summary>
@@ -137,7 +149,7 @@ public sealed class EventReader
     public long RecordedAt(Position position)
     {
         var sink = new TimeSink();
-        var read = ReadAll(position, position, backwards: false, ref sink);
+        var read = ReadForwards(position, position, shown: default, ref sink);
         Invariant.Check(read == 1);
         return sink.RecordedAt;
     }
@@ -356,7 +368,7 @@ public sealed class EventReader
         return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions, streams);
     }
 
-    private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
+    private int ReadForwards<TSink>(Position from, Position last, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var segment = SegmentOf(_storage.View, from, out var end);
@@ -367,10 +379,10 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
-    private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
+    private int ReadBackwards<TSink>(Position from, Position until, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var segment = SegmentOf(_storage.View, from, out _);
@@ -382,11 +394,11 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
     private static int ReadOrdinals<TSink>(
-        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, ref TSink sink)
+        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         using var lease = segment.Lease();
@@ -407,7 +419,7 @@ public sealed class EventReader
 
             // The index finds a stream by the hash of its name; the record has the name itself.
             Invariant.Check(stream.IsEmpty || view.Stream.SequenceEqual(stream));
-            if (!sink.Accept(view))
+            if (shown.Includes(view) && !sink.Accept(view))
             {
                 return i + 1;
             }
@@ -511,6 +523,19 @@ public sealed class EventReader
         return segment < view.Sealed.Length
             ? new SegmentSource(view.Sealed[segment]).Lease()
             : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+    }
+
+    // What a page hands out. The default: everything. A page of one stream is compared by version, without hashing names.
+    private readonly struct Shown
+    {
+        private readonly StreamLives? _lives;
+        private readonly StreamVersion _first;
+
+        public Shown(StreamLives lives) => _lives = lives;
+
+        public Shown(StreamVersion first) => _first = first;
+
+        public bool Includes(in EventView e) => _lives is null ? e.Version >= _first : _lives.IsVisible(e);
     }
 
     private struct MatchSink : IEventSink

@@ -112,6 +112,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Invariant.Check(history is not null || number <= state.AppliedThrough);
         var footer = MakeFooter(segment, lastIndex, history);
         WriteFooter(footer);
+        history?.Lives.Add(segment, storage.Meta.SipKey);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);

@@ -16,6 +16,7 @@ internal sealed class StorageOpening
     private readonly IFileSystem _files;
     private readonly VaultMeta _meta;
     private readonly RecoveredLog _log;
+    private readonly StreamLives _lives;
     private readonly List<SealedSegment> _sealed = [];
     private readonly List<UnsealedSegment> _unsealed = [];
     private readonly List<IDisposable> _open = [];
@@ -29,7 +30,8 @@ internal sealed class StorageOpening
         _storage = storage;
         _files = storage.Files;
         _meta = storage.Meta;
-        _log = new RecoveredLog(storage.Meta, LastVersion);
+        _lives = new StreamLives(storage.Meta.SipKey);
+        _log = new RecoveredLog(storage.Meta, _lives, LastVersion);
     }
 
     private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
@@ -40,7 +42,7 @@ internal sealed class StorageOpening
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, bool IsMarked, uint CutBytes);
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes);
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -163,6 +165,7 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
+        history.Lives.CopyTo(_lives);
         _heads = heads;
         var sealer = new Sealer(_storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
@@ -192,7 +195,7 @@ internal sealed class StorageOpening
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _last!.IsMarked, _last.CutBytes);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes);
     }
 
     // The segments behind those that the catalog lists.
@@ -409,14 +412,14 @@ internal sealed class StorageOpening
         return result;
     }
 
-    // The state table, brought up to the catalog; with what it says about consensus.
+    // The state table, brought up to the catalog; with what it says.
     private (StateTable State, LogHistory History) OpenState(Catalog catalog)
     {
         var state = StateTable.Open(_files, StatePath);
         var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
         if (history is null || (state.AppliedThrough >= 0 && history.LastTerm != catalog[(int)state.AppliedThrough].LastTerm))
         {
-            // Of 0.1, or of another log.
+            // Of an older version, or of another log.
             Delete(StatePath);
             state = StateTable.Open(_files, StatePath);
             history = new LogHistory();
@@ -435,34 +438,55 @@ internal sealed class StorageOpening
         return (state, history);
     }
 
-    // What a sealed segment says about consensus. Nearly all are of one term and without a membership, and their footer
-    // says so; the others are read, and so is one whose footer is damaged.
+    // What a sealed segment says about consensus and about streams. Nearly all are of one term and without a membership, and
+    // their footer says so; the others are read, and so is one whose footer is damaged or whose index is missing.
     private void AddSealed(LogHistory history, CatalogEntry record)
     {
-        if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
-        {
-            history.AddRun(footer.FirstIndex, footer.FirstTerm);
-            return;
-        }
-
         var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
         try
         {
-            using var lease = new SegmentSource(segment).Lease();
-            var offset = (uint)Blocks.Size;
-            GroupHeader header;
-            do
+            var raft = history;
+            if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
             {
-                var body = lease.Reader.ReadGroup(offset, out header);
-                history.Add(header, body, _meta.ChecksumSeed);
-                offset += (uint)header.TotalLength;
+                history.AddRun(footer.FirstIndex, footer.FirstTerm);
+                raft = null;
             }
-            while (header.Index != record.LastLogIndex);
+
+            var lives = history.Lives;
+            if (HasIndex(record))
+            {
+                lives.Add(segment, _meta.SipKey);
+                lives = null;
+            }
+
+            if (raft is not null || lives is not null)
+            {
+                AddGroups(segment, raft, lives);
+            }
         }
         finally
         {
             segment.Close();
         }
+    }
+
+    private void AddGroups(SealedSegment segment, LogHistory? history, LifeHistory? lives)
+    {
+        using var lease = new SegmentSource(segment).Lease();
+        var offset = (uint)Blocks.Size;
+        GroupHeader header;
+        do
+        {
+            var body = lease.Reader.ReadGroup(offset, out header);
+            history?.Add(header, body, _meta.ChecksumSeed);
+            if (!header.IsSystem)
+            {
+                lives?.Add(body, _meta.SipKey);
+            }
+
+            offset += (uint)header.TotalLength;
+        }
+        while (header.Index != segment.Record.LastLogIndex);
     }
 
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)

@@ -6,10 +6,11 @@ namespace EventVault.Storage;
 
 /// <summary>A stream and its last committed event.</summary>
 /// <param name="Name">UTF-8.</param>
+/// <param name="FirstVersion">First version that can be read; at most the last one.</param>
 /// <param name="LastVersion">Version of the last event.</param>
 /// <param name="LastPosition">Its position.</param>
 /// <param name="LastRecordedAt">When it was recorded, 100 ns ticks since 1970.</param>
-public sealed record StreamDetails(byte[] Name, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
+public sealed record StreamDetails(byte[] Name, StreamVersion FirstVersion, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
 
 /// <summary>Lists streams. Safe for concurrent use.</summary>
 public sealed class StreamLister
@@ -19,18 +20,19 @@ public sealed class StreamLister
 
     internal StreamLister(VaultStorage storage) => _storage = storage;
 
-    /// <summary>A stream's last committed event; null if it has none.</summary>
+    /// <summary>A stream's last committed event; null if it has none that can be read.</summary>
     public StreamDetails? Find(ReadOnlySpan<byte> name)
     {
         var stream = _storage.Reader.Reference(name);
         var last = _storage.Reader.LastVersion(stream);
-        if (last == StreamVersion.None)
+        var first = _storage.Reader.FirstVisible(stream);
+        if (last < first)
         {
             return null;
         }
 
         var position = _storage.Reader.PositionOf(stream, last);
-        return new StreamDetails(stream.Name, last, position, _storage.Reader.RecordedAt(position));
+        return new StreamDetails(stream.Name, first, last, position, _storage.Reader.RecordedAt(position));
     }
 
     /// <summary>A page of the streams of a category, in the order of their names.</summary>

@@ -51,6 +51,7 @@ public sealed class VaultStorage : IDisposable
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
+        Lives = opened.Lives;
         _sealer = opened.Sealer;
         Pending = opened.Log.Pending;
         CommittedEnd = opened.Log.Committed;
@@ -144,6 +145,9 @@ public sealed class VaultStorage : IDisposable
 
     internal OperationsFiles Operations { get; }
 
+    /// <summary>Which streams were deleted or truncated.</summary>
+    internal StreamLives Lives { get; }
+
     /// <summary>Groups behind the commit index. The sequencer's thread only, as is <see cref="CommittedEnd"/>.</summary>
     internal PendingGroups Pending { get; }
 
@@ -194,11 +198,18 @@ public sealed class VaultStorage : IDisposable
             var group = Pending.TakeFirst();
             Invariant.Check(group.Index.Value == CommitIndex.Value + 1 && group.FirstPosition == Head + 1);
             group.AddToIndex();
+            Lives.Commit(group);
             CommittedEnd = group.End;
             Volatile.Write(ref _commitIndex, (long)group.Index.Value);
             Volatile.Write(ref _head, _head + group.Events);
         }
     }
+
+    /// <summary>
+    /// Whether a committed event can be read: its stream was neither deleted behind it nor truncated past it. By all that is
+    /// committed now, so at least by all that any head covers that was read before. For every thread.
+    /// </summary>
+    internal bool IsVisible(in EventView e) => Lives.IsVisible(e);
 
     /// <summary>Checks a group that came from a peer, header and body, but not whether it fits this log. For every thread.</summary>
     /// <param name="bytes">All of the group.</param>

@@ -100,7 +100,13 @@ internal static class Errors
     /// <summary>An append whose checks do not all hold: all that fail, together, in the order of the request.</summary>
     public static Refusal Conflict(AppendContent append)
     {
+        if (append.Change is { Problem: not StreamChangeProblem.None } change)
+        {
+            return CannotChange(change, append.Requires[0], Name(append.Name(append.Requires[0])));
+        }
+
         var detail = new ErrorDetail();
+        var isTombstoned = AddTombstoned(detail, append);
         AddConflicts(detail, append, append.Streams, "streams");
         AddConflicts(detail, append, append.Requires, "requires");
         for (var i = 0; i < append.ConditionCount; i++)
@@ -120,7 +126,8 @@ internal static class Errors
             }
         }
 
-        return new Refusal(RpcCode.Aborted, detail);
+        // Whatever else fails: to read a tombstoned stream again and decide anew does not help.
+        return new Refusal(isTombstoned ? RpcCode.FailedPrecondition : RpcCode.Aborted, detail);
     }
 
     private static void AddConflicts(ErrorDetail detail, AppendContent append, ReadOnlySpan<AppendStream> streams, string list)
@@ -140,7 +147,9 @@ internal static class Errors
                 conflict.Actual = (ulong)stream.Actual.Value;
             }
 
-            var actual = stream.Actual == StreamVersion.None ? "it has no events" : Text($"its last version is {stream.Actual}");
+            var actual = stream.Actual == StreamVersion.None ? "it has no events"
+                : stream.HasEvents ? Text($"its last version is {stream.Actual}")
+                : Text($"it was deleted, its last version being {stream.Actual}");
             detail.Failures.Add(new Failure
             {
                 Reason = Reason.WrongExpectedVersion,
@@ -151,6 +160,37 @@ internal static class Errors
             });
         }
     }
+
+    private static bool AddTombstoned(ErrorDetail detail, AppendContent append)
+    {
+        for (var i = 0; i < append.StreamCount; i++)
+        {
+            if (append.Streams[i].IsTombstoned)
+            {
+                detail.Failures.Add(Tombstoned(Name(append.Name(append.Streams[i])), Text($"streams[{i}].stream")));
+            }
+        }
+
+        return detail.Failures.Count > 0;
+    }
+
+    // A stream that can't be deleted or truncated, whatever was expected of it.
+    private static Refusal CannotChange(StreamChange change, in AppendStream stream, string name) => change.Problem switch
+    {
+        StreamChangeProblem.NotFound => StreamNotFound(name),
+        StreamChangeProblem.Tombstoned => new Refusal(RpcCode.FailedPrecondition, Tombstoned(name, "stream")),
+        StreamChangeProblem.BehindEnd => InvalidRequest(
+            "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
+        _ => throw new InvariantException($"{change.Problem} is no problem."),
+    };
+
+    private static Failure Tombstoned(string stream, string field) => new()
+    {
+        Reason = Reason.StreamTombstoned,
+        Message = $"The stream {stream} was deleted for ever and can't be written. Choose another name.",
+        Stream = stream,
+        Field = field,
+    };
 
     public static Refusal OperationIdReused(Position first) => new(RpcCode.AlreadyExists, new Failure
     {
@@ -207,7 +247,7 @@ internal static class Errors
     public static Refusal StreamNotFound(string stream) => new(RpcCode.NotFound, new Failure
     {
         Reason = Reason.StreamNotFound,
-        Message = $"The stream {stream} has no events.",
+        Message = $"The stream {stream} has no events, or none that can be read.",
         Stream = stream,
     });
 

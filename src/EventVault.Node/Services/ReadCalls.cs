@@ -48,14 +48,15 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var backwards = request.Direction == Direction.Backwards;
         var head = _reader.Head;
         var last = ReadBounds.LastVersion(_reader, stream, head);
-        if (last == StreamVersion.None)
+        var first = _reader.FirstVisible(stream);
+        if (last < first)
         {
             throw Errors.StreamNotFound(request.Stream).ToException();
         }
 
         writer.Write(Head(_reader, head, last));
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
-        var lowest = ReadBounds.LowestVersion(_reader, stream, lower, last);
+        var lowest = ReadBounds.LowestVersion(_reader, stream, lower, first, last);
         var highest = ReadBounds.HighestVersion(_reader, stream, upper, last, head);
         using var page = new EventPage { Limit = request.Limit };
         await WriteAsync(Range(stream, null, lowest, highest, backwards), page, writer, context);

@@ -6,6 +6,7 @@ using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventVault.Storage.Log;
 using MethodDescriptor = Google.Protobuf.Reflection.MethodDescriptor;
 using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
@@ -23,6 +24,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     private readonly ReadCalls _reads = new(storage, loop, committed, limits);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
     private long _subscriptions;
+
+    private delegate void ReadChange(in ReadOnlySequence<byte> request, NodeLimits limits, AppendContent content);
 
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
@@ -49,7 +52,13 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         .UnaryRaw(
             RpcMethod<CountEventsRequest, CountEventsResponse>.Of(Service, "CountEvents"),
             (request, context) => _reads.CountEventsAsync(RequestFields.Parse(CountEventsRequest.Parser, request), context))
-        .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(Service, "GetAppend"), GetAppendAsync);
+        .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(Service, "GetAppend"), GetAppendAsync)
+        .UnaryRaw(
+            RpcMethod<DeleteStreamRequest, AppendResponse>.Of(Service, "DeleteStream"),
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
+        .UnaryRaw(
+            RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate));
 
     private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
@@ -81,6 +90,20 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
                 _appends.Enqueue(append);
             }
         }
+    }
+
+    // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
+    private async ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
+    {
+        var append = new SingleAppend(storage) { QueuedBytes = (int)request.Length };
+        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        read(request, limits, append.Content);
+        var problem = append.Content.Check(out _, out _);
+        Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
+        var refusal = await DecideAsync(append);
+        AppendResponse? response = null;
+        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+        return response ?? throw refusal!.ToException();
     }
 
     private async ValueTask<Refusal?> DecideAsync(SingleAppend append)
@@ -189,6 +212,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         LastVersion = (ulong)details.LastVersion.Value,
         LastPosition = (ulong)details.LastPosition.Value,
         LastRecordedAt = details.LastRecordedAt,
-        EventCount = (ulong)details.LastVersion.Value + 1,
+        FirstVersion = (ulong)details.FirstVersion.Value,
+        EventCount = (ulong)(details.LastVersion.Value - details.FirstVersion.Value + 1),
     };
 }

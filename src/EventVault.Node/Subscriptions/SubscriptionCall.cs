@@ -37,8 +37,9 @@ internal sealed class SubscriptionCall(
         ReadBounds.Check(request.From, "from", ofOneStream: stream is not null);
         var head = reader.Head;
         var last = stream is { } one ? ReadBounds.LastVersion(reader, one, head) : StreamVersion.None;
-        writer.Write(ReadCalls.Head(reader, head, stream is null ? null : last));
-        var range = new EventRange(reader, stream, filter, backwards: false) { Next = Start(request, stream, head, last) };
+        var first = stream is { } of ? reader.FirstVisible(of) : default;
+        writer.Write(ReadCalls.Head(reader, head, stream is null || last < first ? null : last));
+        var range = new EventRange(reader, stream, filter, backwards: false) { Next = Start(request, stream, head, first, last) };
 
         // A start behind the head is not reached by counting: what comes before it is left out as it comes.
         using var page = new EventPage
@@ -119,7 +120,7 @@ internal sealed class SubscriptionCall(
         context.Cancellation.ThrowIfCancellationRequested();
     }
 
-    private long Start(SubscribeRequest request, StreamReference? stream, Position head, StreamVersion last)
+    private long Start(SubscribeRequest request, StreamReference? stream, Position head, StreamVersion first, StreamVersion last)
     {
         if (request.StartCase == SubscribeRequest.StartOneofCase.End)
         {
@@ -131,7 +132,7 @@ internal sealed class SubscriptionCall(
             return ReadBounds.LowestPosition(reader, request.From);
         }
 
-        return ReadBounds.LowestVersion(reader, one, request.From, last);
+        return ReadBounds.LowestVersion(reader, one, request.From, first, last);
     }
 
     private Progress ProgressTo(Position head)

@@ -46,8 +46,17 @@ public struct AppendStream
     /// <summary>How many events it gets.</summary>
     public int EventCount;
 
-    /// <summary>After the append was checked: the stream's last version before it; −1 if it has no events.</summary>
+    /// <summary>After the append was checked: the stream's last version before it; −1 if it never had events.</summary>
     public StreamVersion Actual;
+
+    /// <summary>After the append was checked: the stream's first version that can be read; behind the last one if none can.</summary>
+    public StreamVersion FirstVisible;
+
+    /// <summary>After the append was checked: whether the stream must not be written.</summary>
+    public bool IsTombstoned;
+
+    /// <summary>Whether it has events that can be read.</summary>
+    public readonly bool HasEvents => Actual >= FirstVisible;
 }
 
 /// <summary>One condition of an append: no event behind a position may match its query.</summary>
@@ -128,6 +137,12 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>How many events it has, over all streams.</summary>
     public int EventCount { get; private set; }
 
+    /// <summary>
+    /// Not null: what it does to the life of a stream, the first and only one in <see cref="Requires"/>. Then it writes one event
+    /// to <c>$streams</c>, and no other.
+    /// </summary>
+    public StreamChange? Change { get; private set; }
+
     internal UInt128 Digest { get; private set; }
 
     internal bool IdOfFirstEvent => _firstEventId == OperationId;
@@ -151,6 +166,7 @@ public sealed class AppendContent(VaultStorage storage)
         OperationId = default;
         _firstEventId = default;
         EncodedLength = 0;
+        Change = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -255,6 +271,42 @@ public sealed class AppendContent(VaultStorage storage)
 
         _events[EventCount++] = (offset, length);
         _streams[StreamCount - 1].EventCount++;
+    }
+
+    /// <summary>
+    /// Makes it the append that changes the life of a stream. The digest is over the event as it is without the version that the
+    /// sequencer decides: a retry asks for the same. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as
+    /// with other appends.
+    /// </summary>
+    /// <param name="change">What happens.</param>
+    /// <param name="stream">Name of the stream, not one of the vault's own.</param>
+    /// <param name="expected">What is expected of it.</param>
+    /// <param name="version">With <see cref="ExpectedKind.Exact"/>: its last version.</param>
+    public void SetChange(StreamChange change, ReadOnlySpan<byte> stream, ExpectedKind expected, StreamVersion version)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && change.Before.Value is >= 0 and <= StreamChange.MostBefore);
+        var name = StreamLifeEvent.Stream;
+        var bytes = new byte[name.Length + stream.Length];
+        name.CopyTo(bytes);
+        stream.CopyTo(bytes.AsSpan(name.Length));
+        Bytes = bytes;
+        Change = change;
+        AddRequirement(name.Length, stream.Length, expected, version);
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetChangeEvent(change.Before);
+    }
+
+    /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>
+    internal void SetChangeEvent(StreamVersion before)
+    {
+        Invariant.Check(Change is not null && StreamCount == 1 && EventCount == 1 && RequireCount == 1);
+        ref readonly var changed = ref _requires[0];
+        var start = changed.NameOffset + changed.NameLength;
+        var e = StreamLifeEvent.Encode(OperationId, Change.Kind, Name(changed), before);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(_streams[0].NameLength, e.Length);
     }
 
     /// <summary>

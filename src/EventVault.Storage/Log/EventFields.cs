@@ -9,6 +9,7 @@
 // |     6 | 2         | tag, UTF-8, 1 to 128 bytes, up to 16 without repeats |
 // |     7 | 2         | metadata entry: 1 key, 2 value, both UTF-8           |
 // |     8 | 1         | occurred at, 100 ns ticks since 1970, signed         |
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text.Unicode;
@@ -27,6 +28,9 @@ internal static class EventFields
     private const int Tag = 6;
     private const int Metadata = 7;
     private const int OccurredAt = 8;
+
+    /// <summary>Id, and the tags and lengths of the fields.</summary>
+    private const int EncodedOverhead = 48;
 
     // The metadata entry that ties events of one cause together; also in PROTOCOL.md.
     private static ReadOnlySpan<byte> CorrelationKey => "correlationId"u8;
@@ -155,6 +159,66 @@ internal static class EventFields
         }
 
         return fields.MetadataCount == 0 ? EventProblem.None : DigestMetadata(eventData, fields.MetadataCount, ref digest);
+    }
+
+    /// <summary>What an event of the vault's own says. It was checked before.</summary>
+    public static void Read(ReadOnlySpan<byte> eventData, out ReadOnlySpan<byte> type, out ReadOnlySpan<byte> data, out uint schemaVersion)
+    {
+        type = data = default;
+        schemaVersion = 0;
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            switch (reader.Field)
+            {
+                case Type:
+                    type = reader.Bytes;
+                    break;
+                case Data:
+                    data = reader.Bytes;
+                    break;
+                case SchemaVersion:
+                    schemaVersion = (uint)reader.Number;
+                    break;
+                default:
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Encodes an event of the vault's own, its data JSON.</summary>
+    public static byte[] Encode(UInt128 id, ReadOnlySpan<byte> type, ReadOnlySpan<byte> data, uint schemaVersion)
+    {
+        Invariant.Check(type.Length is > 0 and <= VaultLimits.TypeBytes && schemaVersion > 0);
+        var bytes = new ArrayBufferWriter<byte>(type.Length + data.Length + EncodedOverhead);
+        Span<byte> idBytes = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt128BigEndian(idBytes, id);
+        WriteDelimited(bytes, Id, idBytes);
+        WriteDelimited(bytes, Type, type);
+        WriteDelimited(bytes, Data, data);
+        WriteVarint(bytes, (SchemaVersion << 3) | WireReader.Varint);
+        WriteVarint(bytes, schemaVersion);
+        return bytes.WrittenSpan.ToArray();
+    }
+
+    private static void WriteDelimited(ArrayBufferWriter<byte> bytes, int field, ReadOnlySpan<byte> value)
+    {
+        WriteVarint(bytes, (uint)((field << 3) | WireReader.Delimited));
+        WriteVarint(bytes, (uint)value.Length);
+        bytes.Write(value);
+    }
+
+    private static void WriteVarint(ArrayBufferWriter<byte> bytes, uint value)
+    {
+        var span = bytes.GetSpan(5); // 32 bits in pieces of 7.
+        var length = 0;
+        for (; value >= 0x80; value >>= 7)
+        {
+            span[length++] = (byte)(value | 0x80);
+        }
+
+        span[length++] = (byte)value;
+        bytes.Advance(length);
     }
 
     private static EventProblem Walk(ReadOnlySpan<byte> eventData, ref Fields fields, Span<Range> tags)

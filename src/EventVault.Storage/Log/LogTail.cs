@@ -13,8 +13,8 @@ public enum AppendCheck
     Ok,
 
     /// <summary>
-    /// An expected version, a requirement or a condition does not hold; <see cref="AppendStream.Actual"/> and
-    /// <see cref="AppendCondition.Match"/> tell what stands there.
+    /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
     /// </summary>
     Conflict,
 
@@ -59,7 +59,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
         _active = active;
         _end = end;
     }
@@ -174,13 +174,14 @@ public sealed class LogTail
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
-            stream.Actual = TailOf(view, append, stream);
-            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+            LookUp(view, append, ref stream);
+            conflict |= stream.IsTombstoned
+                || !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
         foreach (ref var required in append.Requires)
         {
-            required.Actual = TailOf(view, append, required);
+            LookUp(view, append, ref required);
             conflict |= !Holds(required);
         }
 
@@ -190,15 +191,19 @@ public sealed class LogTail
             conflict |= condition.Match > Position.None;
         }
 
+        conflict |= append.Change is { } change && !CheckChange(append, change);
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
-    /// <summary>Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version.</summary>
+    /// <summary>
+    /// Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version and for what of it can be read.
+    /// An exact version is compared with the last one even if that can't be read any more: versions go on.
+    /// </summary>
     public static bool Holds(in AppendStream stream) => stream.Expected switch
     {
         ExpectedKind.Any => true,
-        ExpectedKind.NoStream => stream.Actual == StreamVersion.None,
-        ExpectedKind.Exists => stream.Actual > StreamVersion.None,
+        ExpectedKind.NoStream => !stream.HasEvents,
+        ExpectedKind.Exists => stream.HasEvents,
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
@@ -223,10 +228,11 @@ public sealed class LogTail
             }
         }
 
-        var sink = default(FirstSink);
+        var sink = new FirstSink(_storage.Lives);
         var from = _storage.Head;
-        while (from > after && _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from) == 0)
+        while (from > after && !sink.Found)
         {
+            _storage.Reader.ReadMatching(filter, from, after + 1, backwards: true, ref sink, out from);
         }
 
         return sink.Found ? sink.Position : Position.None;
@@ -253,6 +259,12 @@ public sealed class LogTail
                 var length = RecordFormat.EncodeEvent(
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
+                if (append.Change is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+
                 group.AddEvent(number, offset);
                 offset += length;
             }
@@ -334,6 +346,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
+        _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
@@ -413,6 +426,35 @@ public sealed class LogTail
         return view.SealedVersion(key);
     }
 
+    private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
+    {
+        stream.Actual = TailOf(view, append, stream);
+        var life = _storage.Lives.OfTail(stream.Key);
+        stream.FirstVisible = life.FirstVisible;
+        stream.IsTombstoned = life.IsTombstoned;
+    }
+
+    // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
+    private static bool CheckChange(AppendContent append, StreamChange change)
+    {
+        ref readonly var target = ref append.Requires[0];
+        var end = target.Actual + 1;
+        change.Problem = target switch
+        {
+            { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
+            { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ => StreamChangeProblem.None,
+        };
+        if (change.Problem != StreamChangeProblem.None || !Holds(target))
+        {
+            return false;
+        }
+
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        return true;
+    }
+
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
@@ -450,12 +492,12 @@ public sealed class LogTail
         return number >= 0 ? number : _active.AddStream(stream.Key, stream.Actual);
     }
 
-    private static bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
+    private bool TryFindMatch(GroupBuffer group, EventFilter filter, out Position found)
     {
         for (var i = group.Events - 1; i >= 0; i--)
         {
             Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[i].Offset..], out var view));
-            if (filter.Matches(view))
+            if (filter.Matches(view) && _storage.Lives.IsVisibleAtTail(view))
             {
                 found = view.Position;
                 return true;
@@ -466,15 +508,17 @@ public sealed class LogTail
         return false;
     }
 
-    private struct FirstSink : IEventSink
+    private struct FirstSink(StreamLives lives) : IEventSink
     {
         public bool Found;
         public Position Position;
 
         public bool Accept(in EventView e)
         {
-            (Found, Position) = (true, e.Position);
-            return false;
+            // What is pending may have deleted it.
+            Found = lives.IsVisibleAtTail(e);
+            Position = e.Position;
+            return !Found;
         }
     }
 }

@@ -33,7 +33,7 @@ internal sealed class MatchReader(VaultStorage storage)
             var ordinal = (uint)(next.Value - segment.FirstPosition.Value);
             var view = lease.Reader.Read(segment.OffsetOf(ordinal), next);
             next += backwards ? -1 : 1;
-            if (filter.Matches(view))
+            if (filter.Matches(view) && storage.IsVisible(view))
             {
                 matched++;
                 if (!sink.Accept(view))

@@ -15,7 +15,7 @@ public sealed class LogTailTests
         {
             var retried = vault.Model.Count > 0 && random.Next(4) == 0;
             var append = retried ? vault.Model.Events[random.Next(vault.Model.Count)].Append : RandomAppend(vault, random);
-            var content = Encoded.Append(vault.Storage, append.Id, append.Streams);
+            var content = append.Content(vault.Storage);
             var expected = retried ? AppendCheck.Known
                 : append.Streams.All(s => Holds(s.Expected, s.Version, vault.Model.Versions.GetValueOrDefault(s.Stream, -1))) ? AppendCheck.Ok
                 : AppendCheck.Conflict;
@@ -123,7 +123,7 @@ public sealed class LogTailTests
     private static GroupBuffer Begun(SmallVault vault, string stream, int dataBytes)
     {
         var append = vault.Event(stream, dataBytes);
-        var content = Encoded.Append(vault.Storage, append.Id, append.Streams);
+        var content = append.Content(vault.Storage);
         vault.Storage.Reader.LookUp(content, out _);
         Assert.Equal(AppendCheck.Ok, vault.Storage.Tail.Check(content, out _));
         Assert.Equal(RoomCheck.Ok, vault.Storage.Tail.CheckRoom(content.EncodedLength));

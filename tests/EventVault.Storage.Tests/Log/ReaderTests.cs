@@ -127,7 +127,7 @@ public sealed class ReaderTests
         var group = new GroupBuffer();
         foreach (var append in appends)
         {
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
             Assert.True(SpinWait.SpinUntil(() => storage.Tail.CheckRoom(content.EncodedLength) == RoomCheck.Ok, TimeSpan.FromSeconds(60)));

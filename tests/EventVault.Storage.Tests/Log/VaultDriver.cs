@@ -94,7 +94,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         for (var i = 0; i < wanted; i++)
         {
             var append = RandomAppend();
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, tail.Check(content, out _));
             if (group.IsEmpty)

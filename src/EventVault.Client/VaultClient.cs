@@ -266,7 +266,9 @@ public sealed class VaultClient : IAsyncDisposable
     /// <param name="options">Operation id; null: a new one.</param>
     /// <param name="cancellationToken">Cancels the waiting, not the deletion.</param>
     /// <returns>Where the deletion was recorded.</returns>
-    /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
+    /// <exception cref="StreamNotFoundException">
+    /// The stream has no event that can be read. (To tombstone one that was deleted before is fine.)
+    /// </exception>
     /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
     /// <exception cref="StreamTombstonedException">The stream was ended for ever before.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
@@ -286,7 +288,8 @@ public sealed class VaultClient : IAsyncDisposable
 
     /// <summary>
     /// Takes away a stream's oldest events: those before a version are no longer read. Versions and positions stay; it never
-    /// moves back. Recorded as an event of the stream <c>$streams</c>. Retried as an append is.
+    /// moves back: a version at or before the first one that can be read changes nothing. Recorded as an event of the stream
+    /// <c>$streams</c>. Retried as an append is.
     /// </summary>
     /// <param name="stream">Name of the stream.</param>
     /// <param name="before">The first version that is kept, at most the last version + 1, which leaves none.</param>
@@ -352,7 +355,7 @@ public sealed class VaultClient : IAsyncDisposable
             throw new ArgumentException("Streams are listed either by prefix or by category, not both.", nameof(options));
         }
 
-        QueryChecks.CheckText(options.Category, Volatile.Read(ref _limits).StreamName, "category");
+        QueryChecks.CheckCategory(options.Category, "category", Volatile.Read(ref _limits));
         return ListAsync(options, cancellationToken);
     }
 

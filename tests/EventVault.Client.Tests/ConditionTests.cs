@@ -127,8 +127,8 @@ public sealed class ConditionTests
         await Refused(VaultErrorCode.InvalidRequest, "items[0].tags[1] is empty", If(EventQuery.Tagged("a", "")));
         await Refused(VaultErrorCode.InvalidRequest, "surrogate", If(EventQuery.OfTypes("\ud800")));
         await Refused(VaultErrorCode.LimitExceeded, "query_items", If(new EventQuery([.. Enumerable.Repeat(new QueryItem { Tags = ["t"] }, 33)])));
-        await Refused(VaultErrorCode.LimitExceeded, "query_item_types", If(EventQuery.OfTypes([.. Enumerable.Range(0, 33).Select(i => $"{i}")])));
-        await Refused(VaultErrorCode.LimitExceeded, "query_item_tags", If(EventQuery.Tagged([.. Enumerable.Range(0, 17).Select(i => $"{i}")])));
+        await Refused(VaultErrorCode.LimitExceeded, "item_types", If(EventQuery.OfTypes([.. Enumerable.Range(0, 33).Select(i => $"{i}")])));
+        await Refused(VaultErrorCode.LimitExceeded, "item_tags", If(EventQuery.Tagged([.. Enumerable.Range(0, 17).Select(i => $"{i}")])));
         await Refused(VaultErrorCode.LimitExceeded, "tag_bytes", If(EventQuery.Tagged(new string('x', 129))));
         await Refused(VaultErrorCode.LimitExceeded, "type_bytes", If(EventQuery.OfTypes(new string('x', 257))));
         await Refused(
@@ -144,7 +144,7 @@ public sealed class ConditionTests
             With(new StreamRequirement("r", ExpectedVersion.Exists), new StreamRequirement("r", ExpectedVersion.Any)));
         await Refused(
             VaultErrorCode.LimitExceeded,
-            "append_requirements",
+            "append_requires",
             With([.. Enumerable.Range(0, 1001).Select(i => new StreamRequirement($"r-{i}", ExpectedVersion.Any))]));
         Assert.Equal(0, node.Appends);
 

@@ -98,6 +98,7 @@ public sealed class FilterTests
         Refused("filter.stream_prefix is empty", new EventFilter { StreamPrefix = "" });
         Refused("filter.correlation_id is empty", EventFilter.OfCorrelation(""));
         Refused("filter.query.items is empty", EventFilter.Of(new EventQuery()));
+        Refused("before the first one", EventFilter.OfCategory("a-b"));
         Refused("stream_name_bytes", EventFilter.OfCategory(new string('x', 1025)));
         await Assert.ThrowsAsync<VaultException>(() => client.CountEventsAsync(new EventFilter()));
         var filtered = EventFilter.OfCategory("a");

@@ -14,7 +14,7 @@ internal static class ChecksEncoder
     /// <exception cref="VaultException">They are not well formed or exceed a limit.</exception>
     public static long Measure(IReadOnlyList<StreamAppend> streams, AppendOptions options, VaultLimits limits)
     {
-        CheckCount(limits.AppendRequirements, options.Requires.Count, "The append has too many requirements");
+        CheckCount(limits.AppendRequires, options.Requires.Count, "The append has too many requirements");
         CheckCount(limits.AppendConditions, options.Conditions.Count, "The append has too many conditions");
         if (options.Requires.Count > 0)
         {

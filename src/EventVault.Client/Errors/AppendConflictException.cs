@@ -36,7 +36,7 @@ public abstract class AppendConflictException : VaultException
 /// <summary>A stream that was not where an append expected it.</summary>
 /// <param name="Stream">The stream.</param>
 /// <param name="Expected">What the append asked for.</param>
-/// <param name="Actual">The stream's last version; null: it has no events.</param>
+/// <param name="Actual">The stream's last version, also if its events were deleted; null: it never had any.</param>
 /// <param name="IsRequirement">True for a stream that the append does not write.</param>
 public sealed record VersionConflict(string Stream, ExpectedVersion Expected, ulong? Actual, bool IsRequirement = false);
 

@@ -15,6 +15,6 @@ public sealed class WrongExpectedVersionException : AppendConflictException
     /// <summary>What the append expected of the first conflicting stream, <see cref="VaultException.Stream"/>.</summary>
     public ExpectedVersion Expected => Conflicts[0].Expected;
 
-    /// <summary>The last version of the first conflicting stream; null: it has no events.</summary>
+    /// <summary>The last version of the first conflicting stream, also if its events were deleted; null: it never had any.</summary>
     public ulong? Actual => Conflicts[0].Actual;
 }

@@ -29,8 +29,8 @@ internal static class QueryChecks
                 throw VaultErrors.InvalidRequest(place, "has neither a type nor a tag, and would match every event");
             }
 
-            Check(limits.QueryItemTypes, item.Types.Count, $"Too many are the types of {place}");
-            Check(limits.QueryItemTags, item.Tags.Count, $"Too many are the tags of {place}");
+            Check(limits.ItemTypes, item.Types.Count, $"Too many are the types of {place}");
+            Check(limits.ItemTags, item.Tags.Count, $"Too many are the tags of {place}");
             CheckTexts(item.Types, limits.Type, $"{place}.types");
             CheckTexts(item.Tags, limits.Tag, $"{place}.tags");
         }
@@ -46,12 +46,25 @@ internal static class QueryChecks
             throw VaultErrors.InvalidRequest("filter", "has nothing set; leave it out to get all events");
         }
 
-        CheckText(filter.Category, limits.StreamName, "filter.category");
+        CheckCategory(filter.Category, "filter.category", limits);
         CheckText(filter.StreamPrefix, limits.StreamName, "filter.stream_prefix");
         CheckText(filter.CorrelationId, limits.Metadata, "filter.correlation_id");
         if (filter.Query is { } query)
         {
             Check(query, "filter.query", limits);
+        }
+    }
+
+    /// <param name="category">The category; null: not given.</param>
+    /// <param name="field">Path of its field in the request, for messages.</param>
+    /// <param name="limits">The limits that hold.</param>
+    /// <exception cref="VaultException">No stream can be of that category, or it is not valid Unicode.</exception>
+    public static void CheckCategory(string? category, string field, VaultLimits limits)
+    {
+        CheckText(category, limits.StreamName, field);
+        if (category?.Contains('-', StringComparison.Ordinal) == true)
+        {
+            throw VaultErrors.InvalidRequest(field, "has a '-'; a category is what stands before the first one in a stream's name");
         }
     }
 

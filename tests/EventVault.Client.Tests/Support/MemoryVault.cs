@@ -94,7 +94,8 @@ public sealed class MemoryVault
             var request = new Protocol.AppendRequest { OperationId = operationId, AttemptedAfter = attemptedAfter };
             request.Streams.Add(new Protocol.StreamAppend { Stream = "$streams", Expected = new Protocol.ExpectedVersion { Any = new Protocol.Empty() }, Events = { change } });
             request.Requires.Add(new Protocol.StreamRequirement { Stream = stream, Expected = expected });
-            if (!_operations.ContainsKey(operationId) && Visible(stream) is null)
+            bool endsDeleted = tombstone && _streams.ContainsKey(stream) && !_tombstoned.Contains(stream);
+            if (!_operations.ContainsKey(operationId) && Visible(stream) is null && !endsDeleted)
             {
                 return _tombstoned.Contains(stream)
                     ? (null, RpcCode.FailedPrecondition, Detail(Protocol.Reason.StreamTombstoned, stream))
@@ -324,9 +325,10 @@ public sealed class MemoryVault
         }
 
         var conflict = new Protocol.VersionConflict { Expected = expected };
-        if (actual is { } version)
+        if (_streams.TryGetValue(stream, out List<int>? places))
         {
-            conflict.Actual = version;
+            // Also of a deleted stream.
+            conflict.Actual = (ulong)places.Count - 1;
         }
 
         detail.Failures.Add(new Protocol.Failure

@@ -19,6 +19,13 @@ internal abstract class ReadPlan<TRequest>
     /// <summary>The first head has come.</summary>
     public abstract void Begin(ReadHead head);
 
+    /// <summary>
+    /// What the next request must have seen. One that resumes a read goes to a node that may be behind the first one: without
+    /// what the read rests on, it would end early and look complete.
+    /// </summary>
+    protected static Protocol.Consistency? ConsistencyOf(Consistency asked, ReadHead? head, SeenPosition seen) =>
+        (head?.LastPosition is { } position ? Consistency.AtLeast(position) : asked).ToMessage(seen);
+
     /// <summary>Drops from the page what was delivered before or is out of range, and counts the rest as delivered.</summary>
     public abstract void Accept(EventPage page);
 

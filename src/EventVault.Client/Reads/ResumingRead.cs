@@ -15,6 +15,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
     private readonly ReadPlan<TRequest> _plan;
     private readonly Backoff _backoff;
+    private readonly SeenPosition _seen;
     private readonly bool _retries;
     private RpcCall<TRequest, Protocol.ReadResponse>? _call;
     private bool _callHasHead;
@@ -25,6 +26,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         RpcMethod<TRequest, Protocol.ReadResponse> method,
         ReadPlan<TRequest> plan,
         RetryPolicy retry,
+        SeenPosition seen,
         CancellationToken callerToken,
         CancellationToken clientClosed)
         : base(callerToken, clientClosed)
@@ -32,6 +34,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _channel = channel;
         _method = method;
         _plan = plan;
+        _seen = seen;
         _retries = retry.GiveUpAfter != TimeSpan.Zero;
         _backoff = new Backoff(retry, plan.GiveUpAfter ?? retry.GiveUpAfter);
     }
@@ -211,6 +214,11 @@ internal sealed class ResumingRead<TRequest> : PageReader
             _plan.AcceptProgress(Page.Position);
         }
 
+        if (Page.Position is { } position)
+        {
+            _seen.Observe(position);
+        }
+
         _backoff.Progressed();
         return Content.Page;
     }
@@ -233,13 +241,13 @@ internal sealed class ResumingRead<TRequest> : PageReader
             _backoff.GiveUpAfter = _plan.GiveUpAfter ?? (_retries ? Timeout.InfiniteTimeSpan : TimeSpan.Zero);
         }
 
+        var head = ReadHead.From(message);
+        _seen.Observe(head.LastPosition);
+
         // A later call's head is newer; the read still rests on the first one.
         if (Head is null)
         {
-            Head = new ReadHead(
-                message.HasLastPosition ? message.LastPosition : null,
-                VaultTime.FromTicksOrNone(message.RecordedAt),
-                message.HasLastVersion ? message.LastVersion : null);
+            Head = head;
             _plan.Begin(Head);
         }
     }

@@ -1,7 +1,7 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [grpc] [options]
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
@@ -29,7 +29,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
 chosen = chosen.Length == 0 ? known : chosen;
 var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
@@ -68,6 +68,11 @@ try
         QueryBenchmarks.Run(
             report, directory, smoke ? 20_000 : int.Parse(Option("query-events", "400000"), CultureInfo.InvariantCulture),
             smoke ? 1 << 20 : uint.Parse(Option("query-mib", "8"), CultureInfo.InvariantCulture) << 20, length);
+    }
+
+    if (chosen.Contains("lives"))
+    {
+        LivesBenchmarks.Run(report, directory, smoke ? 20_000 : 1_000_000, smoke ? 100 : 20_000);
     }
 
     if (chosen.Contains("keys"))

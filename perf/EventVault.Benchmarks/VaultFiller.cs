@@ -88,6 +88,29 @@ internal sealed class VaultFiller(VaultStorage storage, int payloadBytes)
         Write();
     }
 
+    /// <summary>Deletes a stream, in a group of its own.</summary>
+    public void Delete(long stream)
+    {
+        _append.Reset([]);
+        _append.OperationId = ++_nextId;
+        _append.SetChange(new StreamChange(StreamChangeKind.Delete, default), System.Text.Encoding.UTF8.GetBytes($"item-{stream:D12}"), ExpectedKind.Exists, default);
+        _append.Check(out _, out _);
+        storage.Reader.LookUp(_append, out _);
+        if (storage.Tail.Check(_append, out _) != AppendCheck.Ok)
+        {
+            throw new InvalidOperationException("The benchmark's own stream can't be deleted.");
+        }
+
+        while (storage.Tail.CheckRoom(_append.EncodedLength) != RoomCheck.Ok)
+        {
+            storage.StepBackground();
+        }
+
+        storage.Tail.Begin(_group, _append.EncodedLength, DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks);
+        storage.Tail.Add(_group, _append);
+        Write();
+    }
+
     /// <summary>Seals all that can be sealed, and prepares the next segment.</summary>
     public void Settle()
     {

@@ -143,13 +143,20 @@ public sealed class EventReader
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadStream<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, ref TSink sink)
+        where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards, new Shown(FirstVisible(stream)), ref sink);
+
+    private int ReadVersions<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
         var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
-        return ReadOrdinals(segment, ordinals[..count], stream.Name, new Shown(FirstVisible(stream)), ref sink);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, shown, ref sink);
     }
+
+    /// <summary>As <see cref="ReadStream"/>, forwards, with the events that can't be read any more: they still say what was written.</summary>
+    internal int ReadWritten<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, ref TSink sink)
+        where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards: false, shown: default, ref sink);
 
     /// <summary>Position of a committed event of a stream.</summary>
     public Position PositionOf(in StreamReference stream, StreamVersion version)

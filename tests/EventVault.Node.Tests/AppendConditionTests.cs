@@ -94,6 +94,23 @@ public sealed class AppendConditionTests
     }
 
     [Fact]
+    public async Task A_thousand_failed_requirements_are_told_as_far_as_a_trailer_takes_them()
+    {
+        await using var node = await TestNode.StartAsync();
+        var request = Make.Append(Make.Stream("a", Make.Any));
+        request.Requires.AddRange(Enumerable.Range(0, 1_000).Select(i => Make.Requirement($"{new string('n', 500)}-{i}", Make.Exists)));
+        request.Conditions.Add(Make.Condition(null, Make.Item("t")));
+        await node.AppendAsync("b", Make.Any, Make.Tagged("t"));
+
+        var detail = await Fails.WithAsync(RpcCode.Aborted, () => node.AppendAsync(request).AsTask());
+
+        Assert.InRange(detail.Failures.Count, 2, 999);
+        Assert.Equal("requires[0].expected", detail.Failures[0].Field);
+        Assert.EndsWith($" {1_001 - detail.Failures.Count} more checks failed.", detail.Failures[^1].Message, StringComparison.Ordinal);
+        Assert.Empty(await node.ReadAllAsync(new ReadAllRequest { Filter = new EventFilter { StreamPrefix = "a" } }));
+    }
+
+    [Fact]
     public async Task Requirements_and_conditions_are_part_of_the_content_that_an_operation_id_names()
     {
         await using var node = await TestNode.StartAsync();

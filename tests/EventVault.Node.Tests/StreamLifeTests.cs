@@ -343,6 +343,30 @@ public sealed class StreamLifeTests
     }
 
     [Fact]
+    public async Task Whoever_asks_behind_the_answer_of_a_deletion_never_reads_what_it_took()
+    {
+        await using var node = await TestNode.StartAsync();
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(w => Task.Run(async () =>
+        {
+            for (var i = 0; i < 25; i++)
+            {
+                var stream = $"w{w}-{i % 3}";
+                var written = await node.AppendAsync(stream, Make.NoStream, Make.Events(2));
+                var all = new ReadAllRequest { From = new() { Position = written.FirstPosition } };
+                Assert.Equal(2, (await node.ReadAllAsync(all)).Count(e => e.Stream == stream));
+                await DeleteAsync(node, stream, Make.Version(written.Streams[0].Version));
+                Assert.DoesNotContain(await node.ReadAllAsync(all), e => e.Stream == stream);
+                var filter = new EventFilter { StreamPrefix = stream };
+                Assert.Empty(await node.ReadAllAsync(new ReadAllRequest { Filter = filter }));
+                Assert.Equal(0ul, (await node.Channel.UnaryAsync(CountMethod, new CountEventsRequest { Filter = filter })).Count);
+                Assert.DoesNotContain(stream, await ListAsync(node));
+                await Fails.WithAsync(RpcCode.NotFound, Reason.StreamNotFound, () => node.ReadStreamAsync(new ReadStreamRequest { Stream = stream }));
+            }
+        })));
+        Assert.Empty(await node.ReadAllAsync());
+    }
+
+    [Fact]
     public async Task Any_name_can_be_deleted()
     {
         await using var node = await TestNode.StartAsync();

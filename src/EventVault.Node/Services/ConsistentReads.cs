@@ -4,7 +4,6 @@ using EventVault.Node.Replication;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
-using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Services;
 

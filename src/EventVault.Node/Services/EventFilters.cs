@@ -1,8 +1,6 @@
 using System.Text;
-using EventVault.Protocol;
 using EventVault.Storage;
 using EventVault.Storage.Log;
-using EventVault.Storage.Queries;
 using EventFilter = EventVault.Storage.Queries.EventFilter;
 using FilterMessage = EventVault.Protocol.EventFilter;
 using QueryItem = EventVault.Storage.Queries.QueryItem;

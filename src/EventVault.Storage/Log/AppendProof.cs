@@ -32,7 +32,7 @@ internal static class AppendProof
             var last = next + (stream.EventCount - 1);
             while (next <= last)
             {
-                var read = reader.ReadStream(reference, next, last, backwards: false, ref sink);
+                var read = reader.ReadWritten(reference, next, last, ref sink);
                 if (read == 0 || sink.Differs)
                 {
                     return null;
@@ -45,8 +45,8 @@ internal static class AppendProof
             names.Add(reference.Name);
         }
 
-        // Events that were deleted since are not handed out, and prove nothing.
-        return sink.Seen != append.EventCount ? null : new AppendAnswer(sink.First, sink.First + (append.EventCount - 1), sink.RecordedAt, SameContent: true, versions, names);
+        Invariant.Check(sink.Seen == append.EventCount);
+        return new AppendAnswer(sink.First, sink.First + (append.EventCount - 1), sink.RecordedAt, SameContent: true, versions, names);
     }
 
     private struct IdSink : IEventSink

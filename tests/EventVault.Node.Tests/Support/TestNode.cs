@@ -105,6 +105,8 @@ internal static class Methods
     public static readonly RpcMethod<ListStreamsRequest, ListStreamsResponse> ListStreams = Of<ListStreamsRequest, ListStreamsResponse>("ListStreams");
     public static readonly RpcMethod<CountEventsRequest, CountEventsResponse> CountEvents = Of<CountEventsRequest, CountEventsResponse>("CountEvents");
     public static readonly RpcMethod<GetAppendRequest, AppendResponse> GetAppend = Of<GetAppendRequest, AppendResponse>("GetAppend");
+    public static readonly RpcMethod<DeleteStreamRequest, AppendResponse> DeleteStream = Of<DeleteStreamRequest, AppendResponse>("DeleteStream");
+    public static readonly RpcMethod<TruncateStreamRequest, AppendResponse> TruncateStream = Of<TruncateStreamRequest, AppendResponse>("TruncateStream");
     public static readonly RpcMethod<GetInfoRequest, GetInfoResponse> GetInfo =
         RpcMethod<GetInfoRequest, GetInfoResponse>.Of(AdminReflection.Descriptor.Services[0], "GetInfo");
     public static readonly RpcMethod<GetStatusRequest, GetStatusResponse> GetStatus =

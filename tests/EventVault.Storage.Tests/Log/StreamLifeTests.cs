@@ -217,6 +217,26 @@ public sealed class StreamLifeTests
         vault.Model.Check(vault.Storage, random);
     }
 
+    // A retry whose operation id is forgotten is answered by what was written, whether it can still be read or not.
+    [Fact]
+    public void Events_that_can_not_be_read_any_more_still_prove_that_they_were_written()
+    {
+        var vault = new SmallVault();
+        var append = new ModelAppend(500, [("a", ExpectedKind.NoStream, -1, [Encoded.Event(501, "T", "1"u8), Encoded.Event(502, "T", "2"u8), Encoded.Event(503, "T", "3"u8)])]);
+        vault.Write(append);
+        vault.Flush();
+        foreach (var change in (Func<ModelAppend>[])[() => vault.Change(StreamChangeKind.Truncate, "a", 2), () => vault.Change(StreamChangeKind.Delete, "a")])
+        {
+            vault.Write(change());
+            vault.Flush();
+            var proof = AppendProof.Find(vault.Storage.Reader, append.Content(vault.Storage));
+            Assert.Equal((0, 2, true), (proof!.First.Value, proof.Last.Value, proof.SameContent));
+        }
+
+        var other = new ModelAppend(500, [("a", ExpectedKind.NoStream, -1, [Encoded.Event(501, "T", "1"u8), Encoded.Event(999, "T", "2"u8)])]);
+        Assert.Null(AppendProof.Find(vault.Storage.Reader, other.Content(vault.Storage)));
+    }
+
     private static ModelAppend RandomAppend(SmallVault vault, Random random)
     {
         var fresh = vault.Event("", random.Next(600));

@@ -96,6 +96,7 @@ internal static class QueryBenchmarks
 
     private static void Conditions(Report report, VaultStorage storage, TimeSpan length)
     {
+        report.Line("");
         report.Head("condition, from position 0 unless said otherwise", "p50 µs", "p99 µs", "B allocated", "match");
         Check("a tag that no event has", Items([], ["email:nobody"]), Position.None);
         Check("a (type, tag) pair that no event has, type and tag in every segment", Items(["Type3"], ["region:x4"]), Position.None);
@@ -116,6 +117,7 @@ internal static class QueryBenchmarks
 
     private static void Reads(Report report, VaultStorage storage, int events)
     {
+        report.Line("");
         report.Head("filtered read of the whole vault", "events", "ms", "read all and filter, ms", "ratio", "backwards, ms", "count, ms");
         Read("type Rare, 0.1 %", Filter(storage, items: Items(["Rare"], [])));
         Read("a type, 1.7 %", Filter(storage, items: Items(["Type3"], [])));

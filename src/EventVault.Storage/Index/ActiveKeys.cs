@@ -4,10 +4,10 @@
 // committed and see no ordinal beyond.
 //
 // Most keys are those of single events: ids. Such a key costs its row (16 bytes) and its slot, nothing more. The ordinals
-// of a key with several events stand in chunks of a common arena, linked from the newest back; each begins with
+// of a key with several events stand in pieces of a common arena, linked from the newest back; each begins with
 //
-//   word 0   the chunk before it
-//   word 1   how many ordinals stand in the chunks before it
+//   word 0   the piece before it
+//   word 1   how many ordinals stand in the pieces before it
 //
 // and holds as many ordinals as all before it together, from 4 up to 1,022: a list of n has few links, or n / 1,022.
 namespace EventVault.Storage.Index;
@@ -21,7 +21,11 @@ internal sealed class ActiveKeys
     private const int BlockShift = 14; // 64 KiB: not a large object.
     private const int BlockWords = 1 << BlockShift;
     private const int HeaderWords = 2;
+
+    /// <summary>Ordinals in a list's first piece: most lists are short.</summary>
     private const int FirstCapacity = 4;
+
+    /// <summary>Ordinals in the pieces of long lists: with its header a piece is 4 KiB, and 16 of them fill a block.</summary>
     private const int MostCapacity = 1024 - HeaderWords;
 
     private readonly int[]?[] _slots = new int[]?[Tables]; // 0: empty, otherwise number of the row + 1.
@@ -98,8 +102,8 @@ internal sealed class ActiveKeys
         return false;
     }
 
-    /// <summary>A word of the arena. Chunks never move.</summary>
-    internal ReadOnlySpan<uint> Chunk(uint at, int length) => Volatile.Read(ref _blocks)[at >> BlockShift].AsSpan((int)at & (BlockWords - 1), HeaderWords + length);
+    /// <summary>A word of the arena. Pieces never move.</summary>
+    internal ReadOnlySpan<uint> Piece(uint at, int length) => Volatile.Read(ref _blocks)[at >> BlockShift].AsSpan((int)at & (BlockWords - 1), HeaderWords + length);
 
     private ActivePostings Postings(in Row row)
     {
@@ -176,7 +180,7 @@ internal sealed class ActiveKeys
         if (count == 1)
         {
             var first = tail;
-            tail = NewChunk(previous: 0, before: 0);
+            tail = NewPiece(previous: 0, before: 0);
             Word(tail + HeaderWords) = first;
             Word(tail + HeaderWords + 1) = ordinal;
         }
@@ -185,7 +189,7 @@ internal sealed class ActiveKeys
             var earlier = (int)Word(tail + 1);
             if (count - earlier == Capacity(earlier))
             {
-                tail = NewChunk(tail, count);
+                tail = NewPiece(tail, count);
                 earlier = count;
             }
 
@@ -196,21 +200,21 @@ internal sealed class ActiveKeys
         Volatile.Write(ref row.List, tail | ((ulong)(count + 1) << 32));
     }
 
-    private uint NewChunk(uint previous, int before)
+    private uint NewPiece(uint previous, int before)
     {
         var words = (uint)(HeaderWords + Capacity(before));
         if ((_end & (BlockWords - 1)) + words > BlockWords || _end >> BlockShift == _blocks.Length)
         {
-            // No chunk stands in two blocks.
+            // No piece stands in two blocks.
             _end = (uint)_blocks.Length << BlockShift;
             Volatile.Write(ref _blocks, [.. _blocks, new uint[BlockWords]]);
         }
 
-        var chunk = _end;
+        var piece = _end;
         _end += words;
-        Word(chunk) = previous;
-        Word(chunk + 1) = (uint)before;
-        return chunk;
+        Word(piece) = previous;
+        Word(piece + 1) = (uint)before;
+        return piece;
     }
 
     private static int Capacity(int before) => Math.Clamp(before, FirstCapacity, MostCapacity);
@@ -223,7 +227,7 @@ internal sealed class ActiveKeys
 
         public ulong Key;
 
-        // Low half: the only ordinal, or the newest chunk. High half: how many ordinals.
+        // Low half: the only ordinal, or the newest piece. High half: how many ordinals.
         public ulong List;
     }
 }

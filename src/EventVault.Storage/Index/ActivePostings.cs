@@ -4,7 +4,7 @@ namespace EventVault.Storage.Index;
 /// The ordinals of the events that have a key in an unsealed segment, ascending, as they were when it was asked for.
 /// </summary>
 /// <param name="keys">The index they stand in.</param>
-/// <param name="tail">The only ordinal, or the newest chunk.</param>
+/// <param name="tail">The only ordinal, or the newest piece.</param>
 /// <param name="count">How many there are.</param>
 internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
 {
@@ -27,8 +27,8 @@ internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
                 return tail;
             }
 
-            var chunk = Newest(out var before);
-            return chunk[count - before - 1];
+            var piece = Newest(out var before);
+            return piece[count - before - 1];
         }
     }
 
@@ -47,9 +47,9 @@ internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
         var end = count;
         while (true)
         {
-            var header = keys.Chunk(at, 0);
+            var header = keys.Piece(at, 0);
             var before = (int)header[1];
-            var ordinals = keys.Chunk(at, end - before)[HeaderWords..];
+            var ordinals = keys.Piece(at, end - before)[HeaderWords..];
             if (ordinals[0] < ordinal)
             {
                 var found = ordinals.BinarySearch(ordinal);
@@ -78,12 +78,12 @@ internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
         var at = tail;
         for (var (end, wanted) = (count, first + into.Length); wanted > first;)
         {
-            var header = keys.Chunk(at, 0);
+            var header = keys.Piece(at, 0);
             var before = (int)header[1];
             if (before < wanted)
             {
                 var from = Math.Max(before, first);
-                keys.Chunk(at, end - before)[(HeaderWords + from - before)..(HeaderWords + wanted - before)].CopyTo(into[(from - first)..]);
+                keys.Piece(at, end - before)[(HeaderWords + from - before)..(HeaderWords + wanted - before)].CopyTo(into[(from - first)..]);
                 wanted = from;
             }
 
@@ -93,7 +93,7 @@ internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
 
     private ReadOnlySpan<uint> Newest(out int before)
     {
-        before = (int)keys.Chunk(tail, 0)[1];
-        return keys.Chunk(tail, count - before)[HeaderWords..];
+        before = (int)keys.Piece(tail, 0)[1];
+        return keys.Piece(tail, count - before)[HeaderWords..];
     }
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Queries;
@@ -29,10 +30,68 @@ internal static class QueryBenchmarks
         report.Section(
             "Queries in process",
             $"{events:#,0} events of {PayloadBytes} B in {sealedSegments} sealed segments and {unsealed} unsealed of {segmentSizeBytes >> 20} MiB; {Types} types, {Categories} categories, {Customers:#,0} customers as tags, 20 regions as tags, one event in 1,000 of the type Rare. Filled in {filled.TotalSeconds:0.0} s. One thread, warm page cache.");
+        Costs(report, storage, Math.Min(events, 200_000));
         Conditions(report, storage, length);
         Reads(report, storage, events);
         storage.Dispose();
         Directory.Delete(folder, recursive: true);
+    }
+
+    // What keys add to an append: the first two columns on the caller's thread, the next on the sequencer's.
+    private static void Costs(Report report, VaultStorage storage, int events)
+    {
+        report.Head("keys of an append of one event", "checking it all, ns", "of that computing keys, ns", "adding them, ns", "B of memory");
+        Cost("no tags", i => ($"item-{i % 1000}", EncodedEvent.Make(PayloadBytes)));
+        Cost("two tags", EventOf);
+
+        void Cost(string name, Func<long, (string Stream, byte[] Event)> eventOf)
+        {
+            var made = Enumerable.Range(0, events).Select(i => eventOf(i)).Select((e, i) =>
+            {
+                EncodedEvent.SetId(e.Event, (UInt128)(i + 1) << 64);
+                return (Stream: Encoding.UTF8.GetBytes(e.Stream), e.Event);
+            }).ToArray();
+            var bytes = made.Select(e => (byte[])[.. e.Stream, .. e.Event]).ToArray();
+            var append = new AppendContent(storage);
+            var keys = new ulong[EventKeys.MostPerEvent];
+            ActiveKeys index = new();
+            var check = double.MaxValue;
+            var compute = double.MaxValue;
+            var add = double.MaxValue;
+            for (var round = 0; round < 5; round++)
+            {
+                check = Math.Min(check, PerEvent(i =>
+                {
+                    append.Reset(bytes[i]);
+                    append.AddStream(0, made[i].Stream.Length, ExpectedKind.Any, StreamVersion.None);
+                    append.AddEvent(made[i].Stream.Length, made[i].Event.Length);
+                    append.Check(out _, out _);
+                }));
+                compute = Math.Min(compute, PerEvent(i => Keys(i)));
+                index = new ActiveKeys();
+                add = Math.Min(add, PerEvent(i => index.Add(keys.AsSpan(0, Keys(i)), (uint)i)) - compute);
+            }
+
+            report.Row(name, Report.Figure(check), Report.Figure(compute), Report.Figure(add), Report.Figure((double)index.Bytes / events));
+
+            int Keys(int i) => EventKeys.Of(new EventView(made[i].Stream, made[i].Event, default, default, 0, 0, 0), storage.Meta.SipKey, keys);
+        }
+
+        // The median of short stretches: shorter than a time slice, so that other processes don't count.
+        double PerEvent(Action<int> operation)
+        {
+            const int Stretch = 2000;
+            return Measure.Median(Enumerable.Range(0, events / Stretch).Select(stretch =>
+            {
+                var begun = Stopwatch.GetTimestamp();
+                for (var i = stretch * Stretch; i < (stretch + 1) * Stretch; i++)
+                {
+                    operation(i);
+                }
+
+                return Stopwatch.GetElapsedTime(begun).TotalNanoseconds / Stretch;
+            }).ToArray());
+        }
     }
 
     private static void Conditions(Report report, VaultStorage storage, TimeSpan length)

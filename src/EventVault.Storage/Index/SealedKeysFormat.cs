@@ -192,9 +192,7 @@ internal readonly record struct SealedKeysShape(int Keys, long Postings, long Li
 
     public int EntryBytes => SuffixBytes + ValueBytes;
 
-    public long Bloom => SealedKeysFormat.HeaderLength;
-
-    public long Directory => Bloom + ((long)BloomBlocks * SealedKeysFormat.BloomBlockBytes);
+    public long Directory => SealedKeysFormat.HeaderLength + ((long)BloomBlocks * SealedKeysFormat.BloomBlockBytes);
 
     public long Entries => Directory + SealedKeysFormat.Align(sizeof(uint) * (SealedKeysFormat.Buckets(SuffixBytes) + 1L));
 

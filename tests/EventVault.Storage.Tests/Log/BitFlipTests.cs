@@ -232,7 +232,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
             {
                 var files = vault.Copy();
                 files.FlipBit(path, offset, offset % 8);
-                if (offset % 3 == 0 && name.EndsWith("x", StringComparison.Ordinal))
+                if (offset % 3 == 0 && name.EndsWith('x'))
                 {
                     // .ix and .kx: whatever a read makes of it, verify finds it.
                     Assert.Equal(name, Assert.Single(LogVerifier.Verify(files, SmallVault.Directory).Damage).Segment);

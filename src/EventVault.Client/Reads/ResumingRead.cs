@@ -61,8 +61,8 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     public override async ValueTask DisposeAsync()
     {
-        _ended = true;
         await base.DisposeAsync().ConfigureAwait(false);
+        _ended = true;
         await CloseCallAsync().ConfigureAwait(false);
     }
 
@@ -112,15 +112,16 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     private bool Open()
     {
+        // First of all: what was disposed between two pages was cut short, and must not look like the end.
+        if (StopToken.IsCancellationRequested)
+        {
+            throw Cancelled();
+        }
+
         if (_ended || _plan.IsComplete)
         {
             _ended = true;
             return false;
-        }
-
-        if (StopToken.IsCancellationRequested)
-        {
-            throw Cancelled();
         }
 
         _callHasHead = false;

@@ -43,7 +43,11 @@ public sealed class FilterTests
                 expected = direction == Direction.Forwards ? expected : expected.Reverse();
                 var (head, events) = await node.ReadAsync(Methods.ReadAll, new ReadAllRequest
                 {
-                    Filter = filter, Direction = direction, From = new ReadBound { Position = from }, Until = new ReadBound { Position = until }, Limit = limit,
+                    Filter = filter,
+                    Direction = direction,
+                    From = new ReadBound { Position = from },
+                    Until = new ReadBound { Position = until },
+                    Limit = limit,
                 });
                 Assert.Equal((ulong)all.Count - 1, head.LastPosition);
                 Assert.Equal(limit == 0 ? expected : expected.Take((int)limit), events);

@@ -255,7 +255,7 @@ public sealed class EventReader
     // Committed events never change: what is not found here, up to the head, the sequencer need not look for.
     private void LookUp(ref AppendCondition condition)
     {
-        condition.WasMet = LastMatch(condition.Filter, condition.After, out var through) > Position.None;
+        condition.Found = LastMatch(condition.Filter, condition.After, out var through);
         condition.LookedUntil = through > condition.After ? through : condition.After;
     }
 

@@ -67,8 +67,8 @@ public struct AppendCondition
     // No committed event up to here, and behind After, matches; found out on the caller's thread.
     internal Position LookedUntil;
 
-    // A committed event matched when the caller's thread looked; otherwise the sequencer need only look at what is newer.
-    internal bool WasMet;
+    // A committed event that matched when the caller's thread looked; None: the sequencer need only look at what is newer.
+    internal Position Found;
 
     /// <summary>The query: an event that matches any of them must not be there. The digest is over these.</summary>
     public IReadOnlyList<QueryItem> Items;
@@ -268,6 +268,7 @@ public sealed class AppendContent(VaultStorage storage)
             Items = items,
             After = after,
             LookedUntil = after,
+            Found = Position.None,
             Match = Position.None,
         };
     }

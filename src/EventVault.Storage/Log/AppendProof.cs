@@ -23,12 +23,13 @@ internal static class AppendProof
             }
 
             var reference = reader.Reference(append.Name(stream));
-            var next = (stream.Expected == ExpectedKind.Exact ? stream.ExpectedVersion : StreamVersion.None) + 1;
-            if (reader.LastVersion(reference).Value - next.Value < stream.EventCount - 1)
+            var expected = stream.Expected == ExpectedKind.Exact ? stream.ExpectedVersion : StreamVersion.None;
+            if (reader.LastVersion(reference).Value - expected.Value < stream.EventCount)
             {
-                return null;
+                return null; // Also for versions so large that none could follow them.
             }
 
+            var next = expected + 1;
             var last = next + (stream.EventCount - 1);
             while (next <= last)
             {

@@ -187,8 +187,7 @@ public sealed class LogTail
 
         foreach (ref var condition in append.Conditions)
         {
-            // What matched when the caller looked may be deleted by now; what did not match then never will.
-            condition.Match = LastMatch(condition.Filter, condition.WasMet ? condition.After : condition.LookedUntil);
+            condition.Match = Match(condition);
             conflict |= condition.Match > Position.None;
         }
 
@@ -425,6 +424,19 @@ public sealed class LogTail
         }
 
         return view.SealedVersion(key);
+    }
+
+    // What did not match when the caller looked never will. What matched then may be deleted by now: only in that rare case
+    // is all of the log searched here, where everybody waits.
+    private Position Match(in AppendCondition condition)
+    {
+        if (condition.Found == Position.None)
+        {
+            return LastMatch(condition.Filter, condition.LookedUntil);
+        }
+
+        var still = _storage.Reader.LastMatch(condition.Filter, condition.Found + -1, condition.Found, this);
+        return still > Position.None ? still : LastMatch(condition.Filter, condition.After);
     }
 
     private void LookUp(LogView view, AppendContent append, ref AppendStream stream)

@@ -235,6 +235,11 @@ public sealed class StreamLifeTests
 
         var other = new ModelAppend(500, [("a", ExpectedKind.NoStream, -1, [Encoded.Event(501, "T", "1"u8), Encoded.Event(999, "T", "2"u8)])]);
         Assert.Null(AppendProof.Find(vault.Storage.Reader, other.Content(vault.Storage)));
+        foreach (var stream in (string[])["a", "never-written"])
+        {
+            var impossible = new ModelAppend(500, [(stream, ExpectedKind.Exact, long.MaxValue, [Encoded.Event(501, "T", "1"u8)])]);
+            Assert.Null(AppendProof.Find(vault.Storage.Reader, impossible.Content(vault.Storage)));
+        }
     }
 
     private static ModelAppend RandomAppend(SmallVault vault, Random random)

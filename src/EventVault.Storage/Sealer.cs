@@ -95,7 +95,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static void WriteKeys(VaultStorage storage, SealedSegment segment)
     {
         using var lease = new SegmentSource(segment).Lease();
-        WriteKeys(storage, segment.Record, SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta));
+        var content = SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
+        var shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
+        SealedKeys.Write(storage.Files, KeysPath(storage, segment.Record.Segment), KeyedSegment.Of(segment.Record), content, shape);
     }
 
     /// <summary>A sealed segment's footer; null if it is damaged.</summary>
@@ -138,7 +140,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
         keys.Content.Sort();
-        _keysLength = (number, WriteKeys(storage, record, keys.Content));
+        var shape = SealedKeys.Measure(keys.Content, (int)record.EventCount);
+        _keysLength = (number, shape.FileLength);
+        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record), keys.Content, shape);
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
@@ -180,25 +184,19 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
     }
 
-    // At most what heads and operations grow by.
+    // At most what heads and operations grow by, and what the state table takes beside the one that it replaces.
     private long RoomForOthers(ActiveIndex index)
     {
         const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
         var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
-        return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + OtherBytes;
+        var stateBytes = (long)LifeHistory.EntryLength * storage.Lives.Count;
+        return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + stateBytes + OtherBytes;
     }
 
     // Files that can be written anew as often as need be.
     private static bool IsIndexOrKeys(string name) =>
         name.Contains(".ix", StringComparison.Ordinal) || name.Contains(SealedKeysFormat.Extension, StringComparison.Ordinal);
-
-    private static long WriteKeys(VaultStorage storage, in CatalogEntry record, SealedKeysContent content)
-    {
-        var shape = SealedKeys.Measure(content, (int)record.EventCount);
-        SealedKeys.Write(storage.Files, KeysPath(storage, record.Segment), KeyedSegment.Of(record), content, shape);
-        return shape.FileLength;
-    }
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written. The same pass tells
     // the keys of the events, and the state table what the groups say about consensus, unless it has the segment already.

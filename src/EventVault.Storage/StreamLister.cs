@@ -39,7 +39,10 @@ public sealed class StreamLister
     /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
     /// <param name="after">Only names behind this one; empty: from the start.</param>
     /// <param name="most">At most this many.</param>
-    public IReadOnlyList<StreamDetails> ListCategory(ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most)
+    /// <param name="mostLooks">As in <see cref="List(ReadOnlySpan{byte}, ReadOnlySpan{byte}, int, int, out byte[])"/>.</param>
+    /// <param name="lookedUntil">Likewise.</param>
+    public IReadOnlyList<StreamDetails> ListCategory(
+        ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
     {
         // The stream that is called like the category stands before all others of it, though not right before them.
         var page = new List<StreamDetails>();
@@ -51,7 +54,7 @@ public sealed class StreamLister
         Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
         category.CopyTo(prefix);
         prefix[category.Length] = (byte)'-';
-        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count));
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, out lookedUntil));
         return page;
     }
 
@@ -59,7 +62,18 @@ public sealed class StreamLister
     /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
     /// <param name="after">Only names behind this one; empty: from the start.</param>
     /// <param name="most">At most this many.</param>
-    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most)
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most) =>
+        List(prefix, after, most, int.MaxValue, out _);
+
+    /// <summary>
+    /// The same as a bounded piece of work: deleted streams stand in the indexes, too, and a page may find nothing else.
+    /// </summary>
+    /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    /// <param name="mostLooks">At most so many names are looked at.</param>
+    /// <param name="lookedUntil">The last name that was looked at, if the page ends there for that reason; else null.</param>
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
     {
         var head = _storage.Head;
         var view = _storage.View;
@@ -77,15 +91,27 @@ public sealed class StreamLister
             }
         }
 
+        lookedUntil = null;
+        var looks = 0;
         var page = new List<StreamDetails>();
         while (page.Count < most && lists.TryDequeue(out var list, out var name) && name.AsSpan().StartsWith(prefix))
         {
+            if (++looks == mostLooks)
+            {
+                lookedUntil = name;
+            }
+
             if ((withSystem || name[0] != (byte)'$') && Find(name) is { } details)
             {
                 page.Add(details);
             }
 
             list.Step();
+            if (looks == mostLooks)
+            {
+                break;
+            }
+
             if (list.Current is { } next)
             {
                 lists.Enqueue(list, next);

@@ -19,6 +19,9 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
 
     private const int UsualPageStreams = 100;
 
+    /// <summary>Names that one page looks at, deleted streams' included: some milliseconds of work.</summary>
+    private const int MostListed = 4096;
+
     private readonly AppendRequestReader _requests = new(storage, limits);
     private readonly ReadCalls _reads = new(storage, loop, committed, limits);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
@@ -165,12 +168,18 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         await _reads.Consistent.WaitAsync(parsed.Consistency, context);
 
         // One more than asked for tells whether there is another page.
-        var page = category.Length > 0 ? storage.Streams.ListCategory(category, after, size + 1) : storage.Streams.List(prefix, after, size + 1);
+        var page = category.Length > 0
+            ? storage.Streams.ListCategory(category, after, size + 1, MostListed, out var lookedUntil)
+            : storage.Streams.List(prefix, after, size + 1, MostListed, out lookedUntil);
         var response = new ListStreamsResponse();
         response.Streams.AddRange(page.Take(size).Select(Details));
         if (page.Count > size)
         {
             response.NextPageToken = Convert.ToBase64String(page[size - 1].Name);
+        }
+        else if (lookedUntil is not null)
+        {
+            response.NextPageToken = Convert.ToBase64String(lookedUntil);
         }
 
         return response;

@@ -69,6 +69,12 @@ internal ref struct SealedKeysWriter
             new SealedKeysWriter(content, segment, shape, file, buffer).WriteAll();
             file.Flush();
         }
+        catch (DiskException e) when (e.IsFull)
+        {
+            // Or half a file would keep the room that sealing waits for.
+            fileSystem.DeleteFile(temporary);
+            throw;
+        }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);

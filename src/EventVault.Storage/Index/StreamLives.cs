@@ -103,15 +103,21 @@ internal sealed class StreamLives(SipKey key)
     {
         Invariant.Check(change.Life.FirstVisible.Value >= 0 && change.At > Position.None);
         var number = _streams.Find(change.Stream);
+        var before = number < 0 ? default : StreamLife.Unpack(_lives[number]);
+        var life = before.Join(change.Life);
+        if (life == before)
+        {
+            return; // It hides nothing more, so what is known of the events before it stays as good as it was.
+        }
+
         if (number < 0)
         {
-            _lives.Add() = change.Life.Pack();
+            _lives.Add() = life.Pack();
             number = _streams.Add(change.Stream);
         }
         else
         {
-            var before = StreamLife.Unpack(_lives[number]);
-            Volatile.Write(ref _lives[number], before.Join(change.Life).Pack());
+            Volatile.Write(ref _lives[number], life.Pack());
         }
 
         Invariant.Check(number < _lives.Count && _streams.Count == _lives.Count);

@@ -16,7 +16,10 @@ internal sealed class LifeHistory
 {
     private const string ValueName = "streams";
     private const int HeaderLength = 8;
-    private const int EntryLength = 32;
+
+    /// <summary>Bytes that a stream takes in the value.</summary>
+    public const int EntryLength = 32;
+
     private const uint FlagTombstoned = 1;
 
     private readonly Dictionary<UInt128, StreamLife> _lives = [];

@@ -64,10 +64,16 @@ public sealed class FullDiskTests
                     throw SimulatedFileSystem.Failure("pwrite", operation.Path, SimulatedFileSystem.NoSpace);
                 }
             };
+            var failedAt = 0L;
             for (var i = 0; i < 300; i++)
             {
                 vault.Append($"s-{i % 9}", 1000);
                 vault.Storage.StepBackground();
+                if (path == ".kx" && until != failedAt)
+                {
+                    failedAt = until;
+                    Assert.DoesNotContain(vault.Files.ListFiles($"{SmallVault.Directory}/index"), name => name.Contains(".kx.tmp", StringComparison.Ordinal));
+                }
             }
 
             Assert.True(until > 100 && vault.Storage.SegmentCounts.Sealed > 2);

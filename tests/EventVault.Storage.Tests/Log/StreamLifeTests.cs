@@ -217,6 +217,43 @@ public sealed class StreamLifeTests
         vault.Model.Check(vault.Storage, random);
     }
 
+    [Fact]
+    public void A_page_of_streams_is_bounded_work_though_nearly_all_of_them_are_deleted()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 30; i++)
+        {
+            vault.Append($"s-{i:D2}", 10);
+            if (i != 25)
+            {
+                vault.Write(vault.Change(StreamChangeKind.Delete, $"s-{i:D2}"));
+            }
+        }
+
+        vault.Flush();
+        var (pages, after) = (0, Array.Empty<byte>());
+        var found = new List<string>();
+        while (after is not null)
+        {
+            found.AddRange(vault.Storage.Streams.List("s-"u8, after, 10, mostLooks: 8, out after).Select(d => Encoding.UTF8.GetString(d.Name)));
+            pages++;
+        }
+
+        Assert.Equal(["s-25"], found);
+        Assert.Equal(4, pages);
+    }
+
+    [Fact]
+    public void A_truncation_that_hides_nothing_costs_readers_nothing()
+    {
+        var vault = new SmallVault();
+        vault.Append("a", 10);
+        vault.Write(vault.Change(StreamChangeKind.Truncate, "a", 0));
+        vault.Flush();
+        Assert.True(vault.Storage.Lives.IsEmpty);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
     // A retry whose operation id is forgotten is answered by what was written, whether it can still be read or not.
     [Fact]
     public void Events_that_can_not_be_read_any_more_still_prove_that_they_were_written()

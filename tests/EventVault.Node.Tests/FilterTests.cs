@@ -180,6 +180,7 @@ public sealed class FilterTests
         yield return new EventFilter { Query = Make.Query(Make.Item("t1,t2", "x,y")) };
         yield return new EventFilter { Query = Make.Query(Make.Item("t0", "x,y,z"), Make.Item("t3"), Make.Item("", "none")) };
         yield return new EventFilter { Query = Make.Query(Make.Item("t0", "z")), Category = "orders", StreamPrefix = "orders-" };
+        yield return new EventFilter { Query = Make.Query(Make.Item("t1", "x,y"), Make.Item("t2,t1", "y,x"), Make.Item("t1", "x")) };
         yield return new EventFilter { CorrelationId = "c1" };
         yield return new EventFilter { CorrelationId = "c1", Query = Make.Query(Make.Item("t1", "x")) };
         yield return new EventFilter { EventId = id };

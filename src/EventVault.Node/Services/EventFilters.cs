@@ -27,7 +27,8 @@ internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
         CheckCategory(category, "filter.category");
         var prefix = StreamNames.CheckLength(filter.StreamPrefix, "filter.stream_prefix", limits);
         var items = new List<QueryItem>();
-        if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items) is { } refusal)
+        var keys = 0;
+        if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items, ref keys) is { } refusal)
         {
             throw refusal.ToException();
         }

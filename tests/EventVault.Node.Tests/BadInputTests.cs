@@ -185,6 +185,12 @@ public sealed class BadInputTests
 
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter", new ReadAllRequest { Filter = new EventFilter() });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.category", new ReadAllRequest { Filter = new EventFilter { Category = "a-b" } });
+        var own = new EventFilter { Category = "$streams" };
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.category", new ReadAllRequest { Filter = own });
+        await Read(node, Methods.Subscribe, Reason.InvalidRequest, "filter.category", new SubscribeRequest { All = new Empty(), Filter = own });
+        var count = await Fails.WithAsync(Invalid, Reason.InvalidRequest, () => node.Channel.UnaryAsync(Methods.CountEvents, new CountEventsRequest { Filter = own }).AsTask());
+        Assert.Contains("can't be counted", count.Why, StringComparison.Ordinal);
+        Assert.Empty(await node.ReadAllAsync(new ReadAllRequest { Filter = own, IncludeSystem = true }));
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.stream_prefix", new ReadAllRequest { Filter = new EventFilter { StreamPrefix = new string('x', 1025) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.event_id", new ReadAllRequest { Filter = new EventFilter { EventId = ByteString.CopyFrom(1, 2) } });
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.correlation_id", new ReadAllRequest { Filter = new EventFilter { CorrelationId = new string('x', 65_537) } });

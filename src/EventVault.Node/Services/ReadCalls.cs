@@ -25,7 +25,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
 
     public async ValueTask ReadAllAsync(ReadAllRequest request, RpcWriter<ReadResponse> writer, RpcContext context)
     {
-        var filter = Filters.Read(request.Filter);
+        var filter = Filters.Read(request.Filter, request.IncludeSystem);
         ReadBounds.Check(request.From, "from", ofOneStream: false);
         ReadBounds.Check(request.Until, "until", ofOneStream: false);
         await Consistent.WaitAsync(request.Consistency, context);
@@ -64,7 +64,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
 
     public async ValueTask<CountEventsResponse> CountEventsAsync(CountEventsRequest request, RpcContext context)
     {
-        var filter = Filters.Read(request.Filter)
+        var filter = Filters.ReadCounted(request.Filter)
             ?? throw Errors.InvalidRequest("filter", "is missing: say which events to count").ToException();
         ReadBounds.Check(request.From, "from", ofOneStream: false);
         ReadBounds.Check(request.Until, "until", ofOneStream: false);

@@ -127,7 +127,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter));
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {

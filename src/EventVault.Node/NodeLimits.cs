@@ -18,6 +18,7 @@ internal sealed class NodeLimits
     public const string AppendRequires = "append_requires";
     public const string AppendConditions = "append_conditions";
     public const string QueryItems = "query_items";
+    public const string QueryKeys = "query_keys";
     public const string ItemTypes = "item_types";
     public const string ItemTags = "item_tags";
     public const string TypeBytes = "type_bytes";
@@ -43,8 +44,9 @@ internal sealed class NodeLimits
             new(AppendBytes, storage.MaxAppendBytes, "append-bytes"),
             new(AppendEvents, options.Limits.AppendEvents, "append-events"),
             new(AppendRequires, 1_000), // Each is a look-up on the sequencer's thread: together as long as a flush takes.
-            new(AppendConditions, 16), // Each may be 32 times 17 look-ups in every unsealed segment.
-            new(QueryItems, 32),
+            new(AppendConditions, 16), // The decision of one append; how wide they are in all, QueryKeys bounds.
+            new(QueryItems, 32), // One decision's or one view's.
+            new(QueryKeys, 1_024), // Each is a look-up in every segment, in part on the sequencer's thread: some 0.1 ms together.
             new(ItemTypes, 32),
             new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),

@@ -111,6 +111,32 @@ public sealed class AppendConditionTests
     }
 
     [Fact]
+    public async Task Failures_with_names_outside_ascii_fit_the_headers_that_peers_take()
+    {
+        await using var node = await TestNode.StartAsync();
+        var request = Make.Append(Make.Stream("a", Make.Any));
+        request.Requires.AddRange(Enumerable.Range(0, 10).Select(i => Make.Requirement($"{new string('\u754c', 341)}{i}", Make.Exists)));
+        var e = await Assert.ThrowsAsync<RpcException>(() => node.AppendAsync(request).AsTask());
+        Assert.True(e.Trailers.TryGetBinary(Services.Refusal.TrailerKey, out var detail));
+        var encoded = System.Text.Encoding.UTF8.GetBytes(e.Status.Message).Sum(b => b is >= 0x20 and <= 0x7e and not (byte)'%' ? 1 : 3);
+        Assert.InRange(encoded + Convert.ToBase64String(detail.Span).Length, 4_000, 7_680);
+        Assert.EndsWith("...", e.Status.Message, StringComparison.Ordinal);
+        Assert.StartsWith(e.Status.Message[..^3], ErrorDetail.Parser.ParseFrom(detail.Span).Failures[0].Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_single_failure_that_is_too_long_for_a_trailer_is_cut_and_counts_no_others()
+    {
+        var failure = new Failure { Reason = Reason.InvalidRequest, Message = new string('\u754c', 3_000), Why = new string('w', 5_000), Field = "f" };
+        var e = new Services.Refusal(RpcCode.InvalidArgument, failure).ToException();
+        Assert.True(e.Trailers.TryGetBinary(Services.Refusal.TrailerKey, out var bytes));
+        Assert.InRange(bytes.Length, 3_500, 4_096);
+        var told = Assert.Single(ErrorDetail.Parser.ParseFrom(bytes.Span).Failures);
+        Assert.Equal(("f", "..."), (told.Field, told.Message[^3..]));
+        Assert.DoesNotContain("more checks", told.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Requirements_and_conditions_are_part_of_the_content_that_an_operation_id_names()
     {
         await using var node = await TestNode.StartAsync();

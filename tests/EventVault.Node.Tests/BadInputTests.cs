@@ -73,6 +73,9 @@ public sealed class BadInputTests
         await Refused(Reason.LimitExceeded, "conditions[1].query.items", r => r.Conditions.AddRange([Make.Condition(null, Make.Item("t")), Make.Condition(null, [.. Enumerable.Repeat(Make.Item("t"), 33)])]));
         await Refused(Reason.LimitExceeded, "conditions[0].query.items[1].types", r => r.Conditions.Add(Make.Condition(null, Make.Item("t"), Make.Item(string.Join(',', Enumerable.Repeat("t", 33))))));
         await Refused(Reason.LimitExceeded, "conditions[0].query.items[0].tags", r => r.Conditions.Add(Make.Condition(null, Make.Item("", string.Join(',', Enumerable.Repeat("t", 17))))));
+        var wide = Make.Item(string.Join(',', Enumerable.Repeat("t", 32)), string.Join(',', Enumerable.Repeat("t", 16)));
+        await Refused(Reason.LimitExceeded, "conditions[1].query.items[1]", r => r.Conditions.AddRange([Make.Condition(null, wide), Make.Condition(null, wide, Make.Item("t"))]));
+        await Refused(Reason.LimitExceeded, "conditions[2].query.items[0]", r => r.Conditions.AddRange([Make.Condition(null, wide), Make.Condition(null, wide), Make.Condition(null, Make.Item("", "x"))]));
         await Refused(Reason.LimitExceeded, "conditions[0].query.items[0].types[0]", r => r.Conditions.Add(Make.Condition(null, Make.Item(new string('t', 257)))));
         await Refused(Reason.LimitExceeded, "conditions[0].query.items[0].tags[0]", r => r.Conditions.Add(Make.Condition(null, Make.Item("", new string('t', 129)))));
         await Refused(Reason.InvalidRequest, "attempted_after.position", r => r.AttemptedAfter = new SeenHead { Position = ulong.MaxValue });
@@ -182,11 +185,19 @@ public sealed class BadInputTests
 
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter", new ReadAllRequest { Filter = new EventFilter() });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.category", new ReadAllRequest { Filter = new EventFilter { Category = "a-b" } });
+        var own = new EventFilter { Category = "$streams" };
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.category", new ReadAllRequest { Filter = own });
+        await Read(node, Methods.Subscribe, Reason.InvalidRequest, "filter.category", new SubscribeRequest { All = new Empty(), Filter = own });
+        var count = await Fails.WithAsync(Invalid, Reason.InvalidRequest, () => node.Channel.UnaryAsync(Methods.CountEvents, new CountEventsRequest { Filter = own }).AsTask());
+        Assert.Contains("can't be counted", count.Why, StringComparison.Ordinal);
+        Assert.Empty(await node.ReadAllAsync(new ReadAllRequest { Filter = own, IncludeSystem = true }));
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.stream_prefix", new ReadAllRequest { Filter = new EventFilter { StreamPrefix = new string('x', 1025) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.event_id", new ReadAllRequest { Filter = new EventFilter { EventId = ByteString.CopyFrom(1, 2) } });
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.correlation_id", new ReadAllRequest { Filter = new EventFilter { CorrelationId = new string('x', 65_537) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = new Query() } });
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[0].tags", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(Make.Item("", string.Join(',', Enumerable.Repeat("t", 17)))) } });
+        var wide = Make.Item(string.Join(',', Enumerable.Repeat("t", 32)), string.Join(',', Enumerable.Repeat("t", 16)));
+        await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[2]", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(wide, wide, Make.Item("t")) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query([.. Enumerable.Repeat(Make.Item("t"), 1001)]) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "consistency", new ReadAllRequest { Consistency = new Consistency() });
         await Read(node, Methods.ReadStream, Reason.InvalidRequest, "consistency", new ReadStreamRequest { Stream = "a", Consistency = new Consistency() });

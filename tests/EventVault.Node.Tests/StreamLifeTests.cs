@@ -205,8 +205,9 @@ public sealed class StreamLifeTests
         foreach (var expected in (ExpectedVersion[])[Make.NoStream, Make.Version(0), Make.Version(2)])
         {
             var conflict = await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => Delete(r => r.Expected = expected));
-            Assert.Equal(("a", 1ul), (conflict.Stream, conflict.VersionConflict.Actual));
-            await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => Truncate(r => (r.Expected, r.Before) = (expected, 3)));
+            Assert.Equal(("a", "expected", 1ul), (conflict.Stream, conflict.Field, conflict.VersionConflict.Actual));
+            conflict = await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => Truncate(r => (r.Expected, r.Before) = (expected, 3)));
+            Assert.Equal("expected", conflict.Field);
         }
 
         Assert.Equal(2, (await node.ReadAllAsync(new ReadAllRequest { IncludeSystem = true })).Count);

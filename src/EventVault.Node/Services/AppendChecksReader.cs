@@ -71,7 +71,12 @@ internal sealed class AppendChecksReader(NodeLimits limits)
     }
 
     /// <summary>Reads an <c>AppendCondition</c>.</summary>
-    public Refusal? ReadCondition(in WireReader request, byte[] bytes, int requestOffset, AppendContent content)
+    /// <param name="request">Stands on it.</param>
+    /// <param name="bytes">Has the request.</param>
+    /// <param name="requestOffset">Where the request begins.</param>
+    /// <param name="content">Gets it.</param>
+    /// <param name="keys">Keys of the append's conditions so far; this one's are added.</param>
+    public Refusal? ReadCondition(in WireReader request, byte[] bytes, int requestOffset, AppendContent content, ref int keys)
     {
         var path = $"conditions[{AppendFields.Number(content.ConditionCount)}]";
         if (Begin(request, path, NodeLimits.AppendConditions, content.ConditionCount, "conditions") is { } wrong)
@@ -92,7 +97,7 @@ internal sealed class AppendChecksReader(NodeLimits limits)
                     return Errors.InvalidRequest($"{path}.query", "stands twice");
                 case 1:
                     items = [];
-                    if (_queries.Read(bytes.AsMemory(requestOffset + request.Start + reader.Start, reader.Length), $"{path}.query", items) is { } badQuery)
+                    if (_queries.Read(bytes.AsMemory(requestOffset + request.Start + reader.Start, reader.Length), $"{path}.query", items, ref keys) is { } badQuery)
                     {
                         return badQuery;
                     }

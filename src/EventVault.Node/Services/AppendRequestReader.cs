@@ -28,7 +28,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
     public Refusal? Read(byte[] bytes, int offset, int length, AppendContent content)
     {
         content.Reset(bytes);
-        var (seenId, seenAttempt) = (false, false);
+        var (seenId, seenAttempt, keys) = (false, false, 0);
         var reader = new WireReader(bytes.AsSpan(offset, length));
         while (reader.Next())
         {
@@ -37,7 +37,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
                 1 => ReadOperationId(reader, content, ref seenId),
                 2 => ReadStream(reader, bytes, offset, content),
                 3 => _checks.ReadRequirement(reader, bytes, offset, content),
-                4 => _checks.ReadCondition(reader, bytes, offset, content),
+                4 => _checks.ReadCondition(reader, bytes, offset, content, ref keys),
                 5 => Errors.UnknownField("checkpoint", "is not served yet"),
                 6 => AppendChecksReader.ReadAttempt(reader, content, ref seenAttempt),
                 _ => Errors.UnknownField(AppendFields.Number(reader.Field)),

@@ -108,7 +108,7 @@ internal static class Errors
         var detail = new ErrorDetail();
         var isTombstoned = AddTombstoned(detail, append);
         AddConflicts(detail, append, append.Streams, "streams");
-        AddConflicts(detail, append, append.Requires, "requires");
+        AddConflicts(detail, append, append.Requires, append.Change is null ? "requires" : null);
         for (var i = 0; i < append.ConditionCount; i++)
         {
             var condition = append.Conditions[i];
@@ -130,7 +130,8 @@ internal static class Errors
         return new Refusal(isTombstoned ? RpcCode.FailedPrecondition : RpcCode.Aborted, detail);
     }
 
-    private static void AddConflicts(ErrorDetail detail, AppendContent append, ReadOnlySpan<AppendStream> streams, string list)
+    // Without a list: a change of a stream's life, whose request has one stream and one `expected`.
+    private static void AddConflicts(ErrorDetail detail, AppendContent append, ReadOnlySpan<AppendStream> streams, string? list)
     {
         for (var i = 0; i < streams.Length; i++)
         {
@@ -155,7 +156,7 @@ internal static class Errors
                 Reason = Reason.WrongExpectedVersion,
                 Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
                 Stream = name,
-                Field = Text($"{list}[{i}].expected"),
+                Field = list is null ? "expected" : Text($"{list}[{i}].expected"),
                 VersionConflict = conflict,
             });
         }

@@ -11,12 +11,21 @@ namespace EventVault.Node.Services;
 internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
 {
     private const int EventIdBytes = 16;
+    private const string NeedsInclude = "which are left out: set include_system";
+    private const string NeverCounted = "which can't be counted: read them with include_system";
 
     private readonly QueryReader _queries = new(limits);
 
-    /// <summary>The filter of a request; null if it has none.</summary>
+    /// <summary>The filter of a request that reads; null if it has none.</summary>
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
-    public EventFilter? Read(FilterMessage? filter)
+    public EventFilter? Read(FilterMessage? filter, bool includeSystem) => Read(filter, includeSystem ? null : NeedsInclude);
+
+    /// <summary>The filter of a request that counts; null if it has none.</summary>
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
+    public EventFilter? ReadCounted(FilterMessage? filter) => Read(filter, NeverCounted);
+
+    // A category of the vault's own streams is refused with what is needed for them, where it would match nothing.
+    private EventFilter? Read(FilterMessage? filter, string? needed)
     {
         if (filter is null)
         {
@@ -25,9 +34,15 @@ internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
 
         var category = StreamNames.CheckLength(filter.Category, "filter.category", limits);
         CheckCategory(category, "filter.category");
+        if (needed is not null && category is [(byte)'$', ..])
+        {
+            throw Errors.InvalidRequest("filter.category", $"is one of the vault's own streams, {needed}").ToException();
+        }
+
         var prefix = StreamNames.CheckLength(filter.StreamPrefix, "filter.stream_prefix", limits);
         var items = new List<QueryItem>();
-        if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items) is { } refusal)
+        var keys = 0;
+        if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items, ref keys) is { } refusal)
         {
             throw refusal.ToException();
         }

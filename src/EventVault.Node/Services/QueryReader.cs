@@ -13,8 +13,9 @@ internal sealed class QueryReader(NodeLimits limits)
     /// <param name="bytes">The message; the items point into it.</param>
     /// <param name="path">Of the field it stands in.</param>
     /// <param name="items">Filled; of no use if there is a refusal.</param>
+    /// <param name="keys">Keys that the queries of the same request have so far; this one's are added.</param>
     /// <returns>Why it is refused; null if it is fine.</returns>
-    public Refusal? Read(ReadOnlyMemory<byte> bytes, string path, List<QueryItem> items)
+    public Refusal? Read(ReadOnlyMemory<byte> bytes, string path, List<QueryItem> items, ref int keys)
     {
         var reader = new WireReader(bytes.Span);
         while (reader.Next())
@@ -40,6 +41,12 @@ internal sealed class QueryReader(NodeLimits limits)
                 return refusal;
             }
 
+            keys += KeysOf(item);
+            if (keys > limits[NodeLimits.QueryKeys].Allowed)
+            {
+                return Errors.LimitExceeded(limits[NodeLimits.QueryKeys], keys, field);
+            }
+
             items.Add(item);
         }
 
@@ -47,6 +54,9 @@ internal sealed class QueryReader(NodeLimits limits)
             : items.Count == 0 ? Errors.InvalidRequest($"{path}.items", "is empty: a query has at least one item")
             : null;
     }
+
+    // What is looked up for an item: each type with each tag. The item's own limits keep the product small.
+    private static int KeysOf(QueryItem item) => Math.Max(1, item.Types.Count) * Math.Max(1, item.Tags.Count);
 
     private Refusal? ReadItem(ReadOnlyMemory<byte> bytes, string path, out QueryItem item)
     {

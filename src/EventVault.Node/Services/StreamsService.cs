@@ -23,7 +23,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     private const int MostListed = 4096;
 
     private readonly AppendRequestReader _requests = new(storage, limits);
-    private readonly ReadCalls _reads = new(storage, loop, committed, limits);
+    private readonly ReadCalls _reads = new(storage, loop, committed, limits, options);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
     private long _subscriptions;
 
@@ -130,7 +130,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter));
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {

@@ -189,7 +189,7 @@ public sealed class EventFilter
             }
         }
 
-        return _items.Length > 0 ? [.. ways] : common.Count > 0 ? [[.. common]] : [];
+        return _items.Length > 0 ? [.. ways.Distinct(WayComparer.Instance)] : common.Count > 0 ? [[.. common]] : [];
     }
 
     private static List<ulong> KeysOf(ReadOnlyMemory<byte> type, IReadOnlyList<ReadOnlyMemory<byte>> tags, in SipKey key)
@@ -208,4 +208,14 @@ public sealed class EventFilter
     private static QueryItem Copy(QueryItem item) => new([.. item.Types.Select(Copy)], [.. item.Tags.Select(Copy)]);
 
     private static ReadOnlyMemory<byte> Copy(ReadOnlyMemory<byte> bytes) => bytes.ToArray();
+
+    /// <summary>Ways are equal if they have the same keys, in whatever order: what was looked up once need not be again.</summary>
+    private sealed class WayComparer : IEqualityComparer<ulong[]>
+    {
+        public static readonly WayComparer Instance = new();
+
+        public bool Equals(ulong[]? x, ulong[]? y) => x!.Length == y!.Length && x.All(key => y.Contains(key));
+
+        public int GetHashCode(ulong[] way) => way.Aggregate(0ul, static (all, key) => all ^ key).GetHashCode();
+    }
 }

@@ -22,7 +22,7 @@ internal sealed class AppendCommand
     private readonly Option<string?> _contentType = new("--content-type") { Description = "Media type of the data; application/json unless given." };
     private readonly Option<uint> _schemaVersion = new("--schema-version") { Description = "Version of the schema that the data follows." };
     private readonly Option<string?> _occurredAt = new("--occurred-at") { Description = "When it happened, as RFC 3339." };
-    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID; a new one unless given." };
+    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID. Unless given, that of --operation-id, so that a repeat is the same event; without either a new one." };
     private readonly Option<string[]> _requires = new("--require")
     {
         Description = "STREAM=EXPECTED: a stream that is not written must be where it is expected; may be given several times.",
@@ -135,7 +135,8 @@ internal sealed class AppendCommand
 
         return new EventData(parse.GetValue(_type)!, data)
         {
-            Id = parse.GetValue(_id) ?? Guid.CreateVersion7(),
+            // A repeat must be the same to the byte, or its operation id counts as reused.
+            Id = parse.GetValue(_id) ?? parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
             ContentType = contentType,
             SchemaVersion = parse.GetValue(_schemaVersion),
             OccurredAt = occurredAt,

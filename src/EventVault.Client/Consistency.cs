@@ -21,8 +21,8 @@ public readonly record struct Consistency
     }
 
     /// <summary>
-    /// Everything that this client has seen before the read is sent: its acknowledged appends and whatever its reads and
-    /// subscriptions have shown, so that time never runs backwards for it. Costs the node nothing but a comparison. While the
+    /// Everything that this client has seen before the read is sent: its acknowledged appends, what its failed conditions
+    /// named, and whatever its reads and subscriptions have shown, so that time never runs backwards for it. Costs the node nothing but a comparison. While the
     /// client has seen nothing, as <see cref="Linearizable"/>.
     /// </summary>
     public static Consistency ReadYourWrites => default;
@@ -34,8 +34,8 @@ public readonly record struct Consistency
     public static Consistency Local => new(Level.Local);
 
     /// <summary>
-    /// Everything up to a position. The node waits for it as long as the call may take
-    /// (<see cref="VaultErrorCode.TimedOutBehind"/>); a read without end waits until it is cancelled.
+    /// Everything up to a position. The node waits for it for as long as <see cref="VaultClientOptions.CallTimeout"/>
+    /// lets a call take, or a read wait for its head; then it fails with <see cref="VaultErrorCode.TimedOutBehind"/>.
     /// </summary>
     /// <param name="position">The position, such as one that another process's append was answered with.</param>
     public static Consistency AtLeast(ulong position) => new(Level.AtLeast, position);

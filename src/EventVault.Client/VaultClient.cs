@@ -480,7 +480,7 @@ public sealed class VaultClient : IAsyncDisposable
         where TRequest : class, IMessage<TRequest>, new()
     {
         ThrowIfDisposed();
-        return new ResumingRead<TRequest>(_reads, method, plan, _options.Retry, _seen, cancellation, _closedToken);
+        return new ResumingRead<TRequest>(_reads, method, plan, _options, _seen, cancellation, _closedToken);
     }
 
     private Task<TResponse> CallAsync<TRequest, TResponse>(

@@ -5,6 +5,9 @@ namespace EventVault.Client.Tests;
 /// <summary>What reads ask the node to have seen.</summary>
 public sealed class ConsistencyTests
 {
+    // Long enough for a busy machine to answer what it can answer at once.
+    private static readonly VaultClientOptions Impatient = new() { CallTimeout = TimeSpan.FromSeconds(2), Retry = Some.Quick.Retry };
+
     [Fact]
     public async Task A_client_that_has_seen_nothing_asks_for_everything_and_then_for_what_it_has_seen()
     {
@@ -99,6 +102,82 @@ public sealed class ConsistencyTests
         await ReadTests.Fill(client, "s", 2);
         VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.GetStreamAsync("s", Consistency.AtLeast(7)));
         Assert.Equal((VaultErrorCode.TimedOutBehind, 1ul, true), (e.Code, e.Failures[0].Position, e.IsTransient));
+    }
+
+    [Fact]
+    public async Task A_read_ends_when_the_vault_was_replaced_by_an_emptier_one()
+    {
+        ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Impatient);
+        await ReadTests.Fill(client, "s", 3);
+        await node.DisposeAsync();
+        await using ScriptedVault other = await ScriptedVault.StartAsync(port: new Uri(node.Address).Port);
+        foreach (ReadResult read in new[] { client.ReadAllAsync(), client.ReadStreamAsync("s") })
+        {
+            VaultException e = await Assert.ThrowsAsync<VaultException>(() => read.ToListAsync().WaitAsync(Wait.Limit));
+            Assert.Equal(VaultErrorCode.TimedOutBehind, e.Code);
+            Assert.Contains("position 2", e.Message, StringComparison.Ordinal);
+            Assert.Contains("replaced", e.Message, StringComparison.Ordinal);
+        }
+
+        Assert.Empty(await client.ReadAllAsync(new ReadOptions { Consistency = Consistency.Local }).ToListAsync());
+    }
+
+    [Fact]
+    public async Task A_read_that_goes_on_elsewhere_ends_there_too_if_the_vault_is_emptier()
+    {
+        ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Impatient);
+        await ReadTests.Fill(client, "s", 9);
+        var gate = new TaskCompletionSource();
+        node.AfterHead = () => gate.Task;
+        await using ReadResult read = client.ReadAllAsync();
+        await read.GetHeadAsync();
+        await node.DisposeAsync();
+        await using ScriptedVault other = await ScriptedVault.StartAsync(port: new Uri(node.Address).Port);
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => read.ToListAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.TimedOutBehind, e.Code);
+        gate.SetResult();
+    }
+
+    [Fact]
+    public async Task Once_the_head_has_come_nothing_cuts_a_read_or_a_subscription()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Impatient);
+        await ReadTests.Fill(client, "s", 3);
+        var gate = new TaskCompletionSource();
+        node.AfterHead = () => gate.Task;
+        await using ReadResult read = client.ReadAllAsync();
+        await using Subscription subscription = client.SubscribeToAllAsync();
+
+        // The head alone opens them: no event has been sent.
+        await read.GetHeadAsync().WaitAsync(Wait.Limit);
+        await subscription.GetHeadAsync().WaitAsync(Wait.Limit);
+        Task<List<RecordedEvent>> events = read.ToListAsync();
+        IAsyncEnumerator<RecordedEvent> live = subscription.EventsAsync().GetAsyncEnumerator();
+        Task<bool> first = live.MoveNextAsync().AsTask();
+        await Task.Delay(2 * Impatient.CallTimeout);
+        Assert.False(events.IsCompleted || first.IsCompleted);
+        gate.SetResult();
+        Assert.Equal(3, (await events.WaitAsync(Wait.Limit)).Count);
+        Assert.True(await first.WaitAsync(Wait.Limit));
+        Assert.Equal(2, node.ReadCalls);
+    }
+
+    [Fact]
+    public async Task What_failed_a_condition_counts_as_seen()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await client.GetInfoAsync();
+        await client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        await using VaultClient other = node.Connect();
+        await ReadTests.Fill(other, "s", 4);
+        var options = new AppendOptions { Conditions = [AppendCondition.FailIfMatch(EventQuery.OfTypes("happened"), 3)] };
+        await Assert.ThrowsAsync<ConditionFailedException>(() => client.AppendAsync("t", ExpectedVersion.Any, Some.Event(), options));
+        await client.ReadStreamAsync("s").ToListAsync();
+        Assert.Equal(AtLeast(4), node.Consistencies.Last());
     }
 
     [Fact]

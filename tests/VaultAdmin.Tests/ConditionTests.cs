@@ -47,6 +47,22 @@ public sealed class ConditionTests(TestNode node) : IClassFixture<TestNode>
     }
 
     [Fact]
+    public async Task A_tombstone_does_not_hide_what_else_failed()
+    {
+        await AppendAsync("ended-1", "T");
+        (await node.RunAsync("streams", "tombstone", "ended-1")).MustBe(0);
+        var failed = await node.RunAsync("append", "ended-1", "--type", "T", "--data", "{}", "--require", "ended-2=7", "--require", "ended-3=exists");
+        Assert.NotEqual(0, failed.ExitCode);
+        var failures = failed.Json.GetProperty("error").GetProperty("failures").EnumerateArray().ToArray();
+        Assert.Equal(
+            ["STREAM_TOMBSTONED", "WRONG_EXPECTED_VERSION", "WRONG_EXPECTED_VERSION"],
+            failures.Select(f => f.GetProperty("code").GetString()).Order(StringComparer.Ordinal));
+        var second = failures.Single(f => f.GetProperty("stream").GetString() == "ended-2");
+        Assert.Equal(("7", "null"), (second.GetProperty("expected").GetRawText(), second.GetProperty("actual").GetRawText()));
+        Assert.Equal(JsonValueKind.String, second.GetProperty("message").ValueKind);
+    }
+
+    [Fact]
     public async Task An_append_is_found_by_its_operation_id_and_a_repeat_says_how_old_it_is()
     {
         var operation = Guid.NewGuid().ToString();

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EventVault.Admin.Tests.Support;
 
 namespace EventVault.Admin.Tests;
@@ -48,6 +49,9 @@ public sealed class FilterTests
         await AppendAsync(node, "s", "T");
         var result = (await node.RunAsync("read", "--all", "--consistency", "1000")).MustBe(1);
         Assert.Equal("TIMED_OUT_BEHIND", result.ErrorCode);
+        var counted = (await node.RunAsync("count", "--category", "s", "--consistency", "1000")).MustBe(1);
+        Assert.Equal("TIMED_OUT_BEHIND", counted.ErrorCode);
+        Assert.Equal(0, counted.Json.GetProperty("error").GetProperty("position").GetInt32());
     }
 
     [Fact]
@@ -85,6 +89,47 @@ public sealed class FilterTests
         Assert.Equal([11], await PositionsAsync(node, "read", "order-1"));
         Assert.Equal("INVALID_REQUEST", (await node.RunAsync("streams", "truncate", "order-1", "--before", "9")).MustBe(1).ErrorCode);
         Assert.Equal("RESERVED_NAME", (await node.RunAsync("streams", "delete", "$streams")).MustBe(1).ErrorCode);
+    }
+
+    [Theory]
+    [InlineData("delete")]
+    [InlineData("tombstone")]
+    [InlineData("truncate", "--before", "1")]
+    public async Task A_repeat_that_says_how_old_it_is_does_nothing_twice(string change, params string[] more)
+    {
+        await using var node = await TestNode.NewAsync();
+        await AppendAsync(node, "s", "T");
+        string[] command = ["streams", change, "s", .. more];
+        string[] again = [.. command, "--operation-id", Guid.NewGuid().ToString(), "--attempted-after"];
+        Assert.False((await node.RunAsync([.. again, "0"])).MustBe(0).Json.GetProperty("deduplicated").GetBoolean());
+        Assert.True((await node.RunAsync([.. again, "empty"])).MustBe(0).Json.GetProperty("deduplicated").GetBoolean());
+        (await node.RunAsync([.. again, "never"])).MustBe(2);
+        (await node.RunAsync([.. command, "--attempted-after", "0"])).MustBe(2);
+    }
+
+    [Fact]
+    public async Task A_late_repeat_of_a_deletion_does_not_end_what_was_written_since()
+    {
+        await using var node = await TestNode.NewAsync("--operation-horizon", "1024", "--segment-size", "65536");
+        await AppendAsync(node, "order-1", "T");
+        string[] delete = ["streams", "delete", "order-1", "--operation-id", Guid.NewGuid().ToString()];
+        (await node.RunAsync(delete)).MustBe(0);
+        await AppendAsync(node, "order-1", "T");
+
+        // The horizon is the least that is kept: ids are forgotten some time after segments behind it were sealed.
+        var file = node.FileIn("more.jsonl");
+        await File.WriteAllLinesAsync(file, Enumerable.Range(1, 3000).Select(i => HistoryLine.Good(i, i)));
+        (await node.RunAsync("import", file)).MustBe(0);
+        var end = DateTime.UtcNow.AddSeconds(30);
+        while ((await node.RunAsync("info")).MustBe(0).Json.GetProperty("operationFloor").ValueKind == JsonValueKind.Null)
+        {
+            Assert.True(DateTime.UtcNow < end, "The floor did not rise.");
+        }
+
+        var refused = (await node.RunAsync([.. delete, "--attempted-after", "0"])).MustBe(1);
+        Assert.Equal("RETRY_TOO_OLD", refused.ErrorCode);
+        Assert.True(refused.Json.GetProperty("error").GetProperty("floor").GetUInt64() > 2);
+        Assert.Equal([2], await PositionsAsync(node, "read", "order-1"));
     }
 
     private static async Task AppendAsync(TestNode node, string stream, string type, params string[] more) =>

@@ -28,7 +28,7 @@ internal static class ErrorReport
         AppendConflictException e => WriteConflictAsync(output, e),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
-        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailure(w, e)),
+        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailures(w, e)),
         DamageException e => WriteAsync(output, "DAMAGED", e.Message, ExitCode.Damage, w =>
         {
             w.WriteString("segment", e.File);
@@ -94,6 +94,7 @@ internal static class ErrorReport
             WriteText(w, "stream", e.Stream);
             WriteFirst(w, e);
             WriteAll(w, e);
+            WriteList(w, e);
             w.WriteEndObject();
             w.WriteEndObject();
         });
@@ -166,14 +167,46 @@ internal static class ErrorReport
         w.WriteNumberOrNull("actual", conflict.Actual);
     }
 
-    private static void WriteFailure(Utf8JsonWriter w, VaultException e)
+    private static void WriteFailures(Utf8JsonWriter w, VaultException e)
     {
         if (e.Failures.Count == 0)
         {
             return;
         }
 
-        var failure = e.Failures[0];
+        // The most telling one beside the message, for scripts that look no further.
+        WriteFailure(w, e.Failures[0]);
+        WriteList(w, e);
+    }
+
+    // One alone is told already.
+    private static void WriteList(Utf8JsonWriter w, VaultException e)
+    {
+        if (e.Failures.Count < 2)
+        {
+            return;
+        }
+
+        w.WriteStartArray("failures");
+        foreach (var failure in e.Failures)
+        {
+            w.WriteStartObject();
+            w.WriteString("code", CodeOf(failure.Code));
+            w.WriteString("message", failure.Message);
+            WriteFailure(w, failure);
+            if (failure.Conflict is { } conflict)
+            {
+                WriteVersions(w, conflict);
+            }
+
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+    }
+
+    private static void WriteFailure(Utf8JsonWriter w, VaultFailure failure)
+    {
         WriteText(w, "stream", failure.Stream);
         WriteText(w, "field", failure.Field);
         WriteText(w, "why", failure.Why);
@@ -196,9 +229,14 @@ internal static class ErrorReport
             w.WriteNumberOrNull("offset", failure.DamagedOffset);
         }
 
-        if (failure.FirstPosition is { } position)
+        if (failure.FirstPosition is { } first)
         {
-            w.WriteNumber("firstPosition", position);
+            w.WriteNumber("firstPosition", first);
+        }
+
+        if (failure.Position is { } position)
+        {
+            w.WriteNumber("position", position);
         }
 
         if (failure.Floor is { } floor)

@@ -368,6 +368,11 @@ internal sealed class AppendSession : IAsyncDisposable
             {
                 highest = result.LastPosition;
             }
+            else if (append.Failure is AppendConflictException { FailedConditions: { Count: > 0 } failed })
+            {
+                // The next read, from which the decision is made again, must find what stood in the way.
+                highest = Math.Max(highest ?? 0, failed.Max(static f => f.Position));
+            }
         }
 
         if (highest is not null)

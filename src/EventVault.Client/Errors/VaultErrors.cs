@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using EventVault.Rpc;
 using Google.Protobuf;
@@ -135,6 +136,22 @@ internal static class VaultErrors
         var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, AttemptedAfter = attemptedAfter };
         return From([failure], last);
     }
+
+    /// <summary>A read got no head in time. Ends it: it has waited as long as any call may.</summary>
+    /// <param name="method">What was called.</param>
+    /// <param name="position">What the node had to reach first; null: nothing.</param>
+    /// <param name="timeout">How long the read waited.</param>
+    public static VaultException NoHead(string method, ulong? position, TimeSpan timeout) => position is { } p
+        ? Failed(new VaultFailure
+        {
+            Code = VaultErrorCode.TimedOutBehind,
+            Message = string.Create(
+                CultureInfo.InvariantCulture,
+                $"The node has not shown position {p}, which the read must have seen, within {timeout.TotalSeconds} s. It is behind or hangs, or the vault at this ")
+                + "address was replaced by one with fewer events. Look at its head; for another vault make a new client, which has seen nothing yet.",
+        })
+        : new VaultException(VaultErrorCode.TimedOut, string.Create(
+            CultureInfo.InvariantCulture, $"The node took {method} and did not answer within {timeout.TotalSeconds} s. Look at its log; restart it if it hangs."));
 
     public static VaultException ProtocolViolation(string what) =>
         new(VaultErrorCode.ProtocolViolation, $"The peer broke the protocol: {what}. Check that the address is that of an EventVault node of this generation.");

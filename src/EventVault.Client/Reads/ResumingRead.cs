@@ -17,15 +17,17 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly Backoff _backoff;
     private readonly SeenPosition _seen;
     private readonly bool _retries;
+    private readonly TimeSpan _headTimeout;
     private RpcCall<TRequest, Protocol.ReadResponse>? _call;
     private bool _callHasHead;
+    private long _headBy;
     private bool _ended;
 
     public ResumingRead(
         RpcChannel channel,
         RpcMethod<TRequest, Protocol.ReadResponse> method,
         ReadPlan<TRequest> plan,
-        RetryPolicy retry,
+        VaultClientOptions options,
         SeenPosition seen,
         CancellationToken callerToken,
         CancellationToken clientClosed)
@@ -35,6 +37,8 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _method = method;
         _plan = plan;
         _seen = seen;
+        RetryPolicy retry = options.Retry;
+        _headTimeout = options.CallTimeout;
         _retries = retry.GiveUpAfter != TimeSpan.Zero;
         _backoff = new Backoff(retry, plan.GiveUpAfter ?? retry.GiveUpAfter);
     }
@@ -78,9 +82,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
                     return false;
                 }
 
-                while (await _call!.MoveNextRawAsync().ConfigureAwait(false))
+                RpcCall<TRequest, Protocol.ReadResponse> call = _call!;
+                while (await MoveNextAsync(call).ConfigureAwait(false))
                 {
-                    if (Take(_call.RawMessage) == wanted)
+                    if (Take(call.RawMessage) == wanted)
                     {
                         return true;
                     }
@@ -125,8 +130,32 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
 
         _callHasHead = false;
+        _headBy = Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
         _call = _channel.Start(_method, _plan.NextRequest(), default, StopToken);
         return true;
+    }
+
+    // The time-out of the call itself would cut a long read; so only the wait for its head is bounded, by hand. A subscription
+    // asks for no position, so nothing makes the node wait with its head.
+    private ValueTask<bool> MoveNextAsync(RpcCall<TRequest, Protocol.ReadResponse> call) =>
+        _callHasHead || _plan.IsEndless ? call.MoveNextRawAsync() : HeadInTimeAsync(call);
+
+    private async ValueTask<bool> HeadInTimeAsync(RpcCall<TRequest, Protocol.ReadResponse> call)
+    {
+        Task<bool> next = call.MoveNextRawAsync().AsTask();
+        try
+        {
+            return await next.WaitAsync(TimeSpan.FromMilliseconds(Math.Max(0, _headBy - Environment.TickCount64))).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            _ended = true;
+            await CloseCallAsync().ConfigureAwait(false);
+
+            // Ends with the call; what it ends with was of no use any more.
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw VaultErrors.NoHead(_method.Path, _plan.AwaitedPosition, _headTimeout);
+        }
     }
 
     // The call ended with OK.

@@ -66,6 +66,9 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
 
+    /// <summary>Completes before a read or subscription sends anything behind its head.</summary>
+    public Func<Task> AfterHead { get; set; } = () => Task.CompletedTask;
+
     /// <summary>Break off with DRAINING instead of a cut connection.</summary>
     public bool DrainReads { get; set; }
 
@@ -315,6 +318,7 @@ public sealed class ScriptedVault : IAsyncDisposable
         if (head is not null)
         {
             await writer.WriteAsync(new Protocol.ReadResponse { Head = head });
+            await AfterHead();
         }
 
         for (int i = 0; i < events.Count; i += EventsPerPage)

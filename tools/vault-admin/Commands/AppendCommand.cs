@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text;
 using EventVault.Client;
 
@@ -22,7 +21,7 @@ internal sealed class AppendCommand
     private readonly Option<string?> _contentType = new("--content-type") { Description = "Media type of the data; application/json unless given." };
     private readonly Option<uint> _schemaVersion = new("--schema-version") { Description = "Version of the schema that the data follows." };
     private readonly Option<string?> _occurredAt = new("--occurred-at") { Description = "When it happened, as RFC 3339." };
-    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID; a new one unless given." };
+    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID. Unless given, that of --operation-id, so that a repeat is the same event; without either a new one." };
     private readonly Option<string[]> _requires = new("--require")
     {
         Description = "STREAM=EXPECTED: a stream that is not written must be where it is expected; may be given several times.",
@@ -32,13 +31,8 @@ internal sealed class AppendCommand
     private readonly Option<string[]> _failIfTypes = new("--fail-if-type") { Description = "Fail if an event of this type was appended; given several times, of any of them.", HelpName = "type" };
     private readonly Option<string[]> _failIfTags = new("--fail-if-tag") { Description = "Fail if an event with this tag was appended; given several times, with all of them.", HelpName = "tag" };
     private readonly Option<ulong?> _after = new("--after") { Description = "For --fail-if-…: only events behind this position count, the head of what was read. Unless given, all events do.", HelpName = "position" };
-    private readonly Option<string?> _attemptedAfter = new("--attempted-after")
-    {
-        Description = "For a repeat with the same --operation-id: the vault's head before the first attempt, or empty. If ids that old are no longer kept, the repeat is refused.",
-        HelpName = "position|empty",
-    };
-
     private readonly Option<Guid?> _operationId = new("--operation-id") { Description = "UUID of the append: a repeat with the same one and the same event writes nothing." };
+    private readonly AttemptedAfterOption _attemptedAfter = new();
 
     public static Command Create(GlobalOptions global)
     {
@@ -47,7 +41,7 @@ internal sealed class AppendCommand
         {
             self._stream, self._type, self._data, self._expected, self._tags, self._metadata, self._contentType,
             self._schemaVersion, self._occurredAt, self._id, self._requires, self._failIfTypes, self._failIfTags, self._after,
-            self._operationId, self._attemptedAfter,
+            self._operationId, self._attemptedAfter.Option,
         };
         global.Run(command, self.RunAsync);
         return command;
@@ -88,7 +82,7 @@ internal sealed class AppendCommand
             OperationId = parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
             Requires = [.. (parse.GetValue(_requires) ?? []).Select(RequirementOf)],
             Conditions = query is null ? [] : [AppendCondition.FailIfMatch(query, after)],
-            AttemptedAfter = AttemptedAfterOf(parse),
+            AttemptedAfter = _attemptedAfter.Of(parse, _operationId),
         };
     }
 
@@ -99,23 +93,6 @@ internal sealed class AppendCommand
         return at >= 1
             ? new StreamRequirement(pair[..at], ExpectedOf(pair[(at + 1)..], _requires.Name))
             : throw new UsageException($"{_requires.Name} '{pair}' must be STREAM=EXPECTED, as in account-1=4.");
-    }
-
-    private SeenHead? AttemptedAfterOf(ParseResult parse)
-    {
-        if (parse.GetValue(_attemptedAfter) is not { } text)
-        {
-            return null;
-        }
-
-        if (parse.GetValue(_operationId) is null)
-        {
-            throw new UsageException($"{_attemptedAfter.Name} goes with the {_operationId.Name} of the first attempt.");
-        }
-
-        return text == "empty" ? new SeenHead(null)
-            : ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var position) ? new SeenHead(position)
-            : throw new UsageException($"{_attemptedAfter.Name} '{text}' is neither a position nor empty.");
     }
 
     private EventData EventOf(ParseResult parse)
@@ -135,7 +112,8 @@ internal sealed class AppendCommand
 
         return new EventData(parse.GetValue(_type)!, data)
         {
-            Id = parse.GetValue(_id) ?? Guid.CreateVersion7(),
+            // A repeat must be the same to the byte, or its operation id counts as reused.
+            Id = parse.GetValue(_id) ?? parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
             ContentType = contentType,
             SchemaVersion = parse.GetValue(_schemaVersion),
             OccurredAt = occurredAt,

@@ -14,6 +14,7 @@ internal sealed class StreamLifeCommands
     };
 
     private readonly Option<Guid?> _operationId = new("--operation-id") { Description = "UUID of the change: a repeat with the same one does nothing." };
+    private readonly AttemptedAfterOption _attemptedAfter = new();
 
     public static Command CreateDelete(GlobalOptions global) => Create(
         global,
@@ -38,7 +39,7 @@ internal sealed class StreamLifeCommands
         };
         var command = new Command("truncate", "Take away a stream's oldest events: they are no longer read. Never moves back; versions and positions stay.")
         {
-            self._stream, before, self._expected, self._operationId,
+            self._stream, before, self._expected, self._operationId, self._attemptedAfter.Option,
         };
         global.Run(command, (parse, context) => self.RunAsync(
             parse, context, (client, stream, expected, options, stop) => client.TruncateStreamAsync(stream, parse.GetValue(before), expected, options, stop)));
@@ -48,7 +49,7 @@ internal sealed class StreamLifeCommands
     private static Command Create(GlobalOptions global, string name, string description, Change change)
     {
         var self = new StreamLifeCommands();
-        var command = new Command(name, description) { self._stream, self._expected, self._operationId };
+        var command = new Command(name, description) { self._stream, self._expected, self._operationId, self._attemptedAfter.Option };
         global.Run(command, (parse, context) => self.RunAsync(parse, context, change));
         return command;
     }
@@ -57,8 +58,9 @@ internal sealed class StreamLifeCommands
     {
         var stream = parse.GetValue(_stream)!;
         var expected = AppendCommand.ExpectedOf(parse.GetValue(_expected)!, _expected.Name);
+        var options = new ChangeOptions { OperationId = parse.GetValue(_operationId), AttemptedAfter = _attemptedAfter.Of(parse, _operationId) };
         await using var client = context.Connect();
-        var result = await change(client, stream, expected, new ChangeOptions { OperationId = parse.GetValue(_operationId) }, context.Stop);
+        var result = await change(client, stream, expected, options, context.Stop);
         AppendLine.Write(context.Output, $"{stream}, recorded in {result.Streams[0].Stream}", result);
         return ExitCode.Done;
     }

@@ -133,6 +133,52 @@ public sealed class FilterTests
         Assert.All(positions, p => Assert.True(p < 19_999));
     }
 
+    [Theory]
+    [InlineData(false, 0, 2)]
+    [InlineData(true, 1, 4)]
+    public async Task The_head_is_sent_before_the_search_and_what_is_found_before_the_rest_is_searched(bool subscribes, int untilHead, int untilFound)
+    {
+        using var clock = new GatedClock();
+        await using var node = await TestNode.StartAsync(o => o with { Clock = clock, ProgressInterval = TimeSpan.FromMilliseconds(10) });
+        await node.AppendAsync("wanted", Make.NoStream);
+        for (var i = 0; i < 40; i++)
+        {
+            await node.AppendAsync("other", Make.Any, Make.Events(1_000)); // In all more than is looked at at once.
+        }
+
+        // Calls ask the clock as they begin to look, whether something is due, and when it is sent: there they are held.
+        var filter = new EventFilter { StreamPrefix = "wanted" };
+        clock.Close(untilHead);
+        var call = subscribes
+            ? Next(node.Channel.Start(Methods.Subscribe, new SubscribeRequest { All = new Empty(), Filter = filter }))
+            : Next(node.Channel.Start(Methods.ReadAll, new ReadAllRequest { Filter = filter }));
+        try
+        {
+            Assert.Equal(40_000ul, (await call())!.Head.LastPosition);
+            var found = call();
+            Assert.NotSame(found, await Task.WhenAny(found, Task.Delay(50)));
+            clock.Allow(untilFound - untilHead);
+            Assert.Equal(0ul, (await found)!.Events.Events.Single().Position);
+        }
+        finally
+        {
+            clock.Allow(int.MaxValue / 2);
+        }
+
+        ReadResponse? message;
+        do
+        {
+            message = await call();
+        }
+        while (message?.Progress is not null);
+
+        Assert.Equal(subscribes ? 40_000ul : null, message?.CaughtUp.Position);
+
+        static Func<Task<ReadResponse?>> Next<T>(RpcCall<T, ReadResponse> call)
+            where T : class, IMessage<T>, new() =>
+            async () => await call.MoveNextAsync().AsTask().WaitAsync(Wait.Limit) ? call.Current : null;
+    }
+
     [Fact]
     public async Task A_category_lists_its_streams_in_the_order_of_their_names_page_by_page()
     {
@@ -193,4 +239,39 @@ public sealed class FilterTests
         && (filter.CorrelationId.Length == 0 || e.Event.Metadata.GetValueOrDefault("correlationId") == filter.CorrelationId)
         && (filter.EventId.IsEmpty || e.Event.Id == filter.EventId)
         && (filter.Query is null || filter.Query.Items.Any(item => (item.Types_.Count == 0 || item.Types_.Contains(e.Event.Type)) && item.Tags.All(e.Event.Tags.Contains)));
+
+    /// <summary>Once closed it holds up the calls that ask how much time has passed: they do between looks, and it is always much.</summary>
+    private sealed class GatedClock : TimeProvider, IDisposable
+    {
+        private readonly SemaphoreSlim _allowed = new(0);
+        private long _asked;
+        private volatile bool _isClosed;
+
+        public void Close(int allowed)
+        {
+            _isClosed = true;
+            Allow(allowed);
+        }
+
+        public void Allow(int times)
+        {
+            if (times > 0)
+            {
+                _allowed.Release(times);
+            }
+        }
+
+        public void Dispose() => _allowed.Dispose();
+
+        public override long GetTimestamp()
+        {
+            if (!_isClosed || !Thread.CurrentThread.IsThreadPoolThread)
+            {
+                return base.GetTimestamp();
+            }
+
+            _allowed.Wait(Wait.Limit);
+            return base.GetTimestamp() + (Interlocked.Increment(ref _asked) * TimestampFrequency);
+        }
+    }
 }

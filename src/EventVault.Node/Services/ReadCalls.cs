@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -10,10 +11,16 @@ namespace EventVault.Node.Services;
 /// <summary>
 /// ReadStream, ReadAll and CountEvents. On the caller's thread, page by page; a slow client is waited for between pages.
 /// </summary>
-internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits)
+internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
 {
-    /// <summary>Positions counted before a call comes up for air: an instant by the index, a second where events must be read.</summary>
-    private const long CountedAtOnce = 1 << 20;
+    /// <summary>Most positions counted before a call comes up for air: an instant by the index.</summary>
+    private const long MostCountedAtOnce = 1 << 20;
+
+    /// <summary>Fewest: as many as one look reads where events must be read, some 0.1 ms.</summary>
+    private const long FewestCountedAtOnce = 512;
+
+    /// <summary>More is counted at once as long as that takes less than this, fewer if it takes longer.</summary>
+    private static readonly TimeSpan CountingTime = TimeSpan.FromMilliseconds(1);
 
     private readonly EventReader _reader = storage.Reader;
 
@@ -32,6 +39,12 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var backwards = request.Direction == Direction.Backwards;
         var head = _reader.Head;
         writer.Write(Head(_reader, head, null));
+        if (filter is not null)
+        {
+            // What matches may lie far away: the client is to know at once that it is being looked for.
+            await writer.FlushAsync();
+        }
+
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestPosition(_reader, lower);
         var highest = ReadBounds.HighestPosition(_reader, upper, head);
@@ -72,10 +85,18 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var head = _reader.Head;
         var highest = ReadBounds.HighestPosition(_reader, request.Until, head);
         var count = 0L;
-        for (var next = ReadBounds.LowestPosition(_reader, request.From); next <= highest; next += CountedAtOnce)
+        var atOnce = FewestCountedAtOnce;
+        for (var next = ReadBounds.LowestPosition(_reader, request.From); next <= highest;)
         {
             CheckGoesOn(context);
-            count += _reader.CountMatching(filter, new Position(next), new Position(Math.Min(highest, next + CountedAtOnce - 1)));
+            var began = Stopwatch.GetTimestamp();
+            var last = Math.Min(highest, next + atOnce - 1);
+            count += _reader.CountMatching(filter, new Position(next), new Position(last));
+            next = last + 1;
+            atOnce = Stopwatch.GetElapsedTime(began) < CountingTime ? Math.Min(2 * atOnce, MostCountedAtOnce) : Math.Max(atOnce / 2, FewestCountedAtOnce);
+
+            // Nothing here waits: completions of appends need the thread, too.
+            await Task.Yield();
         }
 
         return new CountEventsResponse { Count = (ulong)count, Head = Head(_reader, head, null).Head };
@@ -119,13 +140,17 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
     private EventRange Range(StreamReference? stream, EventFilter? filter, long lowest, long highest, bool backwards) =>
         new(_reader, stream, filter, backwards) { Next = backwards ? highest : lowest, Last = backwards ? lowest : highest };
 
-    private static async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
+    private async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
     {
+        var pace = new ReadPace(writer, options.Clock, options.ProgressInterval);
         while (!range.IsDone && page.Remaining > 0)
         {
             CheckGoesOn(context);
             WritePage(range, page, writer);
-            await writer.FlushIfFullAsync();
+            if (!range.IsDone && page.Remaining > 0)
+            {
+                await pace.GetOnAsync();
+            }
         }
     }
 

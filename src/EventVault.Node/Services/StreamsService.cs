@@ -20,7 +20,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     private const int UsualPageStreams = 100;
 
     private readonly AppendRequestReader _requests = new(storage, limits);
-    private readonly ReadCalls _reads = new(storage, loop, committed, limits);
+    private readonly ReadCalls _reads = new(storage, loop, committed, limits, options);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
     private long _subscriptions;
 

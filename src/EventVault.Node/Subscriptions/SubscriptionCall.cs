@@ -18,7 +18,7 @@ namespace EventVault.Node.Subscriptions;
 internal sealed class SubscriptionCall(
     EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, RpcWriter<ReadResponse> writer, RpcContext context)
 {
-    private long _lastSent;
+    private readonly ReadPace _pace = new(writer, clock, progressInterval);
 
     /// <summary>Ends by an exception only: the client goes, the node drains, or the log is damaged.</summary>
     public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits, EventFilter? filter)
@@ -39,6 +39,12 @@ internal sealed class SubscriptionCall(
         var last = stream is { } one ? ReadBounds.LastVersion(reader, one, head) : StreamVersion.None;
         var first = stream is { } of ? reader.FirstVisible(of) : default;
         writer.Write(ReadCalls.Head(reader, head, stream is null || last < first ? null : last));
+        if (filter is not null)
+        {
+            // What matches may lie far away, or not be there yet: the client is to know at once that it is subscribed.
+            await _pace.FlushAsync();
+        }
+
         var range = new EventRange(reader, stream, filter, backwards: false) { Next = Start(request, stream, head, first, last) };
 
         // A start behind the head is not reached by counting: what comes before it is left out as it comes.
@@ -54,7 +60,6 @@ internal sealed class SubscriptionCall(
     private async ValueTask FollowAsync(EventRange range, StreamReference? stream, EventPage page)
     {
         var behind = true;
-        _lastSent = clock.GetTimestamp();
         while (true)
         {
             var next = committed.Next;
@@ -63,13 +68,8 @@ internal sealed class SubscriptionCall(
             range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
             if (!range.IsDone)
             {
-                var before = writer.Messages;
                 ReadCalls.WritePage(range, page, writer);
                 behind |= !range.IsDone;
-                if (writer.Messages > before)
-                {
-                    _lastSent = clock.GetTimestamp();
-                }
             }
 
             if (!range.IsDone)
@@ -78,17 +78,16 @@ internal sealed class SubscriptionCall(
                 continue;
             }
 
-            if (behind || clock.GetElapsedTime(_lastSent) >= progressInterval)
+            if (behind || (writer.UnflushedBytes == 0 && _pace.IsDue))
             {
                 var progress = ProgressTo(head);
                 writer.Write(behind ? new ReadResponse { CaughtUp = progress } : new ReadResponse { Progress = progress });
                 behind = false;
-                _lastSent = clock.GetTimestamp();
             }
 
             if (writer.UnflushedBytes > 0)
             {
-                await writer.FlushAsync();
+                await _pace.FlushAsync();
             }
 
             await next;
@@ -96,18 +95,14 @@ internal sealed class SubscriptionCall(
     }
 
     // On the way to the head. Where nothing matches for long, the client hears how far it is: its checkpoint can move on.
-    private async ValueTask GetOnAsync(EventRange range, StreamReference? stream)
+    private ValueTask GetOnAsync(EventRange range, StreamReference? stream)
     {
-        if (stream is null && range.Next > 0 && clock.GetElapsedTime(_lastSent) >= progressInterval)
+        if (stream is null && range.Next > 0 && _pace.IsDue)
         {
             writer.Write(new ReadResponse { Progress = ProgressTo(new Position(range.Next - 1)) });
-            _lastSent = clock.GetTimestamp();
-            await writer.FlushAsync();
         }
-        else
-        {
-            await writer.FlushIfFullAsync();
-        }
+
+        return _pace.GetOnAsync();
     }
 
     private void CheckGoesOn()

@@ -138,7 +138,7 @@ public sealed class FilterTests
     [InlineData(true, 1, 4)]
     public async Task The_head_is_sent_before_the_search_and_what_is_found_before_the_rest_is_searched(bool subscribes, int untilHead, int untilFound)
     {
-        var clock = new GatedClock();
+        using var clock = new GatedClock();
         await using var node = await TestNode.StartAsync(o => o with { Clock = clock, ProgressInterval = TimeSpan.FromMilliseconds(10) });
         await node.AppendAsync("wanted", Make.NoStream);
         for (var i = 0; i < 40; i++)
@@ -241,7 +241,7 @@ public sealed class FilterTests
         && (filter.Query is null || filter.Query.Items.Any(item => (item.Types_.Count == 0 || item.Types_.Contains(e.Event.Type)) && item.Tags.All(e.Event.Tags.Contains)));
 
     /// <summary>Once closed it holds up the calls that ask how much time has passed: they do between looks, and it is always much.</summary>
-    private sealed class GatedClock : TimeProvider
+    private sealed class GatedClock : TimeProvider, IDisposable
     {
         private readonly SemaphoreSlim _allowed = new(0);
         private long _asked;
@@ -260,6 +260,8 @@ public sealed class FilterTests
                 _allowed.Release(times);
             }
         }
+
+        public void Dispose() => _allowed.Dispose();
 
         public override long GetTimestamp()
         {

@@ -120,6 +120,12 @@ public sealed class ConsistencyTests
             Assert.Contains("replaced", e.Message, StringComparison.Ordinal);
         }
 
+        // A read that has failed stays so: asking it again must not hang.
+        await using ReadResult failed = client.ReadAllAsync();
+        await Assert.ThrowsAsync<VaultException>(() => failed.GetHeadAsync().WaitAsync(Wait.Limit));
+        VaultException again = await Assert.ThrowsAsync<VaultException>(() => Task.Run(failed.GetHeadAsync).WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.Closed, again.Code);
+
         Assert.Empty(await client.ReadAllAsync(new ReadOptions { Consistency = Consistency.Local }).ToListAsync());
     }
 

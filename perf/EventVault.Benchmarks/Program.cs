@@ -1,7 +1,7 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [grpc] [options]
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
@@ -11,6 +11,9 @@
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
 //     --heads A,B      streams of the heads table (default 1000000)
+//     --query-events N of the queries tables (default 400000)
+//     --query-mib M    size of their segments (default 8)
+//     --keys N         segments of 250,000 events of the keys table (default 8)
 //     --out FILE       also write the tables there
 //     --smoke          everything once and tiny: shows that it still runs, measures nothing
 using System.Globalization;
@@ -26,7 +29,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
 chosen = chosen.Length == 0 ? known : chosen;
 var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
@@ -58,6 +61,23 @@ try
     if (chosen.Contains("heads"))
     {
         StorageBenchmarks.Heads(report, directory, smoke ? [100_000] : Numbers(Option("heads", "1000000")));
+    }
+
+    if (chosen.Contains("queries"))
+    {
+        QueryBenchmarks.Run(
+            report, directory, smoke ? 20_000 : int.Parse(Option("query-events", "400000"), CultureInfo.InvariantCulture),
+            smoke ? 1 << 20 : uint.Parse(Option("query-mib", "8"), CultureInfo.InvariantCulture) << 20, length);
+    }
+
+    if (chosen.Contains("lives"))
+    {
+        LivesBenchmarks.Run(report, directory, smoke ? 20_000 : 1_000_000, smoke ? 100 : 20_000);
+    }
+
+    if (chosen.Contains("keys"))
+    {
+        KeysBenchmarks.Run(report, directory, smoke ? 2_000 : 250_000, smoke ? 2 : int.Parse(Option("keys", "8"), CultureInfo.InvariantCulture));
     }
 
     if (chosen.Contains("grpc"))

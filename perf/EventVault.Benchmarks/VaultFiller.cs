@@ -8,11 +8,17 @@ namespace EventVault.Benchmarks;
 internal static class EncodedEvent
 {
     /// <summary>An event with a payload of so many bytes; the id is the first 16 of them after the tag.</summary>
-    public static byte[] Make(int payloadBytes)
+    public static byte[] Make(int payloadBytes, string type = "ItemRecorded", params string[] tags)
     {
         var payload = new byte[payloadBytes];
         Random.Shared.NextBytes(payload);
-        List<byte> bytes = [(1 << 3) | 2, 16, .. new byte[16], (2 << 3) | 2, 12, .. "ItemRecorded"u8, (3 << 3) | 2];
+        List<byte> bytes = [(1 << 3) | 2, 16, .. new byte[16], (2 << 3) | 2, (byte)type.Length, .. System.Text.Encoding.UTF8.GetBytes(type)];
+        foreach (var tag in tags)
+        {
+            bytes.AddRange([(6 << 3) | 2, (byte)tag.Length, .. System.Text.Encoding.UTF8.GetBytes(tag)]);
+        }
+
+        bytes.Add((3 << 3) | 2);
         for (var length = (uint)payloadBytes; ; length >>= 7)
         {
             bytes.Add((byte)(length >= 0x80 ? length | 0x80 : length));
@@ -38,18 +44,22 @@ internal sealed class VaultFiller(VaultStorage storage, int payloadBytes)
     private UInt128 _nextId = new((ulong)Random.Shared.NextInt64(), 0);
 
     /// <summary>Appends single events, spread over streams by <paramref name="streamOf"/>, until told to stop.</summary>
-    public void Fill(Func<long, long> streamOf, Func<long, bool> goesOn)
+    public void Fill(Func<long, long> streamOf, Func<long, bool> goesOn) => Fill(goesOn, i => ($"item-{streamOf(i):D12}", _event));
+
+    /// <summary>Appends single events until told to stop; their ids are given here.</summary>
+    public void Fill(Func<long, bool> goesOn, Func<long, (string Stream, byte[] Event)> eventOf)
     {
-        var bytes = new byte[64 + _event.Length];
+        var bytes = new byte[64 + (2 * _event.Length)];
         for (var i = 0L; goesOn(i); i++)
         {
             _append.Reset(bytes);
-            System.Text.Encoding.UTF8.TryGetBytes($"item-{streamOf(i):D12}", bytes, out var name);
-            EncodedEvent.SetId(_event, ++_nextId);
-            _event.CopyTo(bytes.AsSpan(64));
+            var (stream, e) = eventOf(i);
+            System.Text.Encoding.UTF8.TryGetBytes(stream, bytes, out var name);
+            EncodedEvent.SetId(e, ++_nextId);
+            e.CopyTo(bytes.AsSpan(64));
             _append.OperationId = _nextId;
             _append.AddStream(0, name, ExpectedKind.Any, StreamVersion.None);
-            _append.AddEvent(64, _event.Length);
+            _append.AddEvent(64, e.Length);
             if (_append.Check(out _, out _).Kind != EventProblemKind.None)
             {
                 throw new InvalidOperationException("The benchmark's own event was refused.");
@@ -75,6 +85,29 @@ internal sealed class VaultFiller(VaultStorage storage, int payloadBytes)
             storage.Tail.Add(_group, _append);
         }
 
+        Write();
+    }
+
+    /// <summary>Deletes a stream, in a group of its own.</summary>
+    public void Delete(long stream)
+    {
+        _append.Reset([]);
+        _append.OperationId = ++_nextId;
+        _append.SetChange(new StreamChange(StreamChangeKind.Delete, default), System.Text.Encoding.UTF8.GetBytes($"item-{stream:D12}"), ExpectedKind.Exists, default);
+        _append.Check(out _, out _);
+        storage.Reader.LookUp(_append, out _);
+        if (storage.Tail.Check(_append, out _) != AppendCheck.Ok)
+        {
+            throw new InvalidOperationException("The benchmark's own stream can't be deleted.");
+        }
+
+        while (storage.Tail.CheckRoom(_append.EncodedLength) != RoomCheck.Ok)
+        {
+            storage.StepBackground();
+        }
+
+        storage.Tail.Begin(_group, _append.EncodedLength, DateTime.UtcNow.Ticks - DateTime.UnixEpoch.Ticks);
+        storage.Tail.Add(_group, _append);
         Write();
     }
 

@@ -64,6 +64,15 @@ public readonly record struct ExpectedVersion
         }
     }
 
+    internal Protocol.ExpectedVersion ToMessage() => _kind switch
+    {
+        ExpectedVersionKind.Any => new Protocol.ExpectedVersion { Any = new Protocol.Empty() },
+        ExpectedVersionKind.NoStream => new Protocol.ExpectedVersion { NoStream = new Protocol.Empty() },
+        ExpectedVersionKind.Exists => new Protocol.ExpectedVersion { Exists = new Protocol.Empty() },
+        ExpectedVersionKind.Exact => new Protocol.ExpectedVersion { Version = _version },
+        _ => new Protocol.ExpectedVersion(),
+    };
+
     /// <summary>The form that <see cref="TryParse"/> reads.</summary>
     public override string ToString() => _kind switch
     {

@@ -20,6 +20,12 @@ public sealed record ReadOptions
 
     /// <summary>When reading the whole vault: also the events of streams whose names start with <c>$</c>.</summary>
     public bool IncludeSystem { get; init; }
+
+    /// <summary>When reading the whole vault: which events. Null: all.</summary>
+    public EventFilter? Filter { get; init; }
+
+    /// <summary>What the read must have seen. The default is <see cref="Consistency.ReadYourWrites"/>.</summary>
+    public Consistency Consistency { get; init; }
 }
 
 /// <summary>Direction of a read.</summary>

@@ -12,6 +12,9 @@ public sealed record SubscribeOptions
     /// <summary>When subscribing to the whole vault: also the events of streams whose names start with <c>$</c>.</summary>
     public bool IncludeSystem { get; init; }
 
+    /// <summary>When subscribing to the whole vault: which events. Null: all. Progress is told also where none matches.</summary>
+    public EventFilter? Filter { get; init; }
+
     /// <summary>
     /// How long the node may be out of reach before the subscription fails. Null: until it is established once,
     /// <see cref="RetryPolicy.GiveUpAfter"/>; from then on without end (with <see cref="RetryPolicy.None"/>: not at all).

@@ -26,6 +26,8 @@ public sealed class VaultClient : IAsyncDisposable
     private readonly RpcChannel _reads;
     private readonly RpcChannel[] _appends;
     private readonly AppendSession[] _sessions;
+    private readonly VaultCalls _calls;
+    private readonly SeenPosition _seen = new();
     private readonly CancellationTokenSource _closed = new();
     private readonly CancellationToken _closedToken;
     private VaultLimits _limits = VaultLimits.Defaults;
@@ -38,12 +40,13 @@ public sealed class VaultClient : IAsyncDisposable
         _options = options;
         _closedToken = _closed.Token;
         _reads = NewChannel(address, options.ReadConnections, options.StreamWindowBytes);
+        _calls = new VaultCalls(_reads, options);
         _appends = new RpcChannel[options.Sessions];
         _sessions = new AppendSession[options.Sessions];
         for (int i = 0; i < _sessions.Length; i++)
         {
             _appends[i] = NewChannel(address, connections: 1, streamWindow: 0);
-            _sessions[i] = new AppendSession(_appends[i], options, GreetAsync);
+            _sessions[i] = new AppendSession(_appends[i], options, _seen, GreetAsync);
         }
     }
 
@@ -101,10 +104,16 @@ public sealed class VaultClient : IAsyncDisposable
     /// <param name="options">Operation id and time-out; null: a new id, the client's time-out.</param>
     /// <param name="cancellationToken">Cancels the waiting, not the append.</param>
     /// <returns>Where they were written.</returns>
-    /// <exception cref="WrongExpectedVersionException">A stream is not where it was expected; lists all that are not.</exception>
+    /// <exception cref="WrongExpectedVersionException">
+    /// A stream, written or required, is not where it was expected; lists all that are not, and all conditions that failed.
+    /// </exception>
+    /// <exception cref="ConditionFailedException">An event matches a condition; all streams are where they were expected.</exception>
+    /// <exception cref="RetryTooOldException">A repeat came too late for the vault to tell whether an earlier attempt was written.</exception>
+    /// <exception cref="StreamTombstonedException">A stream was ended for ever.</exception>
     /// <exception cref="LimitExceededException">A limit was exceeded; nothing was sent.</exception>
     /// <exception cref="VaultException">
-    /// It failed. With <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been written; with every other code it was not.
+    /// It failed. With <see cref="VaultErrorCode.OutcomeUnknown"/> or <see cref="VaultErrorCode.RetryTooOld"/> it may have been
+    /// written; with every other code it was not.
     /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The client was disposed before.</exception>
@@ -127,7 +136,7 @@ public sealed class VaultClient : IAsyncDisposable
         int size;
         try
         {
-            size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits));
+            size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits), options);
         }
         catch (LimitExceededException) when (!Volatile.Read(ref _limitsKnown))
         {
@@ -151,15 +160,24 @@ public sealed class VaultClient : IAsyncDisposable
     public ReadResult ReadStreamAsync(string stream, ReadOptions? options = null, CancellationToken cancellationToken = default)
     {
         CheckStream(stream);
-        return new ReadResult(Reader(VaultMethods.ReadStream, new StreamReadPlan(stream, options ?? new ReadOptions()), cancellationToken));
+        if (options?.Filter is not null)
+        {
+            throw OnlyForAll(nameof(options));
+        }
+
+        return new ReadResult(Reader(VaultMethods.ReadStream, new StreamReadPlan(stream, options ?? new ReadOptions(), _seen), cancellationToken));
     }
 
     /// <summary>Reads the events of all streams in the order of their positions. Nothing is sent before the result is used.</summary>
     /// <param name="options">What and in which order; null: everything, forwards.</param>
     /// <param name="cancellationToken">Ends the read.</param>
     /// <returns>The read.</returns>
-    public ReadResult ReadAllAsync(ReadOptions? options = null, CancellationToken cancellationToken = default) =>
-        new(Reader(VaultMethods.ReadAll, new AllReadPlan(options ?? new ReadOptions()), cancellationToken));
+    /// <exception cref="VaultException">The filter is not well formed or exceeds a limit.</exception>
+    public ReadResult ReadAllAsync(ReadOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        CheckFilter(options?.Filter);
+        return new ReadResult(Reader(VaultMethods.ReadAll, new AllReadPlan(options ?? new ReadOptions(), _seen), cancellationToken));
+    }
 
     /// <summary>Subscribes to one stream; if it doesn't exist yet, waits for it. Nothing is sent before the result is used.</summary>
     /// <param name="stream">Name of the stream.</param>
@@ -170,6 +188,11 @@ public sealed class VaultClient : IAsyncDisposable
     public Subscription SubscribeToStreamAsync(string stream, SubscribeOptions? options = null, CancellationToken cancellationToken = default)
     {
         CheckStream(stream);
+        if (options?.Filter is not null)
+        {
+            throw OnlyForAll(nameof(options));
+        }
+
         return Subscribe(stream, options, cancellationToken);
     }
 
@@ -177,49 +200,174 @@ public sealed class VaultClient : IAsyncDisposable
     /// <param name="options">Where to begin; null: at the first event.</param>
     /// <param name="cancellationToken">Ends the subscription.</param>
     /// <returns>The subscription.</returns>
-    public Subscription SubscribeToAllAsync(SubscribeOptions? options = null, CancellationToken cancellationToken = default) =>
-        Subscribe(null, options, cancellationToken);
+    /// <exception cref="VaultException">The filter is not well formed or exceeds a limit.</exception>
+    public Subscription SubscribeToAllAsync(SubscribeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        CheckFilter(options?.Filter);
+        return Subscribe(null, options, cancellationToken);
+    }
+
+    /// <summary>
+    /// How many events match a filter, by the node's indexes. Events of the vault's own streams and events that can no longer
+    /// be read are not counted.
+    /// </summary>
+    /// <param name="filter">The filter.</param>
+    /// <param name="from">Where to begin, inclusive; null: at the first event.</param>
+    /// <param name="until">Where to end, inclusive; null: at the head.</param>
+    /// <param name="consistency">What the count must have seen.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="VaultException">The filter is not well formed or exceeds a limit, or the call failed.</exception>
+    public async Task<EventCount> CountEventsAsync(
+        EventFilter filter,
+        ReadBound? from = null,
+        ReadBound? until = null,
+        Consistency consistency = default,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(filter);
+        CheckFilter(filter);
+        var request = new Protocol.CountEventsRequest
+        {
+            Filter = filter.ToMessage(),
+            From = from?.ToMessage(),
+            Until = until?.ToMessage(),
+            Consistency = consistency.ToMessage(_seen),
+        };
+        Protocol.CountEventsResponse answer = await CallAsync(VaultMethods.CountEvents, request, cancellationToken).ConfigureAwait(false);
+        var head = ReadHead.From(answer.Head ?? throw VaultErrors.ProtocolViolation("a count came without the head that it is based on"));
+        _seen.Observe(head.LastPosition);
+        return new EventCount(answer.Count, head);
+    }
+
+    /// <summary>
+    /// What the append with an operation id was answered: how to find out what became of an append whose outcome is unknown.
+    /// Sees every append that was acknowledged before. One that is still on its way may be written after this said that there
+    /// is none; to settle it, send it again.
+    /// </summary>
+    /// <param name="operationId">Its <see cref="AppendOptions.OperationId"/>.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="VaultException">
+    /// The call failed; <see cref="VaultErrorCode.OperationNotFound"/>: no append with this id is among those that the vault
+    /// remembers (<see cref="VaultInfo.OperationFloor"/>).
+    /// </exception>
+    public async Task<AppendResult> GetAppendAsync(Guid operationId, CancellationToken cancellationToken = default)
+    {
+        var request = new Protocol.GetAppendRequest { OperationId = WireId(operationId) };
+        return Result(await CallAsync(VaultMethods.GetAppend, request, cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>
+    /// Ends a stream: its events so far are no longer read. Unless it is tombstoned it then counts as having no events and can
+    /// be written again, its versions going on. Recorded as an event of the stream <c>$streams</c>. Retried as an append is.
+    /// </summary>
+    /// <param name="stream">Name of the stream.</param>
+    /// <param name="expected">What its last version must be.</param>
+    /// <param name="tombstone">For ever: the name can't be written any more.</param>
+    /// <param name="options">Operation id; null: a new one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the deletion.</param>
+    /// <returns>Where the deletion was recorded.</returns>
+    /// <exception cref="StreamNotFoundException">
+    /// The stream has no event that can be read. (To tombstone one that was deleted before is fine.)
+    /// </exception>
+    /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
+    /// <exception cref="StreamTombstonedException">The stream was ended for ever before.</exception>
+    /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
+    public async Task<AppendResult> DeleteStreamAsync(
+        string stream, ExpectedVersion expected, bool tombstone = false, ChangeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        CheckChange(stream, expected);
+        var request = new Protocol.DeleteStreamRequest { Stream = stream, Expected = expected.ToMessage(), Tombstone = tombstone };
+        return await ChangeAsync(
+            VaultMethods.DeleteStream,
+            request,
+            options,
+            static (r, id) => r.OperationId = id,
+            static (r, seen) => r.AttemptedAfter = seen,
+            cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Takes away a stream's oldest events: those before a version are no longer read. Versions and positions stay; it never
+    /// moves back: a version at or before the first one that can be read changes nothing. Recorded as an event of the stream
+    /// <c>$streams</c>. Retried as an append is.
+    /// </summary>
+    /// <param name="stream">Name of the stream.</param>
+    /// <param name="before">The first version that is kept, at most the last version + 1, which leaves none.</param>
+    /// <param name="expected">What its last version must be.</param>
+    /// <param name="options">Operation id; null: a new one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the truncation.</param>
+    /// <returns>Where the truncation was recorded.</returns>
+    /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
+    /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
+    /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
+    public async Task<AppendResult> TruncateStreamAsync(
+        string stream, ulong before, ExpectedVersion expected, ChangeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        CheckChange(stream, expected);
+        var request = new Protocol.TruncateStreamRequest { Stream = stream, Expected = expected.ToMessage(), Before = before };
+        return await ChangeAsync(
+            VaultMethods.TruncateStream,
+            request,
+            options,
+            static (r, id) => r.OperationId = id,
+            static (r, seen) => r.AttemptedAfter = seen,
+            cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>The last version of a stream, and where and when it was written.</summary>
     /// <param name="stream">Name of the stream.</param>
     /// <param name="cancellationToken">Cancels the call.</param>
     /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
     /// <exception cref="VaultException">The call failed.</exception>
-    public async Task<StreamInfo> GetStreamAsync(string stream, CancellationToken cancellationToken = default)
+    public Task<StreamInfo> GetStreamAsync(string stream, CancellationToken cancellationToken = default) =>
+        GetStreamAsync(stream, Consistency.ReadYourWrites, cancellationToken);
+
+    /// <summary>The last version of a stream, and where and when it was written.</summary>
+    /// <param name="stream">Name of the stream.</param>
+    /// <param name="consistency">What the answer must have seen.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
+    /// <exception cref="VaultException">The call failed.</exception>
+    public async Task<StreamInfo> GetStreamAsync(string stream, Consistency consistency, CancellationToken cancellationToken = default)
     {
         CheckStream(stream);
-        var request = new Protocol.GetStreamRequest { Stream = stream };
-        return StreamInfo.From(await CallAsync(VaultMethods.GetStream, request, cancellationToken).ConfigureAwait(false));
+        var request = new Protocol.GetStreamRequest { Stream = stream, Consistency = consistency.ToMessage(_seen) };
+        Protocol.StreamInfo info = await CallAsync(VaultMethods.GetStream, request, cancellationToken).ConfigureAwait(false);
+        _seen.Observe(info.LastPosition);
+        return StreamInfo.From(info);
     }
 
     /// <summary>
     /// Streams in the order of their names (bytes of UTF-8), asked for a page at a time. Streams made or changed
     /// meanwhile may or may not be among them.
     /// </summary>
+    /// <param name="options">Which streams.</param>
+    /// <param name="cancellationToken">Ends the listing.</param>
+    /// <exception cref="VaultException">A call failed.</exception>
+    public IAsyncEnumerable<StreamInfo> ListStreamsAsync(ListStreamsOptions options, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(options.Prefix, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.PageSize, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.PageSize, 1000, nameof(options));
+        if (options.Category is not null && options.Prefix.Length > 0)
+        {
+            throw new ArgumentException("Streams are listed either by prefix or by category, not both.", nameof(options));
+        }
+
+        QueryChecks.CheckCategory(options.Category, "category", Volatile.Read(ref _limits));
+        return ListAsync(options, cancellationToken);
+    }
+
+    /// <summary>
+    /// Streams in the order of their names. See <see cref="ListStreamsAsync(ListStreamsOptions, CancellationToken)"/>.
+    /// </summary>
     /// <param name="prefix">How the names begin; empty: all but the vault's own, whose prefix is <c>$</c>.</param>
     /// <param name="pageSize">Streams to a page, 1 to 1,000.</param>
     /// <param name="cancellationToken">Ends the listing.</param>
     /// <exception cref="VaultException">A call failed.</exception>
-    public async IAsyncEnumerable<StreamInfo> ListStreamsAsync(
-        string prefix = "", int pageSize = 1000, [EnumeratorCancellation] CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(prefix);
-        ArgumentOutOfRangeException.ThrowIfLessThan(pageSize, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(pageSize, 1000);
-        string token = "";
-        do
-        {
-            var request = new Protocol.ListStreamsRequest { Prefix = prefix, PageSize = (uint)pageSize, PageToken = token };
-            Protocol.ListStreamsResponse page = await CallAsync(VaultMethods.ListStreams, request, cancellationToken).ConfigureAwait(false);
-            foreach (Protocol.StreamInfo stream in page.Streams)
-            {
-                yield return StreamInfo.From(stream);
-            }
-
-            token = page.NextPageToken;
-        }
-        while (token.Length > 0);
-    }
+    public IAsyncEnumerable<StreamInfo> ListStreamsAsync(string prefix = "", int pageSize = 1000, CancellationToken cancellationToken = default) =>
+        ListStreamsAsync(new ListStreamsOptions { Prefix = prefix, PageSize = pageSize }, cancellationToken);
 
     /// <summary>What the node is: version, identity, limits, head.</summary>
     /// <param name="cancellationToken">Cancels the call.</param>
@@ -233,7 +381,10 @@ public sealed class VaultClient : IAsyncDisposable
             Remember(info),
             info.HasHead ? info.Head : null,
             VaultTime.FromTicksOrNone(info.HeadRecordedAt),
-            info.SegmentSizeBytes);
+            info.SegmentSizeBytes)
+        {
+            OperationFloor = info.HasOperationFloor ? info.OperationFloor : null,
+        };
     }
 
     /// <summary>How the node is doing right now.</summary>
@@ -282,7 +433,7 @@ public sealed class VaultClient : IAsyncDisposable
         int session = _sessions.Length == 1
             ? 0
             : (int)((uint)string.GetHashCode(streams[0].Stream, StringComparison.Ordinal) % (uint)_sessions.Length);
-        Task<AppendResult> answer = _sessions[session].Append(new PendingAppend(operationId, streams, size, timeout));
+        Task<AppendResult> answer = _sessions[session].Append(new PendingAppend(operationId, streams, size, timeout, options));
         return cancellation.CanBeCanceled ? answer.WaitAsync(cancellation) : answer;
     }
 
@@ -290,7 +441,7 @@ public sealed class VaultClient : IAsyncDisposable
         IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation)
     {
         await GetInfoAsync(cancellation).ConfigureAwait(false);
-        int size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits));
+        int size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits), options);
         return await Append(streams, options, size, timeout, cancellation).ConfigureAwait(false);
     }
 
@@ -306,6 +457,7 @@ public sealed class VaultClient : IAsyncDisposable
 
     private VaultLimit[] Remember(Protocol.GetInfoResponse info)
     {
+        _seen.Observe(info.HasHead ? info.Head : null);
         VaultLimit[] limits = [.. info.Limits.Select(static l => new VaultLimit(l.Name, l.Allowed, l.Setting))];
         Volatile.Write(ref _limits, VaultLimits.From(limits));
         Volatile.Write(ref _limitsKnown, true);
@@ -328,45 +480,114 @@ public sealed class VaultClient : IAsyncDisposable
         where TRequest : class, IMessage<TRequest>, new()
     {
         ThrowIfDisposed();
-        return new ResumingRead<TRequest>(_reads, method, plan, _options.Retry, cancellation, _closedToken);
+        return new ResumingRead<TRequest>(_reads, method, plan, _options, _seen, cancellation, _closedToken);
     }
 
-    /// <summary>A call that only reads, and so may be repeated at will.</summary>
-    private async Task<TResponse> CallAsync<TRequest, TResponse>(
+    private Task<TResponse> CallAsync<TRequest, TResponse>(
         RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
-        var backoff = new Backoff(_options.Retry);
-        VaultException? before = null;
-        long endsAt = Environment.TickCount64 + (long)_options.CallTimeout.TotalMilliseconds;
-        while (true)
+        return _calls.ReadAsync(method, request, cancellation);
+    }
+
+    private async IAsyncEnumerable<StreamInfo> ListAsync(ListStreamsOptions options, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var request = new Protocol.ListStreamsRequest
         {
-            VaultException failure;
-            var left = TimeSpan.FromMilliseconds(Math.Max(1, endsAt - Environment.TickCount64));
-            try
+            Prefix = options.Prefix,
+            Category = options.Category ?? "",
+            PageSize = (uint)options.PageSize,
+        };
+        do
+        {
+            request.Consistency = options.Consistency.ToMessage(_seen);
+            Protocol.ListStreamsResponse page = await CallAsync(VaultMethods.ListStreams, request, cancellation).ConfigureAwait(false);
+            foreach (Protocol.StreamInfo stream in page.Streams)
             {
-                return await _reads.UnaryAsync(method, request, new RpcCallOptions(left), cancellation).ConfigureAwait(false);
-            }
-            catch (RpcException e)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                failure = VaultErrors.From(e);
-            }
-
-            // Cut short by the time-out, the last attempt says less than the one before.
-            before = failure.Code == VaultErrorCode.TimedOut && before is not null ? before : failure;
-            if (!failure.IsTransient
-                || backoff.Next(failure.RetryAfter) is not { } wait
-                || Environment.TickCount64 + wait.TotalMilliseconds >= endsAt)
-            {
-                throw before;
+                _seen.Observe(stream.LastPosition);
+                yield return StreamInfo.From(stream);
             }
 
-            await Task.Delay(wait, cancellation).ConfigureAwait(false);
+            request.PageToken = page.NextPageToken;
+        }
+        while (request.PageToken.Length > 0);
+    }
+
+    private async Task<AppendResult> ChangeAsync<TRequest>(
+        RpcMethod<TRequest, Protocol.AppendResponse> method,
+        TRequest request,
+        ChangeOptions? options,
+        Action<TRequest, ByteString> setOperationId,
+        Action<TRequest, Protocol.SeenHead> setAttemptedAfter,
+        CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+    {
+        ThrowIfDisposed();
+        Guid operationId = options?.OperationId ?? EventId.New();
+        setOperationId(request, WireId(operationId));
+        if (options?.AttemptedAfter is { } given)
+        {
+            setAttemptedAfter(request, given.ToMessage());
+        }
+
+        if (_seen.Head is null)
+        {
+            // A retry has to say how long the vault was before the first attempt.
+            await GetInfoAsync(cancellation).ConfigureAwait(false);
+        }
+
+        SeenHead? seen = options?.AttemptedAfter ?? _seen.Head;
+        return Result(await _calls.ChangeAsync(
+            method,
+            request,
+            r => setAttemptedAfter(r, (seen ?? default).ToMessage()),
+            last => VaultErrors.ChangeUnknown(operationId, seen, last),
+            cancellation).ConfigureAwait(false));
+    }
+
+    private AppendResult Result(Protocol.AppendResponse answer)
+    {
+        _seen.Observe(answer.LastPosition);
+        StreamVersion[] streams = [.. answer.Streams.Select(static s => new StreamVersion(s.Stream, s.Version))];
+        return streams.Length == 0
+            ? throw VaultErrors.ProtocolViolation("an append was answered without its streams")
+            : new AppendResult(streams[0].Stream, streams[0].Version, streams)
+            {
+                FirstPosition = answer.FirstPosition,
+                LastPosition = answer.LastPosition,
+                RecordedAt = VaultTime.FromTicks(answer.RecordedAt),
+                Deduplicated = answer.Deduplicated,
+            };
+    }
+
+    private void CheckChange(string stream, ExpectedVersion expected)
+    {
+        CheckStream(stream);
+        if (stream[0] == '$')
+        {
+            throw VaultErrors.ReservedName("stream", stream);
+        }
+
+        if (expected.Kind == ExpectedVersionKind.Unspecified)
+        {
+            throw VaultErrors.InvalidRequest("expected", "is not set; use ExpectedVersion.Any, NoStream, Exists or Exact");
         }
     }
+
+    private void CheckFilter(EventFilter? filter)
+    {
+        if (filter is not null)
+        {
+            QueryChecks.Check(filter, Volatile.Read(ref _limits));
+        }
+    }
+
+    private static ArgumentException OnlyForAll(string parameter) =>
+        new("A filter goes with reads of and subscriptions to all streams; a single stream is read whole.", parameter);
+
+    private static ByteString WireId(Guid id) => ByteString.CopyFrom(id.ToByteArray(bigEndian: true));
 
     private void CheckStream(string stream)
     {

@@ -18,7 +18,11 @@ public sealed class VaultClientOptions
     /// <summary>How long an append may take with all its retries, unless its <see cref="AppendOptions.Timeout"/> says otherwise.</summary>
     public TimeSpan AppendTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>How long the calls that answer once (stream and vault information) may take with all their retries.</summary>
+    /// <summary>
+    /// How long the calls that answer once (stream and vault information) may take with all their retries, and how long a
+    /// read waits for its head, with which a node answers at once unless it has to reach a position first. A read that has
+    /// its head, and a subscription, take as long as they take.
+    /// </summary>
     public TimeSpan CallTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long one attempt to connect may take.</summary>

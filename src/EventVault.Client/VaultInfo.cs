@@ -8,21 +8,14 @@ namespace EventVault.Client;
 /// <param name="HeadRecordedAt">When the head was recorded; null: the vault is empty.</param>
 /// <param name="SegmentSizeBytes">Size of a log segment.</param>
 public sealed record VaultInfo(
-    string Version, Guid VaultId, IReadOnlyList<VaultLimit> Limits, ulong? Head, DateTimeOffset? HeadRecordedAt, ulong SegmentSizeBytes);
+    string Version, Guid VaultId, IReadOnlyList<VaultLimit> Limits, ulong? Head, DateTimeOffset? HeadRecordedAt, ulong SegmentSizeBytes)
+{
+    /// <summary>Operation ids of appends at or before this position are no longer kept; null: all are.</summary>
+    public ulong? OperationFloor { get; init; }
+}
 
 /// <summary>A limit of the vault.</summary>
 /// <param name="Name">Such as <c>event_bytes</c>; the unit is its last word.</param>
 /// <param name="Allowed">What is allowed.</param>
 /// <param name="Setting">The node's setting that changes it; empty if it is fixed.</param>
 public sealed record VaultLimit(string Name, ulong Allowed, string Setting);
-
-/// <summary>A stream's last version, and where and when it was written.</summary>
-/// <param name="Stream">Name of the stream.</param>
-/// <param name="LastVersion">Its last version.</param>
-/// <param name="LastPosition">The position of its last event.</param>
-/// <param name="LastRecordedAt">When its last event was recorded.</param>
-public sealed record StreamInfo(string Stream, ulong LastVersion, ulong LastPosition, DateTimeOffset LastRecordedAt)
-{
-    internal static StreamInfo From(Protocol.StreamInfo message) =>
-        new(message.Stream, message.LastVersion, message.LastPosition, VaultTime.FromTicks(message.LastRecordedAt));
-}

@@ -27,6 +27,16 @@ internal sealed class VaultLimits
 
     public VaultLimit AppendEvents { get; private init; } = new("append_events", 50_000, "");
 
+    public VaultLimit AppendRequires { get; private init; } = new("append_requires", 1000, "");
+
+    public VaultLimit AppendConditions { get; private init; } = new("append_conditions", 16, "");
+
+    public VaultLimit QueryItems { get; private init; } = new("query_items", 32, "");
+
+    public VaultLimit ItemTypes { get; private init; } = new("item_types", 32, "");
+
+    public VaultLimit ItemTags { get; private init; } = new("item_tags", 16, "");
+
     /// <summary>The node's limits; those it does not name keep their defaults.</summary>
     public static VaultLimits From(IReadOnlyList<VaultLimit> told)
     {
@@ -55,6 +65,11 @@ internal sealed class VaultLimits
             Event = Find(Defaults.Event),
             Append = Find(Defaults.Append),
             AppendEvents = Find(Defaults.AppendEvents),
+            AppendRequires = Find(Defaults.AppendRequires),
+            AppendConditions = Find(Defaults.AppendConditions),
+            QueryItems = Find(Defaults.QueryItems),
+            ItemTypes = Find(Defaults.ItemTypes),
+            ItemTags = Find(Defaults.ItemTags),
         };
     }
 }

@@ -23,6 +23,18 @@ internal static class VaultMethods
     public static readonly RpcMethod<Protocol.ListStreamsRequest, Protocol.ListStreamsResponse> ListStreams =
         RpcMethod<Protocol.ListStreamsRequest, Protocol.ListStreamsResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "ListStreams");
 
+    public static readonly RpcMethod<Protocol.CountEventsRequest, Protocol.CountEventsResponse> CountEvents =
+        RpcMethod<Protocol.CountEventsRequest, Protocol.CountEventsResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "CountEvents");
+
+    public static readonly RpcMethod<Protocol.GetAppendRequest, Protocol.AppendResponse> GetAppend =
+        RpcMethod<Protocol.GetAppendRequest, Protocol.AppendResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "GetAppend");
+
+    public static readonly RpcMethod<Protocol.DeleteStreamRequest, Protocol.AppendResponse> DeleteStream =
+        RpcMethod<Protocol.DeleteStreamRequest, Protocol.AppendResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "DeleteStream");
+
+    public static readonly RpcMethod<Protocol.TruncateStreamRequest, Protocol.AppendResponse> TruncateStream =
+        RpcMethod<Protocol.TruncateStreamRequest, Protocol.AppendResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "TruncateStream");
+
     public static readonly RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse> GetInfo =
         RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetInfo");
 

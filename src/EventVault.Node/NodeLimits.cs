@@ -15,6 +15,15 @@ internal sealed class NodeLimits
     public const string StreamNameBytes = "stream_name_bytes";
     public const string AppendBytes = "append_bytes";
     public const string AppendEvents = "append_events";
+    public const string AppendRequires = "append_requires";
+    public const string AppendConditions = "append_conditions";
+    public const string QueryItems = "query_items";
+    public const string QueryKeys = "query_keys";
+    public const string ItemTypes = "item_types";
+    public const string ItemTags = "item_tags";
+    public const string TypeBytes = "type_bytes";
+    public const string TagBytes = "tag_bytes";
+    public const string MetadataBytes = "metadata_bytes";
     public const string MessageBytes = "message_bytes";
     public const string ListPageStreams = "list_page_streams";
 
@@ -25,20 +34,27 @@ internal sealed class NodeLimits
         All =
         [
             new(StreamNameBytes, VaultLimits.StreamNameBytes),
-            new("type_bytes", VaultLimits.TypeBytes),
+            new(TypeBytes, VaultLimits.TypeBytes),
             new("content_type_bytes", VaultLimits.ContentTypeBytes),
-            new("tag_bytes", VaultLimits.TagBytes),
+            new(TagBytes, VaultLimits.TagBytes),
             new("event_tags", VaultLimits.Tags),
-            new("metadata_bytes", VaultLimits.MetadataBytes),
+            new(MetadataBytes, VaultLimits.MetadataBytes),
             new("metadata_entries", VaultLimits.MetadataEntries),
             new("event_bytes", options.Limits.EventBytes, "event-bytes"),
             new(AppendBytes, storage.MaxAppendBytes, "append-bytes"),
             new(AppendEvents, options.Limits.AppendEvents, "append-events"),
+            new(AppendRequires, 1_000), // Each is a look-up on the sequencer's thread: together as long as a flush takes.
+            new(AppendConditions, 16), // The decision of one append; how wide they are in all, QueryKeys bounds.
+            new(QueryItems, 32), // One decision's or one view's.
+            new(QueryKeys, 1_024), // Each is a look-up in every segment, in part on the sequencer's thread: some 0.1 ms together.
+            new(ItemTypes, 32),
+            new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),
             new(ListPageStreams, 1_000),
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
             new("session_appends", options.SessionAppends, "session-appends"),
+            new("operation_horizon_appends", options.OperationHorizon, "operation-horizon"),
         ];
         _byName = All.ToDictionary(limit => limit.Name);
     }

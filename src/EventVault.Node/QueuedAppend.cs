@@ -12,11 +12,22 @@ internal enum AppendOutcome
     /// <summary>Written and committed.</summary>
     Appended,
 
-    /// <summary>An expected version did not hold; what it was held against is committed. Not written.</summary>
+    /// <summary>
+    /// An expected version, a requirement or a condition did not hold; what it was held against is committed. Not written.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log: the answer stands there.</summary>
     Known,
+
+    /// <summary>Its operation id may be forgotten, but its very events are in the log: the answer was worked out from them.</summary>
+    Proven,
+
+    /// <summary>Its operation id may be forgotten: whether its first attempt was written, nobody can say. This one was not.</summary>
+    TooOld,
+
+    /// <summary>What it had to be checked against can't be read. Not written.</summary>
+    Damaged,
 
     /// <summary>It waited longer in the queue than its caller allowed. Not written.</summary>
     TimedOut,
@@ -68,6 +79,9 @@ internal abstract class QueuedAppend(AppendContent content)
 
     /// <summary>Known: where it stands.</summary>
     public OperationPlace Place { get; set; }
+
+    /// <summary>Damaged: what can't be read.</summary>
+    public Exception? Damage { get; set; }
 
     /// <summary>Whether a refusal of this append refuses those behind it too; asked on the sequencer's thread.</summary>
     public virtual bool IsRefusedByEarlier => false;

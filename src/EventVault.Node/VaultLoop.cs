@@ -5,9 +5,11 @@
 // committed and visible; a conflict only once leadership was confirmed after it came; refusals are definite. It never
 // waits for company: a group is whatever queued up while the last one was written. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue, which is for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread, but for Enqueue and ReadIndex, which are for everyone. Knows no files, sockets or clocks of its own.
+using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node;
@@ -15,7 +17,11 @@ namespace EventVault.Node;
 /// <summary>Orders, checks and groups appends.</summary>
 internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompletions completions, TimeProvider clock, AppendLimits limits)
 {
+    /// <summary>Reads that wait to be asked for at once; more fail at once. As many as may wait to be confirmed.</summary>
+    private const int MostReads = 65_536;
+
     private readonly LogTail _tail = storage.Tail;
+    private readonly ConcurrentQueue<IReadWaiter> _reads = new();
     private InFlightGroup? _open; // Being filled; proposed at the end of the step.
     private InFlightGroup? _refused; // Decided without resting on anything.
     private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
@@ -38,10 +44,15 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool IsDraining => _draining;
 
     /// <summary>Whether nothing is queued, open or in flight.</summary>
-    public bool IsIdle => _open is null && replica.IsIdle && _backlog is null && Volatile.Read(ref _queue) is null;
+    public bool IsIdle => _open is null && replica.IsIdle && _backlog is null && !HasQueued;
 
-    /// <summary>Whether appends came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null;
+    /// <summary>Whether appends or reads came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty;
+
+    /// <summary>
+    /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
+    /// </summary>
+    public bool HeadIsNewest => replica.LeadsAlone;
 
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
@@ -99,6 +110,28 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         return AppendOutcome.None;
     }
 
+    /// <summary>
+    /// Tells the waiter, on the sequencer's thread, when a read here sees all that was committed when this was called.
+    /// </summary>
+    public void ReadIndex(IReadWaiter waiter)
+    {
+        if (_stopped || _reads.Count >= MostReads)
+        {
+            waiter.OnRead(ok: false);
+            return;
+        }
+
+        _reads.Enqueue(waiter);
+        if (_stopped)
+        {
+            // As in Enqueue: nobody else will tell it.
+            FailReads();
+            return;
+        }
+
+        Wake();
+    }
+
     /// <summary>Refuses new appends; what is queued is still done.</summary>
     public void BeginDrain() => _draining = true;
 
@@ -106,6 +139,12 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool Step()
     {
         var worked = replica.Step();
+        while (_reads.TryDequeue(out var read))
+        {
+            replica.ReadIndex(read);
+            worked = true;
+        }
+
         TakeQueue();
         var backlog = _backlog;
         while (_backlog is { } append && Sequence(append))
@@ -153,6 +192,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         RefuseQueued();
+        FailReads();
     }
 
     // Decides an append; false if it has to wait for a flush, a majority or room.
@@ -187,18 +227,32 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             return true;
         }
 
-        switch (_tail.Check(append.Content, out var place))
+        return Check(append) || Add(append);
+    }
+
+    // Decides an append by what is in the log; false if it may be added.
+    private bool Check(QueuedAppend append)
+    {
+        try
         {
-            case AppendCheck.Known:
-                append.Outcome = AppendOutcome.Known;
-                append.Place = place;
-                return true;
-            case AppendCheck.Conflict:
-                append.Outcome = AppendOutcome.Conflict;
-                return true;
-            default:
-                return Add(append);
+            append.Outcome = _tail.Check(append.Content, out var place) switch
+            {
+                AppendCheck.Ok => AppendOutcome.None,
+                AppendCheck.Conflict => AppendOutcome.Conflict,
+                AppendCheck.Known => AppendOutcome.Known,
+                AppendCheck.Proven => AppendOutcome.Proven,
+                _ => AppendOutcome.TooOld,
+            };
+            append.Place = place;
         }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // What is damaged concerns this append alone, as it does where callers look before they queue.
+            append.Outcome = AppendOutcome.Damaged;
+            append.Damage = e;
+        }
+
+        return append.Outcome != AppendOutcome.None;
     }
 
     private bool Add(QueuedAppend append)
@@ -340,6 +394,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             Refuse(append, AppendOutcome.Draining);
             Complete(append);
             append = next;
+        }
+    }
+
+    private void FailReads()
+    {
+        while (_reads.TryDequeue(out var read))
+        {
+            read.OnRead(ok: false);
         }
     }
 

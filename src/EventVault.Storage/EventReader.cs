@@ -1,8 +1,12 @@
 // Reads events, on the caller's thread, without locks, never past the commit position.
+//
+// Events of streams that were deleted or truncated are left out. Each page looks anew, behind the head: what was deleted
+// before a read's head was fixed is never handed out; what is deleted while the read runs is left out from some page on.
 using System.Buffers.Binary;
 using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage;
 
@@ -34,8 +38,9 @@ public readonly struct StreamReference
 /// <param name="RecordedAt">100 ns ticks since 1970.</param>
 /// <param name="SameContent">Whether the content digest is that of the append it was compared with.</param>
 /// <param name="Versions">Last version of each stream, in the order in which they were written.</param>
+/// <param name="Streams">Names of those streams, UTF-8.</param>
 public sealed record AppendAnswer(
-    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions);
+    Position First, Position Last, long RecordedAt, bool SameContent, IReadOnlyList<StreamVersion> Versions, IReadOnlyList<byte[]> Streams);
 
 /// <summary>Reads streams and the whole vault. Safe for concurrent use.</summary>
 public sealed class EventReader
@@ -50,8 +55,13 @@ public sealed class EventReader
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
 
     private readonly VaultStorage _storage;
+    private readonly MatchReader _matches;
 
-    internal EventReader(VaultStorage storage) => _storage = storage;
+    internal EventReader(VaultStorage storage)
+    {
+        _storage = storage;
+        _matches = new MatchReader(storage);
+    }
 
     /// <summary>Position of the last committed event; <see cref="Position.None"/> if the vault is empty.</summary>
     public Position Head => _storage.Head;
@@ -59,43 +69,94 @@ public sealed class EventReader
     /// <summary>A stream for the calls below.</summary>
     public StreamReference Reference(ReadOnlySpan<byte> name) => new(name.ToArray(), StreamKey.Compute(name, _storage.Meta.SipKey));
 
-    /// <summary>Last committed version of a stream; <see cref="StreamVersion.None"/> if it has no events.</summary>
+    /// <summary>Last committed version of a stream, whether it can be read or not; <see cref="StreamVersion.None"/> if it never had events.</summary>
     public StreamVersion LastVersion(in StreamReference stream) => LastVersion(stream.Key, Head);
 
     /// <summary>
+    /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
+    /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
+    /// </summary>
+    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+
+    /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
-    /// <paramref name="until"/>. Returns the number of events read: the next page begins behind them.
+    /// <paramref name="until"/>. Returns the number of events looked at: the next page begins behind them. Events that can't be
+    /// read any more are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadAll<TSink>(Position from, Position until, bool backwards, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         var head = Head;
+        var shown = _storage.Lives.IsEmpty ? default : new Shown(_storage.Lives);
         if (!backwards)
         {
             var last = until < head ? until : head;
             from = from.Value < 0 ? new Position(0) : from;
-            return from > last ? 0 : ReadForwards(from, last, ref sink);
+            return from > last ? 0 : ReadForwards(from, last, shown, ref sink);
         }
 
         from = from < head ? from : head;
         until = until.Value < 0 ? new Position(0) : until;
-        return from < until ? 0 : ReadBackwards(from, until, ref sink);
+        return from < until ? 0 : ReadBackwards(from, until, shown, ref sink);
     }
 
     /// <summary>
+    /// Reads a page of the events that match a filter, from <paramref name="from"/> in the given direction, up to and including
+    /// <paramref name="until"/>. A page is a bounded piece of work: it may be empty and yet not the last one.
+    /// </summary>
+    /// <param name="filter">Which events.</param>
+    /// <param name="from">Where to begin.</param>
+    /// <param name="until">Where to end.</param>
+    /// <param name="backwards">From the newest to the oldest.</param>
+    /// <param name="sink">Gets the events.</param>
+    /// <param name="next">Where the next page begins: behind <paramref name="until"/> or the head (backwards: before until or
+    /// position 0) if this was the last one.</param>
+    /// <returns>How many events it handed out.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadMatching<TSink>(EventFilter filter, Position from, Position until, bool backwards, ref TSink sink, out Position next)
+        where TSink : IEventSink, allows ref struct =>
+        _matches.Read(filter, from, until, backwards, ref sink, out next);
+
+    /// <summary>
+    /// A committed event behind <paramref name="after"/> that matches a filter, from the newest segment that has one;
+    /// <see cref="Position.None"/> if there is none up to <paramref name="through"/>, the head of now. Whoever checks a condition
+    /// calls this first, on his own thread: the sequencer then looks only behind <paramref name="through"/>.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public Position LastMatch(EventFilter filter, Position after, out Position through)
+    {
+        through = Head;
+        return _matches.Last(filter, after, through, tail: null);
+    }
+
+    internal Position LastMatch(EventFilter filter, Position after, Position until, LogTail tail) => _matches.Last(filter, after, until, tail);
+
+    /// <summary>How many events match a filter, events of <c>$</c> streams left out. Both bounds are inclusive.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public long CountMatching(EventFilter filter, Position from, Position until) => _matches.Count(filter, from, until);
+
+    /// <summary>
     /// Reads a page of a stream, from <paramref name="from"/> in the given direction up to and including
-    /// <paramref name="until"/>, both of which exist. Returns the number of events read.
+    /// <paramref name="until"/>, both of which exist. Returns the number of events looked at; those that can't be read any more
+    /// are not handed out.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
     public int ReadStream<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, ref TSink sink)
+        where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards, new Shown(FirstVisible(stream)), ref sink);
+
+    private int ReadVersions<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, bool backwards, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
         var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
-        return ReadOrdinals(segment, ordinals[..count], stream.Name, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], stream.Name, shown, ref sink);
     }
+
+    /// <summary>As <see cref="ReadStream"/>, forwards, with the events that can't be read any more: they still say what was written.</summary>
+    internal int ReadWritten<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, ref TSink sink)
+        where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards: false, shown: default, ref sink);
 
     /// <summary>Position of a committed event of a stream.</summary>
     public Position PositionOf(in StreamReference stream, StreamVersion version)
@@ -109,7 +170,7 @@ public sealed class EventReader
     public long RecordedAt(Position position)
     {
         var sink = new TimeSink();
-        var read = ReadAll(position, position, backwards: false, ref sink);
+        var read = ReadForwards(position, position, shown: default, ref sink);
         Invariant.Check(read == 1);
         return sink.RecordedAt;
     }
@@ -143,35 +204,93 @@ public sealed class EventReader
         return new StreamVersion(low);
     }
 
-    /// <summary>Looks up what sealed segments say about an append, before it is queued.</summary>
+    /// <summary>
+    /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are. Rises
+    /// before any is forgotten, and may be higher than need be by a segment.
+    /// </summary>
+    public Position OperationFloor => _storage.OperationFloor;
+
+    /// <summary>
+    /// Looks up what the log says about an append, before it is queued: the operation id and the streams in sealed segments,
+    /// conditions in all that is committed. The sequencer then looks at what is newer.
+    /// </summary>
     /// <returns>Whether its operation id is in a sealed segment; then it needs no queueing.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public bool LookUp(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
         append.SealedSegments = view.Sealed.Length;
-        if (view.Sealed.Length == 0)
+        known = default;
+        if (view.Sealed.Length > 0)
         {
-            known = default;
-            return false;
+            foreach (ref var stream in append.Streams)
+            {
+                stream.SealedVersion = view.SealedVersion(stream.Key);
+            }
+
+            foreach (ref var required in append.Requires)
+            {
+                required.SealedVersion = view.SealedVersion(required.Key);
+            }
+
+            if (TryFindSealedOperation(append.OperationId, out known))
+            {
+                return true;
+            }
+
+            if (append.AttemptedAfter < OperationFloor)
+            {
+                append.Proof = AppendProof.Find(this, append);
+            }
         }
 
-        foreach (ref var stream in append.Streams)
+        foreach (ref var condition in append.Conditions)
         {
-            stream.SealedVersion = view.SealedVersion(stream.Key);
+            LookUp(ref condition);
         }
 
-        return TryFindSealedOperation(append.OperationId, out known);
+        return false;
+    }
+
+    // Committed events never change: what is not found here, up to the head, the sequencer need not look for.
+    private void LookUp(ref AppendCondition condition)
+    {
+        condition.Found = LastMatch(condition.Filter, condition.After, out var through);
+        condition.LookedUntil = through > condition.After ? through : condition.After;
+    }
+
+    /// <summary>The committed append with this operation id and its first answer; null: none, or it is forgotten.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public AppendAnswer? FindAppend(UInt128 operationId)
+    {
+        var head = Head;
+        var view = _storage.View;
+        for (var i = view.Unsealed.Length - 1; i >= 0; i--)
+        {
+            var index = view.Unsealed[i].Index;
+            var offset = index.FindOperation(operationId);
+            if (offset != 0)
+            {
+                // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
+                var committed = CommittedIn(index, head);
+                return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
+            }
+        }
+
+        return TryFindSealedOperation(operationId, out var known) ? ReadAnswer(known, operationId, default) : null;
     }
 
     /// <summary>The answer that a committed append was given.</summary>
     /// <param name="place">Where it stands.</param>
     /// <param name="append">The append that has its operation id now.</param>
-    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append)
+    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append) => ReadAnswer(place, append.OperationId, append.Digest);
+
+    private AppendAnswer ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
     {
         using var lease = LeaseOf(place.Place.Segment);
         var body = lease.Reader.ReadGroup(place.Place.Offset, out _);
-        Invariant.Check(TryFindAppend(body, append.OperationId, out var found));
-        return Answer(found, append.Digest);
+        Invariant.Check(TryFindAppend(body, operationId, out var found));
+        return Answer(found, digest);
     }
 
     internal bool TryFindSealedOperation(UInt128 id, out OperationPlace known)
@@ -236,6 +355,7 @@ public sealed class EventReader
     private static AppendAnswer Answer(in AppendView append, UInt128 digest)
     {
         var versions = new List<StreamVersion>();
+        var streams = new List<byte[]>();
         ReadOnlySpan<byte> stream = default;
         Position first = Position.None, last = Position.None;
         var recordedAt = 0L;
@@ -250,6 +370,7 @@ public sealed class EventReader
             {
                 stream = view.Stream;
                 versions.Add(view.Version);
+                streams.Add(stream.ToArray());
             }
 
             first = first == Position.None ? view.Position : first;
@@ -258,13 +379,13 @@ public sealed class EventReader
             records = records[view.RecordLength..];
         }
 
-        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions);
+        return new AppendAnswer(first, last, recordedAt, append.Digest == digest, versions, streams);
     }
 
-    private int ReadForwards<TSink>(Position from, Position last, ref TSink sink)
+    private int ReadForwards<TSink>(Position from, Position last, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out var end);
+        var segment = SegmentOf(_storage.View, from, out var end);
         var count = (int)Math.Min(Math.Min(PageEvents, last.Value - from.Value + 1), end.Value - from.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
         for (var i = 0; i < count; i++)
@@ -272,13 +393,13 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
-    private int ReadBackwards<TSink>(Position from, Position until, ref TSink sink)
+    private int ReadBackwards<TSink>(Position from, Position until, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(from, out _);
+        var segment = SegmentOf(_storage.View, from, out _);
         var first = until > segment.FirstPosition ? until : segment.FirstPosition;
         var count = (int)Math.Min(PageEvents, from.Value - first.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
@@ -287,11 +408,11 @@ public sealed class EventReader
             ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
         }
 
-        return ReadOrdinals(segment, ordinals[..count], default, ref sink);
+        return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
     }
 
     private static int ReadOrdinals<TSink>(
-        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, ref TSink sink)
+        in SegmentSource segment, scoped ReadOnlySpan<uint> ordinals, scoped ReadOnlySpan<byte> stream, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
         using var lease = segment.Lease();
@@ -312,7 +433,7 @@ public sealed class EventReader
 
             // The index finds a stream by the hash of its name; the record has the name itself.
             Invariant.Check(stream.IsEmpty || view.Stream.SequenceEqual(stream));
-            if (!sink.Accept(view))
+            if (shown.Includes(view) && !sink.Accept(view))
             {
                 return i + 1;
             }
@@ -321,9 +442,9 @@ public sealed class EventReader
         return ordinals.Length;
     }
 
-    private SegmentSource SegmentOf(Position position, out Position last)
+    /// <summary>The segment that holds a committed position, and its last position.</summary>
+    internal static SegmentSource SegmentOf(LogView view, Position position, out Position last)
     {
-        var view = _storage.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
             var index = view.Unsealed[i].Index;
@@ -416,6 +537,19 @@ public sealed class EventReader
         return segment < view.Sealed.Length
             ? new SegmentSource(view.Sealed[segment]).Lease()
             : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+    }
+
+    // What a page hands out. The default: everything. A page of one stream is compared by version, without hashing names.
+    private readonly struct Shown
+    {
+        private readonly StreamLives? _lives;
+        private readonly StreamVersion _first;
+
+        public Shown(StreamLives lives) => _lives = lives;
+
+        public Shown(StreamVersion first) => _first = first;
+
+        public bool Includes(in EventView e) => _lives is null ? e.Version >= _first : _lives.IsVisible(e);
     }
 
     private struct TimeSink : IEventSink

@@ -307,8 +307,14 @@ public sealed class LogVerifier
             return;
         }
 
-        foreach (var name in _files.ListFiles(directory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal)))
+        foreach (var name in _files.ListFiles(directory))
         {
+            var isKeys = name.EndsWith(SealedKeysFormat.Extension, StringComparison.Ordinal);
+            if (!isKeys && !name.EndsWith(".ix", StringComparison.Ordinal))
+            {
+                continue;
+            }
+
             if (!uint.TryParse(Path.GetFileNameWithoutExtension(name), System.Globalization.CultureInfo.InvariantCulture, out var segment))
             {
                 continue; // Not one of ours.
@@ -316,11 +322,19 @@ public sealed class LogVerifier
 
             try
             {
-                SealedIndex.Open(_files, Path.Combine(directory, name), segment).Dispose();
+                if (isKeys)
+                {
+                    using var keys = SealedKeys.Open(_files, Path.Combine(directory, name), segment);
+                    keys.CheckAll();
+                }
+                else
+                {
+                    SealedIndex.Open(_files, Path.Combine(directory, name), segment).Dispose();
+                }
             }
             catch (IndexDamageException e)
             {
-                _damage.Add(new Damage(name, e.Offset, "an intact index file; it can be rebuilt: delete it and start the node"));
+                _damage.Add(new Damage(name, e.Offset, $"an intact {(isKeys ? "key" : "index")} file; it can be rebuilt: delete it and start the node"));
             }
         }
     }

@@ -1,4 +1,4 @@
-// Turns a full segment into a sealed one: footer, index file, catalog, heads, operations, state; then readers switch
+// Turns a full segment into a sealed one: footer, index file, key file, catalog, heads, operations, state; then readers switch
 // over and the memory of its index is given back. Each step can be done again: a crash anywhere leaves a segment that
 // is sealed anew, or whose missing parts are redone, at the next start.
 using System.Runtime.InteropServices;
@@ -12,6 +12,10 @@ namespace EventVault.Storage;
 internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile heads, OperationsFiles operations, StateTable state) : IDisposable
 {
     private volatile bool _blocked;
+    private (uint Segment, long Bytes) _keysLength; // Of the key file made last: known only when its keys were counted.
+
+    /// <summary>Behind which position operation ids are kept.</summary>
+    public OperationFloor Floor { get; } = new(storage, catalog, operations);
 
     /// <summary>Whether the disk is too full to seal.</summary>
     public bool IsBlocked => _blocked;
@@ -31,7 +35,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         // Room first: a half-changed heads or operations file can only be gone on with after a restart.
         var segment = view.Unsealed[0];
-        if (storage.FreeBytes < RoomNeeded(segment.Index))
+        var roomForOthers = RoomForOthers(segment.Index);
+        if (storage.FreeBytes < RoomForIndexes(segment.Index) + roomForOthers)
         {
             _blocked = true;
             return false;
@@ -40,13 +45,20 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         try
         {
             var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
+            if (storage.FreeBytes < roomForOthers)
+            {
+                // The key file took more than was thought; the next time it is known.
+                _blocked = true;
+                return false;
+            }
+
             storage.BeginMove(written);
             Apply(written, headsChanged, segment.Index, history);
             storage.MoveToSealed(written);
             _blocked = false;
             return true;
         }
-        catch (DiskException e) when (e.IsFull && Path.GetFileName(e.Path).Contains(".ix", StringComparison.Ordinal))
+        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
         {
             _blocked = true;
             return false;
@@ -75,6 +87,28 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string IndexPath(VaultStorage storage, uint segment) =>
         Path.Combine(storage.IndexDirectory, $"{segment:D20}.ix");
 
+    public static string KeysPath(VaultStorage storage, uint segment) =>
+        Path.ChangeExtension(IndexPath(storage, segment), SealedKeysFormat.Extension);
+
+    /// <summary>Makes the key file of a sealed segment again: it was lost, or damaged, or the vault is of a version without.</summary>
+    /// <exception cref="DamageException">The segment is damaged.</exception>
+    public static void WriteKeys(VaultStorage storage, SealedSegment segment)
+    {
+        using var lease = new SegmentSource(segment).Lease();
+        var content = SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
+        var shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
+        SealedKeys.Write(storage.Files, KeysPath(storage, segment.Record.Segment), KeyedSegment.Of(segment.Record), content, shape);
+    }
+
+    /// <summary>A sealed segment's footer; null if it is damaged.</summary>
+    public static SegmentFooter? ReadFooter(VaultStorage storage, uint segment)
+    {
+        var block = new byte[Blocks.Size];
+        using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
+        file.ReadFromDisk(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+    }
+
     public static CatalogEntry Record(in SegmentFooter footer, SealedIndexMark index) => new()
     {
         Segment = footer.Segment,
@@ -98,16 +132,17 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var number = segment.Index.Segment;
         history = number == state.AppliedThrough + 1 ? LogHistory.From(state) : null;
         Invariant.Check(history is not null || number <= state.AppliedThrough);
-        var footer = MakeFooter(segment, lastIndex, history);
+        var keys = new SegmentKeys(storage.Meta, segment.Index.FirstPosition);
+        var footer = MakeFooter(segment, lastIndex, history, keys);
         WriteFooter(footer);
+        history?.Lives.Add(segment, storage.Meta.SipKey);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
-        if (catalog.Count == (int)number)
-        {
-            catalog.Append(record);
-        }
-
+        keys.Content.Sort();
+        var shape = SealedKeys.Measure(keys.Content, (int)record.EventCount);
+        _keysLength = (number, shape.FileLength);
+        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record), keys.Content, shape);
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
@@ -116,28 +151,56 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     {
         var segment = written.Record.Segment;
         Invariant.Check(segment == index.Segment);
+        if (catalog.Count == (int)segment)
+        {
+            catalog.Append(written.Record);
+        }
+
         heads.Apply(segment, headsChanged);
-        operations.Apply(segment, Operations(index));
+        ApplyOperations(segment, Operations(index));
         if (history is not null)
         {
             state.Rewrite(segment, history.Values());
         }
     }
 
-    // What the index file takes, and at most what heads and operations grow by.
-    private long RoomNeeded(ActiveIndex index)
+    // What the index file takes, and the key file as far as can be told before the keys are counted: events of many tags
+    // take more, so what is left is looked at again when it is written.
+    private long RoomForIndexes(ActiveIndex index)
+    {
+        const long UsualKeyBytes = 64; // For each event; measured: 39 at 6 keys each.
+        var keyBytes = _keysLength.Segment == index.Segment ? _keysLength.Bytes : 0;
+        return (16L * index.EventCount) + (80L * index.StreamCount) + Math.Max(keyBytes, UsualKeyBytes * index.EventCount);
+    }
+
+    /// <summary>Adds a sealed segment's appends to the operations files, if they don't have them.</summary>
+    public void ApplyOperations(uint segment, OperationEntry[] entries)
+    {
+        if (operations.AppliedThrough < segment)
+        {
+            Floor.Advance(segment, entries.Length);
+            operations.Apply(segment, entries);
+            Invariant.Check(Floor.Covers, "The floor rises before operation ids are forgotten.");
+        }
+    }
+
+    // At most what heads and operations grow by, and what the state table takes beside the one that it replaces.
+    private long RoomForOthers(ActiveIndex index)
     {
         const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
-        var streams = index.StreamCount;
-        var indexBytes = (16L * index.EventCount) + (80L * streams);
         var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
-        return indexBytes + operationBytes + heads.GrowthBytes(Enumerable.Range(0, streams).Select(index.StreamKeyOf)) + OtherBytes;
+        var stateBytes = (long)LifeHistory.EntryLength * storage.Lives.Count;
+        return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + stateBytes + OtherBytes;
     }
 
-    // The groups are read back and checked once more: what is sealed was seen whole after it was written.
-    // The state table takes from the same pass what the groups say about consensus, unless it has the segment already.
-    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history)
+    // Files that can be written anew as often as need be.
+    private static bool IsIndexOrKeys(string name) =>
+        name.Contains(".ix", StringComparison.Ordinal) || name.Contains(SealedKeysFormat.Extension, StringComparison.Ordinal);
+
+    // The groups are read back and checked once more: what is sealed was seen whole after it was written. The same pass tells
+    // the keys of the events, and the state table what the groups say about consensus, unless it has the segment already.
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history, SegmentKeys keys)
     {
         var digest = new SipHash128(storage.Meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
@@ -151,6 +214,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             var body = segment.Reader.ReadGroup(offset, out last);
             first = offset == Blocks.Size ? last : first;
             history?.Add(last, body, storage.Meta.ChecksumSeed);
+            keys.Add(last, body);
             if (last.IsSystem && SystemRecord.TryDecode(body, storage.Meta.ChecksumSeed, out var kind, out _) && kind == GroupKind.Membership)
             {
                 membership = offset;

@@ -2,7 +2,7 @@
 //
 // What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
 // a crash cut short is finished first.
-// Index files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
+// Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -16,6 +16,7 @@ internal sealed class StorageOpening
     private readonly IFileSystem _files;
     private readonly VaultMeta _meta;
     private readonly RecoveredLog _log;
+    private readonly StreamLives _lives;
     private readonly List<SealedSegment> _sealed = [];
     private readonly List<UnsealedSegment> _unsealed = [];
     private readonly List<IDisposable> _open = [];
@@ -29,7 +30,8 @@ internal sealed class StorageOpening
         _storage = storage;
         _files = storage.Files;
         _meta = storage.Meta;
-        _log = new RecoveredLog(storage.Meta, LastVersion);
+        _lives = new StreamLives(storage.Meta.SipKey);
+        _log = new RecoveredLog(storage.Meta, _lives, LastVersion);
     }
 
     private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
@@ -40,7 +42,7 @@ internal sealed class StorageOpening
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, bool IsMarked, uint CutBytes);
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes);
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -163,6 +165,7 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
+        history.Lives.CopyTo(_lives);
         _heads = heads;
         var sealer = new Sealer(_storage, catalog, heads, operations, state);
         for (var i = 0; i < catalog.Count; i++)
@@ -188,10 +191,11 @@ internal sealed class StorageOpening
             throw VoteFile.IsOlderThan(history.LastTerm, _storage.Vote.Term);
         }
 
+        sealer.Floor.Open();
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _last!.IsMarked, _last.CutBytes);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes);
     }
 
     // The segments behind those that the catalog lists.
@@ -359,7 +363,7 @@ internal sealed class StorageOpening
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
-        if (ReadFooter(segment) is not { } footer
+        if (Sealer.ReadFooter(_storage, segment) is not { } footer
             || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
             return null;
@@ -386,6 +390,11 @@ internal sealed class StorageOpening
         _log.Skip(record);
 
         var result = new SealedSegment(_files, Sealer.LogPath(_storage, segment), Sealer.IndexPath(_storage, segment), record, _meta, null);
+        if (!SealedKeys.Fits(_files, Sealer.KeysPath(_storage, segment), KeyedSegment.Of(record)))
+        {
+            Sealer.WriteKeys(_storage, result);
+        }
+
         if (heads.AppliedThrough < segment)
         {
             var index = result.Index;
@@ -402,20 +411,20 @@ internal sealed class StorageOpening
 
         if (operations.AppliedThrough < segment)
         {
-            operations.Apply(segment, ReadOperations(result, record.LastLogIndex));
+            sealer.ApplyOperations(segment, ReadOperations(result, record.LastLogIndex));
         }
 
         return result;
     }
 
-    // The state table, brought up to the catalog; with what it says about consensus.
+    // The state table, brought up to the catalog; with what it says.
     private (StateTable State, LogHistory History) OpenState(Catalog catalog)
     {
         var state = StateTable.Open(_files, StatePath);
         var history = state.AppliedThrough < catalog.Count ? LogHistory.From(state) : null;
         if (history is null || (state.AppliedThrough >= 0 && history.LastTerm != catalog[(int)state.AppliedThrough].LastTerm))
         {
-            // Of 0.1, or of another log.
+            // Of an older version, or of another log.
             Delete(StatePath);
             state = StateTable.Open(_files, StatePath);
             history = new LogHistory();
@@ -434,29 +443,31 @@ internal sealed class StorageOpening
         return (state, history);
     }
 
-    // What a sealed segment says about consensus. Nearly all are of one term and without a membership, and their footer
-    // says so; the others are read, and so is one whose footer is damaged.
+    // What a sealed segment says about consensus and about streams. Nearly all are of one term and without a membership, and
+    // their footer says so; the others are read, and so is one whose footer is damaged or whose index is missing.
     private void AddSealed(LogHistory history, CatalogEntry record)
     {
-        if (ReadFooter(record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
-        {
-            history.AddRun(footer.FirstIndex, footer.FirstTerm);
-            return;
-        }
-
         var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
         try
         {
-            using var lease = new SegmentSource(segment).Lease();
-            var offset = (uint)Blocks.Size;
-            GroupHeader header;
-            do
+            var raft = history;
+            if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
             {
-                var body = lease.Reader.ReadGroup(offset, out header);
-                history.Add(header, body, _meta.ChecksumSeed);
-                offset += (uint)header.TotalLength;
+                history.AddRun(footer.FirstIndex, footer.FirstTerm);
+                raft = null;
             }
-            while (header.Index != record.LastLogIndex);
+
+            var lives = history.Lives;
+            if (HasIndex(record))
+            {
+                lives.Add(segment, _meta.SipKey);
+                lives = null;
+            }
+
+            if (raft is not null || lives is not null)
+            {
+                AddGroups(segment, raft, lives);
+            }
         }
         finally
         {
@@ -464,12 +475,23 @@ internal sealed class StorageOpening
         }
     }
 
-    private SegmentFooter? ReadFooter(uint segment)
+    private void AddGroups(SealedSegment segment, LogHistory? history, LifeHistory? lives)
     {
-        var block = new byte[Blocks.Size];
-        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
-        file.ReadFromDisk(_meta.SegmentSizeBytes - Blocks.Size, block);
-        return SegmentFooter.Decode(block, _meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
+        using var lease = new SegmentSource(segment).Lease();
+        var offset = (uint)Blocks.Size;
+        GroupHeader header;
+        do
+        {
+            var body = lease.Reader.ReadGroup(offset, out header);
+            history?.Add(header, body, _meta.ChecksumSeed);
+            if (!header.IsSystem)
+            {
+                lives?.Add(body, _meta.SipKey);
+            }
+
+            offset += (uint)header.TotalLength;
+        }
+        while (header.Index != segment.Record.LastLogIndex);
     }
 
     private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)

@@ -6,10 +6,11 @@ namespace EventVault.Storage;
 
 /// <summary>A stream and its last committed event.</summary>
 /// <param name="Name">UTF-8.</param>
+/// <param name="FirstVersion">First version that can be read; at most the last one.</param>
 /// <param name="LastVersion">Version of the last event.</param>
 /// <param name="LastPosition">Its position.</param>
 /// <param name="LastRecordedAt">When it was recorded, 100 ns ticks since 1970.</param>
-public sealed record StreamDetails(byte[] Name, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
+public sealed record StreamDetails(byte[] Name, StreamVersion FirstVersion, StreamVersion LastVersion, Position LastPosition, long LastRecordedAt);
 
 /// <summary>Lists streams. Safe for concurrent use.</summary>
 public sealed class StreamLister
@@ -19,25 +20,60 @@ public sealed class StreamLister
 
     internal StreamLister(VaultStorage storage) => _storage = storage;
 
-    /// <summary>A stream's last committed event; null if it has none.</summary>
+    /// <summary>A stream's last committed event; null if it has none that can be read.</summary>
     public StreamDetails? Find(ReadOnlySpan<byte> name)
     {
         var stream = _storage.Reader.Reference(name);
         var last = _storage.Reader.LastVersion(stream);
-        if (last == StreamVersion.None)
+        var first = _storage.Reader.FirstVisible(stream);
+        if (last < first)
         {
             return null;
         }
 
         var position = _storage.Reader.PositionOf(stream, last);
-        return new StreamDetails(stream.Name, last, position, _storage.Reader.RecordedAt(position));
+        return new StreamDetails(stream.Name, first, last, position, _storage.Reader.RecordedAt(position));
+    }
+
+    /// <summary>A page of the streams of a category, in the order of their names.</summary>
+    /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    /// <param name="mostLooks">As in <see cref="List(ReadOnlySpan{byte}, ReadOnlySpan{byte}, int, int, out byte[])"/>.</param>
+    /// <param name="lookedUntil">Likewise.</param>
+    public IReadOnlyList<StreamDetails> ListCategory(
+        ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
+    {
+        // The stream that is called like the category stands before all others of it, though not right before them.
+        var page = new List<StreamDetails>();
+        if (after.SequenceCompareTo(category) < 0 && most > 0 && Find(category) is { } itself)
+        {
+            page.Add(itself);
+        }
+
+        Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
+        category.CopyTo(prefix);
+        prefix[category.Length] = (byte)'-';
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, out lookedUntil));
+        return page;
     }
 
     /// <summary>A page of the streams whose names begin with a prefix.</summary>
     /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
     /// <param name="after">Only names behind this one; empty: from the start.</param>
     /// <param name="most">At most this many.</param>
-    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most)
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most) =>
+        List(prefix, after, most, int.MaxValue, out _);
+
+    /// <summary>
+    /// The same as a bounded piece of work: deleted streams stand in the indexes, too, and a page may find nothing else.
+    /// </summary>
+    /// <param name="prefix">UTF-8, may be empty. System streams (<c>$…</c>) are listed only by a prefix with <c>$</c>.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    /// <param name="mostLooks">At most so many names are looked at.</param>
+    /// <param name="lookedUntil">The last name that was looked at, if the page ends there for that reason; else null.</param>
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
     {
         var head = _storage.Head;
         var view = _storage.View;
@@ -55,15 +91,27 @@ public sealed class StreamLister
             }
         }
 
+        lookedUntil = null;
+        var looks = 0;
         var page = new List<StreamDetails>();
         while (page.Count < most && lists.TryDequeue(out var list, out var name) && name.AsSpan().StartsWith(prefix))
         {
+            if (++looks == mostLooks)
+            {
+                lookedUntil = name;
+            }
+
             if ((withSystem || name[0] != (byte)'$') && Find(name) is { } details)
             {
                 page.Add(details);
             }
 
             list.Step();
+            if (looks == mostLooks)
+            {
+                break;
+            }
+
             if (list.Current is { } next)
             {
                 lists.Enqueue(list, next);

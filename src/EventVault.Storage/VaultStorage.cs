@@ -51,6 +51,7 @@ public sealed class VaultStorage : IDisposable
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
+        Lives = opened.Lives;
         _sealer = opened.Sealer;
         Pending = opened.Log.Pending;
         CommittedEnd = opened.Log.Committed;
@@ -123,6 +124,11 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Whether the disk is too full to prepare a segment or to seal one; appends go on while there is room.</summary>
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 
+    /// <summary>
+    /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are.
+    /// </summary>
+    public Position OperationFloor => _sealer.Floor.Position;
+
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 
@@ -138,6 +144,9 @@ public sealed class VaultStorage : IDisposable
     internal SpareSegments Spares { get; }
 
     internal OperationsFiles Operations { get; }
+
+    /// <summary>Which streams were deleted or truncated.</summary>
+    internal StreamLives Lives { get; }
 
     /// <summary>Groups behind the commit index. The sequencer's thread only, as is <see cref="CommittedEnd"/>.</summary>
     internal PendingGroups Pending { get; }
@@ -189,11 +198,18 @@ public sealed class VaultStorage : IDisposable
             var group = Pending.TakeFirst();
             Invariant.Check(group.Index.Value == CommitIndex.Value + 1 && group.FirstPosition == Head + 1);
             group.AddToIndex();
+            Lives.Commit(group);
             CommittedEnd = group.End;
             Volatile.Write(ref _commitIndex, (long)group.Index.Value);
             Volatile.Write(ref _head, _head + group.Events);
         }
     }
+
+    /// <summary>
+    /// Whether a committed event can be read: its stream was neither deleted behind it nor truncated past it. By all that is
+    /// committed now, so at least by all that any head covers that was read before. For every thread.
+    /// </summary>
+    internal bool IsVisible(in EventView e) => Lives.IsVisible(e);
 
     /// <summary>Checks a group that came from a peer, header and body, but not whether it fits this log. For every thread.</summary>
     /// <param name="bytes">All of the group.</param>

@@ -15,14 +15,21 @@ public sealed class AppendEncoderTests
         for (int run = 0; run < 2_000; run++)
         {
             StreamAppend[] streams = RandomStreams(random);
+            AppendOptions? options = run % 2 == 0 ? null : RandomOptions(random);
             var operationId = Guid.CreateVersion7();
 
-            int size = AppendEncoder.Measure(streams, VaultLimits.Defaults);
+            int size = AppendEncoder.Measure(streams, VaultLimits.Defaults, options);
             byte[] bytes = new byte[size];
-            AppendEncoder.Write(operationId, streams, bytes);
+            AppendEncoder.Write(operationId, streams, bytes, options);
 
             Protocol.AppendRequest parsed = Protocol.AppendRequest.Parser.ParseFrom(bytes);
-            Assert.True(Expected(operationId, streams).Equals(parsed), $"seed {Seed}, run {run}");
+            Protocol.AppendRequest expected = Expected(operationId, streams);
+            expected.Requires.AddRange(options?.Requires.Select(r => new Protocol.StreamRequirement { Stream = r.Stream, Expected = r.Expected.ToMessage() }) ?? []);
+            expected.Conditions.AddRange(options?.Conditions.Select(Expected) ?? []);
+            Assert.True(expected.Equals(parsed), $"seed {Seed}, run {run}");
+
+            // The messages' own Equals takes an absent position for 0.
+            Assert.Equal(expected.Conditions.Select(c => c.HasAfter), parsed.Conditions.Select(c => c.HasAfter));
 
             // Map entries have no order, and may or may not spell out an empty value.
             if (streams.All(s => s.Events.All(e => e.Metadata.Count == 0)))
@@ -42,15 +49,56 @@ public sealed class AppendEncoderTests
             var append = new PendingAppend(Guid.CreateVersion7(), streams, size, TimeSpan.FromSeconds(10)) { RequestId = requestId };
             append.Encode();
             long now = append.TimeoutAt - 1234;
-            Protocol.AppendSessionRequest parsed = Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now));
+            Protocol.AppendSessionRequest parsed = Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now, null));
             Assert.Equal(requestId, parsed.RequestId);
             Assert.Equal(1234u, parsed.TimeoutMs);
             Assert.Equal(Expected(append.OperationId, streams), parsed.Append);
 
             // A resend is the same request with less time left.
-            Assert.Equal(34u, Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now + 1200)).TimeoutMs);
+            Assert.Equal(34u, Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(now + 1200, null)).TimeoutMs);
             append.Release();
         }
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData(0ul)]
+    [InlineData(300ul)]
+    [InlineData((ulong)long.MaxValue - 1)]
+    public void A_repeat_carries_the_head_that_was_seen_before_the_first_attempt(ulong? position)
+    {
+        StreamAppend[] streams = [new("s", ExpectedVersion.Any, [Some.Event()])];
+        int size = AppendEncoder.Measure(streams, VaultLimits.Defaults);
+        var append = new PendingAppend(Guid.CreateVersion7(), streams, size, TimeSpan.FromSeconds(10)) { RequestId = 7 };
+        append.Encode();
+        Assert.Null(Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(append.TimeoutAt - 5, new SeenHead(position))).Append.AttemptedAfter);
+        append.MayBeWritten = true;
+
+        // What has been seen since does not count.
+        var repeat = Protocol.AppendSessionRequest.Parser.ParseFrom(append.Frame(append.TimeoutAt - 4, new SeenHead(999)));
+        Assert.Equal((position is not null, position ?? 0), (repeat.Append.AttemptedAfter.HasPosition, repeat.Append.AttemptedAfter.Position));
+        Assert.Equal((7ul, 4u), (repeat.RequestId, repeat.TimeoutMs));
+        repeat.Append.AttemptedAfter = null;
+        Assert.Equal(Expected(append.OperationId, streams), repeat.Append);
+        append.Release();
+    }
+
+    [Fact]
+    public void Options_without_checks_cost_an_append_nothing()
+    {
+        StreamAppend[] streams = [new("s", ExpectedVersion.Any, [Some.Event()])];
+        var options = new AppendOptions { OperationId = Guid.NewGuid() };
+        byte[] bytes = new byte[AppendEncoder.Measure(streams, VaultLimits.Defaults, options)];
+        AppendEncoder.Write(Guid.NewGuid(), streams, bytes, options);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 1_000; i++)
+        {
+            AppendEncoder.Measure(streams, VaultLimits.Defaults, options);
+            AppendEncoder.Write(default, streams, bytes, options);
+        }
+
+        // Less than one byte an append: what the test's own machinery may allocate.
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 999);
     }
 
     [Fact]
@@ -174,6 +222,33 @@ public sealed class AppendEncoderTests
         }
 
         return streams;
+    }
+
+    private static AppendOptions RandomOptions(Random random)
+    {
+        string[] Texts(int from, int max) => [.. Enumerable.Range(0, random.Next(from, max)).Select(i => $"{i}{Text(random, 30)}")];
+        QueryItem Item() => random.Next(2) == 0
+            ? new QueryItem { Types = Texts(1, 5), Tags = Texts(0, 5) }
+            : new QueryItem { Types = Texts(0, 5), Tags = Texts(1, 5) };
+        return new AppendOptions
+        {
+            Requires = [.. Enumerable.Range(0, random.Next(4)).Select(i => new StreamRequirement(
+                $"required-{i}", random.Next(2) == 0 ? ExpectedVersion.NoStream : ExpectedVersion.Exact((ulong)random.Next(2) * (ulong)random.NextInt64())))],
+            Conditions = [.. Enumerable.Range(0, random.Next(3)).Select(_ => AppendCondition.FailIfMatch(
+                new EventQuery([.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => Item())]),
+                random.Next(3) switch { 0 => null, 1 => 0, _ => (ulong)random.NextInt64() }))],
+        };
+    }
+
+    private static Protocol.AppendCondition Expected(AppendCondition condition)
+    {
+        var message = new Protocol.AppendCondition { Query = condition.Query.ToMessage() };
+        if (condition.After is { } after)
+        {
+            message.After = after;
+        }
+
+        return message;
     }
 
     private static EventData RandomEvent(Random random)

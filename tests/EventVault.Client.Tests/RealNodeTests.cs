@@ -70,7 +70,8 @@ public sealed class RealNodeTests
         foreach (VaultLimit limit in new[]
         {
             defaults.StreamName, defaults.Type, defaults.ContentType, defaults.Tag, defaults.Tags, defaults.Metadata,
-            defaults.MetadataEntries, defaults.Event, defaults.AppendEvents, defaults.Append,
+            defaults.MetadataEntries, defaults.Event, defaults.AppendEvents, defaults.Append, defaults.AppendRequires,
+            defaults.AppendConditions, defaults.QueryItems, defaults.ItemTypes, defaults.ItemTags,
         })
         {
             VaultLimit match = Assert.Single(told, t => t.Name == limit.Name);

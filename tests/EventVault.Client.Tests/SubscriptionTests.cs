@@ -217,6 +217,24 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public async Task Disposed_between_two_pages_it_was_cut_short_and_does_not_seem_to_have_ended()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await ReadTests.Fill(client, "a", 5);
+        await using Subscription subscription = client.SubscribeToAllAsync();
+        await using IAsyncEnumerator<EventPage> pages = subscription.PagesAsync(Wait.Token).GetAsyncEnumerator();
+        Assert.True(await pages.MoveNextAsync());
+        await subscription.DisposeAsync();
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(async () => await pages.MoveNextAsync())).Code);
+
+        Subscription unopened = client.SubscribeToAllAsync();
+        await unopened.DisposeAsync();
+        Task<ReadHead> head = Task.Run(unopened.GetHeadAsync);
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => head.WaitAsync(Wait.Limit))).Code);
+    }
+
+    [Fact]
     public async Task From_and_from_the_end_together_are_refused()
     {
         await using VaultClient client = VaultClient.Connect("eventvault://127.0.0.1:1");

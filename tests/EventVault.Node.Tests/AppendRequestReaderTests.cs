@@ -5,6 +5,8 @@ using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 using Google.Protobuf;
+using Position = EventVault.Storage.Position;
+using QueryItem = EventVault.Protocol.QueryItem;
 
 namespace EventVault.Node.Tests;
 
@@ -87,7 +89,31 @@ public sealed class AppendRequestReaderTests : IDisposable
             request.Streams.Add(stream);
         }
 
+        for (var r = random.Next(random.Next(10) == 0 ? 30 : 3); r > 0; r--)
+        {
+            request.Requires.Add(Make.Requirement($"{Text(random, 1, 12)}-r{r}", RandomExpected(random)));
+        }
+
+        for (var c = random.Next(3); c > 0; c--)
+        {
+            ulong? after = random.Next(2) == 0 ? null : (ulong)random.NextInt64(1L << random.Next(1, 62));
+            request.Conditions.Add(Make.Condition(after, [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => RandomItem(random))]));
+        }
+
+        if (random.Next(3) == 0)
+        {
+            request.AttemptedAfter = random.Next(3) == 0 ? new SeenHead() : new SeenHead { Position = (ulong)random.Next(1000) };
+        }
+
         return request;
+    }
+
+    private static QueryItem RandomItem(Random random)
+    {
+        var item = new QueryItem();
+        item.Types_.AddRange(Enumerable.Range(0, random.Next(3)).Select(_ => Text(random, 1, 30)));
+        item.Tags.AddRange(Enumerable.Range(0, random.Next(item.Types_.Count == 0 ? 1 : 0, 3)).Select(_ => Text(random, 1, 10)));
+        return item;
     }
 
     private static ExpectedVersion RandomExpected(Random random) => random.Next(5) switch
@@ -147,6 +173,26 @@ public sealed class AppendRequestReaderTests : IDisposable
             }
 
             request.Streams.Add(rebuilt);
+        }
+
+        foreach (ref readonly var required in content.Requires)
+        {
+            request.Requires.Add(Make.Requirement(Errors.Name(content.Name(required)), Expected(required)));
+        }
+
+        foreach (ref readonly var condition in content.Conditions)
+        {
+            var items = condition.Items.Select(item => new QueryItem
+            {
+                Types_ = { item.Types.Select(t => Errors.Name(t.Span)) },
+                Tags = { item.Tags.Select(t => Errors.Name(t.Span)) },
+            });
+            request.Conditions.Add(Make.Condition(condition.After == Position.None ? null : (ulong)condition.After.Value, [.. items]));
+        }
+
+        if (content.AttemptedAfter is { } seen)
+        {
+            request.AttemptedAfter = seen == Position.None ? new SeenHead() : new SeenHead { Position = (ulong)seen.Value };
         }
 
         return request;

@@ -29,6 +29,16 @@ public sealed partial class AppendTests(TestNode node) : IClassFixture<TestNode>
         Assert.Equal("OPERATION_ID_REUSED", reused.ErrorCode);
     }
 
+    [Fact]
+    public async Task The_same_command_with_an_operation_id_is_a_repeat_without_naming_the_event()
+    {
+        var operation = Guid.NewGuid().ToString();
+        string[] append = ["append", "repeat-1", "--type", "T", "--data", "{}", "--operation-id", operation];
+        Assert.False((await node.RunAsync(append)).MustBe(0).Json.GetProperty("deduplicated").GetBoolean());
+        Assert.True((await node.RunAsync(append)).MustBe(0).Json.GetProperty("deduplicated").GetBoolean());
+        Assert.Equal(operation, (await node.RunAsync("read", "repeat-1")).MustBe(0).Json.GetProperty("id").GetString());
+    }
+
     [Theory]
     [InlineData("no-stream", "\"no-stream\"", "1")]
     [InlineData("0", "0", "1")]

@@ -15,6 +15,30 @@ public sealed class UsageTests
     [InlineData("read a --from-time yesterday", "RFC 3339")]
     [InlineData("read a --from 1 --from-time 2024-01-01T00:00:00Z", "not both")]
     [InlineData("read a --system", "--all")]
+    [InlineData("read a --category c", "--all")]
+    [InlineData("read a --event-id 92dcc1be-40bf-5d74-998d-daeb3835c277", "--all")]
+    [InlineData("read --all --event-id 17", "--event-id")]
+    [InlineData("read --all --consistency eventual", "linearizable, local")]
+    [InlineData("read --all --consistency -1", "--consistency")]
+    [InlineData("tail a --tag t", "--all")]
+    [InlineData("count", "--category")]
+    [InlineData("count --type T --from -1", "--from")]
+    [InlineData("count --type T --until 1 --until-time 2024-01-01T00:00:00Z", "not both")]
+    [InlineData("append a --type T --data {} --after 3", "--fail-if-type")]
+    [InlineData("append a --type T --data {} --fail-if-type X --after head", "--after")]
+    [InlineData("append a --type T --data {} --require b", "STREAM=EXPECTED")]
+    [InlineData("append a --type T --data {} --require =1", "STREAM=EXPECTED")]
+    [InlineData("append a --type T --data {} --require b=", "--require")]
+    [InlineData("append a --type T --data {} --require b=latest", "--require")]
+    [InlineData("append a --type T --data {} --attempted-after 3", "--operation-id")]
+    [InlineData("append a --type T --data {} --attempted-after now --operation-id 92dcc1be-40bf-5d74-998d-daeb3835c277", "--attempted-after")]
+    [InlineData("find-append", "operation-id")]
+    [InlineData("find-append 17", "17")]
+    [InlineData("streams ls --prefix a --category b", "not both")]
+    [InlineData("streams delete", "stream")]
+    [InlineData("streams delete a --expected -1", "--expected")]
+    [InlineData("streams truncate a", "--before")]
+    [InlineData("streams truncate a --before -1", "--before")]
     [InlineData("append a --data {}", "--type")]
     [InlineData("append a --type T", "--data")]
     [InlineData("append a --type T --data {", "JSON")]
@@ -33,6 +57,18 @@ public sealed class UsageTests
         Assert.Equal("USAGE", result.ErrorCode);
         Assert.Contains(names, result.ErrorMessage, StringComparison.OrdinalIgnoreCase);
         Assert.DoesNotContain("System.", result.ErrorMessage, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("read --all --category", "--category")]
+    [InlineData("tail --all --prefix", "--prefix")]
+    [InlineData("count --tag", "--tag")]
+    [InlineData("append a --type T --data {} --fail-if-type", "--fail-if-type")]
+    [InlineData("streams ls --category", "--category")]
+    public async Task An_empty_text_is_refused_where_it_would_match_everything(string line, string names)
+    {
+        var result = (await AdminProcess.RunAsync([.. line.Split(' '), "", "--json"])).MustBe(2);
+        Assert.Contains($"{names} is empty", result.ErrorMessage, StringComparison.Ordinal);
     }
 
     [Fact]

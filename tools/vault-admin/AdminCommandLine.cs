@@ -10,8 +10,8 @@ internal static partial class AdminCommandLine
     private const string Description = """
         Looks after an EventVault vault.
 
-        Exit codes: 0 done; 1 failed; 2 wrong usage; 3 conflict: a stream is not where the append expected it;
-        4 damage found; 5 the node can't be reached (given up within 15 seconds).
+        Exit codes: 0 done; 1 failed; 2 wrong usage; 3 conflict: a stream is not where the append expected it,
+        or a condition failed; 4 damage found; 5 the node can't be reached (given up within 15 seconds).
         With --json, stdout holds compact JSON and nothing else; a failure is {"error":{"code":…,"message":…}}.
         """;
 
@@ -29,6 +29,8 @@ internal static partial class AdminCommandLine
             AppendCommand.Create(global),
             ReadCommand.Create(global),
             TailCommand.Create(global),
+            CountCommand.Create(global),
+            FindAppendCommand.Create(global),
             ImportCommand.Create(global),
             ExportCommand.Create(global),
             StreamsCommand.Create(global),

@@ -40,12 +40,18 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
 
     /// <summary>Waits for a read or subscription to be established. A node that takes the call and never answers is away, too.</summary>
     /// <param name="opening">The read's head.</param>
+    /// <param name="position">What the read must have seen, if it waits for a position.</param>
     /// <exception cref="VaultException">There was no answer in time.</exception>
-    public async Task<ReadHead> OpenAsync(Task<ReadHead> opening)
+    public async Task<ReadHead> OpenAsync(Task<ReadHead> opening, ulong? position = null)
     {
         try
         {
             return await opening.WaitAsync(CallTimeout, Stop);
+        }
+        catch (TimeoutException e) when (position is not null)
+        {
+            throw new VaultException(
+                VaultErrorCode.TimedOutBehind, $"The node at {Endpoint} has not reached position {position} within {CallTimeout.TotalSeconds} s. Look at its head with vault-admin status.", inner: e);
         }
         catch (TimeoutException e)
         {

@@ -25,10 +25,10 @@ internal static class ErrorReport
     {
         UsageException => UsageAsync(output, failure.Message),
         ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e.InnerException), e.WriteDetails),
-        WrongExpectedVersionException e => WriteConflictAsync(output, e),
+        AppendConflictException e => WriteConflictAsync(output, e),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
-        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailure(w, e)),
+        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailures(w, e)),
         DamageException e => WriteAsync(output, "DAMAGED", e.Message, ExitCode.Damage, w =>
         {
             w.WriteString("segment", e.File);
@@ -67,7 +67,7 @@ internal static class ErrorReport
 
     private static int ExitCodeOf(Exception? failure) => failure is not VaultException { Code: var code } ? ExitCode.Failed : code switch
     {
-        VaultErrorCode.WrongExpectedVersion => ExitCode.Conflict,
+        VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed => ExitCode.Conflict,
         VaultErrorCode.Damaged => ExitCode.Damage,
 
         // A node that takes connections and never answers is as good as none.
@@ -75,10 +75,9 @@ internal static class ErrorReport
         _ => ExitCode.Failed,
     };
 
-    private static async Task<int> WriteConflictAsync(Output output, WrongExpectedVersionException e)
+    private static async Task<int> WriteConflictAsync(Output output, AppendConflictException e)
     {
-        var message = $"Conflict: expected {e.Expected}, but {(e.Actual is { } a ? string.Create(CultureInfo.InvariantCulture, $"the last version is {a}") : "the stream has no events")}. "
-            + $"Nothing was written. Read what is new, decide again, and append with that version. ({e.Message})";
+        var message = $"Conflict: {string.Join(", ", Parts(e))}. Nothing was written. Read what is new, decide again, and append with that. ({e.Message})";
         if (!output.Json)
         {
             Output.Note("vault-admin: " + message);
@@ -88,40 +87,126 @@ internal static class ErrorReport
         output.WriteJson(w =>
         {
             w.WriteStartObject();
-            WriteVersions(w, e);
+            WriteFirst(w, e);
             w.WriteStartObject("error");
             w.WriteString("code", CodeOf(e.Code));
             w.WriteString("message", message);
-            w.WriteString("stream", e.Stream);
-            WriteVersions(w, e);
+            WriteText(w, "stream", e.Stream);
+            WriteFirst(w, e);
+            WriteAll(w, e);
+            WriteList(w, e);
             w.WriteEndObject();
             w.WriteEndObject();
         });
         return await FlushAsync(output, ExitCode.Conflict);
     }
 
-    private static void WriteVersions(Utf8JsonWriter w, WrongExpectedVersionException e)
+    private static IEnumerable<string> Parts(AppendConflictException e)
     {
-        if (e.Expected.Version is { } version)
+        foreach (var conflict in e.Conflicts)
+        {
+            var actual = conflict.Actual is { } a ? string.Create(CultureInfo.InvariantCulture, $"the last version is {a}") : "the stream has no events";
+            yield return $"{conflict.Stream}: expected {conflict.Expected}, but {actual}";
+        }
+
+        foreach (var failed in e.FailedConditions)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"the event at position {failed.Position} matches what must not have happened");
+        }
+    }
+
+    // The most telling part, for scripts that look no further.
+    private static void WriteFirst(Utf8JsonWriter w, AppendConflictException e)
+    {
+        if (e.Conflicts.Count > 0)
+        {
+            WriteVersions(w, e.Conflicts[0]);
+        }
+        else
+        {
+            w.WriteNumber("position", e.FailedConditions[0].Position);
+        }
+    }
+
+    private static void WriteAll(Utf8JsonWriter w, AppendConflictException e)
+    {
+        w.WriteStartArray("conflicts");
+        foreach (var conflict in e.Conflicts)
+        {
+            w.WriteStartObject();
+            w.WriteString("stream", conflict.Stream);
+            WriteVersions(w, conflict);
+            w.WriteBoolean("requirement", conflict.IsRequirement);
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+        w.WriteStartArray("conditions");
+        foreach (var failed in e.FailedConditions)
+        {
+            w.WriteStartObject();
+            w.WriteNumber("index", failed.Index);
+            w.WriteNumber("position", failed.Position);
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+    }
+
+    private static void WriteVersions(Utf8JsonWriter w, VersionConflict conflict)
+    {
+        if (conflict.Expected.Version is { } version)
         {
             w.WriteNumber("expected", version);
         }
         else
         {
-            w.WriteString("expected", e.Expected.ToString());
+            w.WriteString("expected", conflict.Expected.ToString());
         }
 
-        w.WriteNumberOrNull("actual", e.Actual);
+        w.WriteNumberOrNull("actual", conflict.Actual);
     }
 
-    private static void WriteFailure(Utf8JsonWriter w, VaultException e)
+    private static void WriteFailures(Utf8JsonWriter w, VaultException e)
     {
         if (e.Failures.Count == 0)
         {
             return;
         }
 
-        var failure = e.Failures[0];
+        // The most telling one beside the message, for scripts that look no further.
+        WriteFailure(w, e.Failures[0]);
+        WriteList(w, e);
+    }
+
+    // One alone is told already.
+    private static void WriteList(Utf8JsonWriter w, VaultException e)
+    {
+        if (e.Failures.Count < 2)
+        {
+            return;
+        }
+
+        w.WriteStartArray("failures");
+        foreach (var failure in e.Failures)
+        {
+            w.WriteStartObject();
+            w.WriteString("code", CodeOf(failure.Code));
+            w.WriteString("message", failure.Message);
+            WriteFailure(w, failure);
+            if (failure.Conflict is { } conflict)
+            {
+                WriteVersions(w, conflict);
+            }
+
+            w.WriteEndObject();
+        }
+
+        w.WriteEndArray();
+    }
+
+    private static void WriteFailure(Utf8JsonWriter w, VaultFailure failure)
+    {
         WriteText(w, "stream", failure.Stream);
         WriteText(w, "field", failure.Field);
         WriteText(w, "why", failure.Why);
@@ -144,9 +229,25 @@ internal static class ErrorReport
             w.WriteNumberOrNull("offset", failure.DamagedOffset);
         }
 
-        if (failure.FirstPosition is { } position)
+        if (failure.FirstPosition is { } first)
         {
-            w.WriteNumber("firstPosition", position);
+            w.WriteNumber("firstPosition", first);
+        }
+
+        if (failure.Position is { } position)
+        {
+            w.WriteNumber("position", position);
+        }
+
+        if (failure.Floor is { } floor)
+        {
+            w.WriteNumber("floor", floor);
+        }
+
+        if (failure.AttemptedAfter is { } seen)
+        {
+            // As --attempted-after takes it.
+            w.WriteString("attemptedAfter", seen.Position is { } p ? p.ToString(CultureInfo.InvariantCulture) : "empty");
         }
     }
 

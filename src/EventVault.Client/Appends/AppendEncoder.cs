@@ -15,7 +15,7 @@ internal static class AppendEncoder
 
     /// <summary>Checks an append and returns the size of its encoded form.</summary>
     /// <exception cref="VaultException">It is not well formed or exceeds a limit.</exception>
-    public static int Measure(IReadOnlyList<StreamAppend> streams, VaultLimits limits)
+    public static int Measure(IReadOnlyList<StreamAppend> streams, VaultLimits limits, AppendOptions? options = null)
     {
         if (streams.Count == 0)
         {
@@ -35,11 +35,17 @@ internal static class AppendEncoder
             Check(limits.Append, (ulong)size, "The append is too large", None);
         }
 
+        if (options is { IsUnconditional: false })
+        {
+            size += ChecksEncoder.Measure(streams, options, limits);
+            Check(limits.Append, (ulong)size, "The append is too large", None);
+        }
+
         return (int)size;
     }
 
     /// <summary>Writes an append that was measured; <paramref name="target"/> has exactly the measured size.</summary>
-    public static void Write(Guid operationId, IReadOnlyList<StreamAppend> streams, Span<byte> target)
+    public static void Write(Guid operationId, IReadOnlyList<StreamAppend> streams, Span<byte> target, AppendOptions? options = null)
     {
         var writer = new WireWriter(target);
         writer.GuidField(1, operationId);
@@ -66,10 +72,15 @@ internal static class AppendEncoder
             ArrayPool<int>.Shared.Return(sizes);
         }
 
+        if (options is { IsUnconditional: false })
+        {
+            ChecksEncoder.Write(ref writer, options);
+        }
+
         if (writer.Offset != target.Length)
         {
             throw new InvalidOperationException(
-                $"An append took {writer.Offset} bytes instead of the {target.Length} that were measured: its list of events or its data changed meanwhile.");
+                $"An append took {writer.Offset} bytes instead of the {target.Length} that were measured: its lists or its data changed meanwhile.");
         }
     }
 
@@ -189,13 +200,15 @@ internal static class AppendEncoder
     private static int StreamHeaderSize(StreamAppend stream) =>
         WireWriter.BytesFieldSize(WireWriter.Utf8.GetByteCount(stream.Stream)) + WireWriter.BytesFieldSize(ExpectedSize(stream.Expected));
 
-    private static int ExpectedSize(ExpectedVersion expected) =>
+    public static int ExpectedSize(ExpectedVersion expected) =>
         expected.Version is { } version ? WireWriter.VarintFieldSize(version) : WireWriter.BytesFieldSize(0);
 
-    // A oneof's member is written also when it is 0: version 0 and "not set" are different things.
-    private static void WriteExpected(ref WireWriter writer, ExpectedVersion expected)
+    /// <summary>Writes an expected version as field 2, which it is wherever it occurs.</summary>
+    public static void WriteExpected(ref WireWriter writer, ExpectedVersion expected)
     {
         writer.BytesHeader(2, ExpectedSize(expected));
+
+        // A oneof's member is written also when it is 0: version 0 and "not set" are different things.
         if (expected.Version is { } version)
         {
             writer.VarintField(4, version);
@@ -280,5 +293,5 @@ internal static class AppendEncoder
         }
     }
 
-    private static int StringSize(string text) => WireWriter.BytesFieldSize(WireWriter.Utf8.GetByteCount(text));
+    public static int StringSize(string text) => WireWriter.BytesFieldSize(WireWriter.Utf8.GetByteCount(text));
 }

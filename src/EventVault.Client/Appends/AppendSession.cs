@@ -28,6 +28,7 @@ internal sealed class AppendSession : IAsyncDisposable
     private readonly RpcChannel _channel;
     private readonly VaultClientOptions _options;
     private readonly Func<RpcChannel, CancellationToken, Task> _greet;
+    private readonly SeenPosition _seen;
     private readonly AppendQueue _queue;
     private readonly Backoff _backoff;
     private readonly Queue<AnswerCompletion> _completions = new();
@@ -39,9 +40,10 @@ internal sealed class AppendSession : IAsyncDisposable
     private volatile bool _callEnded;
     private volatile VaultException? _lastFailure;
 
-    public AppendSession(RpcChannel channel, VaultClientOptions options, Func<RpcChannel, CancellationToken, Task> greet)
+    public AppendSession(RpcChannel channel, VaultClientOptions options, SeenPosition seen, Func<RpcChannel, CancellationToken, Task> greet)
     {
         _greet = greet;
+        _seen = seen;
         _channel = channel;
         _options = options;
         _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
@@ -226,11 +228,12 @@ internal sealed class AppendSession : IAsyncDisposable
     private void Write(SessionCall call, Span<PendingAppend> appends)
     {
         long now = Environment.TickCount64;
+        SeenHead? seen = _seen.Head;
         foreach (PendingAppend append in appends)
         {
             if (append.IsEncoded || TryEncode(append))
             {
-                call.WriteRaw(append.Frame(now));
+                call.WriteRaw(append.Frame(now, seen));
             }
         }
 
@@ -355,6 +358,26 @@ internal sealed class AppendSession : IAsyncDisposable
         if (done.Count == 0)
         {
             return;
+        }
+
+        // Before the callers go on: their next read must see what they wrote. The last answer may be that of an old append.
+        ulong? highest = null;
+        foreach (PendingAppend append in done)
+        {
+            if (append.Result is { } result && result.LastPosition >= (highest ?? 0))
+            {
+                highest = result.LastPosition;
+            }
+            else if (append.Failure is AppendConflictException { FailedConditions: { Count: > 0 } failed })
+            {
+                // The next read, from which the decision is made again, must find what stood in the way.
+                highest = Math.Max(highest ?? 0, failed.Max(static f => f.Position));
+            }
+        }
+
+        if (highest is not null)
+        {
+            _seen.Observe(highest);
         }
 
         _backoff.Progressed();

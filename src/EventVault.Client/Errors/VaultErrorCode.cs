@@ -5,7 +5,8 @@ namespace EventVault.Client;
 /// from 100 on are the client's own.
 /// </summary>
 /// <remarks>
-/// For an append, every code but <see cref="OutcomeUnknown"/> means that it was definitely not written.
+/// For an append, every code but <see cref="OutcomeUnknown"/> and <see cref="RetryTooOld"/> means that it was definitely
+/// not written.
 /// </remarks>
 public enum VaultErrorCode
 {
@@ -33,11 +34,26 @@ public enum VaultErrorCode
     /// <summary>A stream is not where the append expected it; see <see cref="WrongExpectedVersionException"/>.</summary>
     WrongExpectedVersion = 20,
 
+    /// <summary>An event matches a condition of the append; see <see cref="ConditionFailedException"/>.</summary>
+    ConditionFailed = 21,
+
     /// <summary>The operation id belongs to an append with other content.</summary>
     OperationIdReused = 30,
 
+    /// <summary>
+    /// The vault no longer keeps operation ids as old as this repeat: this attempt wrote nothing, but whether an earlier one
+    /// did can't be told; see <see cref="RetryTooOldException"/>.
+    /// </summary>
+    RetryTooOld = 35,
+
+    /// <summary>The stream was ended for ever; see <see cref="StreamTombstonedException"/>.</summary>
+    StreamTombstoned = 36,
+
     /// <summary>The stream has no events; see <see cref="StreamNotFoundException"/>.</summary>
     StreamNotFound = 40,
+
+    /// <summary>No append with this operation id is among those that the vault remembers.</summary>
+    OperationNotFound = 41,
 
     /// <summary>The node's queue is full.</summary>
     Overloaded = 50,
@@ -62,6 +78,9 @@ public enum VaultErrorCode
 
     /// <summary>The append waited in the node's queue for longer than its time-out.</summary>
     TimedOutInQueue = 70,
+
+    /// <summary>The node has not reached the position that the read asked for; <see cref="VaultFailure.Position"/> is how far it is.</summary>
+    TimedOutBehind = 71,
 
     /// <summary>Stored data is damaged; the node does not serve it.</summary>
     Damaged = 80,

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using EventVault.Rpc;
 using Google.Protobuf;
@@ -50,6 +51,7 @@ internal static class VaultErrors
     public static VaultException From(IReadOnlyList<VaultFailure> failures, Exception? inner = null)
     {
         List<VersionConflict>? conflicts = null;
+        List<FailedCondition>? conditions = null;
         var message = new StringBuilder();
         foreach (VaultFailure failure in failures)
         {
@@ -58,18 +60,32 @@ internal static class VaultErrors
             {
                 (conflicts ??= []).Add(conflict);
             }
+            else if (failure is { Code: VaultErrorCode.ConditionFailed, Index: <= int.MaxValue, Position: { } position })
+            {
+                (conditions ??= []).Add(new FailedCondition((int)failure.Index, position));
+            }
         }
 
         VaultFailure first = failures[0];
         return first.Code switch
         {
             VaultErrorCode.WrongExpectedVersion when conflicts is not null =>
-                new WrongExpectedVersionException(message.ToString(), failures, conflicts),
+                new WrongExpectedVersionException(message.ToString(), failures, conflicts, conditions ?? []),
+            VaultErrorCode.ConditionFailed when conditions is not null =>
+                Conflict(message.ToString(), failures, conflicts, conditions),
             VaultErrorCode.LimitExceeded when first.Limit is { } limit => new LimitExceededException(message.ToString(), failures, limit),
             VaultErrorCode.StreamNotFound => new StreamNotFoundException(message.ToString(), failures),
+            VaultErrorCode.RetryTooOld => new RetryTooOldException(message.ToString(), failures),
+            VaultErrorCode.StreamTombstoned => new StreamTombstonedException(message.ToString(), failures),
             _ => new VaultException(first.Code, message.ToString(), failures, inner),
         };
     }
+
+    // A node lists versions before conditions. Should one not, the exception must still be the one whose lists are filled.
+    private static AppendConflictException Conflict(
+        string message, IReadOnlyList<VaultFailure> failures, List<VersionConflict>? conflicts, List<FailedCondition> conditions) => conflicts is null
+        ? new ConditionFailedException(message, failures, conditions)
+        : new WrongExpectedVersionException(message, failures, conflicts, conditions);
 
     public static VaultException InvalidName(string field, string name, string why) => Failed(new VaultFailure
     {
@@ -99,7 +115,7 @@ internal static class VaultErrors
     public static VaultException InvalidRequest(string field, string why) => Failed(new VaultFailure
     {
         Code = VaultErrorCode.InvalidRequest,
-        Message = $"The append's {field} {why}. Nothing was sent.",
+        Message = $"The request's {field} {why}. Nothing was sent.",
         Field = field,
         Why = why,
     });
@@ -111,6 +127,31 @@ internal static class VaultErrors
             + (limit.Setting.Length == 0 ? " (fixed). Nothing was sent." : $" (setting {limit.Setting}). Nothing was sent."),
         Limit = new ExceededLimit(limit.Name, value, limit.Allowed, limit.Setting),
     });
+
+    /// <summary>A deletion or truncation got no answer that says whether it was done.</summary>
+    public static VaultException ChangeUnknown(Guid operationId, SeenHead? attemptedAfter, VaultException last)
+    {
+        string message = $"Whether it was done is unknown: no answer came in time. Send it again with operation id {operationId}: "
+            + $"a repeat does nothing twice. The last failure was: {last.Message}";
+        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, AttemptedAfter = attemptedAfter };
+        return From([failure], last);
+    }
+
+    /// <summary>A read got no head in time. Ends it: it has waited as long as any call may.</summary>
+    /// <param name="method">What was called.</param>
+    /// <param name="position">What the node had to reach first; null: nothing.</param>
+    /// <param name="timeout">How long the read waited.</param>
+    public static VaultException NoHead(string method, ulong? position, TimeSpan timeout) => position is { } p
+        ? Failed(new VaultFailure
+        {
+            Code = VaultErrorCode.TimedOutBehind,
+            Message = string.Create(
+                CultureInfo.InvariantCulture,
+                $"The node has not shown position {p}, which the read must have seen, within {timeout.TotalSeconds} s. It is behind or hangs, or the vault at this ")
+                + "address was replaced by one with fewer events. Look at its head; for another vault make a new client, which has seen nothing yet.",
+        })
+        : new VaultException(VaultErrorCode.TimedOut, string.Create(
+            CultureInfo.InvariantCulture, $"The node took {method} and did not answer within {timeout.TotalSeconds} s. Look at its log; restart it if it hangs."));
 
     public static VaultException ProtocolViolation(string what) =>
         new(VaultErrorCode.ProtocolViolation, $"The peer broke the protocol: {what}. Check that the address is that of an EventVault node of this generation.");
@@ -135,19 +176,22 @@ internal static class VaultErrors
             Address = NullIfEmpty(failure.Address),
             Index = failure.HasIndex ? failure.Index : null,
             Limit = failure.Limit is { } l ? new ExceededLimit(l.Limit, l.Value, l.Allowed, l.Setting) : null,
-            Conflict = failure.VersionConflict is { } c ? ConflictOf(failure.Stream, c) : null,
+            Conflict = failure.VersionConflict is { } c ? ConflictOf(failure, c) : null,
             RetryAfter = failure.HasRetryAfterMs ? TimeSpan.FromMilliseconds(failure.RetryAfterMs) : null,
             DamagedSegment = failure.Damage?.Segment,
             DamagedOffset = failure.Damage?.Offset,
             FirstPosition = failure.HasFirstPosition ? failure.FirstPosition : null,
+            Position = failure.HasPosition ? failure.Position : null,
+            Floor = failure.HasFloor ? failure.Floor : null,
         };
     }
 
-    private static VersionConflict ConflictOf(string stream, Protocol.VersionConflict conflict)
+    private static VersionConflict ConflictOf(Protocol.Failure failure, Protocol.VersionConflict conflict)
     {
         // A text that does not parse stays unspecified: the conflict itself is what matters.
         _ = ExpectedVersion.TryParse(conflict.Expected, out ExpectedVersion expected);
-        return new VersionConflict(stream, expected, conflict.HasActual ? conflict.Actual : null);
+        bool isRequirement = failure.Field.StartsWith("requires", StringComparison.Ordinal);
+        return new VersionConflict(failure.Stream, expected, conflict.HasActual ? conflict.Actual : null, isRequirement);
     }
 
     private static string? NullIfEmpty(string text) => text.Length == 0 ? null : text;

@@ -23,10 +23,10 @@ public class VaultException : Exception
 
     /// <summary>
     /// Whether the same call may succeed later. An append must then be sent again with the same
-    /// <see cref="AppendOptions.OperationId"/>, so that it can't be written twice.
+    /// <see cref="AppendOptions.OperationId"/> and with <see cref="AttemptedAfter"/>, so that it can't be written twice.
     /// </summary>
     public bool IsTransient => Code is VaultErrorCode.Overloaded or VaultErrorCode.Draining or VaultErrorCode.OutcomeUnknown
-        or VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.TimedOutInQueue
+        or VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOutBehind
         or VaultErrorCode.Unreachable or VaultErrorCode.TimedOut;
 
     /// <summary>
@@ -40,6 +40,12 @@ public class VaultException : Exception
 
     /// <summary>Where the leader is, if the node said so.</summary>
     public string? LeaderAddress => First(static f => f.Address);
+
+    /// <summary>
+    /// With <see cref="VaultErrorCode.OutcomeUnknown"/>: what a repeat of the append has to say in
+    /// <see cref="AppendOptions.AttemptedAfter"/>. Null otherwise, or if the client had not seen the vault before.
+    /// </summary>
+    public SeenHead? AttemptedAfter => Failures.Count > 0 ? Failures[0].AttemptedAfter : null;
 
     /// <summary>When the node thinks it makes sense to try again.</summary>
     public TimeSpan? RetryAfter

@@ -15,7 +15,7 @@ public sealed record VaultFailure
     /// <summary>Path of the field concerned, such as <c>streams[0].events[3].type</c>.</summary>
     public string? Field { get; init; }
 
-    /// <summary>Place of the event or tag concerned in its list.</summary>
+    /// <summary>Place of the event, tag or condition concerned in its list.</summary>
     public uint? Index { get; init; }
 
     /// <summary>Why it was refused, in a few words.</summary>
@@ -41,6 +41,20 @@ public sealed record VaultFailure
 
     /// <summary>First position of the append that has the operation id, with <see cref="VaultErrorCode.OperationIdReused"/>.</summary>
     public ulong? FirstPosition { get; init; }
+
+    /// <summary>
+    /// An event that matches, with <see cref="VaultErrorCode.ConditionFailed"/>; how far the node is, with
+    /// <see cref="VaultErrorCode.TimedOutBehind"/> (null: it has no events).
+    /// </summary>
+    public ulong? Position { get; init; }
+
+    /// <summary>Operation ids of appends at or before it are no longer kept, with <see cref="VaultErrorCode.RetryTooOld"/>.</summary>
+    public ulong? Floor { get; init; }
+
+    /// <summary>
+    /// What a repeat has to say in <see cref="AppendOptions.AttemptedAfter"/>, with <see cref="VaultErrorCode.OutcomeUnknown"/>.
+    /// </summary>
+    public SeenHead? AttemptedAfter { get; init; }
 }
 
 /// <summary>A limit and the value that exceeded it.</summary>
@@ -49,9 +63,3 @@ public sealed record VaultFailure
 /// <param name="Allowed">What is allowed.</param>
 /// <param name="Setting">The node's setting that raises it; empty if it is fixed.</param>
 public sealed record ExceededLimit(string Limit, ulong Value, ulong Allowed, string Setting);
-
-/// <summary>A stream that was not where an append expected it.</summary>
-/// <param name="Stream">The stream.</param>
-/// <param name="Expected">What the append asked for.</param>
-/// <param name="Actual">The stream's last version; null: it has no events.</param>
-public sealed record VersionConflict(string Stream, ExpectedVersion Expected, ulong? Actual);

@@ -1,9 +1,10 @@
 namespace EventVault.Client;
 
 /// <summary>A read of the whole vault.</summary>
-internal sealed class AllReadPlan(ReadOptions options) : ReadPlan<Protocol.ReadAllRequest>
+internal sealed class AllReadPlan(ReadOptions options, SeenPosition seen) : ReadPlan<Protocol.ReadAllRequest>
 {
     private readonly ReadRange _range = new(options, byVersion: false);
+    private ReadHead? _head;
 
     public override bool IsComplete => _range.IsComplete;
 
@@ -14,9 +15,15 @@ internal sealed class AllReadPlan(ReadOptions options) : ReadPlan<Protocol.ReadA
         Direction = _range.WireDirection,
         Limit = _range.RemainingLimit,
         IncludeSystem = options.IncludeSystem,
+        Filter = options.Filter?.ToMessage(),
+        Consistency = ConsistencyOf(options.Consistency, _head, seen),
     };
 
-    public override void Begin(ReadHead head) => _range.Begin(head);
+    public override void Begin(ReadHead head)
+    {
+        _head = head;
+        _range.Begin(head);
+    }
 
     public override void Accept(EventPage page) => _range.Accept(page);
 }

@@ -13,11 +13,25 @@ internal abstract class ReadPlan<TRequest>
     /// <summary>How long failures may last; null: the plan leaves that to the retry policy.</summary>
     public virtual TimeSpan? GiveUpAfter => null;
 
+    /// <summary>What the last request must have seen; null: no position.</summary>
+    public ulong? AwaitedPosition { get; private set; }
+
     /// <summary>The request for what is left.</summary>
     public abstract TRequest NextRequest();
 
     /// <summary>The first head has come.</summary>
     public abstract void Begin(ReadHead head);
+
+    /// <summary>
+    /// What the next request must have seen. One that resumes a read goes to a node that may be behind the first one: without
+    /// what the read rests on, it would end early and look complete.
+    /// </summary>
+    protected Protocol.Consistency? ConsistencyOf(Consistency asked, ReadHead? head, SeenPosition seen)
+    {
+        Protocol.Consistency? consistency = (head?.LastPosition is { } position ? Consistency.AtLeast(position) : asked).ToMessage(seen);
+        AwaitedPosition = consistency is { HasAtLeast: true } ? consistency.AtLeast : null;
+        return consistency;
+    }
 
     /// <summary>Drops from the page what was delivered before or is out of range, and counts the rest as delivered.</summary>
     public abstract void Accept(EventPage page);

@@ -15,16 +15,20 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
     private readonly ReadPlan<TRequest> _plan;
     private readonly Backoff _backoff;
+    private readonly SeenPosition _seen;
     private readonly bool _retries;
+    private readonly TimeSpan _headTimeout;
     private RpcCall<TRequest, Protocol.ReadResponse>? _call;
     private bool _callHasHead;
+    private long _headBy;
     private bool _ended;
 
     public ResumingRead(
         RpcChannel channel,
         RpcMethod<TRequest, Protocol.ReadResponse> method,
         ReadPlan<TRequest> plan,
-        RetryPolicy retry,
+        VaultClientOptions options,
+        SeenPosition seen,
         CancellationToken callerToken,
         CancellationToken clientClosed)
         : base(callerToken, clientClosed)
@@ -32,6 +36,9 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _channel = channel;
         _method = method;
         _plan = plan;
+        _seen = seen;
+        RetryPolicy retry = options.Retry;
+        _headTimeout = options.CallTimeout;
         _retries = retry.GiveUpAfter != TimeSpan.Zero;
         _backoff = new Backoff(retry, plan.GiveUpAfter ?? retry.GiveUpAfter);
     }
@@ -48,7 +55,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
         while (Head is null)
         {
             // The head is always the first message, and every call that ends without it is an error.
-            await AdvanceAsync(Content.Head).ConfigureAwait(false);
+            if (!await AdvanceAsync(Content.Head).ConfigureAwait(false) && Head is null)
+            {
+                throw new VaultException(VaultErrorCode.Closed, "The read failed or was disposed before its head came; ask the client for another one.");
+            }
         }
 
         return Head;
@@ -58,8 +68,8 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     public override async ValueTask DisposeAsync()
     {
-        _ended = true;
         await base.DisposeAsync().ConfigureAwait(false);
+        _ended = true;
         await CloseCallAsync().ConfigureAwait(false);
     }
 
@@ -75,9 +85,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
                     return false;
                 }
 
-                while (await _call!.MoveNextRawAsync().ConfigureAwait(false))
+                RpcCall<TRequest, Protocol.ReadResponse> call = _call!;
+                while (await MoveNextAsync(call).ConfigureAwait(false))
                 {
-                    if (Take(_call.RawMessage) == wanted)
+                    if (Take(call.RawMessage) == wanted)
                     {
                         return true;
                     }
@@ -109,20 +120,45 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     private bool Open()
     {
+        // First of all: what was disposed between two pages was cut short, and must not look like the end.
+        if (StopToken.IsCancellationRequested)
+        {
+            throw Cancelled();
+        }
+
         if (_ended || _plan.IsComplete)
         {
             _ended = true;
             return false;
         }
 
-        if (StopToken.IsCancellationRequested)
-        {
-            throw Cancelled();
-        }
-
         _callHasHead = false;
+        _headBy = Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
         _call = _channel.Start(_method, _plan.NextRequest(), default, StopToken);
         return true;
+    }
+
+    // The time-out of the call itself would cut a long read; so only the wait for its head is bounded, by hand. A subscription
+    // asks for no position, so nothing makes the node wait with its head.
+    private ValueTask<bool> MoveNextAsync(RpcCall<TRequest, Protocol.ReadResponse> call) =>
+        _callHasHead || _plan.IsEndless ? call.MoveNextRawAsync() : HeadInTimeAsync(call);
+
+    private async ValueTask<bool> HeadInTimeAsync(RpcCall<TRequest, Protocol.ReadResponse> call)
+    {
+        Task<bool> next = call.MoveNextRawAsync().AsTask();
+        try
+        {
+            return await next.WaitAsync(TimeSpan.FromMilliseconds(Math.Max(0, _headBy - Environment.TickCount64))).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            _ended = true;
+            await CloseCallAsync().ConfigureAwait(false);
+
+            // Ends with the call; what it ends with was of no use any more.
+            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw VaultErrors.NoHead(_method.Path, _plan.AwaitedPosition, _headTimeout);
+        }
     }
 
     // The call ended with OK.
@@ -211,6 +247,11 @@ internal sealed class ResumingRead<TRequest> : PageReader
             _plan.AcceptProgress(Page.Position);
         }
 
+        if (Page.Position is { } position)
+        {
+            _seen.Observe(position);
+        }
+
         _backoff.Progressed();
         return Content.Page;
     }
@@ -233,13 +274,13 @@ internal sealed class ResumingRead<TRequest> : PageReader
             _backoff.GiveUpAfter = _plan.GiveUpAfter ?? (_retries ? Timeout.InfiniteTimeSpan : TimeSpan.Zero);
         }
 
+        var head = ReadHead.From(message);
+        _seen.Observe(head.LastPosition);
+
         // A later call's head is newer; the read still rests on the first one.
         if (Head is null)
         {
-            Head = new ReadHead(
-                message.HasLastPosition ? message.LastPosition : null,
-                VaultTime.FromTicksOrNone(message.RecordedAt),
-                message.HasLastVersion ? message.LastVersion : null);
+            Head = head;
             _plan.Begin(Head);
         }
     }

@@ -1,9 +1,10 @@
 namespace EventVault.Client;
 
 /// <summary>A read of one stream.</summary>
-internal sealed class StreamReadPlan(string stream, ReadOptions options) : ReadPlan<Protocol.ReadStreamRequest>
+internal sealed class StreamReadPlan(string stream, ReadOptions options, SeenPosition seen) : ReadPlan<Protocol.ReadStreamRequest>
 {
     private readonly ReadRange _range = new(options, byVersion: true);
+    private ReadHead? _head;
 
     public override bool IsComplete => _range.IsComplete;
 
@@ -14,9 +15,14 @@ internal sealed class StreamReadPlan(string stream, ReadOptions options) : ReadP
         Until = _range.Until,
         Direction = _range.WireDirection,
         Limit = _range.RemainingLimit,
+        Consistency = ConsistencyOf(options.Consistency, _head, seen),
     };
 
-    public override void Begin(ReadHead head) => _range.Begin(head);
+    public override void Begin(ReadHead head)
+    {
+        _head = head;
+        _range.Begin(head);
+    }
 
     public override void Accept(EventPage page) => _range.Accept(page);
 }

@@ -17,7 +17,7 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options)
 
     public override Protocol.SubscribeRequest NextRequest()
     {
-        var request = new Protocol.SubscribeRequest { IncludeSystem = options.IncludeSystem };
+        var request = new Protocol.SubscribeRequest { IncludeSystem = options.IncludeSystem, Filter = options.Filter?.ToMessage() };
         if (stream is null)
         {
             request.All = new Protocol.Empty();

@@ -55,6 +55,7 @@ internal sealed class Replica
     private int _owedTicks;
     private int _unflushed;
     private ulong _publishedTerm;
+    private volatile bool _leadsAlone;
     private long _appends;
     private long _events;
 
@@ -106,6 +107,12 @@ internal sealed class Replica
 
     /// <summary>Its term. For every thread.</summary>
     public ulong PublishedTerm => Volatile.Read(ref _publishedTerm);
+
+    /// <summary>
+    /// Whether it leads, shows all that was committed before, and no other voter could lead instead: then its head needs no
+    /// confirmation. For every thread.
+    /// </summary>
+    public bool LeadsAlone => _leadsAlone;
 
     /// <summary>Whether it leads and knows all that was committed before: an entry of its term is.</summary>
     public bool IsCaughtUp => _core.IsCaughtUpLeader && _storage.CommitIndex.Value >= _core.CommitIndex.Value;
@@ -434,6 +441,7 @@ internal sealed class Replica
         }
 
         Commit();
+        _leadsAlone = IsAlone && IsCaughtUp;
     }
 
     private void Append(LogIndex index, in Entry entry)

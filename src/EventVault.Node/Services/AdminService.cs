@@ -40,6 +40,11 @@ internal sealed class AdminService(
             info.HeadRecordedAt = storage.Reader.RecordedAt(head);
         }
 
+        if (storage.OperationFloor is var floor && floor != Position.None)
+        {
+            info.OperationFloor = (ulong)floor.Value;
+        }
+
         return ValueTask.FromResult(info);
     }
 

@@ -27,6 +27,13 @@ internal static class AppendAnswers
 
                 response = FirstAnswer(first, append.Content);
                 return null;
+            case AppendOutcome.Proven:
+                response = FirstAnswer(append.Content.Proof!, append.Content);
+                return null;
+            case AppendOutcome.TooOld:
+                return Errors.RetryTooOld(reader.OperationFloor);
+            case AppendOutcome.Damaged:
+                return Errors.Damaged(append.Damage!);
             case AppendOutcome.Conflict:
                 return Errors.Conflict(append.Content);
             default:
@@ -53,6 +60,12 @@ internal static class AppendAnswers
     private static AppendResponse FirstAnswer(AppendAnswer first, AppendContent append)
     {
         Invariant.Check(first.Versions.Count == append.StreamCount, "Equal content has equal streams.");
+        return FirstAnswer(first);
+    }
+
+    /// <summary>The first answer of an append that was found by its operation id.</summary>
+    public static AppendResponse FirstAnswer(AppendAnswer first)
+    {
         var response = new AppendResponse
         {
             FirstPosition = (ulong)first.First.Value,
@@ -60,9 +73,9 @@ internal static class AppendAnswers
             RecordedAt = first.RecordedAt,
             Deduplicated = true,
         };
-        for (var i = 0; i < append.StreamCount; i++)
+        for (var i = 0; i < first.Versions.Count; i++)
         {
-            response.Streams.Add(Version(append, append.Streams[i], first.Versions[i]));
+            response.Streams.Add(new Protocol.StreamVersion { Stream = Errors.Name(first.Streams[i]), Version = (ulong)first.Versions[i].Value });
         }
 
         return response;

@@ -17,6 +17,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
     private const int ComparedStreams = 8;
 
     private readonly int _mostEvents = storage.Options.Limits.AppendEvents;
+    private readonly AppendChecksReader _checks = new(limits);
 
     /// <summary>Reads and checks a request; most of the work of a small append happens here, on the caller's thread.</summary>
     /// <param name="bytes">Has the request; kept by the content until the append has completed.</param>
@@ -27,7 +28,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
     public Refusal? Read(byte[] bytes, int offset, int length, AppendContent content)
     {
         content.Reset(bytes);
-        var seenId = false;
+        var (seenId, seenAttempt, keys) = (false, false, 0);
         var reader = new WireReader(bytes.AsSpan(offset, length));
         while (reader.Next())
         {
@@ -35,8 +36,11 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
             {
                 1 => ReadOperationId(reader, content, ref seenId),
                 2 => ReadStream(reader, bytes, offset, content),
-                3 or 4 or 5 or 6 => Errors.UnknownField(NotServed(reader.Field), "is not served yet"),
-                _ => Errors.UnknownField(Number(reader.Field)),
+                3 => _checks.ReadRequirement(reader, bytes, offset, content),
+                4 => _checks.ReadCondition(reader, bytes, offset, content, ref keys),
+                5 => Errors.UnknownField("checkpoint", "is not served yet"),
+                6 => AppendChecksReader.ReadAttempt(reader, content, ref seenAttempt),
+                _ => Errors.UnknownField(AppendFields.Number(reader.Field)),
             };
             if (refusal is not null)
             {
@@ -65,7 +69,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
 
         if (reader.Length != OperationIdBytes)
         {
-            return Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {Number(reader.Length)}");
+            return Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(reader.Length)}");
         }
 
         content.OperationId = BinaryPrimitives.ReadUInt128BigEndian(reader.Bytes);
@@ -74,7 +78,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
 
     private Refusal? ReadStream(in WireReader request, byte[] bytes, int requestOffset, AppendContent content)
     {
-        var path = $"streams[{Number(content.StreamCount)}]";
+        var path = $"streams[{AppendFields.Number(content.StreamCount)}]";
         if (request.WireType != WireReader.Delimited)
         {
             return Errors.InvalidRequest(path, "has the wrong wire type");
@@ -105,7 +109,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
                     (nameStart, nameLength) = (start + reader.Start, reader.Length);
                     break;
                 case 2:
-                    if (ReadExpected(reader.Bytes, path, out expected, out version) is { } refusal)
+                    if (AppendFields.ReadExpected(reader.Bytes, path, out expected, out version) is { } refusal)
                     {
                         return refusal;
                     }
@@ -115,7 +119,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
                     events++;
                     break;
                 default:
-                    return Errors.UnknownField($"{path}.{Number(reader.Field)}");
+                    return Errors.UnknownField($"{path}.{AppendFields.Number(reader.Field)}");
             }
         }
 
@@ -124,7 +128,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
             return Errors.InvalidRequest(path, "is not an encoded StreamAppend message");
         }
 
-        if (CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, content.StreamCount) is { } badName)
+        if (AppendFields.CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, content.StreamCount, limits) is { } badName)
         {
             return badName;
         }
@@ -172,69 +176,6 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         }
     }
 
-    private Refusal? CheckName(ReadOnlySpan<byte> name, string path, int index)
-    {
-        var field = $"{path}.stream";
-        if (name.Length > VaultLimits.StreamNameBytes)
-        {
-            return Errors.LimitExceeded(limits[NodeLimits.StreamNameBytes], name.Length, field);
-        }
-
-        if (StreamName.Problem(name) is { } why)
-        {
-            return Errors.InvalidName(field, index, why);
-        }
-
-        return name[0] == (byte)'$' ? Errors.ReservedName(field, Errors.Name(name)) : null;
-    }
-
-    private static Refusal? ReadExpected(ReadOnlySpan<byte> bytes, string path, out ExpectedKind kind, out long version)
-    {
-        kind = default;
-        version = 0;
-        var reader = new WireReader(bytes);
-        while (reader.Next())
-        {
-            if (reader.Field is < 1 or > 4)
-            {
-                return Errors.UnknownField($"{path}.expected.{Number(reader.Field)}");
-            }
-
-            var field = $"{path}.expected.{ExpectedField(reader.Field)}";
-            if (kind != default)
-            {
-                return Errors.InvalidRequest($"{path}.expected", "says more than one thing");
-            }
-
-            kind = (ExpectedKind)reader.Field;
-            if (reader.WireType != (kind == ExpectedKind.Exact ? WireReader.Varint : WireReader.Delimited))
-            {
-                return Errors.InvalidRequest(field, "has the wrong wire type");
-            }
-
-            if (kind == ExpectedKind.Exact)
-            {
-                if (reader.Number > long.MaxValue)
-                {
-                    return Errors.InvalidRequest(field, $"is larger than any version can be, which is {Number(long.MaxValue)}");
-                }
-
-                version = (long)reader.Number;
-            }
-            else if (reader.Length > 0)
-            {
-                var inner = new WireReader(reader.Bytes);
-                return inner.Next()
-                    ? Errors.UnknownField($"{field}.{Number(inner.Field)}")
-                    : Errors.InvalidRequest(field, "is not an encoded Empty message");
-            }
-        }
-
-        return reader.Malformed ? Errors.InvalidRequest($"{path}.expected", "is not an encoded ExpectedVersion message")
-            : kind == default ? Errors.InvalidRequest($"{path}.expected", "says nothing: one of any, no_stream, exists and version must be set")
-            : null;
-    }
-
     private Refusal? CheckEvents(AppendContent content)
     {
         var problem = content.Check(out var stream, out var index);
@@ -243,13 +184,14 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
             return null;
         }
 
-        var path = $"streams[{Number(stream)}].events[{Number(index)}]";
+        var path = $"streams[{AppendFields.Number(stream)}].events[{AppendFields.Number(index)}]";
         return Errors.Event(problem, path, Errors.Name(content.Name(content.Streams[stream])), index, limits);
     }
 
+    // Neither among the streams that are written nor among those that are required, nor in both lists.
     private static Refusal? FindDoubled(AppendContent content)
     {
-        var count = content.StreamCount;
+        var count = content.StreamCount + content.RequireCount;
         if (count == 1)
         {
             return null;
@@ -261,9 +203,9 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
             {
                 for (var k = 0; k < i; k++)
                 {
-                    if (content.Name(content.Streams[i]).SequenceEqual(content.Name(content.Streams[k])))
+                    if (NameAt(content, i).SequenceEqual(NameAt(content, k)))
                     {
-                        return Doubled(i);
+                        return Doubled(content, i);
                     }
                 }
             }
@@ -280,12 +222,12 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
                 places[i] = i;
             }
 
-            places.Sort((a, b) => content.Name(content.Streams[a]).SequenceCompareTo(content.Name(content.Streams[b])));
+            places.Sort((a, b) => NameAt(content, a).SequenceCompareTo(NameAt(content, b)));
             for (var i = 1; i < count; i++)
             {
-                if (content.Name(content.Streams[places[i]]).SequenceEqual(content.Name(content.Streams[places[i - 1]])))
+                if (NameAt(content, places[i]).SequenceEqual(NameAt(content, places[i - 1])))
                 {
-                    return Doubled(Math.Max(places[i], places[i - 1]));
+                    return Doubled(content, Math.Max(places[i], places[i - 1]));
                 }
             }
 
@@ -297,14 +239,13 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         }
     }
 
-    private static Refusal Doubled(int stream) =>
-        Errors.InvalidRequest($"streams[{Number(stream)}].stream", "names a stream that stands before it: give each stream once, with all its events");
+    private static ReadOnlySpan<byte> NameAt(AppendContent content, int i) =>
+        i < content.StreamCount ? content.Name(content.Streams[i]) : content.Name(content.Requires[i - content.StreamCount]);
+
+    private static Refusal Doubled(AppendContent content, int i) => i < content.StreamCount
+        ? Errors.InvalidRequest($"streams[{AppendFields.Number(i)}].stream", "names a stream that stands before it: give each stream once, with all its events")
+        : Errors.InvalidRequest(
+            $"requires[{AppendFields.Number(i - content.StreamCount)}].stream", "names a stream that is written or required already: give each stream once");
 
     private static string StreamField(int field) => field switch { 1 => "stream", 2 => "expected", _ => "events" };
-
-    private static string ExpectedField(int field) => field switch { 1 => "any", 2 => "no_stream", 3 => "exists", _ => "version" };
-
-    private static string NotServed(int field) => field switch { 3 => "requires", 4 => "conditions", 5 => "checkpoint", _ => "attempted_after" };
-
-    private static string Number(long number) => number.ToString(System.Globalization.CultureInfo.InvariantCulture);
 }

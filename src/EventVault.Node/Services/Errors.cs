@@ -97,12 +97,45 @@ internal static class Errors
         }
     }
 
-    /// <summary>An append whose expected versions do not hold: all those that do not, together.</summary>
+    /// <summary>An append whose checks do not all hold: all that fail, together, in the order of the request.</summary>
     public static Refusal Conflict(AppendContent append)
     {
-        var detail = new ErrorDetail();
-        foreach (ref readonly var stream in append.Streams)
+        if (append.Change is { Problem: not StreamChangeProblem.None } change)
         {
+            return CannotChange(change, append.Requires[0], Name(append.Name(append.Requires[0])));
+        }
+
+        var detail = new ErrorDetail();
+        var isTombstoned = AddTombstoned(detail, append);
+        AddConflicts(detail, append, append.Streams, "streams");
+        AddConflicts(detail, append, append.Requires, append.Change is null ? "requires" : null);
+        for (var i = 0; i < append.ConditionCount; i++)
+        {
+            var condition = append.Conditions[i];
+            if (condition.Match != Position.None)
+            {
+                var field = Text($"conditions[{i}]");
+                detail.Failures.Add(new Failure
+                {
+                    Reason = Reason.ConditionFailed,
+                    Message = Text($"The event at position {condition.Match} matches {field}, which allows none{(condition.After == Position.None ? string.Empty : Text($" behind {condition.After}"))}. Read again from there and decide anew."),
+                    Field = field,
+                    Index = (uint)i,
+                    Position = (ulong)condition.Match.Value,
+                });
+            }
+        }
+
+        // Whatever else fails: to read a tombstoned stream again and decide anew does not help.
+        return new Refusal(isTombstoned ? RpcCode.FailedPrecondition : RpcCode.Aborted, detail);
+    }
+
+    // Without a list: a change of a stream's life, whose request has one stream and one `expected`.
+    private static void AddConflicts(ErrorDetail detail, AppendContent append, ReadOnlySpan<AppendStream> streams, string? list)
+    {
+        for (var i = 0; i < streams.Length; i++)
+        {
+            ref readonly var stream = ref streams[i];
             if (LogTail.Holds(stream))
             {
                 continue;
@@ -115,18 +148,50 @@ internal static class Errors
                 conflict.Actual = (ulong)stream.Actual.Value;
             }
 
-            var actual = stream.Actual == StreamVersion.None ? "it has no events" : Text($"its last version is {stream.Actual}");
+            var actual = stream.Actual == StreamVersion.None ? "it has no events"
+                : stream.HasEvents ? Text($"its last version is {stream.Actual}")
+                : Text($"it was deleted, its last version being {stream.Actual}");
             detail.Failures.Add(new Failure
             {
                 Reason = Reason.WrongExpectedVersion,
                 Message = $"Stream {name} was expected at {conflict.Expected}, but {actual}. Read it again and decide anew.",
                 Stream = name,
+                Field = list is null ? "expected" : Text($"{list}[{i}].expected"),
                 VersionConflict = conflict,
             });
         }
-
-        return new Refusal(RpcCode.Aborted, detail);
     }
+
+    private static bool AddTombstoned(ErrorDetail detail, AppendContent append)
+    {
+        for (var i = 0; i < append.StreamCount; i++)
+        {
+            if (append.Streams[i].IsTombstoned)
+            {
+                detail.Failures.Add(Tombstoned(Name(append.Name(append.Streams[i])), Text($"streams[{i}].stream")));
+            }
+        }
+
+        return detail.Failures.Count > 0;
+    }
+
+    // A stream that can't be deleted or truncated, whatever was expected of it.
+    private static Refusal CannotChange(StreamChange change, in AppendStream stream, string name) => change.Problem switch
+    {
+        StreamChangeProblem.NotFound => StreamNotFound(name),
+        StreamChangeProblem.Tombstoned => new Refusal(RpcCode.FailedPrecondition, Tombstoned(name, "stream")),
+        StreamChangeProblem.BehindEnd => InvalidRequest(
+            "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
+        _ => throw new InvariantException($"{change.Problem} is no problem."),
+    };
+
+    private static Failure Tombstoned(string stream, string field) => new()
+    {
+        Reason = Reason.StreamTombstoned,
+        Message = $"The stream {stream} was deleted for ever and can't be written. Choose another name.",
+        Stream = stream,
+        Field = field,
+    };
 
     public static Refusal OperationIdReused(Position first) => new(RpcCode.AlreadyExists, new Failure
     {
@@ -135,10 +200,55 @@ internal static class Errors
         FirstPosition = (ulong)first.Value,
     });
 
+    /// <summary>A retry whose first attempt is older than what is remembered.</summary>
+    public static Refusal RetryTooOld(Position floor)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.RetryTooOld,
+            Message = Text($"Operation ids up to position {floor} are no longer kept, and the first attempt may lie before it: whether it was written can't be told any more, and this attempt was not. Read, and decide anew with a new id."),
+        };
+        if (floor != Position.None)
+        {
+            failure.Floor = (ulong)floor.Value;
+        }
+
+        return new Refusal(RpcCode.FailedPrecondition, failure);
+    }
+
+    public static Refusal OperationNotFound() => new(RpcCode.NotFound, new Failure
+    {
+        Reason = Reason.OperationNotFound,
+        Message = "No append with this operation id is committed, or it lies at or before GetInfo's operation_floor and is forgotten.",
+    });
+
+    /// <summary>A read that asks for more than this node has got within its time.</summary>
+    public static Refusal TimedOutBehind(Position head, ulong wanted)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.TimedOutBehind,
+            Message = Text($"The node has not got to position {wanted} within the call's time: its head is {(head == Position.None ? "before the first event" : Text($"{head}"))}. Try again, or read from another node."),
+        };
+        if (head != Position.None)
+        {
+            failure.Position = (ulong)head.Value;
+        }
+
+        return new Refusal(RpcCode.DeadlineExceeded, failure);
+    }
+
+    /// <summary>A linearizable read that nobody could confirm.</summary>
+    public static Refusal NotConfirmed() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NoQuorum,
+        Message = "The node can't make sure that it is up to date: nobody leads, or leadership changed meanwhile. Try again, or read with consistency local.",
+    });
+
     public static Refusal StreamNotFound(string stream) => new(RpcCode.NotFound, new Failure
     {
         Reason = Reason.StreamNotFound,
-        Message = $"The stream {stream} has no events.",
+        Message = $"The stream {stream} has no events, or none that can be read.",
         Stream = stream,
     });
 
@@ -197,6 +307,9 @@ internal static class Errors
         Message = e.Message,
         Damage = new Damage { Segment = Path.GetFileName(e.Path), Offset = (ulong)e.Offset, Expected = "a whole index file" },
     });
+
+    /// <summary>Either kind of damage.</summary>
+    public static Refusal Damaged(Exception e) => e is DamageException damage ? Damaged(damage) : Damaged((IndexDamageException)e);
 
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.

@@ -1,9 +1,10 @@
 using EventVault.Storage;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Node.Services;
 
-/// <summary>What a read still has to read: positions of the whole vault, or versions of one stream.</summary>
-internal sealed class EventRange(EventReader reader, StreamReference? stream, bool backwards)
+/// <summary>What a read still has to read: positions of the whole vault, filtered or not, or versions of one stream.</summary>
+internal sealed class EventRange(EventReader reader, StreamReference? stream, EventFilter? filter, bool backwards)
 {
     /// <summary>
     /// Looks into the log before a call comes up for air: a read that leaves nearly everything out must still notice that
@@ -27,6 +28,14 @@ internal sealed class EventRange(EventReader reader, StreamReference? stream, bo
         var sink = new EventPage.Sink(page);
         for (var looks = 0; looks < MostLooks && !page.IsFull && !IsDone; looks++)
         {
+            if (filter is not null)
+            {
+                reader.ReadMatching(filter, new Position(Next), new Position(Last), backwards, ref sink, out var next);
+                Invariant.Check(backwards ? next.Value < Next : next.Value > Next, "Every look gets on.");
+                Next = next.Value;
+                continue;
+            }
+
             var read = stream is { } one
                 ? reader.ReadStream(one, new StreamVersion(Next), new StreamVersion(Last), backwards, ref sink)
                 : reader.ReadAll(new Position(Next), new Position(Last), backwards, ref sink);

@@ -46,13 +46,13 @@ internal static class ReadBounds
         _ => Math.Min(reader.FirstAtOrAfter(bound.Time + 1).Value - 1, head.Value),
     };
 
-    /// <summary>The first version that a lower end takes in; may lie behind the last one.</summary>
-    public static long LowestVersion(EventReader reader, in StreamReference stream, ReadBound? bound, StreamVersion last) => bound?.BoundCase switch
+    /// <summary>The first version that a lower end takes in and that can be read; may lie behind the last one.</summary>
+    public static long LowestVersion(EventReader reader, in StreamReference stream, ReadBound? bound, StreamVersion first, StreamVersion last) => Math.Max(first.Value, bound?.BoundCase switch
     {
         null => 0,
         ReadBound.BoundOneofCase.Version => Clamp(bound.Version),
         _ => reader.FirstVersionAtOrAfter(stream, new Position(LowestPosition(reader, bound)), last).Value,
-    };
+    });
 
     /// <summary>The last version that an upper end takes in; −1 if there is none.</summary>
     public static long HighestVersion(EventReader reader, in StreamReference stream, ReadBound? bound, StreamVersion last, Position head)
@@ -71,7 +71,10 @@ internal static class ReadBounds
         return reader.FirstVersionAtOrAfter(stream, new Position(highest + 1), last).Value - 1;
     }
 
-    /// <summary>The stream's last version as of a head that was read before: what came since does not count.</summary>
+    /// <summary>
+    /// The stream's last version as of a head that was read before: what came since does not count. Whether it can be read is
+    /// another question.
+    /// </summary>
     public static StreamVersion LastVersion(EventReader reader, in StreamReference stream, Position head)
     {
         var last = reader.LastVersion(stream);

@@ -1,48 +1,105 @@
+using System.Diagnostics;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventFilter = EventVault.Storage.Queries.EventFilter;
 using Position = EventVault.Storage.Position;
 using StreamVersion = EventVault.Storage.StreamVersion;
 
 namespace EventVault.Node.Services;
 
-/// <summary>ReadStream and ReadAll. On the caller's thread, page by page; a slow client is waited for between pages.</summary>
-internal static class ReadCalls
+/// <summary>
+/// ReadStream, ReadAll and CountEvents. On the caller's thread, page by page; a slow client is waited for between pages.
+/// </summary>
+internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
 {
-    public static async ValueTask ReadAllAsync(EventReader reader, ReadAllRequest request, RpcWriter<ReadResponse> writer, RpcContext context)
+    /// <summary>Most positions counted before a call comes up for air: an instant by the index.</summary>
+    private const long MostCountedAtOnce = 1 << 20;
+
+    /// <summary>Fewest: as many as one look reads where events must be read, some 0.1 ms.</summary>
+    private const long FewestCountedAtOnce = 512;
+
+    /// <summary>More is counted at once as long as that takes less than this, fewer if it takes longer.</summary>
+    private static readonly TimeSpan CountingTime = TimeSpan.FromMilliseconds(1);
+
+    private readonly EventReader _reader = storage.Reader;
+
+    /// <summary>Checks filters.</summary>
+    public EventFilters Filters { get; } = new(storage, limits);
+
+    /// <summary>Holds reads back until the node is as far as they ask for.</summary>
+    public ConsistentReads Consistent { get; } = new(storage, loop, committed);
+
+    public async ValueTask ReadAllAsync(ReadAllRequest request, RpcWriter<ReadResponse> writer, RpcContext context)
     {
+        var filter = Filters.Read(request.Filter, request.IncludeSystem);
         ReadBounds.Check(request.From, "from", ofOneStream: false);
         ReadBounds.Check(request.Until, "until", ofOneStream: false);
+        await Consistent.WaitAsync(request.Consistency, context);
         var backwards = request.Direction == Direction.Backwards;
-        var head = reader.Head;
-        writer.Write(Head(reader, head, null));
+        var head = _reader.Head;
+        writer.Write(Head(_reader, head, null));
+        if (filter is not null)
+        {
+            // What matches may lie far away: the client is to know at once that it is being looked for.
+            await writer.FlushAsync();
+        }
+
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
-        var lowest = ReadBounds.LowestPosition(reader, lower);
-        var highest = ReadBounds.HighestPosition(reader, upper, head);
+        var lowest = ReadBounds.LowestPosition(_reader, lower);
+        var highest = ReadBounds.HighestPosition(_reader, upper, head);
         using var page = new EventPage { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
-        await WriteAsync(Range(reader, null, lowest, highest, backwards), page, writer, context);
+        await WriteAsync(Range(null, filter, lowest, highest, backwards), page, writer, context);
     }
 
-    public static async ValueTask ReadStreamAsync(
-        EventReader reader, NodeLimits limits, ReadStreamRequest request, RpcWriter<ReadResponse> writer, RpcContext context)
+    public async ValueTask ReadStreamAsync(ReadStreamRequest request, RpcWriter<ReadResponse> writer, RpcContext context)
     {
-        var stream = StreamNames.Reference(reader, request.Stream, limits);
+        var stream = StreamNames.Reference(_reader, request.Stream, limits);
         ReadBounds.Check(request.From, "from", ofOneStream: true);
         ReadBounds.Check(request.Until, "until", ofOneStream: true);
+        await Consistent.WaitAsync(request.Consistency, context);
         var backwards = request.Direction == Direction.Backwards;
-        var head = reader.Head;
-        var last = ReadBounds.LastVersion(reader, stream, head);
-        if (last == StreamVersion.None)
+        var head = _reader.Head;
+        var last = ReadBounds.LastVersion(_reader, stream, head);
+        var first = _reader.FirstVisible(stream);
+        if (last < first)
         {
             throw Errors.StreamNotFound(request.Stream).ToException();
         }
 
-        writer.Write(Head(reader, head, last));
+        writer.Write(Head(_reader, head, last));
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
-        var lowest = ReadBounds.LowestVersion(reader, stream, lower, last);
-        var highest = ReadBounds.HighestVersion(reader, stream, upper, last, head);
+        var lowest = ReadBounds.LowestVersion(_reader, stream, lower, first, last);
+        var highest = ReadBounds.HighestVersion(_reader, stream, upper, last, head);
         using var page = new EventPage { Limit = request.Limit };
-        await WriteAsync(Range(reader, stream, lowest, highest, backwards), page, writer, context);
+        await WriteAsync(Range(stream, null, lowest, highest, backwards), page, writer, context);
+    }
+
+    public async ValueTask<CountEventsResponse> CountEventsAsync(CountEventsRequest request, RpcContext context)
+    {
+        var filter = Filters.ReadCounted(request.Filter)
+            ?? throw Errors.InvalidRequest("filter", "is missing: say which events to count").ToException();
+        ReadBounds.Check(request.From, "from", ofOneStream: false);
+        ReadBounds.Check(request.Until, "until", ofOneStream: false);
+        await Consistent.WaitAsync(request.Consistency, context);
+        var head = _reader.Head;
+        var highest = ReadBounds.HighestPosition(_reader, request.Until, head);
+        var count = 0L;
+        var atOnce = FewestCountedAtOnce;
+        for (var next = ReadBounds.LowestPosition(_reader, request.From); next <= highest;)
+        {
+            CheckGoesOn(context);
+            var began = Stopwatch.GetTimestamp();
+            var last = Math.Min(highest, next + atOnce - 1);
+            count += _reader.CountMatching(filter, new Position(next), new Position(last));
+            next = last + 1;
+            atOnce = Stopwatch.GetElapsedTime(began) < CountingTime ? Math.Min(2 * atOnce, MostCountedAtOnce) : Math.Max(atOnce / 2, FewestCountedAtOnce);
+
+            // Nothing here waits: completions of appends need the thread, too.
+            await Task.Yield();
+        }
+
+        return new CountEventsResponse { Count = (ulong)count, Head = Head(_reader, head, null).Head };
     }
 
     /// <summary>The first message of a read: what it is based on.</summary>
@@ -80,21 +137,30 @@ internal static class ReadCalls
         }
     }
 
-    private static EventRange Range(EventReader reader, StreamReference? stream, long lowest, long highest, bool backwards) =>
-        new(reader, stream, backwards) { Next = backwards ? highest : lowest, Last = backwards ? lowest : highest };
+    private EventRange Range(StreamReference? stream, EventFilter? filter, long lowest, long highest, bool backwards) =>
+        new(_reader, stream, filter, backwards) { Next = backwards ? highest : lowest, Last = backwards ? lowest : highest };
 
-    private static async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
+    private async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
     {
+        var pace = new ReadPace(writer, options.Clock, options.ProgressInterval);
         while (!range.IsDone && page.Remaining > 0)
         {
-            if (context.Draining.IsCancellationRequested)
-            {
-                throw Errors.Draining("the read was cut short").ToException();
-            }
-
-            context.Cancellation.ThrowIfCancellationRequested();
+            CheckGoesOn(context);
             WritePage(range, page, writer);
-            await writer.FlushIfFullAsync();
+            if (!range.IsDone && page.Remaining > 0)
+            {
+                await pace.GetOnAsync();
+            }
         }
+    }
+
+    private static void CheckGoesOn(RpcContext context)
+    {
+        if (context.Draining.IsCancellationRequested)
+        {
+            throw Errors.Draining("the read was cut short").ToException();
+        }
+
+        context.Cancellation.ThrowIfCancellationRequested();
     }
 }

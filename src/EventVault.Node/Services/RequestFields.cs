@@ -13,8 +13,14 @@ namespace EventVault.Node.Services;
 /// <summary>Checks encoded requests against their descriptors.</summary>
 internal static class RequestFields
 {
-    /// <summary>Our deepest request has two levels; beyond this it is garbage.</summary>
+    /// <summary>Our deepest request has four levels (a filter's types); beyond this it is garbage.</summary>
     private const int MostLevels = 16;
+
+    /// <summary>
+    /// Entries of one list, so that a message of nothing but empty ones does not become millions of objects. Every list has
+    /// a smaller limit of its own, which is checked, and named, once the request is decoded.
+    /// </summary>
+    private const int MostEntries = 1_000;
 
     /// <summary>Checks and decodes a request.</summary>
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
@@ -37,6 +43,7 @@ internal static class RequestFields
     private static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes, string path, int level)
     {
         var seen = new HashSet<string>();
+        var entries = 0;
         var reader = new WireReader(bytes);
         while (reader.Next())
         {
@@ -52,6 +59,11 @@ internal static class RequestFields
                 return field.RealContainingOneof is { } oneof
                     ? Errors.InvalidRequest(path + oneof.Name, "says more than one thing")
                     : Errors.InvalidRequest(name, "stands twice");
+            }
+
+            if (field.IsRepeated && ++entries > MostEntries)
+            {
+                return Errors.InvalidRequest(name, "is far too long a list");
             }
 
             if (!HasWireType(field, reader.WireType))

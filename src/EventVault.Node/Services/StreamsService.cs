@@ -6,6 +6,7 @@ using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventVault.Storage.Log;
 using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
@@ -18,9 +19,15 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
 
     private const int UsualPageStreams = 100;
 
+    /// <summary>Names that one page looks at, deleted streams' included: some milliseconds of work.</summary>
+    private const int MostListed = 4096;
+
     private readonly AppendRequestReader _requests = new(storage, limits);
+    private readonly ReadCalls _reads = new(storage, loop, committed, limits, options);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
     private long _subscriptions;
+
+    private delegate void ReadChange(in ReadOnlySequence<byte> request, NodeLimits limits, AppendContent content);
 
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
@@ -34,13 +41,23 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
             (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
         .ServerStreamingRaw(
             RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
-            (request, writer, context) => ReadCalls.ReadStreamAsync(storage.Reader, limits, RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
+            (request, writer, context) => _reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
         .ServerStreamingRaw(
             RpcMethod<ReadAllRequest, ReadResponse>.Of(Service, "ReadAll"),
-            (request, writer, context) => ReadCalls.ReadAllAsync(storage.Reader, RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
+            (request, writer, context) => _reads.ReadAllAsync(RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
         .ServerStreamingRaw(RpcMethod<SubscribeRequest, ReadResponse>.Of(Service, "Subscribe"), SubscribeAsync)
-        .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(Service, "GetStream"), GetStream)
-        .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(Service, "ListStreams"), ListStreams);
+        .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(Service, "GetStream"), GetStreamAsync)
+        .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(Service, "ListStreams"), ListStreamsAsync)
+        .UnaryRaw(
+            RpcMethod<CountEventsRequest, CountEventsResponse>.Of(Service, "CountEvents"),
+            (request, context) => _reads.CountEventsAsync(RequestFields.Parse(CountEventsRequest.Parser, request), context))
+        .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(Service, "GetAppend"), GetAppendAsync)
+        .UnaryRaw(
+            RpcMethod<DeleteStreamRequest, AppendResponse>.Of(Service, "DeleteStream"),
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
+        .UnaryRaw(
+            RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate));
 
     private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
@@ -74,6 +91,20 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
     }
 
+    // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
+    private async ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
+    {
+        var append = new SingleAppend(storage) { QueuedBytes = (int)request.Length };
+        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        read(request, limits, append.Content);
+        var problem = append.Content.Check(out _, out _);
+        Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
+        var refusal = await DecideAsync(append);
+        AppendResponse? response = null;
+        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+        return response ?? throw refusal!.ToException();
+    }
+
     private async ValueTask<Refusal?> DecideAsync(SingleAppend append)
     {
         if (storage.Reader.LookUp(append.Content, out var place))
@@ -99,7 +130,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits);
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {
@@ -107,15 +138,15 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
     }
 
-    private ValueTask<StreamInfo> GetStream(ReadOnlySequence<byte> request, RpcContext context)
+    private async ValueTask<StreamInfo> GetStreamAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
-        var name = RequestFields.Parse(GetStreamRequest.Parser, request).Stream;
-        return storage.Streams.Find(StreamNames.Check(name, limits)) is { } details
-            ? ValueTask.FromResult(Details(details))
-            : throw Errors.StreamNotFound(name).ToException();
+        var parsed = RequestFields.Parse(GetStreamRequest.Parser, request);
+        var name = StreamNames.Check(parsed.Stream, limits);
+        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
+        return storage.Streams.Find(name) is { } details ? Details(details) : throw Errors.StreamNotFound(parsed.Stream).ToException();
     }
 
-    private ValueTask<ListStreamsResponse> ListStreams(ReadOnlySequence<byte> request, RpcContext context)
+    private async ValueTask<ListStreamsResponse> ListStreamsAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
         var parsed = RequestFields.Parse(ListStreamsRequest.Parser, request);
         var limit = limits[NodeLimits.ListPageStreams];
@@ -124,19 +155,48 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
             throw Errors.LimitExceeded(limit, parsed.PageSize, "page_size").ToException();
         }
 
+        if (parsed.Category.Length > 0 && parsed.Prefix.Length > 0)
+        {
+            throw Errors.InvalidRequest("category", "stands beside a prefix: a page lists the one or the other").ToException();
+        }
+
         var size = parsed.PageSize == 0 ? UsualPageStreams : (int)parsed.PageSize;
         var prefix = StreamNames.CheckLength(parsed.Prefix, "prefix", limits);
+        var category = StreamNames.CheckLength(parsed.Category, "category", limits);
+        EventFilters.CheckCategory(category, "category");
+        var after = ReadToken(parsed.PageToken);
+        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
 
         // One more than asked for tells whether there is another page.
-        var page = storage.Streams.List(prefix, ReadToken(parsed.PageToken), size + 1);
+        var page = category.Length > 0
+            ? storage.Streams.ListCategory(category, after, size + 1, MostListed, out var lookedUntil)
+            : storage.Streams.List(prefix, after, size + 1, MostListed, out lookedUntil);
         var response = new ListStreamsResponse();
         response.Streams.AddRange(page.Take(size).Select(Details));
         if (page.Count > size)
         {
             response.NextPageToken = Convert.ToBase64String(page[size - 1].Name);
         }
+        else if (lookedUntil is not null)
+        {
+            response.NextPageToken = Convert.ToBase64String(lookedUntil);
+        }
 
-        return ValueTask.FromResult(response);
+        return response;
+    }
+
+    private async ValueTask<AppendResponse> GetAppendAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        const int OperationIdBytes = 16;
+        var parsed = RequestFields.Parse(GetAppendRequest.Parser, request);
+        if (parsed.OperationId.Length != OperationIdBytes)
+        {
+            throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(parsed.OperationId.Length)}").ToException();
+        }
+
+        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
+        var id = System.Buffers.Binary.BinaryPrimitives.ReadUInt128BigEndian(parsed.OperationId.Span);
+        return storage.Reader.FindAppend(id) is { } first ? AppendAnswers.FirstAnswer(first) : throw Errors.OperationNotFound().ToException();
     }
 
     private static byte[] ReadToken(string token)
@@ -157,5 +217,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         LastVersion = (ulong)details.LastVersion.Value,
         LastPosition = (ulong)details.LastPosition.Value,
         LastRecordedAt = details.LastRecordedAt,
+        FirstVersion = (ulong)details.FirstVersion.Value,
+        EventCount = (ulong)(details.LastVersion.Value - details.FirstVersion.Value + 1),
     };
 }

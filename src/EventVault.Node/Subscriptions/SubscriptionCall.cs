@@ -8,6 +8,7 @@ using EventVault.Node.Services;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventFilter = EventVault.Storage.Queries.EventFilter;
 using Position = EventVault.Storage.Position;
 using StreamVersion = EventVault.Storage.StreamVersion;
 
@@ -17,8 +18,10 @@ namespace EventVault.Node.Subscriptions;
 internal sealed class SubscriptionCall(
     EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, RpcWriter<ReadResponse> writer, RpcContext context)
 {
+    private readonly ReadPace _pace = new(writer, clock, progressInterval);
+
     /// <summary>Ends by an exception only: the client goes, the node drains, or the log is damaged.</summary>
-    public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits)
+    public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits, EventFilter? filter)
     {
         StreamReference? stream = request.SourceCase switch
         {
@@ -26,11 +29,23 @@ internal sealed class SubscriptionCall(
             SubscribeRequest.SourceOneofCase.All => null,
             _ => throw Errors.InvalidRequest("source", "says nothing: set stream or all").ToException(),
         };
+        if (stream is not null && filter is not null)
+        {
+            throw Errors.InvalidRequest("filter", "stands beside a stream: filters are for subscriptions to all").ToException();
+        }
+
         ReadBounds.Check(request.From, "from", ofOneStream: stream is not null);
         var head = reader.Head;
         var last = stream is { } one ? ReadBounds.LastVersion(reader, one, head) : StreamVersion.None;
-        writer.Write(ReadCalls.Head(reader, head, stream is null ? null : last));
-        var range = new EventRange(reader, stream, backwards: false) { Next = Start(request, stream, head, last) };
+        var first = stream is { } of ? reader.FirstVisible(of) : default;
+        writer.Write(ReadCalls.Head(reader, head, stream is null || last < first ? null : last));
+        if (filter is not null)
+        {
+            // What matches may lie far away, or not be there yet: the client is to know at once that it is subscribed.
+            await _pace.FlushAsync();
+        }
+
+        var range = new EventRange(reader, stream, filter, backwards: false) { Next = Start(request, stream, head, first, last) };
 
         // A start behind the head is not reached by counting: what comes before it is left out as it comes.
         using var page = new EventPage
@@ -45,7 +60,6 @@ internal sealed class SubscriptionCall(
     private async ValueTask FollowAsync(EventRange range, StreamReference? stream, EventPage page)
     {
         var behind = true;
-        var lastSent = clock.GetTimestamp();
         while (true)
         {
             var next = committed.Next;
@@ -54,36 +68,41 @@ internal sealed class SubscriptionCall(
             range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
             if (!range.IsDone)
             {
-                var before = writer.Messages;
                 ReadCalls.WritePage(range, page, writer);
                 behind |= !range.IsDone;
-                if (writer.Messages > before)
-                {
-                    lastSent = clock.GetTimestamp();
-                }
             }
 
             if (!range.IsDone)
             {
-                await writer.FlushIfFullAsync();
+                await GetOnAsync(range, stream);
                 continue;
             }
 
-            if (behind || clock.GetElapsedTime(lastSent) >= progressInterval)
+            if (behind || (writer.UnflushedBytes == 0 && _pace.IsDue))
             {
                 var progress = ProgressTo(head);
                 writer.Write(behind ? new ReadResponse { CaughtUp = progress } : new ReadResponse { Progress = progress });
                 behind = false;
-                lastSent = clock.GetTimestamp();
             }
 
             if (writer.UnflushedBytes > 0)
             {
-                await writer.FlushAsync();
+                await _pace.FlushAsync();
             }
 
             await next;
         }
+    }
+
+    // On the way to the head. Where nothing matches for long, the client hears how far it is: its checkpoint can move on.
+    private ValueTask GetOnAsync(EventRange range, StreamReference? stream)
+    {
+        if (stream is null && range.Next > 0 && _pace.IsDue)
+        {
+            writer.Write(new ReadResponse { Progress = ProgressTo(new Position(range.Next - 1)) });
+        }
+
+        return _pace.GetOnAsync();
     }
 
     private void CheckGoesOn()
@@ -96,7 +115,7 @@ internal sealed class SubscriptionCall(
         context.Cancellation.ThrowIfCancellationRequested();
     }
 
-    private long Start(SubscribeRequest request, StreamReference? stream, Position head, StreamVersion last)
+    private long Start(SubscribeRequest request, StreamReference? stream, Position head, StreamVersion first, StreamVersion last)
     {
         if (request.StartCase == SubscribeRequest.StartOneofCase.End)
         {
@@ -108,7 +127,7 @@ internal sealed class SubscriptionCall(
             return ReadBounds.LowestPosition(reader, request.From);
         }
 
-        return ReadBounds.LowestVersion(reader, one, request.From, last);
+        return ReadBounds.LowestVersion(reader, one, request.From, first, last);
     }
 
     private Progress ProgressTo(Position head)

@@ -28,6 +28,9 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <summary>Committed events. Readers rely on the published commit position instead.</summary>
     public int EventCount => _events.Count;
 
+    /// <summary>What its events can be found by, those of pending events included.</summary>
+    public ActiveKeys Keys { get; private init; } = new();
+
     public int StreamCount => _streams.Count;
 
     public int OperationCount => _operations.Count;
@@ -118,7 +121,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <param name="end">Offset behind the last committed group.</param>
     public ActiveIndex CopyCommitted(uint end)
     {
-        var copy = new ActiveIndex(Segment, FirstPosition, FirstIndex);
+        var copy = new ActiveIndex(Segment, FirstPosition, FirstIndex) { Keys = Keys.Copy(_events.Count) };
         for (var i = 0; i < _events.Count; i++)
         {
             Invariant.Check(_events[i].Offset < end, "Only committed events are in the index.");

@@ -127,6 +127,9 @@ internal sealed class BlockList<T>
 
     public int Count { get; private set; }
 
+    /// <summary>Bytes of the blocks, with elements of this length.</summary>
+    public long Bytes(int elementLength) => (long)((Count + BlockSize - 1) >> BlockShift) * BlockSize * elementLength;
+
     public ref T this[int i] => ref Volatile.Read(ref _blocks)[i >> BlockShift][i & (BlockSize - 1)];
 
     public ref T Add()

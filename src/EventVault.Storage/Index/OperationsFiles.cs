@@ -66,6 +66,14 @@ internal sealed class OperationsFiles : IDisposable
         }
     }
 
+    /// <summary>Number of the oldest append that will still be remembered when so many more are applied.</summary>
+    public long OldestAfter(int appends)
+    {
+        // As DropForgotten lets go of generations.
+        long oldest = TotalAppends + appends - _horizonAppends;
+        return Math.Max(OldestAppend, oldest < 0 ? 0 : oldest / _generationAppends * _generationAppends);
+    }
+
     /// <summary>Opens the files of a directory; there may be none.</summary>
     /// <param name="fileSystem">Where they are.</param>
     /// <param name="directory">The folder, which exists.</param>

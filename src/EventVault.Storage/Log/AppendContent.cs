@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text.Unicode;
 using EventVault.Storage.Index;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage.Log;
 
@@ -45,8 +46,38 @@ public struct AppendStream
     /// <summary>How many events it gets.</summary>
     public int EventCount;
 
-    /// <summary>After the append was checked: the stream's last version before it; −1 if it has no events.</summary>
+    /// <summary>After the append was checked: the stream's last version before it; −1 if it never had events.</summary>
     public StreamVersion Actual;
+
+    /// <summary>After the append was checked: the stream's first version that can be read; behind the last one if none can.</summary>
+    public StreamVersion FirstVisible;
+
+    /// <summary>After the append was checked: whether the stream must not be written.</summary>
+    public bool IsTombstoned;
+
+    /// <summary>Whether it has events that can be read.</summary>
+    public readonly bool HasEvents => Actual >= FirstVisible;
+}
+
+/// <summary>One condition of an append: no event behind a position may match its query.</summary>
+public struct AppendCondition
+{
+    internal EventFilter Filter;
+
+    // No committed event up to here, and behind After, matches; found out on the caller's thread.
+    internal Position LookedUntil;
+
+    // A committed event that matched when the caller's thread looked; None: the sequencer need only look at what is newer.
+    internal Position Found;
+
+    /// <summary>The query: an event that matches any of them must not be there. The digest is over these.</summary>
+    public IReadOnlyList<QueryItem> Items;
+
+    /// <summary>Events up to here don't count; <see cref="Position.None"/>: all count.</summary>
+    public Position After;
+
+    /// <summary>After the append was checked: an event that matches; <see cref="Position.None"/>: the condition holds.</summary>
+    public Position Match;
 }
 #pragma warning restore CA1051, CA1711
 
@@ -59,9 +90,18 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>Tables that one huge append made longer than this are given back: contents are kept by the thousand.</summary>
     private const int KeptRows = 64;
 
+    // Requirements and conditions stand at these values in the place where the digest has a stream's expectation.
+    private const byte RequirementMark = 0x80;
+    private const byte ConditionMark = 0xc0;
+    private const byte ItemMark = 0xc1;
+
     private AppendStream[] _streams = new AppendStream[1];
+    private AppendStream[] _requires = [];
+    private AppendCondition[] _conditions = [];
     private (int Offset, int Length)[] _events = new (int, int)[1];
     private UInt128 _firstEventId;
+    private ulong[] _keys = new ulong[8];
+    private int _keysLength;
 
     /// <summary>Bytes that names and events point into.</summary>
     public byte[] Bytes { get; private set; } = [];
@@ -75,10 +115,40 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>How many streams it has.</summary>
     public int StreamCount { get; private set; }
 
+    /// <summary>Streams that it does not write and yet expects something of, in the order in which they were added.</summary>
+    public Span<AppendStream> Requires => _requires.AsSpan(0, RequireCount);
+
+    /// <summary>How many streams it requires something of.</summary>
+    public int RequireCount { get; private set; }
+
+    /// <summary>Queries that must not match, in the order in which they were added.</summary>
+    public Span<AppendCondition> Conditions => _conditions.AsSpan(0, ConditionCount);
+
+    /// <summary>How many conditions it has.</summary>
+    public int ConditionCount { get; private set; }
+
+    /// <summary>
+    /// Of a retry: a head that was seen before the first attempt, <see cref="Position.None"/> if the vault was empty. Null: a
+    /// first attempt. Not part of the content: retries differ from first attempts in nothing else.
+    /// </summary>
+    public Position? AttemptedAfter { get; set; }
+
+    /// <summary>The answer of a first attempt whose operation id is forgotten, worked out from the events that stand there.</summary>
+    public AppendAnswer? Proof { get; internal set; }
+
     /// <summary>How many events it has, over all streams.</summary>
     public int EventCount { get; private set; }
 
+    /// <summary>
+    /// Not null: what it does to the life of a stream, the first and only one in <see cref="Requires"/>. Then it writes one event
+    /// to <c>$streams</c>, and no other.
+    /// </summary>
+    public StreamChange? Change { get; private set; }
+
     internal UInt128 Digest { get; private set; }
+
+    /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
+    internal ReadOnlySpan<ulong> Keys => _keys.AsSpan(0, _keysLength);
 
     internal bool IdOfFirstEvent => _firstEventId == OperationId;
 
@@ -94,9 +164,14 @@ public sealed class AppendContent(VaultStorage storage)
         Bytes = bytes;
         StreamCount = 0;
         EventCount = 0;
+        RequireCount = 0;
+        ConditionCount = 0;
+        AttemptedAfter = null;
+        Proof = null;
         OperationId = default;
         _firstEventId = default;
         EncodedLength = 0;
+        Change = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -106,6 +181,20 @@ public sealed class AppendContent(VaultStorage storage)
         {
             _events = new (int, int)[1];
         }
+
+        _keysLength = 0;
+        if (_keys.Length > KeptRows * EventKeys.MostPerEvent)
+        {
+            _keys = new ulong[8];
+        }
+
+        if (_requires.Length > KeptRows)
+        {
+            _requires = [];
+        }
+
+        // Filters are objects of one append: not to be held on to until the next one.
+        _conditions.AsSpan().Clear();
     }
 
     /// <summary>Lets go of all it holds. What it was filled with must not be looked at any more.</summary>
@@ -139,6 +228,51 @@ public sealed class AppendContent(VaultStorage storage)
         };
     }
 
+    /// <summary>Adds a stream that is not written, of which something is expected.</summary>
+    /// <param name="nameOffset">Where its name begins in the append's bytes.</param>
+    /// <param name="nameLength">Length of the name in bytes.</param>
+    /// <param name="expected">What is expected.</param>
+    /// <param name="version">With <see cref="ExpectedKind.Exact"/>: the version.</param>
+    public void AddRequirement(int nameOffset, int nameLength, ExpectedKind expected, StreamVersion version)
+    {
+        if (RequireCount == _requires.Length)
+        {
+            Array.Resize(ref _requires, Math.Max(4, RequireCount * 2));
+        }
+
+        _requires[RequireCount++] = new AppendStream
+        {
+            NameOffset = nameOffset,
+            NameLength = nameLength,
+            Expected = expected,
+            ExpectedVersion = version,
+            SealedVersion = StreamVersion.None,
+            Actual = StreamVersion.None,
+        };
+    }
+
+    /// <summary>Adds a condition: no event behind <paramref name="after"/> may match any of the items.</summary>
+    /// <param name="items">At least one; unchanged until the append has completed.</param>
+    /// <param name="after">Events up to here don't count; <see cref="Position.None"/>: all count.</param>
+    public void AddCondition(IReadOnlyList<QueryItem> items, Position after)
+    {
+        Invariant.Check(after >= Position.None, "Nothing lies before the first event.");
+        if (ConditionCount == _conditions.Length)
+        {
+            Array.Resize(ref _conditions, Math.Max(1, ConditionCount * 2));
+        }
+
+        _conditions[ConditionCount++] = new AppendCondition
+        {
+            Filter = EventFilter.Create(storage, default, default, items, default, null),
+            Items = items,
+            After = after,
+            LookedUntil = after,
+            Found = Position.None,
+            Match = Position.None,
+        };
+    }
+
     /// <summary>Adds an event to the stream added last.</summary>
     public void AddEvent(int offset, int length)
     {
@@ -152,7 +286,43 @@ public sealed class AppendContent(VaultStorage storage)
     }
 
     /// <summary>
-    /// Walks all events in full, digests the content, and looks up what is sealed. Call it on the caller's thread:
+    /// Makes it the append that changes the life of a stream. The digest is over the event as it is without the version that the
+    /// sequencer decides: a retry asks for the same. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as
+    /// with other appends.
+    /// </summary>
+    /// <param name="change">What happens.</param>
+    /// <param name="stream">Name of the stream, not one of the vault's own.</param>
+    /// <param name="expected">What is expected of it.</param>
+    /// <param name="version">With <see cref="ExpectedKind.Exact"/>: its last version.</param>
+    public void SetChange(StreamChange change, ReadOnlySpan<byte> stream, ExpectedKind expected, StreamVersion version)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && change.Before.Value is >= 0 and <= StreamChange.MostBefore);
+        var name = StreamLifeEvent.Stream;
+        var bytes = new byte[name.Length + stream.Length];
+        name.CopyTo(bytes);
+        stream.CopyTo(bytes.AsSpan(name.Length));
+        Bytes = bytes;
+        Change = change;
+        AddRequirement(name.Length, stream.Length, expected, version);
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetChangeEvent(change.Before);
+    }
+
+    /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>
+    internal void SetChangeEvent(StreamVersion before)
+    {
+        Invariant.Check(Change is not null && StreamCount == 1 && EventCount == 1 && RequireCount == 1);
+        ref readonly var changed = ref _requires[0];
+        var start = changed.NameOffset + changed.NameLength;
+        var e = StreamLifeEvent.Encode(OperationId, Change.Kind, Name(changed), before);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(_streams[0].NameLength, e.Length);
+    }
+
+    /// <summary>
+    /// Walks all events in full, digests the content, and computes its keys. Call it on the caller's thread:
     /// it is most of the work of an append that writes little.
     /// </summary>
     /// <param name="stream">The stream of the event concerned.</param>
@@ -163,6 +333,7 @@ public sealed class AppendContent(VaultStorage storage)
         Span<byte> head = stackalloc byte[32];
         head.Clear();
         var length = 0L;
+        _keysLength = 0;
         for (stream = 0; stream < StreamCount; stream++)
         {
             ref var s = ref _streams[stream];
@@ -184,6 +355,7 @@ public sealed class AppendContent(VaultStorage storage)
                 }
 
                 length += RecordFormat.RecordLength(name.Length, bytes.Length);
+                AddKeys(name, bytes);
             }
         }
 
@@ -196,9 +368,69 @@ public sealed class AppendContent(VaultStorage storage)
             return new EventProblem(EventProblemKind.LimitExceeded, "streams", $"the append takes {length} bytes in the log, {most} are allowed", "append_bytes", length, most);
         }
 
+        DigestChecks(ref digest);
         EncodedLength = (int)length;
         Digest = digest.Finish();
         return EventProblem.None;
+    }
+
+    private void AddKeys(ReadOnlySpan<byte> name, ReadOnlySpan<byte> eventData)
+    {
+        if (_keys.Length < _keysLength + 1 + EventKeys.MostPerEvent)
+        {
+            Array.Resize(ref _keys, Math.Max(2 * _keys.Length, _keysLength + 1 + EventKeys.MostPerEvent));
+        }
+
+        var view = new EventView(name, eventData, default, default, recordedAt: 0, appendOrdinal: 0, recordLength: 0);
+        var count = EventKeys.Of(view, storage.Meta.SipKey, _keys.AsSpan(_keysLength + 1));
+        _keys[_keysLength] = (ulong)count;
+        _keysLength += 1 + count;
+    }
+
+    // Adds nothing if there are none: digests of appends from before there were any stay what they are.
+    private void DigestChecks(ref SipHash128 digest)
+    {
+        foreach (ref var required in Requires)
+        {
+            var name = Name(required);
+            required.Key = StreamKey.Compute(name, storage.Meta.SipKey);
+            DigestRow(ref digest, (byte)(RequirementMark | (byte)required.Expected), name.Length, required.ExpectedVersion.Value, 0);
+            digest.Append(name);
+        }
+
+        foreach (ref readonly var condition in Conditions)
+        {
+            DigestRow(ref digest, ConditionMark, condition.Items.Count, condition.After.Value, 0);
+            foreach (var item in condition.Items)
+            {
+                DigestRow(ref digest, ItemMark, item.Types.Count, 0, item.Tags.Count);
+                DigestTerms(ref digest, item.Types);
+                DigestTerms(ref digest, item.Tags);
+            }
+        }
+    }
+
+    // As a stream's row, with another mark: no list of streams, requirements and conditions reads like another one.
+    private static void DigestRow(ref SipHash128 digest, byte mark, int first, long number, int second)
+    {
+        Span<byte> row = stackalloc byte[32];
+        row.Clear();
+        BinaryPrimitives.WriteInt32LittleEndian(row, first);
+        row[4] = mark;
+        BinaryPrimitives.WriteInt64LittleEndian(row[8..], number);
+        BinaryPrimitives.WriteInt32LittleEndian(row[16..], second);
+        digest.Append(row);
+    }
+
+    private static void DigestTerms(ref SipHash128 digest, IReadOnlyList<ReadOnlyMemory<byte>> terms)
+    {
+        Span<byte> length = stackalloc byte[sizeof(int)];
+        foreach (var term in terms)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(length, term.Length);
+            digest.Append(length);
+            digest.Append(term.Span);
+        }
     }
 }
 

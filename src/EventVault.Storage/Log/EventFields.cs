@@ -9,6 +9,7 @@
 // |     6 | 2         | tag, UTF-8, 1 to 128 bytes, up to 16 without repeats |
 // |     7 | 2         | metadata entry: 1 key, 2 value, both UTF-8           |
 // |     8 | 1         | occurred at, 100 ns ticks since 1970, signed         |
+using System.Buffers;
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text.Unicode;
@@ -28,6 +29,12 @@ internal static class EventFields
     private const int Metadata = 7;
     private const int OccurredAt = 8;
 
+    /// <summary>Id, and the tags and lengths of the fields.</summary>
+    private const int EncodedOverhead = 48;
+
+    // The metadata entry that ties events of one cause together; also in PROTOCOL.md.
+    private static ReadOnlySpan<byte> CorrelationKey => "correlationId"u8;
+
     private static readonly string[] Names = ["", "id", "type", "data", "content_type", "schema_version", "tags", "metadata", "occurred_at"];
 
     /// <summary>Id of an event that was checked before.</summary>
@@ -45,6 +52,43 @@ internal static class EventFields
 
         id = default;
         return false;
+    }
+
+    /// <summary>
+    /// What an event that was checked before can be found by. Of one that never was, as far as it can be read.
+    /// </summary>
+    /// <param name="eventData">The event.</param>
+    /// <param name="tags">Takes where its tags stand: at least <see cref="VaultLimits.Tags"/>.</param>
+    public static EventLabels ReadLabels(ReadOnlySpan<byte> eventData, Span<Range> tags)
+    {
+        Invariant.Check(tags.Length >= VaultLimits.Tags);
+        var labels = default(EventLabels);
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            if (reader.WireType != WireReader.Delimited)
+            {
+                continue;
+            }
+
+            switch (reader.Field)
+            {
+                case Id when reader.Length == 16:
+                    labels.Id = reader.Bytes;
+                    break;
+                case Type:
+                    labels.Type = reader.Bytes;
+                    break;
+                case Tag when labels.TagCount < VaultLimits.Tags:
+                    tags[labels.TagCount++] = reader.Start..(reader.Start + reader.Length);
+                    break;
+                case Metadata when TryReadEntry(reader.Bytes, reader.Start, out var entry) && eventData[entry.Key].SequenceEqual(CorrelationKey):
+                    labels.CorrelationId = eventData[entry.Value];
+                    break;
+            }
+        }
+
+        return labels;
     }
 
     /// <summary>
@@ -84,6 +128,66 @@ internal static class EventFields
         }
 
         return fields.MetadataCount == 0 ? EventProblem.None : DigestMetadata(eventData, fields.MetadataCount, ref digest);
+    }
+
+    /// <summary>What an event of the vault's own says. It was checked before.</summary>
+    public static void Read(ReadOnlySpan<byte> eventData, out ReadOnlySpan<byte> type, out ReadOnlySpan<byte> data, out uint schemaVersion)
+    {
+        type = data = default;
+        schemaVersion = 0;
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            switch (reader.Field)
+            {
+                case Type:
+                    type = reader.Bytes;
+                    break;
+                case Data:
+                    data = reader.Bytes;
+                    break;
+                case SchemaVersion:
+                    schemaVersion = (uint)reader.Number;
+                    break;
+                default:
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Encodes an event of the vault's own, its data JSON.</summary>
+    public static byte[] Encode(UInt128 id, ReadOnlySpan<byte> type, ReadOnlySpan<byte> data, uint schemaVersion)
+    {
+        Invariant.Check(type.Length is > 0 and <= VaultLimits.TypeBytes && schemaVersion > 0);
+        var bytes = new ArrayBufferWriter<byte>(type.Length + data.Length + EncodedOverhead);
+        Span<byte> idBytes = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt128BigEndian(idBytes, id);
+        WriteDelimited(bytes, Id, idBytes);
+        WriteDelimited(bytes, Type, type);
+        WriteDelimited(bytes, Data, data);
+        WriteVarint(bytes, (SchemaVersion << 3) | WireReader.Varint);
+        WriteVarint(bytes, schemaVersion);
+        return bytes.WrittenSpan.ToArray();
+    }
+
+    private static void WriteDelimited(ArrayBufferWriter<byte> bytes, int field, ReadOnlySpan<byte> value)
+    {
+        WriteVarint(bytes, (uint)((field << 3) | WireReader.Delimited));
+        WriteVarint(bytes, (uint)value.Length);
+        bytes.Write(value);
+    }
+
+    private static void WriteVarint(ArrayBufferWriter<byte> bytes, uint value)
+    {
+        var span = bytes.GetSpan(5); // 32 bits in pieces of 7.
+        var length = 0;
+        for (; value >= 0x80; value >>= 7)
+        {
+            span[length++] = (byte)(value | 0x80);
+        }
+
+        span[length++] = (byte)value;
+        bytes.Advance(length);
     }
 
     private static EventProblem Walk(ReadOnlySpan<byte> eventData, ref Fields fields, Span<Range> tags)
@@ -315,4 +419,20 @@ internal static class EventFields
             return first;
         }
     }
+}
+
+/// <summary>What an event can be found by. Spans into the event's bytes; empty: it has none.</summary>
+internal ref struct EventLabels
+{
+    /// <summary>The id's 16 bytes.</summary>
+    public ReadOnlySpan<byte> Id;
+
+    /// <summary>Type, UTF-8.</summary>
+    public ReadOnlySpan<byte> Type;
+
+    /// <summary>Value of the metadata entry <c>correlationId</c>, UTF-8.</summary>
+    public ReadOnlySpan<byte> CorrelationId;
+
+    /// <summary>How many tags there are.</summary>
+    public int TagCount;
 }

@@ -7,9 +7,11 @@ namespace EventVault.Storage.Log;
 
 /// <summary>Takes whole groups into an index. One thread.</summary>
 /// <param name="meta">The vault.</param>
+/// <param name="lives">Gets the changes that the group's events make.</param>
 /// <param name="lastVersion">Last version of a stream that the group's own index does not have yet.</param>
-internal sealed class GroupAdopter(VaultMeta meta, Func<UInt128, StreamVersion> lastVersion)
+internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion> lastVersion)
 {
+    private readonly ulong[] _keys = new ulong[EventKeys.MostPerEvent];
     private readonly byte[] _lastName = new byte[RecordFormat.MaxNameBytes];
     private int _lastNameLength;
     private int _lastStream;
@@ -75,6 +77,13 @@ internal sealed class GroupAdopter(VaultMeta meta, Func<UInt128, StreamVersion> 
                 ref var tail = ref index.Tail(stream);
                 Invariant.Check(view.Version.Value == tail + 1);
                 tail++;
+                index.Keys.Add(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
+
+                if (view.IsSystem && lives.Add(group, view, out var change))
+                {
+                    Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");
+                }
+
                 group.AddEvent(stream, offset);
                 offset += view.RecordLength;
                 records = records[view.RecordLength..];
@@ -84,6 +93,12 @@ internal sealed class GroupAdopter(VaultMeta meta, Func<UInt128, StreamVersion> 
         }
 
         Invariant.Check(appends == group.Appends);
+    }
+
+    private StreamVersion LastVersion(ActiveIndex index, UInt128 key)
+    {
+        var stream = index.FindStream(key);
+        return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key);
     }
 
     private int StreamOf(ActiveIndex index, ReadOnlySpan<byte> name)

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
@@ -18,6 +19,7 @@ public sealed class GroupBuffer
     /// <summary>A buffer that one huge append made larger than this is given back instead of kept.</summary>
     private const int KeptCapacity = 2 * VaultLimits.GroupBytes;
 
+    private readonly List<LifeChange> _lives = [];
     private (int Stream, int Offset)[] _events = new (int, int)[64];
 
     internal byte[] Bytes { get; private set; } = new byte[FirstCapacity];
@@ -77,13 +79,16 @@ public sealed class GroupBuffer
 
     internal ReadOnlySpan<(int Stream, int Offset)> EventPlaces => _events.AsSpan(0, Events);
 
+    /// <summary>What its events do to the lives of streams; nothing, for nearly every group.</summary>
+    internal ReadOnlySpan<LifeChange> Lives => CollectionsMarshal.AsSpan(_lives);
+
     /// <summary>Makes it empty, for the next group.</summary>
     public void Clear()
     {
         Invariant.Check(Spare is null, "A prepared segment must not be dropped: it was taken from the reserve.");
         Invariant.Check(!IsPending, "It is used again only when it was committed or truncated.");
         Appends = 0;
-        Events = 0;
+        ClearEvents();
         Length = 0;
         Target = null;
         if (Bytes.Length > KeptCapacity)
@@ -117,7 +122,13 @@ public sealed class GroupBuffer
     }
 
     /// <summary>Forgets where its events stand: they are looked up again for another index.</summary>
-    internal void ClearEvents() => Events = 0;
+    internal void ClearEvents()
+    {
+        Events = 0;
+        _lives.Clear();
+    }
+
+    internal void AddLife(in LifeChange change) => _lives.Add(change);
 
     internal void AddEvent(int stream, int offset)
     {

@@ -1,5 +1,6 @@
 // What the log's groups say about consensus: the terms they have, and the memberships among them. Kept as two values of
-// the state table, as of the last sealed segment; everything in them follows from the groups.
+// the state table, as of the last sealed segment; everything in them follows from the groups. Beside them stands what the
+// log says about the lives of streams (LifeHistory): a table lacks all of it or nothing.
 //
 //   terms        one run for each leader that wrote: first log index u64, term u64; ascending. 16 bytes an election
 //   membership   the newest one: log index u64, then its bytes; absent while there is none
@@ -27,14 +28,22 @@ internal sealed class LogHistory
     private readonly List<(LogIndex First, Term Term)> _runs = [];
     private readonly List<(LogIndex Index, byte[] Content)> _memberships = [];
 
+    /// <summary>What the segments say about the lives of streams; beside <see cref="Add"/>, which takes the groups.</summary>
+    public LifeHistory Lives { get; private init; } = new();
+
     /// <summary>Term of the last group; 0 if there is none.</summary>
     public Term LastTerm => _runs.Count == 0 ? default : _runs[^1].Term;
 
     /// <summary>Begins with what the state table holds.</summary>
-    /// <returns>Null if it does not hold this (0.1 wrote it): the table is as good as lost.</returns>
+    /// <returns>Null if it does not hold this (an older version wrote it): the table is as good as lost.</returns>
     public static LogHistory? From(StateTable state)
     {
-        var history = new LogHistory();
+        if (LifeHistory.From(state) is not { } lives)
+        {
+            return null;
+        }
+
+        var history = new LogHistory { Lives = lives };
         if (state.AppliedThrough < 0)
         {
             return history;
@@ -118,6 +127,7 @@ internal sealed class LogHistory
             BinaryPrimitives.WriteUInt64LittleEndian(run[8..], _runs[i].Term.Value);
         }
 
+        yield return Lives.Value();
         yield return new(TermsName, terms);
         if (_memberships.Count > 0)
         {

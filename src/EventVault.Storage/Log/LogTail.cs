@@ -2,6 +2,7 @@
 // sequencer's thread. On a leader it decides against what an append is checked, which versions, positions and times it
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Storage.Log;
 
@@ -11,11 +12,20 @@ public enum AppendCheck
     /// <summary>It may be added.</summary>
     Ok,
 
-    /// <summary>An expected version does not hold; <see cref="AppendStream.Actual"/> tells what stands there.</summary>
+    /// <summary>
+    /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
+    /// </summary>
     Conflict,
 
     /// <summary>Its operation id is in the log already, or on its way there.</summary>
     Known,
+
+    /// <summary>Its operation id would be forgotten by now, but its very events stand where it expected to write them.</summary>
+    Proven,
+
+    /// <summary>Its first attempt is so old that its operation id would be forgotten: nobody can say whether it was written.</summary>
+    TooOld,
 }
 
 /// <summary>Whether a group can be begun.</summary>
@@ -42,13 +52,14 @@ public sealed class LogTail
     private readonly GroupAdopter _adopter;
     private ActiveIndex _active;
     private LogEnd _end;
+    private GroupBuffer? _begun;
 
     internal LogTail(VaultStorage storage, ActiveIndex active, in LogEnd end)
     {
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
         _active = active;
         _end = end;
     }
@@ -83,7 +94,7 @@ public sealed class LogTail
             return _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait;
         }
 
-        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || LeavesReserve(GroupHeader.Length + encodedLength)))
+        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || (HasRoomForKeys && LeavesReserve(GroupHeader.Length + encodedLength))))
         {
             return RoomCheck.Ok;
         }
@@ -139,9 +150,13 @@ public sealed class LogTail
         && FitsSegment(group.Length + encodedLength)
         && LeavesReserve(group.Length + encodedLength);
 
-    /// <summary>Checks operation id and expected versions against the log, pending appends included.</summary>
-    /// <param name="append">Gets the actual version of each stream.</param>
+    /// <summary>
+    /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
+    /// fails is found out whole, so that it can be told together.
+    /// </summary>
+    /// <param name="append">Gets the actual version of each stream and a match of each failed condition.</param>
     /// <param name="known">With <see cref="AppendCheck.Known"/>: where the operation stands.</param>
+    /// <exception cref="DamageException">An event that may match a condition can't be read.</exception>
     public AppendCheck Check(AppendContent append, out OperationPlace known)
     {
         var view = _storage.View;
@@ -150,25 +165,69 @@ public sealed class LogTail
             return AppendCheck.Known;
         }
 
+        // The floor behind the look-ups: it rises before anything is forgotten, so what they may have missed lies under it.
+        if (append.AttemptedAfter is { } seen && seen < _storage.OperationFloor)
+        {
+            return append.Proof is null ? AppendCheck.TooOld : AppendCheck.Proven;
+        }
+
         var conflict = false;
         foreach (ref var stream in append.Streams)
         {
-            stream.Actual = TailOf(view, append, stream);
-            conflict |= !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
+            LookUp(view, append, ref stream);
+            conflict |= stream.IsTombstoned
+                || !(Canary.Is(Canary.OverlayIgnored) ? Holds(stream with { Actual = _storage.Reader.LastVersion(stream.Key, _storage.Head) }) : Holds(stream));
         }
 
+        foreach (ref var required in append.Requires)
+        {
+            LookUp(view, append, ref required);
+            conflict |= !Holds(required);
+        }
+
+        foreach (ref var condition in append.Conditions)
+        {
+            condition.Match = Match(condition);
+            conflict |= condition.Match > Position.None;
+        }
+
+        conflict |= append.Change is { } change && !CheckChange(append, change);
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
-    /// <summary>Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version.</summary>
+    /// <summary>
+    /// Whether a stream's expectation holds for its <see cref="AppendStream.Actual"/> version and for what of it can be read.
+    /// An exact version is compared with the last one even if that can't be read any more: versions go on.
+    /// </summary>
     public static bool Holds(in AppendStream stream) => stream.Expected switch
     {
         ExpectedKind.Any => true,
-        ExpectedKind.NoStream => stream.Actual == StreamVersion.None,
-        ExpectedKind.Exists => stream.Actual > StreamVersion.None,
+        ExpectedKind.NoStream => !stream.HasEvents,
+        ExpectedKind.Exists => stream.HasEvents,
         ExpectedKind.Exact => stream.Actual == stream.ExpectedVersion,
         _ => throw new InvariantException($"Unknown expectation {stream.Expected}."),
     };
+
+    /// <summary>
+    /// The newest event behind <paramref name="after"/> that matches a filter, pending ones and those of the begun group
+    /// included; <see cref="Position.None"/> if there is none.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public Position LastMatch(EventFilter filter, Position after)
+    {
+        var last = _begun is { } begun ? begun.FirstPosition + (begun.Events - 1) : Last;
+        return _storage.Reader.LastMatch(filter, after, last, this);
+    }
+
+    /// <summary>A pending event, or one of the begun group. Valid until the group is used again.</summary>
+    internal EventView ReadPending(Position position)
+    {
+        var group = _begun is { } begun && begun.FirstPosition <= position ? begun : _storage.Pending.Find(position);
+        var i = position.Value - group.FirstPosition.Value;
+        Invariant.Check(i >= 0 && i < group.Events);
+        Invariant.Check(RecordFormat.TryDecodeEvent(group.Group[group.EventPlaces[(int)i].Offset..], out var view) && view.Position == position);
+        return view;
+    }
 
     /// <summary>Adds a checked append to the begun group.</summary>
     /// <returns>Its first position and the time it is recorded at.</returns>
@@ -180,6 +239,7 @@ public sealed class LogTail
         var start = group.Length;
         RecordFormat.EncodeAppend(group.Group[start..], append.EncodedLength, append.Digest, append.OperationId, append.IdOfFirstEvent);
         var offset = start + RecordFormat.AppendHeaderBytes(append.IdOfFirstEvent);
+        var keys = append.Keys;
         foreach (ref var stream in append.Streams)
         {
             var number = NumberOf(stream);
@@ -191,11 +251,22 @@ public sealed class LogTail
                 var length = RecordFormat.EncodeEvent(
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
+                var last = 1 + (int)keys[0];
+                _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
+                keys = keys[last..];
+
+                if (append.Change is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+
                 group.AddEvent(number, offset);
                 offset += length;
             }
         }
 
+        Invariant.Check(keys.IsEmpty);
         Invariant.Check(offset == start + append.EncodedLength);
         _active.AddOperation(append.OperationId, group.Place.Offset);
         group.Length = offset;
@@ -213,6 +284,7 @@ public sealed class LogTail
             body.Length, Storage.Checksum.Compute(body, _seed), group.Place, Term, group.Index, group.FirstPosition, group.Time,
             _storage.CommitIndex, group.Appends, group.Events, _end.Checksum).EncodeShared(bytes, _seed);
         _end = group.End;
+        _begun = null;
         _storage.Pending.Add(group);
     }
 
@@ -271,6 +343,7 @@ public sealed class LogTail
             pending.DropLast();
         }
 
+        _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
         _end = kept;
         var view = _storage.View;
@@ -286,7 +359,7 @@ public sealed class LogTail
     private void Begin(GroupBuffer group, GroupKind kind, int encodedLength, long now)
     {
         Invariant.Check(group.IsEmpty && group.Spare is null && group.Appends == 0 && group.Events == 0);
-        if (!FitsSegment(GroupHeader.Length + encodedLength))
+        if (!FitsSegment(GroupHeader.Length + encodedLength) || (kind == GroupKind.Appends && !HasRoomForKeys))
         {
             OpenSegment(group);
         }
@@ -299,6 +372,7 @@ public sealed class LogTail
         group.Index = new LogIndex(_end.Index.Value + 1);
         group.FirstPosition = _end.Position + 1;
         group.Length = GroupHeader.Length;
+        _begun = group;
     }
 
     // The group is the first one of a new segment.
@@ -331,6 +405,9 @@ public sealed class LogTail
     private bool LeavesReserve(int groupLength) =>
         _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + SystemReserveBytes <= GroupsEnd;
 
+    // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
+    private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;
+
     private bool FitsSegment(int groupLength) => _end.Place.Offset + (long)groupLength <= GroupsEnd;
 
     // A stream's last version, pending groups included, in segments or below.
@@ -347,6 +424,48 @@ public sealed class LogTail
         }
 
         return view.SealedVersion(key);
+    }
+
+    // What did not match when the caller looked never will. What matched then may be deleted by now: only in that rare case
+    // is all of the log searched here, where everybody waits.
+    private Position Match(in AppendCondition condition)
+    {
+        if (condition.Found == Position.None)
+        {
+            return LastMatch(condition.Filter, condition.LookedUntil);
+        }
+
+        var still = _storage.Reader.LastMatch(condition.Filter, condition.Found + -1, condition.Found, this);
+        return still > Position.None ? still : LastMatch(condition.Filter, condition.After);
+    }
+
+    private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
+    {
+        stream.Actual = TailOf(view, append, stream);
+        var life = _storage.Lives.OfTail(stream.Key);
+        stream.FirstVisible = life.FirstVisible;
+        stream.IsTombstoned = life.IsTombstoned;
+    }
+
+    // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
+    private static bool CheckChange(AppendContent append, StreamChange change)
+    {
+        ref readonly var target = ref append.Requires[0];
+        var end = target.Actual + 1;
+        change.Problem = target switch
+        {
+            { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
+            { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ => StreamChangeProblem.None,
+        };
+        if (change.Problem != StreamChangeProblem.None || !Holds(target))
+        {
+            return false;
+        }
+
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        return true;
     }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)

@@ -23,6 +23,20 @@ internal sealed class PendingGroups
         return this[(int)i];
     }
 
+    /// <summary>The group that holds a pending event.</summary>
+    public GroupBuffer Find(Position position)
+    {
+        int low = 0, high = Count - 1;
+        while (low < high)
+        {
+            var middle = (low + high + 1) / 2;
+            (low, high) = this[middle].FirstPosition <= position ? (middle, high) : (low, middle - 1);
+        }
+
+        Invariant.Check(Count > 0 && this[low].FirstPosition <= position);
+        return this[low];
+    }
+
     public void Add(GroupBuffer group)
     {
         Invariant.Check(!group.IsPending && (Count == 0 || group.Index.Value == this[Count - 1].Index.Value + 1));

@@ -8,9 +8,12 @@ using EventVault.Storage.Index;
 namespace EventVault.Storage.Log;
 
 /// <summary>Collects what recovery finds. One thread.</summary>
-internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> lastVersion)
+/// <param name="meta">The vault.</param>
+/// <param name="lives">Has what the sealed segments say about streams; gets what the walked ones say.</param>
+/// <param name="lastVersion">Last version of a stream before the segment that is walked.</param>
+internal sealed class RecoveredLog(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion> lastVersion)
 {
-    private readonly GroupAdopter _adopter = new(meta, lastVersion);
+    private readonly GroupAdopter _adopter = new(meta, lives, lastVersion);
     private readonly Stack<GroupBuffer> _free = new();
     private LogHistory? _history;
 
@@ -71,6 +74,7 @@ internal sealed class RecoveredLog(VaultMeta meta, Func<UInt128, StreamVersion> 
         {
             var group = Pending.TakeFirst();
             group.AddToIndex();
+            lives.Commit(group);
             Committed = group.End;
             _free.Push(group);
         }

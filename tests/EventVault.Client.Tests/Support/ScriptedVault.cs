@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using EventVault.Rpc;
@@ -20,6 +21,7 @@ public sealed class ScriptedVault : IAsyncDisposable
     private int _appends;
     private int _sessions;
     private int _readCalls;
+    private int _changes;
 
     private ScriptedVault(WebApplication app, RpcServer server, MemoryVault vault)
     {
@@ -32,6 +34,12 @@ public sealed class ScriptedVault : IAsyncDisposable
             .ServerStreaming(VaultMethods.Subscribe, SubscribeAsync)
             .Unary(VaultMethods.GetStream, GetStreamAsync)
             .Unary(VaultMethods.ListStreams, ListStreamsAsync)
+            .Unary(VaultMethods.CountEvents, CountEventsAsync)
+            .Unary(VaultMethods.GetAppend, GetAppendAsync)
+            .Unary(VaultMethods.DeleteStream, (request, _) => Change(
+                request.OperationId, request.Stream, request.Expected, null, request.Tombstone, request.AttemptedAfter))
+            .Unary(VaultMethods.TruncateStream, (request, _) => Change(
+                request.OperationId, request.Stream, request.Expected, request.Before, false, request.AttemptedAfter))
             .Unary(VaultMethods.GetInfo, GetInfoAsync)
             .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
     }
@@ -43,11 +51,23 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>What to do with the n-th append that arrives, counted over all sessions from 1.</summary>
     public Func<int, Fault> OnAppend { get; set; } = _ => Fault.None;
 
+    /// <summary>What to do with the n-th deletion or truncation, counted from 1.</summary>
+    public Func<int, Fault> OnChange { get; set; } = _ => Fault.None;
+
+    /// <summary>What reads and calls asked to have seen, in the order in which they came; null: they left it out.</summary>
+    public ConcurrentQueue<Protocol.Consistency?> Consistencies { get; } = new();
+
+    /// <summary>Refuses a position that is not there yet at once instead of waiting for it.</summary>
+    public bool RefusesWhenBehind { get; set; }
+
     /// <summary>Completes before the n-th append is looked at.</summary>
     public Func<int, Task> BeforeAppend { get; set; } = _ => Task.CompletedTask;
 
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
+
+    /// <summary>Completes before a read or subscription sends anything behind its head.</summary>
+    public Func<Task> AfterHead { get; set; } = () => Task.CompletedTask;
 
     /// <summary>Break off with DRAINING instead of a cut connection.</summary>
     public bool DrainReads { get; set; }
@@ -117,9 +137,14 @@ public sealed class ScriptedVault : IAsyncDisposable
     private static RpcException Error(RpcCode code, Protocol.Reason reason, string stream = "")
     {
         var failure = new Protocol.Failure { Reason = reason, Message = $"Refused on cue: {reason}.", Stream = stream };
+        return Error(code, new Protocol.ErrorDetail { Failures = { failure } });
+    }
+
+    private static RpcException Error(RpcCode code, Protocol.ErrorDetail detail)
+    {
         var trailers = new RpcMetadata();
-        trailers.Add(VaultErrors.DetailTrailer, new Protocol.ErrorDetail { Failures = { failure } }.ToByteArray());
-        return new RpcException(code, failure.Message, trailers);
+        trailers.Add(VaultErrors.DetailTrailer, detail.ToByteArray());
+        return new RpcException(code, detail.Failures[0].Message, trailers);
     }
 
     private async ValueTask AppendSessionAsync(
@@ -217,6 +242,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask ReadStreamAsync(Protocol.ReadStreamRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        await ReachAsync(request.Consistency, context);
         if (Vault.Stream(request.Stream) is null)
         {
             throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream);
@@ -227,9 +253,15 @@ public sealed class ScriptedVault : IAsyncDisposable
             head, Vault.Read(request.Stream, request.From, request.Until, request.Direction, request.Limit), writer, new Cut(NextCut()));
     }
 
-    private async ValueTask ReadAllAsync(Protocol.ReadAllRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context) =>
+    private async ValueTask ReadAllAsync(Protocol.ReadAllRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
+    {
+        await ReachAsync(request.Consistency, context);
         await SendAsync(
-            Vault.Head(null), Vault.Read(null, request.From, request.Until, request.Direction, request.Limit), writer, new Cut(NextCut()));
+            Vault.Head(null),
+            Vault.Read(null, request.From, request.Until, request.Direction, request.Limit, request.Filter, request.IncludeSystem),
+            writer,
+            new Cut(NextCut()));
+    }
 
     private async ValueTask SubscribeAsync(Protocol.SubscribeRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
@@ -245,7 +277,7 @@ public sealed class ScriptedVault : IAsyncDisposable
         while (true)
         {
             Task changed = Vault.Changed;
-            List<Protocol.RecordedEvent> events = Vault.Read(stream, from, null, Protocol.Direction.Forwards, 0);
+            List<Protocol.RecordedEvent> events = Vault.Read(stream, from, null, Protocol.Direction.Forwards, 0, request.Filter, request.IncludeSystem);
             if (!await SendAsync(first, events, writer, cut))
             {
                 return;
@@ -286,6 +318,7 @@ public sealed class ScriptedVault : IAsyncDisposable
         if (head is not null)
         {
             await writer.WriteAsync(new Protocol.ReadResponse { Head = head });
+            await AfterHead();
         }
 
         for (int i = 0; i < events.Count; i += EventsPerPage)
@@ -320,16 +353,83 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private int? NextCut() => CutReadAfter(Interlocked.Increment(ref _readCalls));
 
-    private ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
+    private async ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
     {
         Refuse();
-        return ValueTask.FromResult(
-            Vault.Stream(request.Stream) ?? throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream));
+        await ReachAsync(request.Consistency, context);
+        return Vault.Stream(request.Stream) ?? throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream);
     }
 
-    private ValueTask<Protocol.ListStreamsResponse> ListStreamsAsync(Protocol.ListStreamsRequest request, RpcContext context)
+    private async ValueTask<Protocol.CountEventsResponse> CountEventsAsync(Protocol.CountEventsRequest request, RpcContext context)
     {
-        List<string> names = Vault.StreamNames(request.Prefix);
+        await ReachAsync(request.Consistency, context);
+        return new Protocol.CountEventsResponse { Count = Vault.Count(request.Filter, request.From, request.Until), Head = Vault.Head(null) };
+    }
+
+    private async ValueTask<Protocol.AppendResponse> GetAppendAsync(Protocol.GetAppendRequest request, RpcContext context)
+    {
+        await ReachAsync(request.Consistency, context);
+        return Vault.Operation(request.OperationId) ?? throw Error(RpcCode.NotFound, Protocol.Reason.OperationNotFound);
+    }
+
+    private ValueTask<Protocol.AppendResponse> Change(
+        ByteString operationId, string stream, Protocol.ExpectedVersion expected, ulong? before, bool tombstone, Protocol.SeenHead? attemptedAfter)
+    {
+        Fault fault = OnChange(Interlocked.Increment(ref _changes));
+        switch (fault)
+        {
+            case Fault.CutBefore:
+                CutConnection();
+                throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+            case Fault.RefuseDraining:
+                throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+            case Fault.RefuseStoreFull:
+                throw Error(RpcCode.ResourceExhausted, Protocol.Reason.StoreFull);
+            default:
+                break;
+        }
+
+        (Protocol.AppendResponse? response, RpcCode code, Protocol.ErrorDetail? detail) =
+            Vault.Change(operationId, stream, expected, before, tombstone, attemptedAfter);
+        if (fault == Fault.CutAfter)
+        {
+            CutConnection();
+        }
+
+        return ValueTask.FromResult(response ?? throw Error(code, detail!));
+    }
+
+    private async Task ReachAsync(Protocol.Consistency? consistency, RpcContext context)
+    {
+        Consistencies.Enqueue(consistency);
+        while (consistency is { HasAtLeast: true })
+        {
+            Task changed = Vault.Changed;
+            Protocol.ReadHead head = Vault.Head(null);
+            if (head.HasLastPosition && head.LastPosition >= consistency.AtLeast)
+            {
+                return;
+            }
+
+            if (RefusesWhenBehind)
+            {
+                var failure = new Protocol.Failure { Reason = Protocol.Reason.TimedOutBehind, Message = "The node is behind." };
+                if (head.HasLastPosition)
+                {
+                    failure.Position = head.LastPosition;
+                }
+
+                throw Error(RpcCode.DeadlineExceeded, new Protocol.ErrorDetail { Failures = { failure } });
+            }
+
+            await changed.WaitAsync(context.Cancellation);
+        }
+    }
+
+    private async ValueTask<Protocol.ListStreamsResponse> ListStreamsAsync(Protocol.ListStreamsRequest request, RpcContext context)
+    {
+        await ReachAsync(request.Consistency, context);
+        List<string> names = Vault.StreamNames(request.Prefix, request.Category);
         int start = request.PageToken.Length == 0 ? 0 : names.IndexOf(request.PageToken);
         var page = new Protocol.ListStreamsResponse();
         page.Streams.AddRange(names.Skip(start).Take((int)request.PageSize).Select(n => Vault.Stream(n)!));
@@ -338,13 +438,25 @@ public sealed class ScriptedVault : IAsyncDisposable
             page.NextPageToken = names[start + (int)request.PageSize];
         }
 
-        return ValueTask.FromResult(page);
+        return page;
     }
 
     private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
     {
         var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(new Guid("00112233-4455-6677-8899-aabbccddeeff").ToByteArray(bigEndian: true)) };
         info.Limits.AddRange(Limits);
+        Protocol.ReadHead head = Vault.Head(null);
+        if (head.HasLastPosition)
+        {
+            info.Head = head.LastPosition;
+            info.HeadRecordedAt = head.RecordedAt;
+        }
+
+        if (Vault.OperationFloor is { } floor)
+        {
+            info.OperationFloor = floor;
+        }
+
         return ValueTask.FromResult(info);
     }
 

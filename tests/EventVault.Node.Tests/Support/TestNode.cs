@@ -103,6 +103,10 @@ internal static class Methods
     public static readonly RpcMethod<SubscribeRequest, ReadResponse> Subscribe = Of<SubscribeRequest, ReadResponse>("Subscribe");
     public static readonly RpcMethod<GetStreamRequest, StreamInfo> GetStream = Of<GetStreamRequest, StreamInfo>("GetStream");
     public static readonly RpcMethod<ListStreamsRequest, ListStreamsResponse> ListStreams = Of<ListStreamsRequest, ListStreamsResponse>("ListStreams");
+    public static readonly RpcMethod<CountEventsRequest, CountEventsResponse> CountEvents = Of<CountEventsRequest, CountEventsResponse>("CountEvents");
+    public static readonly RpcMethod<GetAppendRequest, AppendResponse> GetAppend = Of<GetAppendRequest, AppendResponse>("GetAppend");
+    public static readonly RpcMethod<DeleteStreamRequest, AppendResponse> DeleteStream = Of<DeleteStreamRequest, AppendResponse>("DeleteStream");
+    public static readonly RpcMethod<TruncateStreamRequest, AppendResponse> TruncateStream = Of<TruncateStreamRequest, AppendResponse>("TruncateStream");
     public static readonly RpcMethod<GetInfoRequest, GetInfoResponse> GetInfo =
         RpcMethod<GetInfoRequest, GetInfoResponse>.Of(AdminReflection.Descriptor.Services[0], "GetInfo");
     public static readonly RpcMethod<GetStatusRequest, GetStatusResponse> GetStatus =
@@ -141,6 +145,42 @@ internal static class Make
         new() { Id = Id(), Type = type, Data = ByteString.CopyFromUtf8(data) };
 
     public static EventData[] Events(int count) => [.. Enumerable.Range(0, count).Select(i => Event(data: $"{{\"n\":{i}}}"))];
+
+    public static EventData Tagged(string type, params string[] tags)
+    {
+        var e = Event(type);
+        e.Tags.AddRange(tags);
+        return e;
+    }
+
+    /// <summary>An item of types and tags, each a list with commas; empty: none.</summary>
+    public static QueryItem Item(string types = "", string tags = "")
+    {
+        var item = new QueryItem();
+        item.Types_.AddRange(types.Split(',', StringSplitOptions.RemoveEmptyEntries));
+        item.Tags.AddRange(tags.Split(',', StringSplitOptions.RemoveEmptyEntries));
+        return item;
+    }
+
+    public static Query Query(params QueryItem[] items)
+    {
+        var query = new Query();
+        query.Items.AddRange(items);
+        return query;
+    }
+
+    public static AppendCondition Condition(ulong? after, params QueryItem[] items)
+    {
+        var condition = new AppendCondition { Query = Query(items) };
+        if (after is { } position)
+        {
+            condition.After = position;
+        }
+
+        return condition;
+    }
+
+    public static StreamRequirement Requirement(string stream, ExpectedVersion expected) => new() { Stream = stream, Expected = expected };
 
     public static StreamAppend Stream(string stream, ExpectedVersion expected, params EventData[] events)
     {

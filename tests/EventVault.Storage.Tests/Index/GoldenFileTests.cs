@@ -33,6 +33,22 @@ public sealed class GoldenFileTests
     }
 
     [Fact]
+    public void The_keys_are_read()
+    {
+        KeysModel expected = SealedKeysTests.Mixed();
+        using SealedKeys keys = SealedKeys.Open(Golden("segment-keys-1"), "/file", expected.Segment.Segment);
+        expected.CheckEqual(keys);
+    }
+
+    [Fact]
+    public void The_keys_are_written_the_same()
+    {
+        var disk = new SimulatedFileSystem();
+        SealedKeysTests.Mixed().Write(disk, "/file");
+        CheckBytes("segment-keys-1", disk, "/file");
+    }
+
+    [Fact]
     public void The_heads_are_read()
     {
         ChainModel model = ExpectedHeads();

@@ -62,6 +62,23 @@ internal static class Encoded
         bytes.Add((byte)value);
     }
 
+    /// <summary>The event of <c>$streams</c> that a change makes.</summary>
+    public static byte[] ChangeEvent(UInt128 id, ModelChange change)
+    {
+        var type = change.Kind switch { StreamChangeKind.Delete => "$stream-deleted", StreamChangeKind.Tombstone => "$stream-tombstoned", _ => "$stream-truncated" };
+        return [.. Event(id, type, Encoding.UTF8.GetBytes($"{{\"stream\":\"{change.Stream}\",\"before\":{change.Before}}}")), 5 << 3, 1];
+    }
+
+    /// <summary>Puts a change together as the node does: the version is the sequencer's to find, unless it is a truncation.</summary>
+    public static AppendContent Change(VaultStorage storage, UInt128 operationId, ModelChange change)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        var before = change.Kind == StreamChangeKind.Truncate ? change.Before : 0;
+        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)), Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
+    }
+
     /// <summary>Puts an append together; fails the test if its content is refused.</summary>
     public static AppendContent Append(
         VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)

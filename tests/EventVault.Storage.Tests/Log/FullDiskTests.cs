@@ -52,7 +52,7 @@ public sealed class FullDiskTests
     [Fact]
     public void Space_that_runs_out_while_a_segment_is_prepared_or_an_index_written_costs_nothing()
     {
-        foreach (var path in (string[])["spare", ".ix"])
+        foreach (var path in (string[])["spare", ".ix", ".kx"])
         {
             var vault = new SmallVault();
             var until = 0L;
@@ -64,10 +64,16 @@ public sealed class FullDiskTests
                     throw SimulatedFileSystem.Failure("pwrite", operation.Path, SimulatedFileSystem.NoSpace);
                 }
             };
+            var failedAt = 0L;
             for (var i = 0; i < 300; i++)
             {
                 vault.Append($"s-{i % 9}", 1000);
                 vault.Storage.StepBackground();
+                if (path == ".kx" && until != failedAt)
+                {
+                    failedAt = until;
+                    Assert.DoesNotContain(vault.Files.ListFiles($"{SmallVault.Directory}/index"), name => name.Contains(".kx.tmp", StringComparison.Ordinal));
+                }
             }
 
             Assert.True(until > 100 && vault.Storage.SegmentCounts.Sealed > 2);
@@ -78,6 +84,37 @@ public sealed class FullDiskTests
             vault.Reopen();
             vault.Model.Check(vault.Storage, new Random(1));
         }
+    }
+
+    [Fact]
+    public void A_key_file_that_takes_the_room_of_the_other_files_only_delays_sealing()
+    {
+        var vault = new SmallVault();
+        var written = 0;
+        var used = 0L;
+        vault.Files.OnOperation = operation =>
+        {
+            // The last step of the key file: from now on there is no room for what comes behind it.
+            if (operation.Kind == DiskOperationKind.Move && operation.Path.Contains(".kx", StringComparison.Ordinal) && ++written == 1)
+            {
+                used = Used(vault.Files);
+                vault.Files.CapacityBytes = used + 1000;
+            }
+        };
+        while (written == 0)
+        {
+            vault.Append("s-1", 1000);
+            vault.Storage.StepBackground();
+        }
+
+        Assert.True(vault.Storage.SealingIsBlocked);
+        Assert.Equal(0, vault.Storage.SegmentCounts.Sealed);
+        vault.Model.Check(vault.Storage, new Random(1));
+        vault.Files.CapacityBytes = used + 20_000_000;
+        vault.StepAll();
+        Assert.False(vault.Storage.SealingIsBlocked);
+        Assert.Equal((2, 1), (written, vault.Storage.SegmentCounts.Sealed));
+        vault.Model.Check(vault.Storage, new Random(1));
     }
 
     [Fact]

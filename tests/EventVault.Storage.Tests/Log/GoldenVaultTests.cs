@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
@@ -7,7 +8,7 @@ namespace EventVault.Storage.Tests.Log;
 
 /// <summary>
 /// Data directories as they were first written, gzipped file by file: Golden/vault-v1 by 0.1, Golden/vault-v2 by the version
-/// behind it, which has terms, votes and memberships. They must open and read equal for ever; and what is still written as
+/// behind it, which has terms, votes and memberships, Golden/vault-v3 by the one in which streams can be deleted. They must open and read equal for ever; and what is still written as
 /// then must come out in these very bytes. A new version gets a directory of its own; these never change.
 /// </summary>
 public sealed class GoldenVaultTests
@@ -91,6 +92,7 @@ public sealed class GoldenVaultTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
+    [InlineData(3)]
     public void A_vault_opens_without_its_index(int version)
     {
         var files = Golden(version);
@@ -101,20 +103,49 @@ public sealed class GoldenVaultTests
 
         using var storage = SmallVault.Open(files);
         CheckEvents(Build(version).Model, storage);
-        if (version == 2)
+        if (version >= 2)
         {
             CheckConsensus(storage);
         }
     }
 
     [Fact]
-    public void Version_2_is_written_the_same() => CheckWritten(2, Files(Build(version: 2).Files));
+    public void A_vault_of_version_3_opens_and_reads_equal()
+    {
+        var wanted = Build(version: 3);
+        var files = Golden(3);
+        Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
+        using var storage = SmallVault.Open(files);
+        Assert.Equal((2, 1), storage.SegmentCounts);
+        Assert.Equal(4, storage.Lives.Count);
+        CheckEvents(wanted.Model, storage);
+        CheckConsensus(storage);
+    }
+
+    [Fact]
+    public void Version_3_is_written_the_same() => CheckWritten(3, WithoutKeys(Files(Build(version: 3).Files)));
+
+    // All but a value that the state table has since version 3.
+    [Fact]
+    public void Groups_and_indexes_of_version_2_are_written_the_same()
+    {
+        const string StatePath = SmallVault.Directory + "/index/state";
+        var build = Build(version: 2);
+        var written = WithoutKeys(Files(build.Files));
+        var golden = Files(Golden(2));
+        var values = new Dictionary<string, byte[]>(StateTable.Open(build.Files, StatePath).Values);
+        Assert.Equal(BitConverter.GetBytes(-1L), values["streams"]);
+        values.Remove("streams");
+        Assert.Equal(StateTable.Open(Golden(2), StatePath).Values.OrderBy(v => v.Key), values.OrderBy(v => v.Key));
+        written["index/state"] = golden["index/state"];
+        CheckSame(golden, written);
+    }
 
     // A single node still writes what 0.1 wrote, but for meta, vote, the values of the state table, and the term in the mark.
     [Fact]
     public void Groups_and_indexes_of_version_1_are_written_the_same()
     {
-        var written = Files(Build(version: 1).Files);
+        var written = WithoutKeys(Files(Build(version: 1).Files));
         var golden = Files(Golden(1));
         written.Remove("vote");
         foreach (var name in (string[])["meta", "index/state"])
@@ -152,6 +183,23 @@ public sealed class GoldenVaultTests
         Assert.Equal((3u, true, 41ul, 7ul), (meta.NodeId, meta.IsJoined, meta.Truncation!.Value.LastKept.Value, meta.Truncation.Value.Term.Value));
     }
 
+    // Both versions had no key files: the first start makes them, as they would have been made while sealing.
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void An_older_vault_gets_its_key_files_at_the_first_start(int version)
+    {
+        var wanted = Files(Build(version).Files);
+        var files = Golden(version);
+        SmallVault.Open(files).Dispose();
+        var made = Files(files);
+        Assert.Equal(2, made.Keys.Count(IsKeys));
+        foreach (var name in made.Keys.Where(IsKeys))
+        {
+            Assert.Equal(wanted[name], made[name]);
+        }
+    }
+
     private static Guid Peer => new("0b5f5f0e-54f3-4c9d-9a34-6a0c7f3b2d11");
 
     private static void CheckEvents(VaultModel model, VaultStorage storage)
@@ -161,6 +209,19 @@ public sealed class GoldenVaultTests
         {
             model.CheckOperation(storage, e.Append);
         }
+    }
+
+    private static bool IsKeys(string name) => name.EndsWith(".kx", StringComparison.Ordinal);
+
+    private static SortedDictionary<string, byte[]> WithoutKeys(SortedDictionary<string, byte[]> files)
+    {
+        Assert.Equal(files.Keys.Count(n => n.EndsWith(".ix", StringComparison.Ordinal)), files.Keys.Count(IsKeys));
+        foreach (var name in files.Keys.Where(IsKeys).ToList())
+        {
+            files.Remove(name);
+        }
+
+        return files;
     }
 
     private static void CheckConsensus(VaultStorage storage)
@@ -198,7 +259,8 @@ public sealed class GoldenVaultTests
 
     // Every kind of structure: groups of one append and of several, over several streams, ids of their own and those of
     // the first event, a huge event, a system stream, all fields of an event, a commit mark, sealed segments. From version 2
-    // on also terms, no-ops, memberships in sealed and unsealed segments, and a vote.
+    // on also terms, no-ops, memberships in sealed and unsealed segments, and a vote. From version 3 on also streams that are
+    // deleted, tombstoned and truncated, in sealed and unsealed segments.
     private static SmallVault Build(int version)
     {
         var vault = new SmallVault(seed: 20);
@@ -223,6 +285,12 @@ public sealed class GoldenVaultTests
                 ("order-0", ExpectedKind.Exact, 1, [Encoded.Event(77_002, "T", ""u8), Encoded.Event(77_003, "T", "3"u8)])]),
             vault.Event("$system-1", 5));
         vault.Flush();
+        if (version >= 3)
+        {
+            vault.Write(vault.Change(StreamChangeKind.Delete, "order-1"), vault.Change(StreamChangeKind.Truncate, "order-0", 2), vault.Event("order-1", 10));
+            vault.Flush();
+        }
+
         vault.Mark();
         vault.Write(vault.Event("big-1", [.. Enumerable.Range(0, 55_000).Select(i => (byte)(i / 100))]));
         vault.Flush();
@@ -233,6 +301,12 @@ public sealed class GoldenVaultTests
         }
 
         vault.Append("order-2", 3000);
+        if (version >= 3)
+        {
+            vault.Write(vault.Change(StreamChangeKind.Tombstone, "größe-1"), vault.Change(StreamChangeKind.Truncate, "order-0", 3));
+            vault.Flush();
+        }
+
         vault.Append("order-9");
         vault.StepAll();
         if (hasSystem)
@@ -240,6 +314,12 @@ public sealed class GoldenVaultTests
             vault.Lead(5);
             vault.Storage.Vote.Write(new Term(5), 3, Peer);
             vault.WriteSystem(GroupKind.Membership, "third"u8.ToArray());
+        }
+
+        if (version >= 3)
+        {
+            vault.Write(vault.Change(StreamChangeKind.Delete, "order-9"), vault.Event("order-9", 10));
+            vault.Write(vault.Change(StreamChangeKind.Delete, "order-9"));
         }
 
         vault.Stop();

@@ -1,4 +1,5 @@
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -15,7 +16,7 @@ public sealed class LogTailTests
         {
             var retried = vault.Model.Count > 0 && random.Next(4) == 0;
             var append = retried ? vault.Model.Events[random.Next(vault.Model.Count)].Append : RandomAppend(vault, random);
-            var content = Encoded.Append(vault.Storage, append.Id, append.Streams);
+            var content = append.Content(vault.Storage);
             var expected = retried ? AppendCheck.Known
                 : append.Streams.All(s => Holds(s.Expected, s.Version, vault.Model.Versions.GetValueOrDefault(s.Stream, -1))) ? AppendCheck.Ok
                 : AppendCheck.Conflict;
@@ -97,6 +98,41 @@ public sealed class LogTailTests
     }
 
     [Fact]
+    public void A_segment_whose_keys_take_too_much_memory_is_followed_by_the_next_one_early()
+    {
+        const long Most = 300_000;
+        using var storage = VaultStorage.Open(
+            new SimulatedFileSystem(), "/vault", new StorageOptions { SegmentSizeBytes = 4 << 20, SegmentKeyBytes = Most }, now: 1).CommitAll();
+        var group = new GroupBuffer();
+        var model = new VaultModel();
+        for (UInt128 id = 1; id <= 1500; id++)
+        {
+            var tags = Enumerable.Range(0, 16).Select(t => $"{id}-{t}").ToArray();
+            var append = new ModelAppend(id, [("s-1", ExpectedKind.Any, -1, [Encoded.Event(id, "T", default, tags)])]);
+            var content = Encoded.Append(storage, id, append.Streams);
+            storage.Reader.LookUp(content, out _);
+            Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
+            while (storage.Tail.CheckRoom(content.EncodedLength) != RoomCheck.Ok)
+            {
+                Assert.True(storage.StepBackground());
+            }
+
+            group.Clear();
+            storage.Tail.Begin(group, content.EncodedLength, 1);
+            model.Add(append, storage.Tail.Add(group, content).RecordedAt);
+            storage.Tail.Finish(group);
+            storage.Log.Write(group);
+            storage.Log.Flush();
+            storage.Commit(group.Index);
+            Assert.All(storage.View.Unsealed, s => Assert.InRange(s.Index.Keys.Bytes, 0, Most + 140_000)); // A block of rows at a time.
+        }
+
+        Assert.True(storage.SegmentCounts.Sealed >= 3);
+        Assert.All(storage.View.Sealed, s => Assert.True(s.Record.EndOffset < 1 << 20));
+        model.Check(storage, new Random(1));
+    }
+
+    [Fact]
     public void The_log_always_keeps_room_for_a_commit_mark()
     {
         for (var rest = 0; rest < 300; rest += 8)
@@ -123,7 +159,7 @@ public sealed class LogTailTests
     private static GroupBuffer Begun(SmallVault vault, string stream, int dataBytes)
     {
         var append = vault.Event(stream, dataBytes);
-        var content = Encoded.Append(vault.Storage, append.Id, append.Streams);
+        var content = append.Content(vault.Storage);
         vault.Storage.Reader.LookUp(content, out _);
         Assert.Equal(AppendCheck.Ok, vault.Storage.Tail.Check(content, out _));
         Assert.Equal(RoomCheck.Ok, vault.Storage.Tail.CheckRoom(content.EncodedLength));

@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -122,12 +123,58 @@ public sealed class ReaderTests
         Assert.Equal(Events - 1, vault.Storage.Head.Value);
     }
 
+    [Fact]
+    public async Task Filters_find_the_same_events_while_segments_are_written_sealed_and_moved()
+    {
+        const int Events = 2000;
+        var vault = new SmallVault(new SimulatedFileSystem(tracksLosses: false));
+        var ids = new Random(4);
+        var appends = Enumerable.Range(0, Events).Select(i =>
+        {
+            var id = new UInt128((ulong)ids.NextInt64(), (ulong)ids.NextInt64());
+            return new ModelAppend(id, [($"s-{i % 11}", ExpectedKind.Any, -1, [LabelledEvent.Event(id, new byte[20 + (i * 37 % 400)])])]);
+        }).ToList();
+        var all = new VaultModel();
+        appends.ForEach(append => all.Add(append, 0));
+        using var done = new CancellationTokenSource();
+        var readers = Enumerable.Range(0, 3).Select(r => Task.Run(() =>
+        {
+            var random = new Random(r);
+            var checks = 0;
+            SpinWait.SpinUntil(() => vault.Storage.Head.Value >= 0, TimeSpan.FromSeconds(60));
+            for (; !done.IsCancellationRequested || checks == 0; checks++)
+            {
+                var head = vault.Storage.Head.Value;
+                QueryModel.CheckReads(vault.Storage, all, ModelFilter.Random(random, all.Events), random.NextInt64(head + 2), random.NextInt64(head + 1), random);
+            }
+
+            return checks;
+        })).ToList();
+        var background = Task.Run(async () =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                if (!vault.Storage.StepBackground())
+                {
+                    await Task.Delay(1);
+                }
+            }
+        });
+
+        await Task.Run(() => WriteAll(vault.Storage, appends));
+        await done.CancelAsync();
+        await background.WaitAsync(TimeSpan.FromSeconds(60));
+        Assert.All(await Task.WhenAll(readers).WaitAsync(TimeSpan.FromSeconds(60)), checks => Assert.True(checks > 3));
+        Assert.True(vault.Storage.SegmentCounts.Sealed >= 5);
+        QueryModel.Check(vault.Storage, all, filters: 50, new Random(1));
+    }
+
     private static void WriteAll(VaultStorage storage, List<ModelAppend> appends)
     {
         var group = new GroupBuffer();
         foreach (var append in appends)
         {
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
             Assert.True(SpinWait.SpinUntil(() => storage.Tail.CheckRoom(content.EncodedLength) == RoomCheck.Ok, TimeSpan.FromSeconds(60)));

@@ -23,6 +23,7 @@ public sealed class RebuildTests
             name => name == $"{0:D20}.ix",
             name => name == $"{3:D20}.ix",
             name => name.EndsWith(".ix", StringComparison.Ordinal),
+            name => name.EndsWith(".kx", StringComparison.Ordinal) && name != $"{1:D20}.kx",
         };
         for (var combination = 0; combination < 1 << kinds.Length; combination++)
         {
@@ -81,6 +82,42 @@ public sealed class RebuildTests
 
             CheckRebuilt(files, vault, wanted);
         }
+    }
+
+    // Start looks at headers only: what is behind them is found when it is read.
+    [Fact]
+    public void A_key_file_with_a_damaged_header_or_of_another_log_is_made_again()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        var path = $"{IndexDirectory}/{2:D20}.kx";
+        for (var offset = 0; offset < SealedKeysFormat.HeaderLength; offset += 9)
+        {
+            var files = vault.Copy();
+            files.FlipBit(path, offset, 1);
+            CheckRebuilt(files, vault, wanted);
+        }
+
+        var other = new SmallVault(seed: 2);
+        while (other.Storage.SegmentCounts.Sealed < 4)
+        {
+            other.Append("x-1", 20_000);
+            other.StepAll();
+        }
+
+        other.Stop();
+        var mixed = vault.Copy();
+        Copy(other.Files, mixed, path, 0);
+        CheckRebuilt(mixed, vault, wanted);
+
+        // Cut short, as a copy of the folder may be.
+        var cut = vault.Copy();
+        using (var file = cut.OpenFile(path, FileOpening.Existing))
+        {
+            file.SetLength(file.Length - 64);
+        }
+
+        CheckRebuilt(cut, vault, wanted);
     }
 
     [Fact]
@@ -221,7 +258,7 @@ public sealed class RebuildTests
             using var operations = OperationsFiles.Open(files, IndexDirectory, key, 8192, 8192);
             using var catalog = Storage.Index.Catalog.Open(files, IndexDirectory + "/catalog");
             var indexFiles = new SortedDictionary<string, string>(StringComparer.Ordinal);
-            foreach (var name in files.ListFiles(IndexDirectory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal)))
+            foreach (var name in files.ListFiles(IndexDirectory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal) || n.EndsWith(".kx", StringComparison.Ordinal)))
             {
                 using var file = files.OpenFile($"{IndexDirectory}/{name}", FileOpening.ReadExisting);
                 var bytes = new byte[file.Length];

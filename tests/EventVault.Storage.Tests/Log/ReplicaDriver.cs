@@ -1,5 +1,6 @@
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -27,7 +28,7 @@ internal sealed class ReplicaDriver
     {
         _random = random;
         _nodes = [new ReplicaNode(1, random, segmentSizeBytes), new ReplicaNode(2, random, segmentSizeBytes)];
-        _names = [.. Enumerable.Range(0, random.Next(4, 30)).Select(i => $"s-{i}")];
+        _names = [.. Enumerable.Range(0, random.Next(8, 30)).Select(i => $"s-{i}")];
         _acting = _nodes[0];
         Open(_nodes[0]);
         Open(_nodes[1]);
@@ -168,13 +169,22 @@ internal sealed class ReplicaDriver
         var storage = Leader.Storage!;
         var appends = new List<(ModelAppend, long)>();
         var group = Leader.Rent();
-        var wanted = _random.Next(1, 4);
+        var wanted = _random.Next(1, 5);
         for (var i = 0; i < wanted; i++)
         {
-            var append = RandomAppend();
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var append = _random.Next(7) == 0 ? RandomChange(appends) : RandomAppend();
+            if (append is null)
+            {
+                continue;
+            }
+
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
-            Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
+            if (storage.Tail.Check(content, out _) == AppendCheck.Conflict)
+            {
+                CheckRefused(append, appends);
+                continue;
+            }
             if (group.IsEmpty)
             {
                 if (!MakeRoom(Leader, content.EncodedLength, isSystem: false))
@@ -194,7 +204,58 @@ internal sealed class ReplicaDriver
             appends.Add((append, storage.Tail.Add(group, content).RecordedAt));
         }
 
-        Finish(group, GroupKind.Appends, appends);
+        if (appends.Count > 0)
+        {
+            Finish(group, GroupKind.Appends, appends);
+        }
+        else
+        {
+            Leader.Return(group); // All of them were refused.
+        }
+    }
+
+    // What becomes of some stream, if the log as it stands allows it; groups behind the commit index included.
+    private ModelAppend? RandomChange(List<(ModelAppend Append, long RecordedAt)> begun)
+    {
+        var model = TailModel(begun);
+        var stream = _names[_random.Next(_names.Length)];
+        var last = model.Versions.GetValueOrDefault(stream, -1);
+        var kind = _random.Next(12) switch { 0 => StreamChangeKind.Tombstone, < 5 => StreamChangeKind.Delete, _ => StreamChangeKind.Truncate };
+        var (_, isTombstoned) = model.Lives.GetValueOrDefault(stream);
+        var before = kind == StreamChangeKind.Truncate ? _random.NextInt64(0, last + 3) : last + 1;
+        var isAllowed = !isTombstoned && before <= last + 1 && (kind == StreamChangeKind.Tombstone ? last >= 0 : model.HasEvents(stream));
+        var change = new ModelChange(kind, stream, before);
+        if (isAllowed)
+        {
+            Cover($"stream: {kind}");
+            return ModelAppend.Of(NewId(), change);
+        }
+
+        var content = Encoded.Change(Leader.Storage!, NewId(), change);
+        Leader.Storage!.Reader.LookUp(content, out _);
+        Assert.Equal(AppendCheck.Conflict, Leader.Storage.Tail.Check(content, out _));
+        var problem = isTombstoned ? StreamChangeProblem.Tombstoned
+            : kind == StreamChangeKind.Truncate && model.HasEvents(stream) ? StreamChangeProblem.BehindEnd
+            : StreamChangeProblem.NotFound;
+        Assert.Equal(problem, content.Change!.Problem);
+        Cover($"stream not changed: {problem}");
+        return null;
+    }
+
+    // Appends expect nothing, so only a tombstone stands in their way; a change was seen to be possible.
+    private void CheckRefused(ModelAppend append, List<(ModelAppend Append, long RecordedAt)> begun)
+    {
+        var model = TailModel(begun);
+        Assert.Null(append.Change);
+        Assert.Contains(append.Streams, s => model.Lives.GetValueOrDefault(s.Stream).IsTombstoned);
+        Cover("append to a tombstoned stream");
+    }
+
+    private VaultModel TailModel(List<(ModelAppend Append, long RecordedAt)> begun)
+    {
+        var model = ReplicaNode.ModelOf(Leader.Log);
+        begun.ForEach(append => model.Add(append.Append, append.RecordedAt));
+        return model;
     }
 
     private void LeadSystem(GroupKind kind)
@@ -460,7 +521,7 @@ internal sealed class ReplicaDriver
         {
             var directory = $"{VaultDriver.Directory}/{folder}";
             var names = _nodes[0].Files.ListFiles(directory);
-            foreach (var name in names.Where(n => n.EndsWith(".seg", StringComparison.Ordinal) || n.EndsWith(".ix", StringComparison.Ordinal) || n is "catalog" or "state"))
+            foreach (var name in names.Where(n => n.EndsWith(".seg", StringComparison.Ordinal) || n.EndsWith(".ix", StringComparison.Ordinal) || n.EndsWith(".kx", StringComparison.Ordinal) || n is "catalog" or "state"))
             {
                 var first = Content(_nodes[0], $"{directory}/{name}");
                 var second = Content(_nodes[1], $"{directory}/{name}");
@@ -502,7 +563,7 @@ internal sealed class ReplicaDriver
             {
                 var data = new byte[_random.Next(isLarge ? 50_000 : _random.Next(6) == 0 ? 6_000 : 300)];
                 _random.NextBytes(data);
-                return Encoded.Event(e == 0 && _random.Next(2) == 0 ? id : NewId(), "T", data);
+                return LabelledEvent.Event(e == 0 && _random.Next(2) == 0 ? id : NewId(), data);
             }).ToArray();
             return (name, ExpectedKind.Any, -1L, events);
         }).ToArray();

@@ -1,4 +1,5 @@
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -168,21 +169,28 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
     /// <summary>Compares all that is committed with the model, in every kind of read, and the tail behind it.</summary>
     public void Check()
     {
-        var model = new VaultModel();
-        foreach (var (append, recordedAt) in Log.Take(Committed).SelectMany(g => g.Appends))
-        {
-            model.Add(append, recordedAt);
-        }
-
-        model.Check(Storage!, random);
+        ModelOf(Log.Take(Committed)).Check(Storage!, random);
         CheckTail(Log, []);
         CheckGroups();
     }
 
-    /// <summary>All streams are listed that have committed events, and no others.</summary>
+    /// <summary>What these groups hold, as lists.</summary>
+    public static VaultModel ModelOf(IEnumerable<ModelGroup> groups)
+    {
+        var model = new VaultModel();
+        foreach (var (append, recordedAt) in groups.SelectMany(g => g.Appends))
+        {
+            model.Add(append, recordedAt);
+        }
+
+        return model;
+    }
+
+    /// <summary>All streams are listed that have committed events that can be read, and no others.</summary>
     public void CheckListing()
     {
-        var streams = Log.Take(Committed).SelectMany(g => g.Appends).SelectMany(a => a.Append.Streams).Select(s => s.Stream).Distinct().Order(StringComparer.Ordinal);
+        var model = ModelOf(Log.Take(Committed));
+        var streams = model.Versions.Keys.Where(s => s[0] != '$' && model.HasEvents(s)).Order(StringComparer.Ordinal);
         Assert.Equal(streams, Storage!.Streams.List(default, default, int.MaxValue).Select(d => System.Text.Encoding.UTF8.GetString(d.Name)));
     }
 
@@ -216,31 +224,37 @@ internal sealed class ReplicaNode(uint number, Random random, uint segmentSizeBy
         var last = kept.Count > 0 ? kept[^1] : null;
         Assert.Equal((ulong)kept.Count, storage.Tail.LastIndex.Value);
         Assert.Equal(last?.Term ?? 0, storage.Tail.LastTerm.Value);
-        var versions = new Dictionary<string, long>();
-        foreach (var (append, _) in kept.SelectMany(g => g.Appends))
-        {
-            foreach (var (stream, _, _, events) in append.Streams)
-            {
-                versions[stream] = versions.GetValueOrDefault(stream, -1) + events.Length;
-            }
-        }
-
+        var model = ModelOf(kept);
         Assert.Equal(kept.Sum(g => g.Appends.Sum(a => a.Append.EventCount)) - 1, storage.Tail.Last.Value);
+        QueryModel.CheckConditions(storage, model, conditions: 4, new Random(model.Count));
         var keptIds = kept.SelectMany(g => g.Appends).Select(a => a.Append.Id).ToHashSet();
         foreach (var (append, _) in kept.Skip(Committed).Concat(taken).SelectMany(g => g.Appends).Take(12))
         {
-            var retry = Encoded.Append(storage, append.Id, append.Streams);
+            var retry = append.Content(storage);
             storage.Reader.LookUp(retry, out _);
             var isKnown = storage.Tail.Check(retry, out _) == AppendCheck.Known;
             Assert.True(isKnown == keptIds.Contains(append.Id), $"Operation {append.Id:x}: known {isKnown}.");
         }
 
-        foreach (var (stream, version) in versions.Concat(taken.SelectMany(g => g.Appends).SelectMany(a => a.Append.Streams).Select(s => s.Stream).Except(versions.Keys).Select(s => KeyValuePair.Create(s, -1L))))
+        var streams = model.Versions.Concat(taken.SelectMany(g => g.Appends).SelectMany(a => a.Append.Streams).Select(s => s.Stream).Except(model.Versions.Keys).Select(s => KeyValuePair.Create(s, -1L)));
+        foreach (var (stream, version) in streams)
         {
-            var next = Encoded.Append(storage, 77, (stream, ExpectedKind.Exact, version, [Encoded.Event(77, "T", "x"u8)]));
-            storage.Reader.LookUp(next, out _);
-            Assert.True(storage.Tail.Check(next, out _) == AppendCheck.Ok, $"Stream {stream} should end with version {version}, it ends with {next.Streams[0].Actual}.");
+            CheckTail(stream, ExpectedKind.Exact, version, model);
+            CheckTail(stream, model.HasEvents(stream) ? ExpectedKind.Exists : ExpectedKind.NoStream, -1, model);
         }
+    }
+
+    private void CheckTail(string stream, ExpectedKind expected, long version, VaultModel model)
+    {
+        var next = Encoded.Append(Storage!, 77, (stream, expected, version, [Encoded.Event(77, "T", "x"u8)]));
+        Storage!.Reader.LookUp(next, out _);
+        var check = Storage.Tail.Check(next, out _);
+        var (first, isTombstoned) = model.Lives.GetValueOrDefault(stream);
+        var row = next.Streams[0];
+        Assert.True(
+            check == (isTombstoned ? AppendCheck.Conflict : AppendCheck.Ok) && LogTail.Holds(row),
+            $"Stream {stream}, versions {first} to {version}, tombstoned: {isTombstoned}, is taken for {row.FirstVisible} to {row.Actual}, tombstoned: {row.IsTombstoned}.");
+        Assert.Equal((first, isTombstoned), (row.FirstVisible.Value, row.IsTombstoned));
     }
 
     // After any stop: a prefix of what was written with all that was durable, or exactly what a truncation under way keeps.

@@ -42,7 +42,7 @@ internal sealed class ReplicaPair
     public GroupBuffer Lead(ModelAppend append, VaultStorage? on = null)
     {
         var storage = on ?? Leader;
-        var content = Encoded.Append(storage, append.Id, append.Streams);
+        var content = append.Content(storage);
         storage.Reader.LookUp(content, out _);
         Assert.Equal(AppendCheck.Ok, storage.Tail.Check(content, out _));
         MakeRoom(storage, content.EncodedLength);

@@ -38,6 +38,13 @@ public sealed class ReplicaPowerLossTests(ITestOutputHelper output)
         ["power lost while flushing"] = 6,
         ["power lost while truncating"] = 16,
         ["power lost while background"] = 16,
+        ["stream: Delete"] = 33,
+        ["stream: Truncate"] = 33,
+        ["stream: Tombstone"] = 16,
+        ["stream not changed: NotFound"] = 16,
+        ["stream not changed: Tombstoned"] = 6,
+        ["stream not changed: BehindEnd"] = 6,
+        ["append to a tombstoned stream"] = 16,
     };
 
     [Fact]

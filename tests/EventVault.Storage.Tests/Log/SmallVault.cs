@@ -47,13 +47,17 @@ internal sealed class SmallVault
         return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
     }
 
+    /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
+    public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
+        ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));
+
     /// <summary>Writes one group with these appends; durable after <see cref="Flush"/>.</summary>
     public GroupBuffer Write(params ModelAppend[] appends)
     {
         var group = new GroupBuffer();
         foreach (var append in appends)
         {
-            var content = Encoded.Append(Storage, append.Id, append.Streams);
+            var content = append.Content(Storage);
             Storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, Storage.Tail.Check(content, out _));
             if (group.IsEmpty)

@@ -29,7 +29,7 @@ public sealed class StoredRaftTests
             name => name is "heads" or "operations",
             name => name == $"{1:D20}.ix",
             name => name == $"{3:D20}.ix",
-            name => name.EndsWith(".ix", StringComparison.Ordinal),
+            name => name.EndsWith('x'), // .ix and .kx
         };
         var state = Bytes(history.Vault.Files, IndexDirectory + "/state");
         for (var combination = 0; combination < 1 << kinds.Length; combination++)

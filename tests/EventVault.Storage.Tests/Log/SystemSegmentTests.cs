@@ -42,7 +42,7 @@ public sealed class SystemSegmentTests
         Append(pair, model, "b-1");
         var before = IndexFiles(pair);
         pair.Leader.Dispose();
-        foreach (var keep in (string[])["nothing", ".ix", "catalog", "heads", "operations", "state"])
+        foreach (var keep in (string[])["nothing", ".ix", ".kx", "catalog", "heads", "operations", "state"])
         {
             foreach (var name in pair.LeaderFiles.ListFiles("/vault/index").Where(n => !n.Contains(keep, StringComparison.Ordinal)))
             {
@@ -95,7 +95,7 @@ public sealed class SystemSegmentTests
     }
 
     private static List<string> IndexFiles(ReplicaPair pair) =>
-        [.. pair.LeaderFiles.ListFiles("/vault/index").Where(n => n.EndsWith(".ix", StringComparison.Ordinal) || n is "catalog" or "state").Select(n =>
+        [.. pair.LeaderFiles.ListFiles("/vault/index").Where(n => n.EndsWith(".ix", StringComparison.Ordinal) || n.EndsWith(".kx", StringComparison.Ordinal) || n is "catalog" or "state").Select(n =>
         {
             using var file = pair.LeaderFiles.OpenFile($"/vault/index/{n}", Storage.Io.FileOpening.ReadExisting);
             var bytes = new byte[file.Length];

@@ -2,6 +2,7 @@ using System.Text;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -94,7 +95,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         for (var i = 0; i < wanted; i++)
         {
             var append = RandomAppend();
-            var content = Encoded.Append(storage, append.Id, append.Streams);
+            var content = append.Content(storage);
             storage.Reader.LookUp(content, out _);
             Assert.Equal(AppendCheck.Ok, tail.Check(content, out _));
             if (group.IsEmpty)
@@ -115,6 +116,11 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
             Assert.Equal(Model.Count, first.Value);
             Model.Add(append, recordedAt);
             Assert.Equal(AppendCheck.Known, tail.Check(content, out _)); // A retry of what is only on its way.
+            if (Model.Count % 16 == 0)
+            {
+                QueryModel.CheckConditions(storage, Model, conditions: 4, new Random(Model.Count));
+                Cover("condition with a group begun");
+            }
         }
 
         tail.Finish(group);
@@ -299,6 +305,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
         return doing != "background" ? $"while {doing}"
             : operation.Path.Contains("spare", StringComparison.Ordinal) ? "while preparing a segment"
             : file.Contains(".ix", StringComparison.Ordinal) ? "while sealing: index file"
+            : file.Contains(".kx", StringComparison.Ordinal) ? "while sealing: key file"
             : file.Contains("operations", StringComparison.Ordinal) ? "while sealing: operations"
             : file.Contains(".seg", StringComparison.Ordinal) ? "while sealing: footer"
             : $"while sealing: {file.Replace(".tmp", "", StringComparison.Ordinal)}";
@@ -382,7 +389,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
                 var most = isLarge ? Math.Min((Storage!.MaxAppendBytes / names.Count) - 4096, 200_000) : random.Next(8) == 0 ? 6000 : 200;
                 var data = new byte[random.Next(most)];
                 random.NextBytes(data);
-                return Encoded.Event(i == 0 && e == 0 && sameAsFirst ? id : NewId(), "T", data, metadata: [("k", "v")]);
+                return LabelledEvent.Event(i == 0 && e == 0 && sameAsFirst ? id : NewId(), data);
             }).ToArray();
             var last = Model.Versions.GetValueOrDefault(name, -1);
             var expected = random.Next(3) == 0 ? ExpectedKind.Exact : last < 0 ? ExpectedKind.NoStream : random.Next(2) == 0 ? ExpectedKind.Exists : ExpectedKind.Any;

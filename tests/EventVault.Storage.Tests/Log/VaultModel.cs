@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Queries;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -14,7 +15,25 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 
     /// <summary>Position of its first event, once it is in the model.</summary>
     public int First { get; set; }
+
+    /// <summary>Not null: it changes the life of a stream.</summary>
+    public ModelChange? Change { get; private init; }
+
+    /// <summary>The append that changes the life of a stream, once it is known from which version on the stream is kept.</summary>
+    public static ModelAppend Of(UInt128 id, ModelChange change) =>
+        new(id, [("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)])]) { Change = change };
+
+    /// <summary>As it is handed to the log.</summary>
+    public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change) : Encoded.Append(storage, Id, Streams);
 }
+
+/// <summary>What is to become of a stream.</summary>
+/// <param name="Kind">What.</param>
+/// <param name="Stream">Its name.</param>
+/// <param name="Before">The first version that is kept, as it comes to stand in the log.</param>
+/// <param name="Expected">What is expected of it.</param>
+/// <param name="Version">With an exact version: that.</param>
+internal sealed record ModelChange(StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0);
 
 /// <summary>An event as the model knows it.</summary>
 internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);
@@ -30,7 +49,18 @@ internal sealed class VaultModel
     /// <summary>Last version of each stream.</summary>
     public Dictionary<string, long> Versions { get; } = [];
 
+    /// <summary>First version that can be read, and whether the stream is tombstoned; of streams that were ever changed.</summary>
+    public Dictionary<string, (long First, bool IsTombstoned)> Lives { get; } = [];
+
     public int Count => Events.Count;
+
+    private List<ModelEvent> Visible => [.. Events.Where(IsVisible)];
+
+    /// <summary>Whether a stream has events that can be read.</summary>
+    public bool HasEvents(string stream) => Versions.GetValueOrDefault(stream, -1) >= Lives.GetValueOrDefault(stream).First;
+
+    /// <summary>Whether an event can be read.</summary>
+    public bool IsVisible(ModelEvent e) => e.Version >= Lives.GetValueOrDefault(e.Stream).First;
 
     public void Add(ModelAppend append, long recordedAt)
     {
@@ -45,6 +75,8 @@ internal sealed class VaultModel
                 Events.Add(new ModelEvent(stream, name, version, Events.Count, bytes, recordedAt, append));
             }
         }
+
+        Change(append);
     }
 
     /// <summary>Forgets what a crash lost; it must not end within an append.</summary>
@@ -53,10 +85,22 @@ internal sealed class VaultModel
         Assert.True(count == 0 || count == Count || Events[count - 1].Append != Events[count].Append, "An append was kept in part.");
         Events.RemoveRange(count, Count - count);
         Versions.Clear();
+        Lives.Clear();
         foreach (var e in Events)
         {
             Assert.Equal(Versions.GetValueOrDefault(e.Stream, -1) + 1, e.Version);
             Versions[e.Stream] = e.Version;
+            Change(e.Append);
+        }
+    }
+
+    private void Change(ModelAppend append)
+    {
+        if (append.Change is { } change)
+        {
+            Assert.InRange(change.Before, 0, Versions[change.Stream] + 1);
+            var (first, isTombstoned) = Lives.GetValueOrDefault(change.Stream);
+            Lives[change.Stream] = (Math.Max(first, change.Before), isTombstoned || change.Kind == StreamChangeKind.Tombstone);
         }
     }
 
@@ -69,24 +113,32 @@ internal sealed class VaultModel
         CheckListing(storage);
         CheckTimes(storage.Reader, random);
         CheckOperations(storage, random);
+        KeysCheck.All(storage, this);
+        QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
 
     /// <summary>Reads the whole vault, in both directions.</summary>
     public void CheckAll(EventReader reader)
     {
-        var sink = new CompareSink(Events, backwards: false);
-        while (sink.Compared < Count)
+        var visible = Visible;
+        var sink = new CompareSink(visible, backwards: false);
+        for (var at = 0; at < Count;)
         {
-            var read = reader.ReadAll(new Position(sink.Compared), new Position(long.MaxValue), backwards: false, ref sink);
-            Assert.True(read > 0, $"No event read at {sink.Compared}, head {reader.Head}.");
+            var read = reader.ReadAll(new Position(at), new Position(long.MaxValue), backwards: false, ref sink);
+            Assert.True(read > 0, $"No event read at {at}, head {reader.Head}.");
+            at += read;
         }
 
-        sink = new CompareSink(Events, backwards: true);
-        while (sink.Compared < Count)
+        Assert.Equal(visible.Count, sink.Compared);
+        sink = new CompareSink(visible, backwards: true);
+        for (var at = Count - 1; at >= 0;)
         {
-            var read = reader.ReadAll(new Position(Count - 1 - sink.Compared), new Position(0), backwards: true, ref sink);
-            Assert.True(read > 0, $"No event read backwards behind {sink.Compared}, head {reader.Head}.");
+            var read = reader.ReadAll(new Position(at), new Position(0), backwards: true, ref sink);
+            Assert.True(read > 0, $"No event read backwards at {at}, head {reader.Head}.");
+            at -= read;
         }
+
+        Assert.Equal(visible.Count, sink.Compared);
     }
 
     /// <summary>Reads every stream, in both directions.</summary>
@@ -97,15 +149,20 @@ internal sealed class VaultModel
             var reference = reader.Reference(events[0].Name);
             var last = reader.LastVersion(reference);
             Assert.Equal(events.Count - 1, last.Value);
+            Assert.Equal(Lives.GetValueOrDefault(events[0].Stream).First, reader.FirstVisible(reference).Value);
+            var visible = events.FindAll(IsVisible);
             foreach (var backwards in (bool[])[false, true])
             {
-                var sink = new CompareSink(events, backwards);
-                while (sink.Compared < events.Count)
+                var sink = new CompareSink(visible, backwards);
+                for (var done = 0; done < events.Count;)
                 {
-                    var from = new StreamVersion(backwards ? last.Value - sink.Compared : sink.Compared);
+                    var from = new StreamVersion(backwards ? last.Value - done : done);
                     var read = reader.ReadStream(reference, from, backwards ? new StreamVersion(0) : last, backwards, ref sink);
                     Assert.True(read > 0, $"No event of {events[0].Stream} read from version {from}.");
+                    done += read;
                 }
+
+                Assert.Equal(visible.Count, sink.Compared);
             }
         }
     }
@@ -127,6 +184,7 @@ internal sealed class VaultModel
                 var name = Encoding.UTF8.GetString(details.Name);
                 names.Add(name);
                 Assert.Equal(Versions[name], details.LastVersion.Value);
+                Assert.Equal(Lives.GetValueOrDefault(name).First, details.FirstVersion.Value);
                 var last = Events[(int)details.LastPosition.Value];
                 Assert.True(last.Stream == name && last.Version == Versions[name] && last.RecordedAt == details.LastRecordedAt);
             }
@@ -134,7 +192,7 @@ internal sealed class VaultModel
             after = page[^1].Name;
         }
 
-        Assert.Equal(Versions.Keys.Where(n => n[0] != '$').Order(StringComparer.Ordinal), names);
+        Assert.Equal(Versions.Keys.Where(n => n[0] != '$' && HasEvents(n)).Order(StringComparer.Ordinal), names);
     }
 
     private void CheckTimes(EventReader reader, Random random)
@@ -165,7 +223,7 @@ internal sealed class VaultModel
     /// <summary>A retry of this append is known and gets the first answer.</summary>
     public void CheckOperation(VaultStorage storage, ModelAppend append)
     {
-        var retry = Encoded.Append(storage, append.Id, append.Streams);
+        var retry = append.Content(storage);
         var known = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
         Assert.True(known, $"Operation {append.Id:x} is in the log but not known.");
         var answer = storage.Reader.ReadAnswer(place, retry);
@@ -185,6 +243,11 @@ internal struct CompareSink(List<ModelEvent> expected, bool backwards) : IEventS
 
     public bool Accept(in EventView e)
     {
+        if (Compared == expected.Count)
+        {
+            Assert.Fail($"Event {e.Position}, version {e.Version} of {Encoding.UTF8.GetString(e.Stream)}, was read and can't be.");
+        }
+
         var model = expected[backwards ? expected.Count - 1 - Compared : Compared];
         Compared++;
         var same = e.Position.Value == model.Position && e.Version.Value == model.Version && e.RecordedAt == model.RecordedAt

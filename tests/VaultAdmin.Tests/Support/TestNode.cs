@@ -9,9 +9,11 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 {
     private const string Ready = "EventVault ready: gRPC ";
 
+    private static readonly string[] SmallSegments = ["--segment-size", "33554432"];
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
+    private string[] _settings = [];
     private Process? _process;
 
     public string DataDirectory => Path.Combine(_folder, "vault");
@@ -21,9 +23,10 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     /// <summary>A path in the node's folder, for files of the test.</summary>
     public string FileIn(string name) => Path.Combine(_folder, name);
 
-    public static async Task<TestNode> NewAsync()
+    /// <param name="settings">Settings of the node, in place of the usual small segments.</param>
+    public static async Task<TestNode> NewAsync(params string[] settings)
     {
-        var node = new TestNode();
+        var node = new TestNode { _settings = settings };
         await node.StartAsync();
         return node;
     }
@@ -35,7 +38,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public async Task StartAsync()
     {
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--segment-size", "33554432", "--log-level", "warning", "--dev"])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", "--dev", .. _settings.Length > 0 ? _settings : SmallSegments])
         {
             RedirectStandardOutput = true,
         })!;

@@ -196,6 +196,42 @@ const cases = {
     assert.strictEqual((await call(client, 'GetStream', { stream })).last_version, '1');
   },
 
+  async requirements_and_conditions(a) {
+    const client = vault(a);
+    const [one, two, tag] = [name('one'), name('two'), name('tag')];
+    const query = { items: [{ types: ['taken'], tags: [tag] }] };
+    const taken = await append(client, one, noStream, [event({ type: 'taken', tags: [tag, 'x'] })]);
+    const demanding = { ...request(two, noStream), requires: [{ stream: one, expected: version(7) }], conditions: [{ query }] };
+    const { failures } = detailOf(await failsWith(grpc.status.ABORTED, call(client, 'Append', demanding)));
+    assert.deepStrictEqual(failures.map((f) => f.reason), ['REASON_WRONG_EXPECTED_VERSION', 'REASON_CONDITION_FAILED']);
+    assert.deepStrictEqual([failures[0].field, failures[1].index, failures[1].position], ['requires[0].expected', 0, taken.last_position]);
+    const reasonable = { ...request(two, noStream), requires: [{ stream: one, expected: version(0) }], conditions: [{ query, after: taken.last_position }] };
+    const written = await call(client, 'Append', reasonable);
+    assert.strictEqual((await call(client, 'GetAppend', { operation_id: reasonable.operation_id })).first_position, written.first_position);
+  },
+
+  async filters_counts_and_the_end_of_streams(a) {
+    const client = vault(a);
+    const category = crypto.randomBytes(6).toString('hex');
+    const own = `${category}-1`;
+    const first = Number((await append(client, own, noStream, [event({ type: 'A', tags: ['x'] }), event({ type: 'B' })])).first_position);
+    await append(client, `${category}s-1`);
+    for (const [filter, places] of [[{ category }, [0, 1]], [{ stream_prefix: category }, [0, 1, 2]], [{ category, query: { items: [{ types: ['A'], tags: ['x'] }] } }, [0]]]) {
+      const found = await read(client, 'ReadAll', { filter, consistency: { at_least: String(first) } });
+      assert.deepStrictEqual(found.events.map((e) => Number(e.position)), places.map((p) => first + p));
+      assert.strictEqual((await call(client, 'CountEvents', { filter })).count, String(places.length));
+    }
+    const id = () => crypto.randomBytes(16);
+    await call(client, 'TruncateStream', { operation_id: id(), stream: own, expected: any, before: '1' });
+    const info = await call(client, 'GetStream', { stream: own });
+    assert.deepStrictEqual([info.first_version, info.last_version, info.event_count], ['1', '1', '1']);
+    await call(client, 'DeleteStream', { operation_id: id(), stream: own, expected: exists });
+    await refused('NOT_FOUND', 'STREAM_NOT_FOUND', read(client, 'ReadStream', { stream: own }));
+    assert.strictEqual((await append(client, own, noStream)).streams[0].version, '2');
+    await call(client, 'DeleteStream', { operation_id: id(), stream: own, expected: any, tombstone: true });
+    await refused('FAILED_PRECONDITION', 'STREAM_TOMBSTONED', append(client, own));
+  },
+
   async events_come_back_as_they_were(a) {
     const client = vault(a);
     const stream = name('fields');

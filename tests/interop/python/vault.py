@@ -20,6 +20,10 @@ ExpectedVersion, Empty, ErrorDetail = message("ExpectedVersion"), message("Empty
 SessionRequest, ReadBound = message("AppendSessionRequest"), message("ReadBound")
 ReadStreamRequest, ReadAllRequest, SubscribeRequest = message("ReadStreamRequest"), message("ReadAllRequest"), message("SubscribeRequest")
 GetStreamRequest, ListStreamsRequest = message("GetStreamRequest"), message("ListStreamsRequest")
+StreamRequirement, AppendCondition, SeenHead = message("StreamRequirement"), message("AppendCondition"), message("SeenHead")
+Query, QueryItem, EventFilter = message("Query"), message("QueryItem"), message("EventFilter")
+Consistency, CountEventsRequest, GetAppendRequest = message("Consistency"), message("CountEventsRequest"), message("GetAppendRequest")
+DeleteStreamRequest, TruncateStreamRequest = message("DeleteStreamRequest"), message("TruncateStreamRequest")
 BACKWARDS = 1
 
 ANY = ExpectedVersion(any=Empty())
@@ -155,6 +159,89 @@ def a_retry_writes_nothing(a):
     reused = refused("ALREADY_EXISTS", "OPERATION_ID_REUSED", lambda: append(service, stream, operation_id=once.operation_id))[0]
     assert reused.first_position == first.first_position
     assert service.GetStream(GetStreamRequest(stream=stream), timeout=TIMEOUT).last_version == 1
+
+
+def query(types=(), tags=()):
+    return Query(items=[QueryItem(types=types, tags=tags)])
+
+
+def requirements_and_conditions(a):
+    service, one, two, tag = vault(a), name("one"), name("two"), name("tag")
+    seat = query(["taken"], [tag])
+    taken = append(service, one, NO_STREAM, [event("taken", tags=[tag, "x"])])
+    demanding = request(two, NO_STREAM)
+    demanding.requires.add(stream=one, expected=version(7))
+    demanding.requires.add(stream=name("none"), expected=EXISTS)
+    demanding.conditions.add(query=query(["never-%s" % tag]))
+    demanding.conditions.add(query=seat)
+    detail = detail_of(fails_with(grpc.StatusCode.ABORTED, lambda: service.Append(demanding, timeout=TIMEOUT)))
+    assert [REASONS[f.reason].name for f in detail.failures] == ["REASON_WRONG_EXPECTED_VERSION"] * 2 + ["REASON_CONDITION_FAILED"]
+    assert [f.field for f in detail.failures[:2]] == ["requires[0].expected", "requires[1].expected"]
+    assert (detail.failures[2].index, detail.failures[2].position) == (1, taken.last_position)
+    # Position 0 is the value that proto3 leaves out: it must not be taken for "nothing said", nor the other way round.
+    reasonable = request(two, NO_STREAM)
+    reasonable.requires.add(stream=one, expected=version(0))
+    reasonable.conditions.add(query=seat, after=taken.last_position)
+    assert service.Append(reasonable, timeout=TIMEOUT).streams[0].version == 0
+
+
+def an_append_is_found_by_its_operation_id(a):
+    service, once = vault(a), request(name("found"), NO_STREAM)
+    first = service.Append(once, timeout=TIMEOUT)
+    assert service.GetAppend(GetAppendRequest(operation_id=once.operation_id), timeout=TIMEOUT).first_position == first.first_position
+    once.attempted_after.SetInParent()
+    assert service.Append(once, timeout=TIMEOUT).deduplicated
+    refused("NOT_FOUND", "OPERATION_NOT_FOUND", lambda: service.GetAppend(GetAppendRequest(operation_id=os.urandom(16)), timeout=TIMEOUT))
+
+
+def filters_counts_and_consistency(a):
+    service, category, tag = vault(a), os.urandom(6).hex(), name("tag")
+    correlated = event("placed", tags=[tag, "x"], metadata={"correlationId": tag})
+    first = append(service, category + "-1", NO_STREAM, [correlated, event("shipped", tags=[tag])]).first_position
+    append(service, category + "s-1", NO_STREAM, [event("placed", tags=[tag])])
+    cases = [
+        (EventFilter(category=category), [0, 1]), (EventFilter(stream_prefix=category), [0, 1, 2]),
+        (EventFilter(query=query(["placed", "other"], [tag])), [0, 2]), (EventFilter(query=query([], [tag, "x"])), [0]),
+        (EventFilter(correlation_id=tag), [0]), (EventFilter(event_id=correlated.id), [0]),
+        (EventFilter(category=category, query=query(["nothing"])), []),
+    ]
+    levels = [None, Consistency(linearizable=Empty()), Consistency(local=Empty()), Consistency(at_least=first)]
+    for number, (wanted, places) in enumerate(cases):
+        positions, level = [first + p for p in places], levels[number % len(levels)]
+        _, events = collect(service.ReadAll(ReadAllRequest(filter=wanted, consistency=level), timeout=TIMEOUT))
+        assert [e.position for e in events] == positions, wanted
+        _, events = collect(service.ReadAll(ReadAllRequest(filter=wanted, direction=BACKWARDS), timeout=TIMEOUT))
+        assert [e.position for e in events] == positions[::-1], wanted
+        count = service.CountEvents(CountEventsRequest(filter=wanted, consistency=level), timeout=TIMEOUT)
+        assert count.count == len(positions) and count.head.last_position >= first + 2
+        if positions:
+            call = service.Subscribe(SubscribeRequest(all=Empty(), filter=wanted), timeout=TIMEOUT)
+            seen = []
+            while len(seen) < len(positions):
+                seen += [e.position for e in live(call)]
+            assert seen == positions, wanted
+            call.cancel()
+    assert [s.stream for s in service.ListStreams(ListStreamsRequest(category=category), timeout=TIMEOUT).streams] == [category + "-1"]
+    refused("INVALID_ARGUMENT", "INVALID_REQUEST", lambda: collect(service.ReadAll(ReadAllRequest(filter=EventFilter()), timeout=TIMEOUT)))
+    behind = Consistency(at_least=2**40)
+    refused("DEADLINE_EXCEEDED", "TIMED_OUT_BEHIND", lambda: service.GetStream(GetStreamRequest(stream=category + "-1", consistency=behind), timeout=2))
+
+
+def streams_end(a):
+    service, stream = vault(a), name("life")
+    append(service, stream, NO_STREAM, [event(), event(), event()])
+    change = TruncateStreamRequest(operation_id=os.urandom(16), stream=stream, expected=version(2), before=1)
+    assert service.TruncateStream(change, timeout=TIMEOUT).streams[0].stream == "$streams"
+    info = service.GetStream(GetStreamRequest(stream=stream), timeout=TIMEOUT)
+    assert (info.first_version, info.last_version, info.event_count) == (1, 2, 2)
+    delete = DeleteStreamRequest(operation_id=os.urandom(16), stream=stream, expected=EXISTS)
+    first = service.DeleteStream(delete, timeout=TIMEOUT)
+    again = service.DeleteStream(delete, timeout=TIMEOUT)
+    assert again.deduplicated and again.first_position == first.first_position
+    refused("NOT_FOUND", "STREAM_NOT_FOUND", lambda: service.GetStream(GetStreamRequest(stream=stream), timeout=TIMEOUT))
+    assert append(service, stream, NO_STREAM).streams[0].version == 3
+    service.DeleteStream(DeleteStreamRequest(operation_id=os.urandom(16), stream=stream, expected=ANY, tombstone=True), timeout=TIMEOUT)
+    assert refused("FAILED_PRECONDITION", "STREAM_TOMBSTONED", lambda: append(service, stream))[0].stream == stream
 
 
 def events_come_back_as_they_were(a):
@@ -359,6 +446,7 @@ def reflection(a):
 if __name__ == "__main__":
     basics.run([
         every_kind_of_expected, append_to_several_streams, a_retry_writes_nothing, events_come_back_as_they_were,
+        requirements_and_conditions, an_append_is_found_by_its_operation_id, filters_counts_and_consistency, streams_end,
         session_is_pipelined_and_survives_conflicts, session_answers_while_it_is_open, reads_with_every_bound,
         subscribe_to_a_stream, subscribe_to_all, streams_are_listed_in_pages, information_and_status, health, reflection,
     ])

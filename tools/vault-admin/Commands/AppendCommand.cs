@@ -21,8 +21,18 @@ internal sealed class AppendCommand
     private readonly Option<string?> _contentType = new("--content-type") { Description = "Media type of the data; application/json unless given." };
     private readonly Option<uint> _schemaVersion = new("--schema-version") { Description = "Version of the schema that the data follows." };
     private readonly Option<string?> _occurredAt = new("--occurred-at") { Description = "When it happened, as RFC 3339." };
-    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID; a new one unless given." };
+    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID. Unless given, that of --operation-id, so that a repeat is the same event; without either a new one." };
+    private readonly Option<string[]> _requires = new("--require")
+    {
+        Description = "STREAM=EXPECTED: a stream that is not written must be where it is expected; may be given several times.",
+        HelpName = "STREAM=EXPECTED",
+    };
+
+    private readonly Option<string[]> _failIfTypes = new("--fail-if-type") { Description = "Fail if an event of this type was appended; given several times, of any of them.", HelpName = "type" };
+    private readonly Option<string[]> _failIfTags = new("--fail-if-tag") { Description = "Fail if an event with this tag was appended; given several times, with all of them.", HelpName = "tag" };
+    private readonly Option<ulong?> _after = new("--after") { Description = "For --fail-if-…: only events behind this position count, the head of what was read. Unless given, all events do.", HelpName = "position" };
     private readonly Option<Guid?> _operationId = new("--operation-id") { Description = "UUID of the append: a repeat with the same one and the same event writes nothing." };
+    private readonly AttemptedAfterOption _attemptedAfter = new();
 
     public static Command Create(GlobalOptions global)
     {
@@ -30,7 +40,8 @@ internal sealed class AppendCommand
         var command = new Command("append", "Append one event to a stream.")
         {
             self._stream, self._type, self._data, self._expected, self._tags, self._metadata, self._contentType,
-            self._schemaVersion, self._occurredAt, self._id, self._operationId,
+            self._schemaVersion, self._occurredAt, self._id, self._requires, self._failIfTypes, self._failIfTags, self._after,
+            self._operationId, self._attemptedAfter.Option,
         };
         global.Run(command, self.RunAsync);
         return command;
@@ -39,36 +50,49 @@ internal sealed class AppendCommand
     private async Task<int> RunAsync(ParseResult parse, CommandContext context)
     {
         var stream = parse.GetValue(_stream)!;
-        if (!ExpectedVersion.TryParse(parse.GetValue(_expected), out var expected))
-        {
-            throw new UsageException($"--expected '{parse.GetValue(_expected)}' is none of: any, no-stream, exists, or a version such as 4.");
-        }
-
+        var expected = ExpectedOf(parse.GetValue(_expected)!, _expected.Name);
         var e = EventOf(parse);
-        var operation = parse.GetValue(_operationId) ?? Guid.CreateVersion7();
+        var options = OptionsOf(parse);
         await using var client = context.Connect();
-        var result = await client.AppendAsync(stream, expected, e, new AppendOptions { OperationId = operation }, context.Stop);
-        if (context.Output.Json)
+        var result = await client.AppendAsync(stream, expected, e, options, context.Stop);
+        AppendLine.Write(context.Output, stream, result);
+        return ExitCode.Done;
+    }
+
+    /// <summary>Reads an expected version.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="option">The option that it came with.</param>
+    /// <exception cref="UsageException">It is none.</exception>
+    public static ExpectedVersion ExpectedOf(string text, string option) => ExpectedVersion.TryParse(text, out var expected)
+        ? expected
+        : throw new UsageException($"{option} '{text}' is none of: any, no-stream, exists, or a version such as 4.");
+
+    private AppendOptions OptionsOf(ParseResult parse)
+    {
+        var query = FilterOptions.QueryOf(
+            parse.GetValue(_failIfTypes) ?? [], parse.GetValue(_failIfTags) ?? [], _failIfTypes.Name, _failIfTags.Name);
+        var after = parse.GetValue(_after);
+        if (after is not null && query is null)
         {
-            context.Output.WriteJson(w =>
-            {
-                w.WriteStartObject();
-                w.WriteNumber("firstPosition", result.FirstPosition);
-                w.WriteNumber("lastPosition", result.LastPosition);
-                w.WriteNumber("version", result.LastVersion);
-                w.WriteTime("recordedAt", result.RecordedAt);
-                w.WriteBoolean("deduplicated", result.Deduplicated);
-                w.WriteEndObject();
-            });
-        }
-        else
-        {
-            context.Output.WriteLine(
-                $"{stream}: version {result.LastVersion}, position {result.LastPosition}, recorded {JsonText.Time(result.RecordedAt)}"
-                + (result.Deduplicated ? " (an earlier attempt had written it)" : ""));
+            throw new UsageException($"{_after.Name} goes with {_failIfTypes.Name} or {_failIfTags.Name}.");
         }
 
-        return ExitCode.Done;
+        return new AppendOptions
+        {
+            OperationId = parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
+            Requires = [.. (parse.GetValue(_requires) ?? []).Select(RequirementOf)],
+            Conditions = query is null ? [] : [AppendCondition.FailIfMatch(query, after)],
+            AttemptedAfter = _attemptedAfter.Of(parse, _operationId),
+        };
+    }
+
+    // The name of a stream may hold = itself; what is expected can't.
+    private StreamRequirement RequirementOf(string pair)
+    {
+        var at = pair.LastIndexOf('=');
+        return at >= 1
+            ? new StreamRequirement(pair[..at], ExpectedOf(pair[(at + 1)..], _requires.Name))
+            : throw new UsageException($"{_requires.Name} '{pair}' must be STREAM=EXPECTED, as in account-1=4.");
     }
 
     private EventData EventOf(ParseResult parse)
@@ -88,7 +112,8 @@ internal sealed class AppendCommand
 
         return new EventData(parse.GetValue(_type)!, data)
         {
-            Id = parse.GetValue(_id) ?? Guid.CreateVersion7(),
+            // A repeat must be the same to the byte, or its operation id counts as reused.
+            Id = parse.GetValue(_id) ?? parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
             ContentType = contentType,
             SchemaVersion = parse.GetValue(_schemaVersion),
             OccurredAt = occurredAt,

@@ -37,6 +37,7 @@ internal static class InfoCommand
         w.WriteNumberOrNull("head", info.Head);
         w.WriteTime("headRecordedAt", info.HeadRecordedAt);
         w.WriteNumber("segmentSizeBytes", info.SegmentSizeBytes);
+        w.WriteNumberOrNull("operationFloor", info.OperationFloor);
         w.WriteStartArray("limits");
         foreach (var limit in info.Limits)
         {
@@ -58,7 +59,8 @@ internal static class InfoCommand
             ("version", info.Version),
             ("vault", info.VaultId.ToString()),
             ("head", Rows.Head(info.Head, info.HeadRecordedAt)),
-            ("segment size", Rows.Bytes(info.SegmentSizeBytes))));
+            ("segment size", Rows.Bytes(info.SegmentSizeBytes)),
+            ("operation ids", info.OperationFloor is { } floor ? $"kept behind position {Rows.Number(floor)}" : "all kept")));
         var limits = new Table().AddColumn("limit").AddColumn(new TableColumn("allowed").RightAligned()).AddColumn("setting");
         foreach (var limit in info.Limits)
         {

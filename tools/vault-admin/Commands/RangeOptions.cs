@@ -18,6 +18,8 @@ internal sealed class RangeOptions
 
     public Option<bool> System { get; } = new("--system") { Description = "With --all: also the vault's own streams, whose names start with $." };
 
+    private readonly FilterOptions _filter = new();
+
     public void AddTo(Command command)
     {
         command.Arguments.Add(Stream);
@@ -26,6 +28,7 @@ internal sealed class RangeOptions
         command.Options.Add(FromTime);
         command.Options.Add(Limit);
         command.Options.Add(System);
+        _filter.AddTo(command);
     }
 
     /// <summary>The stream to read; null: the whole vault.</summary>
@@ -48,6 +51,17 @@ internal sealed class RangeOptions
         return stream;
     }
 
+    /// <summary>The filter; null: none.</summary>
+    /// <param name="parse">The command line.</param>
+    /// <exception cref="UsageException">It comes without --all, or says nothing.</exception>
+    public EventFilter? FilterOf(ParseResult parse)
+    {
+        var filter = _filter.Of(parse);
+        return filter is null || parse.GetValue(All)
+            ? filter
+            : throw new UsageException("--category, --prefix, --type, --tag, --correlation-id and --event-id go with --all.");
+    }
+
     /// <summary>The limit; 0: none.</summary>
     /// <param name="parse">The command line.</param>
     public ulong LimitOf(ParseResult parse) => parse.GetValue(Limit) switch
@@ -61,7 +75,15 @@ internal sealed class RangeOptions
     /// <param name="parse">The command line.</param>
     /// <param name="number">The option for a version or position.</param>
     /// <param name="time">The option for a time.</param>
-    public ReadBound? BoundOf(ParseResult parse, Option<ulong?> number, Option<string?> time)
+    public ReadBound? BoundOf(ParseResult parse, Option<ulong?> number, Option<string?> time) =>
+        BoundOf(parse, number, time, parse.GetValue(All) ? ReadBound.Position : ReadBound.Version);
+
+    /// <summary>An end of a range; null: not given.</summary>
+    /// <param name="parse">The command line.</param>
+    /// <param name="number">The option for a version or position.</param>
+    /// <param name="time">The option for a time.</param>
+    /// <param name="ofNumber">Which of the two the number is.</param>
+    public static ReadBound? BoundOf(ParseResult parse, Option<ulong?> number, Option<string?> time, Func<ulong, ReadBound> ofNumber)
     {
         var n = parse.GetValue(number);
         if (parse.GetValue(time) is { } text)
@@ -71,6 +93,6 @@ internal sealed class RangeOptions
                 : JsonText.TryParseTime(text, out var t) ? ReadBound.Time(t) : throw AppendCommand.BadTime(time.Name, text);
         }
 
-        return n is not { } value ? null : parse.GetValue(All) ? ReadBound.Position(value) : ReadBound.Version(value);
+        return n is { } value ? ofNumber(value) : null;
     }
 }

@@ -9,6 +9,7 @@ internal sealed class ReadCommand
     private readonly RangeOptions _range = new();
     private readonly Option<ulong?> _until = new("--until") { Description = "Where to end, inclusive, in the direction of reading: a version, or with --all a position.", HelpName = "N" };
     private readonly Option<string?> _untilTime = new("--until-time") { Description = "Where to end, inclusive, in the direction of reading: a time of recording, as RFC 3339.", HelpName = "time" };
+    private readonly ConsistencyOption _consistency = new();
     private readonly Option<bool> _backwards = new("--backwards") { Description = "Newest first." };
 
     public static Command Create(GlobalOptions global)
@@ -19,6 +20,7 @@ internal sealed class ReadCommand
         command.Options.Add(self._until);
         command.Options.Add(self._untilTime);
         command.Options.Add(self._backwards);
+        self._consistency.AddTo(command);
         global.Run(command, self.RunAsync);
         return command;
     }
@@ -33,12 +35,14 @@ internal sealed class ReadCommand
             Direction = parse.GetValue(_backwards) ? Direction.Backwards : Direction.Forwards,
             Limit = _range.LimitOf(parse),
             IncludeSystem = parse.GetValue(_range.System),
+            Filter = _range.FilterOf(parse),
+            Consistency = _consistency.Of(parse),
         };
         await using var client = context.Connect();
         await using var read = stream is null
             ? client.ReadAllAsync(options, context.Stop)
             : client.ReadStreamAsync(stream, options, context.Stop);
-        await context.OpenAsync(read.GetHeadAsync());
+        await context.OpenAsync(read.GetHeadAsync(), options.Consistency.Position);
         await foreach (var e in read)
         {
             EventLine.Write(context.Output, e);

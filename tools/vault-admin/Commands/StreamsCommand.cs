@@ -4,16 +4,26 @@ using EventVault.Client;
 
 namespace EventVault.Admin.Commands;
 
-/// <summary><c>streams ls</c> and <c>streams show</c>.</summary>
+/// <summary><c>streams ls</c>, <c>streams show</c>, and what ends streams.</summary>
 internal static class StreamsCommand
 {
-    public static Command Create(GlobalOptions global) => new("streams", "List streams, or show one.") { CreateList(global), CreateShow(global) };
+    public static Command Create(GlobalOptions global) => new("streams", "List streams, show one, delete, tombstone or truncate one.")
+    {
+        CreateList(global),
+        CreateShow(global),
+        StreamLifeCommands.CreateDelete(global),
+        StreamLifeCommands.CreateTombstone(global),
+        StreamLifeCommands.CreateTruncate(global),
+    };
 
     private static Command CreateList(GlobalOptions global)
     {
         var prefix = new Option<string>("--prefix") { Description = "How the names begin; $ lists the vault's own.", DefaultValueFactory = _ => "" };
+        var category = new Option<string?>("--category") { Description = "Only streams of this category: what stands before the first - of the name. Instead of --prefix." };
+        var consistency = new ConsistencyOption();
         var limit = new Option<ulong?>("--limit") { Description = "At most this many streams.", HelpName = "N" };
-        var command = new Command("ls", "List streams in the order of their names.") { prefix, limit };
+        var command = new Command("ls", "List streams in the order of their names.") { prefix, category, limit };
+        consistency.AddTo(command);
         global.Run(command, async (parse, context) =>
         {
             var left = parse.GetValue(limit) ?? ulong.MaxValue;
@@ -22,8 +32,20 @@ internal static class StreamsCommand
                 throw new UsageException("--limit must be at least 1.");
             }
 
+            var options = new ListStreamsOptions
+            {
+                Prefix = parse.GetValue(prefix)!,
+                Category = parse.GetValue(category),
+                PageSize = (int)Math.Min(left, 1000),
+                Consistency = consistency.Of(parse),
+            };
+            if (options.Category is "" || (options.Category is not null && options.Prefix.Length > 0))
+            {
+                throw new UsageException(options.Category is "" ? "--category is empty. Give a text, or leave the option out." : "Give --prefix or --category, not both.");
+            }
+
             await using var client = context.Connect();
-            await foreach (var stream in client.ListStreamsAsync(parse.GetValue(prefix)!, (int)Math.Min(left, 1000), context.Stop))
+            await foreach (var stream in client.ListStreamsAsync(options, context.Stop))
             {
                 if (context.Output.Json)
                 {
@@ -31,7 +53,7 @@ internal static class StreamsCommand
                 }
                 else
                 {
-                    context.Output.WriteLine($"{stream.Stream}  {Rows.Number(stream.LastVersion + 1)} events, last at position {Rows.Number(stream.LastPosition)}, {JsonText.Time(stream.LastRecordedAt)}");
+                    context.Output.WriteLine($"{stream.Stream}  {Rows.Number(stream.EventCount)} events, last version {Rows.Number(stream.LastVersion)} at position {Rows.Number(stream.LastPosition)}, {JsonText.Time(stream.LastRecordedAt)}");
                 }
 
                 await context.Output.FlushIfFullAsync();
@@ -49,11 +71,13 @@ internal static class StreamsCommand
     private static Command CreateShow(GlobalOptions global)
     {
         var name = new Argument<string>("stream") { Description = "Name of the stream." };
-        var command = new Command("show", "Show a stream's last version, and where and when it was written.") { name };
+        var consistency = new ConsistencyOption();
+        var command = new Command("show", "Show a stream's versions, and where and when the last was written.") { name };
+        consistency.AddTo(command);
         global.Run(command, async (parse, context) =>
         {
             await using var client = context.Connect();
-            var stream = await client.GetStreamAsync(parse.GetValue(name)!, context.Stop);
+            var stream = await client.GetStreamAsync(parse.GetValue(name)!, consistency.Of(parse), context.Stop);
             if (context.Output.Json)
             {
                 context.Output.WriteJson(w => Write(w, stream));
@@ -62,6 +86,8 @@ internal static class StreamsCommand
             {
                 context.Output.Show(Rows.Of(
                     ("stream", stream.Stream),
+                    ("events", Rows.Number(stream.EventCount)),
+                    ("first version", Rows.Number(stream.FirstVersion)),
                     ("last version", Rows.Number(stream.LastVersion)),
                     ("last position", Rows.Number(stream.LastPosition)),
                     ("last recorded", JsonText.Time(stream.LastRecordedAt))));
@@ -79,6 +105,8 @@ internal static class StreamsCommand
         writer.WriteNumber("lastVersion", stream.LastVersion);
         writer.WriteNumber("lastPosition", stream.LastPosition);
         writer.WriteTime("lastRecordedAt", stream.LastRecordedAt);
+        writer.WriteNumber("firstVersion", stream.FirstVersion);
+        writer.WriteNumber("eventCount", stream.EventCount);
         writer.WriteEndObject();
     }
 }

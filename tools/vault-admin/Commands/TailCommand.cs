@@ -22,7 +22,13 @@ internal sealed class TailCommand
         var stream = _range.StreamOf(parse);
         var from = _range.BoundOf(parse, _range.From, _range.FromTime);
         var limit = _range.LimitOf(parse);
-        var options = new SubscribeOptions { From = from, FromEnd = from is null, IncludeSystem = parse.GetValue(_range.System) };
+        var options = new SubscribeOptions
+        {
+            From = from,
+            FromEnd = from is null,
+            IncludeSystem = parse.GetValue(_range.System),
+            Filter = _range.FilterOf(parse),
+        };
         await using var client = context.Connect();
         await using var subscription = stream is null
             ? client.SubscribeToAllAsync(options, context.Stop)
@@ -30,7 +36,7 @@ internal sealed class TailCommand
         try
         {
             await context.OpenAsync(subscription.GetHeadAsync());
-            Output.Note($"Following {(stream is null ? "all streams" : stream)}; Ctrl-C ends it.");
+            Output.Note($"Following {stream ?? (options.Filter is null ? "all streams" : "what matches")}; Ctrl-C ends it.");
             ulong count = 0;
             await foreach (var page in subscription.PagesAsync())
             {

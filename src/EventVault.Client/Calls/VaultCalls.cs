@@ -1,0 +1,120 @@
+using EventVault.Rpc;
+using Google.Protobuf;
+
+namespace EventVault.Client;
+
+/// <summary>The calls that are answered once, with their retries.</summary>
+internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
+{
+    /// <summary>A call that only reads, and so may be repeated at will.</summary>
+    /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
+    public async Task<TResponse> ReadAsync<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        var attempts = new Attempts(options.Retry, options.CallTimeout);
+        while (true)
+        {
+            try
+            {
+                return await channel.UnaryAsync(method, request, new RpcCallOptions(attempts.TimeLeft), cancellation).ConfigureAwait(false);
+            }
+            catch (RpcException e)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                if (attempts.Next(VaultErrors.From(e)) is not { } wait)
+                {
+                    throw attempts.Telling;
+                }
+
+                await Task.Delay(wait, cancellation).ConfigureAwait(false);
+            }
+        }
+    }
+
+    /// <summary>
+    /// A call that changes the vault under an operation id, and so is written once however often it is sent. As of an append,
+    /// "not done" is said only if every attempt was refused or never sent.
+    /// </summary>
+    /// <param name="method">The call.</param>
+    /// <param name="request">The request, with its operation id.</param>
+    /// <param name="onRetry">Puts what a retry has to say into the request; called before an attempt behind one that may have been done.</param>
+    /// <param name="unknown">Makes the exception for a call of unknown outcome.</param>
+    /// <param name="cancellation">Cancels the waiting, not the change.</param>
+    /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
+    public async Task<TResponse> ChangeAsync<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method,
+        TRequest request,
+        Action<TRequest> onRetry,
+        Func<VaultException, VaultException> unknown,
+        CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        var attempts = new Attempts(options.Retry, options.CallTimeout);
+        bool mayBeDone = false;
+        while (true)
+        {
+            try
+            {
+                return await channel.UnaryAsync(method, request, new RpcCallOptions(attempts.TimeLeft), cancellation).ConfigureAwait(false);
+            }
+            catch (RpcException e)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                VaultException failure = VaultErrors.From(e);
+
+                mayBeDone |= !e.NotProcessed && LeavesOpen(failure.Code);
+                if (Settles(failure))
+                {
+                    throw failure;
+                }
+
+                if (attempts.Next(failure) is not { } wait)
+                {
+                    throw mayBeDone ? unknown(attempts.Telling) : attempts.Telling;
+                }
+
+                await Task.Delay(wait, cancellation).ConfigureAwait(false);
+                if (mayBeDone)
+                {
+                    onRetry(request);
+                }
+            }
+        }
+    }
+
+    // A failed check holds for the earlier attempts too: the node looks for the operation id first, and would have answered
+    // with what they did. What comes from Overloaded on, also a full disk, says nothing of an attempt whose answer was lost.
+    private static bool Settles(VaultException failure) =>
+        failure is { Failures.Count: > 0, Code: > VaultErrorCode.Unknown and < VaultErrorCode.Overloaded };
+
+    // The others are refusals by a node that has looked at the request.
+    private static bool LeavesOpen(VaultErrorCode code) => code is VaultErrorCode.OutcomeUnknown or VaultErrorCode.Unreachable
+        or VaultErrorCode.TimedOut or VaultErrorCode.Unknown or VaultErrorCode.ProtocolViolation;
+
+    /// <summary>How long one call goes on trying.</summary>
+    private sealed class Attempts(RetryPolicy retry, TimeSpan timeout)
+    {
+        private readonly Backoff _backoff = new(retry);
+        private readonly long _endsAt = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        private VaultException? _telling;
+
+        public TimeSpan TimeLeft => TimeSpan.FromMilliseconds(Math.Max(1, _endsAt - Environment.TickCount64));
+
+        /// <summary>The failure to throw when it is given up: cut short by the time-out, the last one says less than the one before.</summary>
+        public VaultException Telling => _telling!;
+
+        /// <summary>How long to wait before the next attempt; null: there is none.</summary>
+        public TimeSpan? Next(VaultException failure)
+        {
+            _telling = failure.Code == VaultErrorCode.TimedOut && _telling is not null ? _telling : failure;
+            return failure.IsTransient
+                && _backoff.Next(failure.RetryAfter) is { } wait
+                && Environment.TickCount64 + wait.TotalMilliseconds < _endsAt
+                ? wait
+                : null;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+// What a read must have seen before it fixes its head. A node that leads alone shows all that was acknowledged; any other asks
+// the voters, by way of the sequencer's thread, and waits until it has applied what they name.
+using EventVault.Node.Replication;
+using EventVault.Protocol;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+
+namespace EventVault.Node.Services;
+
+/// <summary>Holds reads back until the node is as far as they ask for. Thread-safe.</summary>
+internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, CommitSignal committed)
+{
+    /// <summary>
+    /// How long before the call's deadline a read that waits is answered: a tenth of its time and at most this long. At the
+    /// deadline itself the client would end the call first, and never hear how far the node is.
+    /// </summary>
+    private static readonly TimeSpan MostReserve = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>Ends when the node's head shows what is asked for.</summary>
+    /// <exception cref="Rpc.RpcException">
+    /// INVALID_ARGUMENT: it asks for nothing. UNAVAILABLE: nobody can confirm the head, or the node drains. DEADLINE_EXCEEDED:
+    /// the node has not got so far in time.
+    /// </exception>
+    public ValueTask WaitAsync(Consistency? consistency, RpcContext context)
+    {
+        switch (consistency?.LevelCase)
+        {
+            case null or Consistency.LevelOneofCase.Linearizable:
+                return loop.HeadIsNewest ? ValueTask.CompletedTask : ConfirmAsync(context);
+            case Consistency.LevelOneofCase.AtLeast:
+                return HasReached(consistency.AtLeast) ? ValueTask.CompletedTask : ReachAsync(consistency.AtLeast, context);
+            case Consistency.LevelOneofCase.Local:
+                return ValueTask.CompletedTask;
+            default:
+                throw Errors.InvalidRequest("consistency", "says nothing: one of linearizable, at_least and local must be set").ToException();
+        }
+    }
+
+    private async ValueTask ConfirmAsync(RpcContext context)
+    {
+        var waiter = new Waiter();
+        loop.ReadIndex(waiter);
+        if (!await waiter.Confirmed.WaitAsync(context.Cancellation))
+        {
+            throw (context.Draining.IsCancellationRequested ? Errors.Draining("the read was not taken") : Errors.NotConfirmed()).ToException();
+        }
+    }
+
+    private async ValueTask ReachAsync(ulong position, RpcContext context)
+    {
+        var reserve = context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
+        while (true)
+        {
+            var next = committed.Next;
+            if (HasReached(position))
+            {
+                return;
+            }
+
+            if (context.Draining.IsCancellationRequested)
+            {
+                throw Errors.Draining("the read was cut short").ToException();
+            }
+
+            // No longer than a day at once: a timer takes no more than some weeks.
+            var patience = context.TimeLeft is { } left && left - reserve < TimeSpan.FromDays(1) ? left - reserve : TimeSpan.FromDays(1);
+            try
+            {
+                await next.WaitAsync(patience > TimeSpan.Zero ? patience : TimeSpan.Zero, context.Cancellation);
+            }
+            catch (TimeoutException e) when (context.TimeLeft <= reserve)
+            {
+                throw Errors.TimedOutBehind(storage.Head, position).ToException(e);
+            }
+            catch (TimeoutException)
+            {
+                // A timer may be a moment early, and a day is not the call's whole time.
+            }
+        }
+    }
+
+    private bool HasReached(ulong position) => storage.Head is { Value: >= 0 } head && (ulong)head.Value >= position;
+
+    private sealed class Waiter : IReadWaiter
+    {
+        private readonly TaskCompletionSource<bool> _confirmed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<bool> Confirmed => _confirmed.Task;
+
+        // Whatever is committed when the answer comes may be shown; nothing else is needed.
+        public Storage.LogIndex AtLeast => default;
+
+        public void OnRead(bool ok) => _confirmed.TrySetResult(ok);
+
+        public void GiveUp(long nowMs)
+        {
+            // Its caller stops waiting by itself, by the call's own time.
+        }
+    }
+}

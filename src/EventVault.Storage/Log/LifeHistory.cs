@@ -1,0 +1,157 @@
+// What the log's sealed segments say about the lives of streams. Kept as a value of the state table, so that start need
+// not look for it; everything in it follows from the events of the stream `$streams`.
+//
+//   streams   position of the newest change i64, −1 if there is none; then for each stream that is not whole, ascending by key:
+//             key u128, first visible version i64, flags u32 (1 = tombstoned), zero u32. 32 bytes a stream
+//
+// The value is there even if no stream was ever changed: a table without it was written by a version that knew of none of
+// this, and says nothing.
+using System.Buffers.Binary;
+using EventVault.Storage.Index;
+
+namespace EventVault.Storage.Log;
+
+/// <summary>Gathers it segment by segment. One thread.</summary>
+internal sealed class LifeHistory
+{
+    private const string ValueName = "streams";
+    private const int HeaderLength = 8;
+
+    /// <summary>Bytes that a stream takes in the value.</summary>
+    public const int EntryLength = 32;
+
+    private const uint FlagTombstoned = 1;
+
+    private readonly Dictionary<UInt128, StreamLife> _lives = [];
+    private Position _last = Position.None;
+
+    /// <summary>Begins with what the state table holds.</summary>
+    /// <returns>Null if it does not hold this: the table is as good as lost.</returns>
+    public static LifeHistory? From(StateTable state)
+    {
+        var history = new LifeHistory();
+        if (state.AppliedThrough < 0)
+        {
+            return history;
+        }
+
+        if (!state.Values.TryGetValue(ValueName, out var value) || value.Length < HeaderLength || (value.Length - HeaderLength) % EntryLength != 0)
+        {
+            return null;
+        }
+
+        history._last = new Position(BinaryPrimitives.ReadInt64LittleEndian(value));
+        UInt128 before = 0;
+        for (var at = HeaderLength; at < value.Length; at += EntryLength)
+        {
+            var entry = value.AsSpan(at, EntryLength);
+            var stream = BinaryPrimitives.ReadUInt128LittleEndian(entry);
+            var first = BinaryPrimitives.ReadInt64LittleEndian(entry[16..]);
+            var flags = BinaryPrimitives.ReadUInt32LittleEndian(entry[24..]);
+            if ((at > HeaderLength && stream <= before) || first is < 0 or > StreamChange.MostBefore || flags > FlagTombstoned)
+            {
+                return null;
+            }
+
+            before = stream;
+            history._lives.Add(stream, new StreamLife(new StreamVersion(first), (flags & FlagTombstoned) != 0));
+        }
+
+        return history._lives.Count == 0 ? (history._last == Position.None ? history : null) : history._last > Position.None ? history : null;
+    }
+
+    /// <summary>Takes an event of <c>$streams</c>, the next one in the log.</summary>
+    public void Add(in EventView e, in SipKey key)
+    {
+        if (StreamLifeEvent.TryRead(e, key, out var change))
+        {
+            Invariant.Check(change.At > _last, "Changes come in the order of the log.");
+            _lives[change.Stream] = _lives.GetValueOrDefault(change.Stream).Join(change.Life);
+            _last = change.At;
+        }
+    }
+
+    /// <summary>Takes the next group's body, if its segment has no index.</summary>
+    public void Add(ReadOnlySpan<byte> body, in SipKey key)
+    {
+        while (!body.IsEmpty)
+        {
+            Invariant.Check(RecordFormat.TryDecodeAppend(body, out var append));
+            for (var records = append.Records; !records.IsEmpty;)
+            {
+                Invariant.Check(RecordFormat.TryDecodeEvent(records, out var e));
+                Add(e, key);
+                records = records[e.RecordLength..];
+            }
+
+            body = body[append.Length..];
+        }
+    }
+
+    /// <summary>Takes the next sealed segment, by its index.</summary>
+    public void Add(SealedSegment segment, in SipKey key)
+    {
+        var index = segment.Index;
+        var entry = index.Find(StreamKey.Compute(StreamLifeEvent.Stream, key));
+        if (entry < 0)
+        {
+            return;
+        }
+
+        using var lease = new SegmentSource(segment).Lease();
+        var run = index.Run(entry);
+        for (var i = 0; i < run.Count; i++)
+        {
+            var ordinal = index.OrdinalAt(run.FirstOrdinalIndex + i);
+            Add(lease.Reader.Read(index.OffsetOf(ordinal), segment.FirstPosition + ordinal), key);
+        }
+    }
+
+    /// <summary>Takes the next segment, all of which is committed, before it is sealed.</summary>
+    public void Add(UnsealedSegment segment, in SipKey key)
+    {
+        var index = segment.Index;
+        var stream = index.FindStream(StreamKey.Compute(StreamLifeEvent.Stream, key));
+        if (stream < 0)
+        {
+            return;
+        }
+
+        var (_, count) = index.Run(stream, index.EventCount, out var newest);
+        var ordinals = new uint[count];
+        index.CopyOrdinals(newest, 0, ordinals);
+        foreach (var ordinal in ordinals)
+        {
+            Add(segment.Reader.Read(index.OffsetOf((int)ordinal), index.FirstPosition + ordinal), key);
+        }
+    }
+
+    /// <summary>The value of the state table.</summary>
+    public KeyValuePair<string, byte[]> Value()
+    {
+        Invariant.Check(_lives.Count == 0 == (_last == Position.None));
+        var value = new byte[HeaderLength + (_lives.Count * EntryLength)];
+        BinaryPrimitives.WriteInt64LittleEndian(value, _last.Value);
+        var at = HeaderLength;
+        foreach (var (stream, life) in _lives.OrderBy(l => l.Key))
+        {
+            var entry = value.AsSpan(at, EntryLength);
+            BinaryPrimitives.WriteUInt128LittleEndian(entry, stream);
+            BinaryPrimitives.WriteInt64LittleEndian(entry[16..], life.FirstVisible.Value);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry[24..], life.IsTombstoned ? FlagTombstoned : 0);
+            at += EntryLength;
+        }
+
+        return new(ValueName, value);
+    }
+
+    /// <summary>Puts it into the table in memory, which is empty.</summary>
+    public void CopyTo(StreamLives lives)
+    {
+        Invariant.Check(lives.IsEmpty);
+        foreach (var (stream, life) in _lives)
+        {
+            lives.Set(new LifeChange(stream, life, _last));
+        }
+    }
+}

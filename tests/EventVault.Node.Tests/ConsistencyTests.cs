@@ -1,3 +1,4 @@
+using EventVault.Node.Services;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -41,13 +42,9 @@ public sealed class ConsistencyTests
     public async Task A_read_that_waits_in_vain_is_told_how_far_the_node_is_before_its_time_is_up()
     {
         await using var node = await TestNode.StartAsync();
-        var request = new GetStreamRequest { Stream = "a", Consistency = new Consistency { AtLeast = 7 } };
-        var options = new RpcCallOptions { Timeout = TimeSpan.FromSeconds(1) };
-        var failure = await Fails.WithAsync(RpcCode.DeadlineExceeded, Reason.TimedOutBehind, () => node.Channel.UnaryAsync(Methods.GetStream, request, options).AsTask());
-        Assert.False(failure.HasPosition);
+        Assert.False((await BehindAsync(node)).HasPosition);
         await node.AppendAsync("a", Make.NoStream, Make.Events(7));
-        failure = await Fails.WithAsync(RpcCode.DeadlineExceeded, Reason.TimedOutBehind, () => node.Channel.UnaryAsync(Methods.GetStream, request, options).AsTask());
-        Assert.Equal(6ul, failure.Position);
+        Assert.Equal(6ul, (await BehindAsync(node)).Position);
     }
 
     [Fact]
@@ -74,6 +71,25 @@ public sealed class ConsistencyTests
         var late = new Waiter(node);
         node.Node.Loop.ReadIndex(late);
         Assert.Null(await late.Answer.Task.WaitAsync(Wait.Limit));
+    }
+
+    // The node answers some time before the call's deadline. On a busy machine the client's own time-out may come first all
+    // the same, and tells nothing: then the call gets more time, and so does the node.
+    private static async Task<Failure> BehindAsync(TestNode node)
+    {
+        var request = new GetStreamRequest { Stream = "a", Consistency = new Consistency { AtLeast = 7 } };
+        for (var seconds = 1; ; seconds *= 3)
+        {
+            var options = new RpcCallOptions { Timeout = TimeSpan.FromSeconds(seconds) };
+            var e = await Assert.ThrowsAsync<RpcException>(() => node.Channel.UnaryAsync(Methods.GetStream, request, options).AsTask());
+            Assert.Equal(RpcCode.DeadlineExceeded, e.Code);
+            if (e.Trailers.TryGetBinary(Refusal.TrailerKey, out _) || seconds > 20)
+            {
+                var failure = Assert.Single(Fails.Detail(RpcCode.DeadlineExceeded, e).Failures);
+                Assert.Equal(Reason.TimedOutBehind, failure.Reason);
+                return failure;
+            }
+        }
     }
 
     private sealed class Waiter(TestNode node) : EventVault.Node.Replication.IReadWaiter

@@ -14,7 +14,7 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
     /// How long before the call's deadline a read that waits is answered: a tenth of its time and at most this long. At the
     /// deadline itself the client would end the call first, and never hear how far the node is.
     /// </summary>
-    private static readonly TimeSpan MostReserve = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan MostReserve = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Ends when the node's head shows what is asked for.</summary>
     /// <exception cref="Rpc.RpcException">

@@ -34,6 +34,7 @@ internal static partial class AdminCommandLine
             ImportCommand.Create(global),
             ExportCommand.Create(global),
             StreamsCommand.Create(global),
+            ScavengeCommand.Create(global),
             VerifyCommand.Create(global),
             BenchCommand.Create(global),
         };

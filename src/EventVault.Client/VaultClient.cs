@@ -329,13 +329,13 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="VaultException">
     /// The scope or the rule is not valid, or it failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.
     /// </exception>
-    public Task<AppendResult> SetRetentionAsync(
+    public async Task<AppendResult> SetRetentionAsync(
         RetentionScope scope, RetentionRule rule, ChangeOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(rule);
         RetentionChecks.Check(scope, Volatile.Read(ref _limits));
         RetentionChecks.Check(rule);
-        return SetAsync(scope, rule, options, cancellationToken);
+        return await SetAsync(scope, rule, options, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>
@@ -349,10 +349,10 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="VaultException">
     /// The scope is not valid, or it failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.
     /// </exception>
-    public Task<AppendResult> RemoveRetentionAsync(RetentionScope scope, ChangeOptions? options = null, CancellationToken cancellationToken = default)
+    public async Task<AppendResult> RemoveRetentionAsync(RetentionScope scope, ChangeOptions? options = null, CancellationToken cancellationToken = default)
     {
         RetentionChecks.Check(scope, Volatile.Read(ref _limits));
-        return SetAsync(scope, rule: null, options, cancellationToken);
+        return await SetAsync(scope, rule: null, options, cancellationToken).ConfigureAwait(false);
     }
 
     /// <summary>The retention of a stream and where it comes from, or the rule that was set for a category.</summary>

@@ -6,17 +6,18 @@ namespace EventVault.Admin.Commands;
 /// <summary><c>streams retain</c>: sets, shows and takes back how long events are kept.</summary>
 internal sealed class RetainCommand
 {
-    private const string Description = """
-        Say how long the events of a stream or of a category are kept. Events that are due are no longer read, within a
-        minute as a rule; the space on the disk comes back with a scavenge. What is given replaces the whole rule.
+    private const string Description =
+        "Say how long the events of a stream or of a category are kept. What is given replaces the whole rule. Events that are due are no longer read, within a minute as a rule; their space returns with a scavenge.";
 
-          streams retain --category session --max-age 30d          30 days, for all streams session-…
-          streams retain --category sensor --max-events 1000 --max-bytes 10MiB
-          streams retain session-42 --forever                      this one is kept, whatever its category says
-          streams retain order-7 --legal-hold                      nothing of it can be deleted until it is released
-          streams retain order-7 --remove --release                takes the rule back, and its hold
-          streams retain session-42 --show                         what applies, and where it comes from
-        """;
+    private static readonly string[] Examples =
+    [
+        "streams retain --category session --max-age 30d    30 days, for all streams session-…",
+        "streams retain --category sensor --max-events 1000 --max-bytes 10MiB",
+        "streams retain session-42 --forever                keeps this one, whatever its category says",
+        "streams retain order-7 --legal-hold                nothing of it can be deleted until it is released",
+        "streams retain order-7 --remove --release          takes the rule back, and its hold",
+        "streams retain session-42 --show                   what applies, and where it comes from",
+    ];
 
     private readonly Argument<string?> _stream = new("stream") { Description = "Name of the stream; it need not exist yet.", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> _category = new("--category") { Description = "Every stream of this category instead: what stands before the first - of the name.", HelpName = "C" };
@@ -34,7 +35,7 @@ internal sealed class RetainCommand
     public static Command Create(GlobalOptions global)
     {
         var self = new RetainCommand();
-        var command = new Command("retain", Description)
+        var command = new CommandWithExamples("retain", Description, Examples)
         {
             self._stream, self._category, self._maxAge, self._maxEvents, self._maxBytes, self._forever, self._legalHold, self._release, self._remove,
             self._show, self._operationId, self._attemptedAfter.Option,

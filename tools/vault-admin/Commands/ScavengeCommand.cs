@@ -6,16 +6,17 @@ namespace EventVault.Admin.Commands;
 /// <summary><c>scavenge</c>: gives back the disk space of events that can't be read any more.</summary>
 internal sealed class ScavengeCommand
 {
-    private const string Description = """
-        Give back the disk space of events that can't be read any more: sealed segments are written anew without them, in
-        the background. Reads, positions and versions stay as they are. Goes on by itself after a restart.
+    private const string Description =
+        "Give back the disk space of events that can't be read any more, in the background. Reads, positions and versions stay as they are; it goes on by itself after a restart.";
 
-          scavenge                 start one
-          scavenge --wait          start one and wait until it is done
-          scavenge --status        how it is doing; with --wait until it is done
-          scavenge --explain       why is my space not back? segment by segment, changes nothing
-          scavenge --stop          end it; what it has done stays
-        """;
+    private static readonly string[] Examples =
+    [
+        "scavenge                    starts one",
+        "scavenge --wait             starts one and waits until it is done",
+        "scavenge --status           how it is doing; with --wait until it is done",
+        "scavenge --explain          why is my space not back? segment by segment; changes nothing",
+        "scavenge --stop             ends it; what it has done stays",
+    ];
 
     // Often enough for a progress bar, seldom enough to cost nothing.
     private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(500);
@@ -29,7 +30,7 @@ internal sealed class ScavengeCommand
     public static Command Create(GlobalOptions global)
     {
         var self = new ScavengeCommand();
-        var command = new Command("scavenge", Description) { self._explain, self._stop, self._status, self._wait, self._operationId };
+        var command = new CommandWithExamples("scavenge", Description, Examples) { self._explain, self._stop, self._status, self._wait, self._operationId };
         global.Run(command, self.RunAsync);
         return command;
     }

@@ -11,6 +11,7 @@
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -48,6 +49,7 @@ public sealed class VaultStorage : IDisposable
         Spares.Clean();
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
+        Scavenger = new Scavenger(this);
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
@@ -106,6 +108,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Lists streams by name.</summary>
     public StreamLister Streams { get; }
 
+    /// <summary>Gives the space of hidden events back.</summary>
+    public Scavenger Scavenger { get; }
+
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
 
@@ -127,7 +132,7 @@ public sealed class VaultStorage : IDisposable
     /// <summary>
     /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are.
     /// </summary>
-    public Position OperationFloor => _sealer.Floor.Position;
+    public Position OperationFloor => _sealer.Floor.Position > Lives.Scavenge.Floor ? _sealer.Floor.Position : Lives.Scavenge.Floor;
 
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);

@@ -3,6 +3,7 @@
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -192,6 +193,11 @@ public sealed class LogTail
         }
 
         conflict |= append.Change is { } change && !CheckChange(append, change);
+        if (append.Scavenge is not null && !conflict)
+        {
+            append.SetScavengeEvent(_storage.OperationFloor);
+        }
+
         return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
@@ -259,6 +265,12 @@ public sealed class LogTail
                 {
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
                     Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                }
+                else if (append.Scavenge is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(ScavengeEvent.TryRead(view, out var mark), "What we write about scavenging, we understand.");
+                    group.AddScavenge(mark);
                 }
 
                 group.AddEvent(number, offset);

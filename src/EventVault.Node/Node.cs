@@ -30,6 +30,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly ScavengeThread _scavenge;
     private readonly NodeHealth _health;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
@@ -65,6 +66,9 @@ internal sealed class Node : IAsyncDisposable
         _health = new NodeHealth(_storage);
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        var appends = new SingleAppends(_storage, _loop, options);
+        var starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
+        _scavenge = new ScavengeThread(_storage, starter, options.ScavengeBytesPerSecond, _log, OnFailed);
         var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
@@ -74,9 +78,10 @@ internal sealed class Node : IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = new StreamsService(_storage, _loop, _committed, limits, options);
+        var streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
+        new ScavengeCalls(_storage, appends, _scavenge, limits).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -84,10 +89,8 @@ internal sealed class Node : IAsyncDisposable
         }
 
         var s = Protocol.StreamsReflection.Descriptor.Services[0];
-        var a = Protocol.AdminReflection.Descriptor.Services[0];
         _server.RequireComplete(
-            s.FindMethodByName("SetRetention"), s.FindMethodByName("GetRetention"), s.FindMethodByName("ListRetention"),
-            a.FindMethodByName("StartScavenge"), a.FindMethodByName("StopScavenge"), a.FindMethodByName("GetScavenge"), a.FindMethodByName("ExplainScavenge"));
+            s.FindMethodByName("SetRetention"), s.FindMethodByName("GetRetention"), s.FindMethodByName("ListRetention"));
         _app.UseRpc(_server);
         _health.Map(_app);
         LogOpened(began);
@@ -159,6 +162,7 @@ internal sealed class Node : IAsyncDisposable
         LogMessages.Stopping(_log);
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
+        var scavenging = _scavenge.StopAsync();
         await _vaultThread.StopAsync(_options.DrainTimeout);
         failed |= _failed.Task.IsCompleted;
         var limit = failed ? DrainAfterFailure : _options.DrainTimeout;
@@ -179,7 +183,9 @@ internal sealed class Node : IAsyncDisposable
         }
 
         await _background.StopAsync();
+        await scavenging;
         _background.Dispose();
+        _scavenge.Dispose();
         _vaultThread.Dispose();
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
         if (!failed)
@@ -198,6 +204,7 @@ internal sealed class Node : IAsyncDisposable
         _background.Start();
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);

@@ -26,6 +26,7 @@ internal sealed class NodeLimits
     public const string MetadataBytes = "metadata_bytes";
     public const string MessageBytes = "message_bytes";
     public const string ListPageStreams = "list_page_streams";
+    public const string ExplainPageSegments = "explain_page_segments";
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -51,6 +52,7 @@ internal sealed class NodeLimits
             new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),
             new(ListPageStreams, 1_000),
+            new(ExplainPageSegments, 1_000),
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
             new("session_appends", options.SessionAppends, "session-appends"),

@@ -30,6 +30,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
     private readonly NodeHealth _health;
     private readonly RpcServer _server;
@@ -67,8 +68,8 @@ internal sealed class Node : IAsyncDisposable
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
         var appends = new SingleAppends(_storage, _loop, options);
-        var starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
-        _scavenge = new ScavengeThread(_storage, starter, options.ScavengeBytesPerSecond, _log, OnFailed);
+        _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
+        _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
         var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
@@ -110,6 +111,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The storage; for tests and benchmarks in the same process.</summary>
     public VaultStorage Storage => _storage;
+
+    /// <summary>How often the node has looked whether a scavenge is worth it; for tests.</summary>
+    public long ScavengeLooks => _starter.Looks;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;

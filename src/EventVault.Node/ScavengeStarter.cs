@@ -27,6 +27,10 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     private long _removable;
     private long _bytes;
     private Task _starting = Task.CompletedTask;
+    private long _looks;
+
+    /// <summary>How often it has looked whether one is worth it; for tests. For every thread.</summary>
+    public long Looks => Volatile.Read(ref _looks);
 
     /// <summary>A bounded piece of work.</summary>
     /// <returns>False: there is nothing to do now.</returns>
@@ -56,6 +60,8 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
             {
                 _starting = StartAsync();
             }
+
+            Volatile.Write(ref _looks, _looks + 1);
         }
 
         return true;

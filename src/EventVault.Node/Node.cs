@@ -83,10 +83,8 @@ internal sealed class Node : IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        var s = Protocol.StreamsReflection.Descriptor.Services[0];
         var a = Protocol.AdminReflection.Descriptor.Services[0];
         _server.RequireComplete(
-            s.FindMethodByName("SetRetention"), s.FindMethodByName("GetRetention"), s.FindMethodByName("ListRetention"),
             a.FindMethodByName("StartScavenge"), a.FindMethodByName("StopScavenge"), a.FindMethodByName("GetScavenge"), a.FindMethodByName("ExplainScavenge"));
         _app.UseRpc(_server);
         _health.Map(_app);

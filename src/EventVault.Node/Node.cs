@@ -89,9 +89,7 @@ internal sealed class Node : IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        var s = Protocol.StreamsReflection.Descriptor.Services[0];
-        _server.RequireComplete(
-            s.FindMethodByName("SetRetention"), s.FindMethodByName("GetRetention"), s.FindMethodByName("ListRetention"));
+        _server.RequireComplete();
         _app.UseRpc(_server);
         _health.Map(_app);
         LogOpened(began);

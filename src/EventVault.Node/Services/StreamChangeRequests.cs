@@ -58,7 +58,8 @@ internal static class StreamChangeRequests
         ? BinaryPrimitives.ReadUInt128BigEndian(id.Span)
         : throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(id.Length)}").ToException();
 
-    private static Position? Seen(SeenHead? head) => head switch
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: no position can be as large.</exception>
+    public static Position? Seen(SeenHead? head) => head switch
     {
         null => null,
         { HasPosition: false } => Position.None,

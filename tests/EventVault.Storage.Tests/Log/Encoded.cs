@@ -79,6 +79,15 @@ internal static class Encoded
         return content;
     }
 
+    /// <summary>Puts the append of a retention rule together as the node does.</summary>
+    public static AppendContent Retention(VaultStorage storage, UInt128 operationId, RetentionSetting setting)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        content.SetRetention(setting);
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
+    }
+
     /// <summary>Puts an append together; fails the test if its content is refused.</summary>
     public static AppendContent Append(
         VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)

@@ -47,6 +47,10 @@ internal sealed class SmallVault
         return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
     }
 
+    /// <summary>Sets a retention rule, or takes it back.</summary>
+    public ModelAppend Retain(RetentionScope scope, string name, RetentionRule? rule) =>
+        ModelAppend.Of(++_lastId, new RetentionSetting(scope, System.Text.Encoding.UTF8.GetBytes(name), rule));
+
     /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
         ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));

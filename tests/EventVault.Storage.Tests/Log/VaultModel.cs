@@ -19,12 +19,21 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
     /// <summary>Not null: it changes the life of a stream.</summary>
     public ModelChange? Change { get; private init; }
 
+    /// <summary>Not null: it sets a retention rule.</summary>
+    public RetentionSetting? Retention { get; private init; }
+
+    /// <summary>The append that sets a retention rule.</summary>
+    public static ModelAppend Of(UInt128 id, RetentionSetting setting) =>
+        new(id, [("$streams", ExpectedKind.Any, -1, [RetentionEvent.Encode(id, setting.Scope, setting.Name, setting.Rule)])]) { Retention = setting };
+
     /// <summary>The append that changes the life of a stream, once it is known from which version on the stream is kept.</summary>
     public static ModelAppend Of(UInt128 id, ModelChange change) =>
         new(id, [("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)])]) { Change = change };
 
     /// <summary>As it is handed to the log.</summary>
-    public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change) : Encoded.Append(storage, Id, Streams);
+    public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change)
+        : Retention is { } setting ? Encoded.Retention(storage, Id, setting)
+        : Encoded.Append(storage, Id, Streams);
 }
 
 /// <summary>What is to become of a stream.</summary>

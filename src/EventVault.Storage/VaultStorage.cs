@@ -286,6 +286,7 @@ public sealed class VaultStorage : IDisposable
         }
 
         _disposed = true;
+        Scavenger.Close();
         Log.Close();
         Spares.Close();
         foreach (var segment in _view.Sealed)
@@ -356,6 +357,21 @@ public sealed class VaultStorage : IDisposable
             Invariant.Check(_view.Sealing is null && _view.Unsealed[0].Index.Segment == segment.Record.Segment);
             Volatile.Write(ref _view, _view with { Sealing = segment });
         }
+    }
+
+    /// <summary>A sealed segment was written anew: readers that come from now on read that; the others go on with the old one.</summary>
+    internal void ReplaceSealed(SealedSegment old, SealedSegment scavenged)
+    {
+        lock (_viewChange)
+        {
+            var number = (int)old.Record.Segment;
+            Invariant.Check(ReferenceEquals(_view.Sealed[number], old) && scavenged.Record == old.Record, "One thread scavenges, and a sealed segment stays what it is.");
+            SealedSegment[] sealedNow = [.. _view.Sealed];
+            sealedNow[number] = scavenged;
+            Volatile.Write(ref _view, _view with { Sealed = sealedNow });
+        }
+
+        old.Retire();
     }
 
     /// <summary>Heads, operations and state know the segment: the memory of its index is given back.</summary>

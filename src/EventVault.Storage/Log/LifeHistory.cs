@@ -131,7 +131,7 @@ internal sealed class LifeHistory
         var run = index.Run(entry);
         for (var i = 0; i < run.Count; i++)
         {
-            var ordinal = index.OrdinalAt(run.FirstOrdinalIndex + i);
+            var ordinal = index.OrdinalOf(run, i); // The vault's own events are never removed.
             Add(lease.Reader.Read(index.OffsetOf(ordinal), segment.FirstPosition + ordinal), key);
         }
     }

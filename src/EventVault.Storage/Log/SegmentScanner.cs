@@ -77,9 +77,10 @@ internal sealed class SegmentScanner
             throw new DamageException(name, 0, $"segment {segment} of vault {meta.VaultId} should stand here, this is segment {h.Segment} of vault {h.VaultId}.", "Put the file back where it belongs.");
         }
 
-        if (file.Length != h.SizeBytes)
+        var bytes = h.Scavenged?.FileLength ?? h.SizeBytes;
+        if (file.Length != bytes)
         {
-            throw new DamageException(name, file.Length, $"the file should have {h.SizeBytes} bytes.", LogRecovery.NextStep);
+            throw new DamageException(name, file.Length, $"the file should have {bytes} bytes.", LogRecovery.NextStep);
         }
 
         return new SegmentScanner(file, meta, h);
@@ -91,6 +92,7 @@ internal sealed class SegmentScanner
     /// <param name="body">Its body, valid until the next call.</param>
     public bool Next(out GroupHeader header, out GroupLocal local, out ReadOnlySpan<byte> body)
     {
+        Invariant.Check(Header.Scavenged is null, "A scavenged segment has no groups.");
         body = default;
         var place = new Place(_segment, Offset);
         if (!TryBytes(Offset, GroupHeader.Length, out var bytes)

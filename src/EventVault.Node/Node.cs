@@ -110,6 +110,9 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>The storage; for tests and benchmarks in the same process.</summary>
     public VaultStorage Storage => _storage;
 
+    /// <summary>Whether it is time to look whether a scavenge is worth it; for tests.</summary>
+    public bool LooksForScavenge => _starter.IsDue;
+
     /// <summary>How often the node has looked whether a scavenge is worth it; for tests.</summary>
     public long ScavengeLooks => _starter.Looks;
 

@@ -22,7 +22,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     private static readonly TimeSpan FirstLook = TimeSpan.FromMinutes(10);
 
     private readonly TimeSpan _interval = options.ScavengeInterval;
-    private DateTimeOffset _nextLook = options.Clock.GetUtcNow() + (options.ScavengeInterval < FirstLook ? options.ScavengeInterval : FirstLook);
+    private long _nextLook = (options.Clock.GetUtcNow() + (options.ScavengeInterval < FirstLook ? options.ScavengeInterval : FirstLook)).UtcTicks;
     private uint? _nextSegment;
     private long _removable;
     private long _bytes;
@@ -32,11 +32,28 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     /// <summary>How often it has looked whether one is worth it; for tests. For every thread.</summary>
     public long Looks => Volatile.Read(ref _looks);
 
+    /// <summary>Whether it is time to look. For every thread.</summary>
+    public bool IsDue
+    {
+        get
+        {
+            var now = options.Clock.GetUtcNow();
+            if (_interval == TimeSpan.Zero || now.UtcTicks < Volatile.Read(ref _nextLook) || !loop.HeadIsNewest)
+            {
+                return false;
+            }
+
+            var progress = storage.Scavenger.Progress;
+            return progress.State == ScavengeState.Never
+                || (progress.State == ScavengeState.Done && now - DateTimeOffset.UnixEpoch - TimeSpan.FromTicks(progress.StartedAt) >= _interval);
+        }
+    }
+
     /// <summary>A bounded piece of work.</summary>
     /// <returns>False: there is nothing to do now.</returns>
     public bool Step()
     {
-        if (_nextSegment is null && !IsTime())
+        if (_nextSegment is null && !(IsDue && _starting.IsCompleted))
         {
             return false;
         }
@@ -55,7 +72,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
 
         if (_nextSegment is null)
         {
-            _nextLook = options.Clock.GetUtcNow() + _interval;
+            Volatile.Write(ref _nextLook, (options.Clock.GetUtcNow() + _interval).UtcTicks);
             if (_removable > 0 && _removable >= _bytes / WorthOneIn)
             {
                 _starting = StartAsync();
@@ -69,19 +86,6 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
 
     /// <summary>Ends when what it has begun is decided. <see cref="Step"/> is not called any more.</summary>
     public Task StopAsync() => _starting;
-
-    private bool IsTime()
-    {
-        var now = options.Clock.GetUtcNow();
-        if (_interval == TimeSpan.Zero || now < _nextLook || !loop.HeadIsNewest || !_starting.IsCompleted)
-        {
-            return false;
-        }
-
-        var progress = storage.Scavenger.Progress;
-        return progress.State is ScavengeState.Never or ScavengeState.Done
-            && (progress.State == ScavengeState.Never || now - DateTimeOffset.UnixEpoch - TimeSpan.FromTicks(progress.StartedAt) >= _interval);
-    }
 
     private async Task StartAsync()
     {

@@ -96,7 +96,7 @@ public sealed class RetentionTests
         Assert.True(segments[^1].GetProperty("why").GetString()!.Length > 0);
         var text = (await AdminProcess.RunAsync("scavenge", "--explain", "--endpoint", node.Endpoint)).MustBe(0).Stdout;
         Assert.Contains("A scavenge would write", text, StringComparison.Ordinal);
-        Assert.Contains("stay for now", text, StringComparison.Ordinal);
+        Assert.Contains("not sealed yet", text, StringComparison.Ordinal);
 
         var id = Guid.NewGuid().ToString();
         var done = (await node.RunAsync("scavenge", "--wait", "--operation-id", id)).MustBe(0);

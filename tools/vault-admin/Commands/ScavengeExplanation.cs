@@ -46,7 +46,12 @@ internal static class ScavengeExplanation
             : $"A scavenge would write {Rows.Number((ulong)anew.Count)} of {Rows.Number((ulong)all.Count)} segments anew and free about {Rows.Bytes(Sum(anew, s => s.RemovableBytes))} of {Rows.Bytes(Sum(all, s => s.Bytes))}.";
         foreach (var kept in all.Where(s => !s.Rewrites && s.RemovableEvents > 0).GroupBy(s => s.Why, StringComparer.Ordinal))
         {
-            yield return $"About {Rows.Bytes(Sum(kept, s => s.RemovableBytes))} of {Rows.Number(Sum(kept, s => s.RemovableEvents))} events that can't be read any more stay for now in {Rows.Number((ulong)kept.Count())} segments: {kept.Key}.";
+            yield return $"{Rows.Number(Sum(kept, s => s.RemovableEvents))} events that can't be read any more, about {Rows.Bytes(Sum(kept, s => s.RemovableBytes))}, stay for now in {Rows.Number((ulong)kept.Count())} segments: {kept.Key}.";
+        }
+
+        if (Sum(all, Waiting) is var waiting and > 0)
+        {
+            yield return $"{Rows.Number(waiting)} events that can't be read any more stand in segments that are not sealed yet; they can go once appends have filled these.";
         }
 
         if (Sum(all, s => s.HeldEvents) is var held and > 0)
@@ -54,7 +59,7 @@ internal static class ScavengeExplanation
             yield return $"{Rows.Number(held)} events that can't be read any more are kept by a legal hold; streams retention lists who holds.";
         }
 
-        if (all.All(s => s.RemovableEvents == 0 && s.HeldEvents == 0))
+        if (all.All(s => s.RemovableEvents == 0 && s.HeldEvents == 0 && Waiting(s) == 0))
         {
             yield return "All events in the log can be read: delete or truncate streams, or set a retention rule (streams retain), to make some removable.";
         }
@@ -84,6 +89,13 @@ internal static class ScavengeExplanation
         }
 
         return table;
+    }
+
+    // Neither readable nor removable: hidden, in a segment that can't be written anew yet.
+    private static ulong Waiting(SegmentScavenge s)
+    {
+        var told = s.RemovableEvents + s.VisibleEvents + s.SystemEvents + s.HeldEvents;
+        return s.Events > told ? s.Events - told : 0;
     }
 
     private static ulong Sum(IEnumerable<SegmentScavenge> segments, Func<SegmentScavenge, ulong> of) =>

@@ -123,6 +123,26 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     public LogIndex CommitIndex => new((ulong)Volatile.Read(ref _commitIndex));
 
+    /// <summary>
+    /// The first group that can be read, and so be sent: those in scavenged segments, and before, can't. For every thread.
+    /// </summary>
+    public LogIndex FirstGroup
+    {
+        get
+        {
+            var view = View;
+            for (var i = view.Sealed.Length - 1; i >= 0; i--)
+            {
+                if (view.Sealed[i].Scavenged is not null)
+                {
+                    return new LogIndex(view.Sealed[i].Record.LastLogIndex.Value + 1);
+                }
+            }
+
+            return new LogIndex(1);
+        }
+    }
+
     /// <summary>Segments that are sealed, and those that are not.</summary>
     public (int Sealed, int Unsealed) SegmentCounts => (View.Sealed.Length, View.Unsealed.Length);
 
@@ -260,6 +280,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="mostBytes">Most bytes of groups, all together.</param>
     /// <param name="into">Where they are added.</param>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    /// <exception cref="ScavengedGroupException">They begin before <see cref="FirstGroup"/>.</exception>
     public void ReadGroups(LogIndex from, LogIndex until, int most, long mostBytes, List<StoredGroup> into) =>
         _groups.Read(from, until, most, mostBytes, into);
 

@@ -86,6 +86,17 @@ internal sealed class SegmentScanner
         return new SegmentScanner(file, meta, h);
     }
 
+    /// <summary>Steps over all of a scavenged segment, to where its last group ended.</summary>
+    public void SkipScavenged(in SegmentFooter footer)
+    {
+        Invariant.Check(Header.Scavenged is not null && footer.Segment == _segment);
+        Offset = footer.End;
+        _previousGroup = footer.LastGroup;
+        _nextIndex = new LogIndex(footer.LastIndex.Value + 1);
+        _nextPosition = footer.FirstPosition + footer.Events;
+        _minTime = footer.LastTime + 1;
+    }
+
     /// <summary>Steps over the next group; false where none follows that is intact.</summary>
     /// <param name="header">The group's header.</param>
     /// <param name="local">The node's own part of it.</param>

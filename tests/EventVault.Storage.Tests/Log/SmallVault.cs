@@ -1,5 +1,6 @@
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -54,6 +55,28 @@ internal sealed class SmallVault
     /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
         ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));
+
+    /// <summary>Starts or stops a scavenge.</summary>
+    public ModelAppend Scavenge(ScavengeChange change = ScavengeChange.Start) => ModelAppend.Of(++_lastId, change, Storage.OperationFloor.Value);
+
+    /// <summary>Starts a scavenge and steps it until there is nothing to do.</summary>
+    public ScavengeProgress ScavengeAll()
+    {
+        Write(Scavenge());
+        Flush();
+        StepAll();
+        return StepScavenge();
+    }
+
+    /// <summary>Steps the scavenge until there is nothing to do.</summary>
+    public ScavengeProgress StepScavenge()
+    {
+        while (Storage.Scavenger.Step(Storage.CommitIndex))
+        {
+        }
+
+        return Storage.Scavenger.Progress;
+    }
 
     /// <summary>Writes one group with these appends; durable after <see cref="Flush"/>.</summary>
     public GroupBuffer Write(params ModelAppend[] appends)

@@ -30,6 +30,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
     private readonly NodeHealth _health;
@@ -67,6 +68,7 @@ internal sealed class Node : IAsyncDisposable
         _health = new NodeHealth(_storage);
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
         _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
@@ -118,6 +120,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
+
+    /// <summary>The retention work; for tests in the same process.</summary>
+    public RetentionLoop Retention => _retention;
 
     /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
@@ -192,6 +197,7 @@ internal sealed class Node : IAsyncDisposable
         _background.Dispose();
         _scavenge.Dispose();
         _vaultThread.Dispose();
+        await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
         if (!failed)
         {
@@ -216,6 +222,7 @@ internal sealed class Node : IAsyncDisposable
         HttpEndPoint = EndPoint(addresses[1]);
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _retention.Start();
         _health.BeginServing();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
@@ -284,6 +291,7 @@ internal sealed class Node : IAsyncDisposable
     {
         _health.BeginDraining(failed);
         _loop.BeginDrain();
+        _retention.BeginStop();
         _server.BeginDrain();
         _committed.Publish();
     }

@@ -37,6 +37,7 @@ internal sealed class TestNode : IAsyncDisposable
             Files = new SimulatedFileSystem(tracksLosses: false),
             SegmentSizeBytes = SegmentSizeBytes,
             ProgressInterval = TimeSpan.FromMilliseconds(50),
+            RetentionInterval = TimeSpan.FromHours(1), // Tests that want a pass make one.
         };
         return await StartWithAsync(configure is null ? options : configure(options));
     }

@@ -89,7 +89,7 @@ internal static class Encoded
     {
         var content = new AppendContent(storage) { OperationId = operationId };
         var before = change.Kind == StreamChangeKind.Truncate ? change.Before : 0;
-        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)), Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)) { DueBy = change.DueBy }, Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
         Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
         return content;
     }

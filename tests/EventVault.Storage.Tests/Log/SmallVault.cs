@@ -31,6 +31,13 @@ internal sealed class SmallVault
 
     public VaultModel Model { get; } = new();
 
+    /// <summary>The clock, 100 ns ticks since 1970: the time of the last group. It only goes on.</summary>
+    public long Clock
+    {
+        get => _clock;
+        set => _clock = Math.Max(_clock, value);
+    }
+
     public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
         files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 

@@ -54,7 +54,9 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 /// <param name="Before">The first version that is kept, as it comes to stand in the log.</param>
 /// <param name="Expected">What is expected of it.</param>
 /// <param name="Version">With an exact version: that.</param>
-internal sealed record ModelChange(StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0);
+/// <param name="DueBy">Of a truncation for a retention rule: the event that set it.</param>
+internal sealed record ModelChange(
+    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null);
 
 /// <summary>An event as the model knows it.</summary>
 internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);

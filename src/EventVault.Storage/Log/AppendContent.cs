@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text.Unicode;
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -145,6 +146,12 @@ public sealed class AppendContent(VaultStorage storage)
     /// </summary>
     public StreamChange? Change { get; private set; }
 
+    /// <summary>Not null: the append that starts or stops a scavenge.</summary>
+    public ScavengeChange? Scavenge { get; private set; }
+
+    /// <summary>Not null: the retention rule that it sets. Then it writes one event to <c>$streams</c>, and no other.</summary>
+    public RetentionSetting? Retention { get; private set; }
+
     internal UInt128 Digest { get; private set; }
 
     /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
@@ -172,6 +179,8 @@ public sealed class AppendContent(VaultStorage storage)
         _firstEventId = default;
         EncodedLength = 0;
         Change = null;
+        Scavenge = null;
+        Retention = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -307,6 +316,47 @@ public sealed class AppendContent(VaultStorage storage)
         AddStream(0, name.Length, ExpectedKind.Any, default);
         AddEvent(0, 0);
         SetChangeEvent(change.Before);
+    }
+
+    /// <summary>
+    /// Makes it the append that starts or stops a scavenge. The digest is over the event as it is without the floor that the
+    /// sequencer adds: a retry asks for the same. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with other
+    /// appends.
+    /// </summary>
+    public void SetScavenge(ScavengeChange change)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        Scavenge = change;
+        Bytes = StreamLifeEvent.Stream.ToArray();
+        AddStream(0, Bytes.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetScavengeEvent(Position.None);
+    }
+
+    /// <summary>The event that starts or stops a scavenge, once the floor of the operation ids is known.</summary>
+    internal void SetScavengeEvent(Position floor)
+    {
+        Invariant.Check(Scavenge is not null && StreamCount == 1 && EventCount == 1);
+        var start = _streams[0].NameLength;
+        var e = ScavengeEvent.Encode(OperationId, Scavenge.Value, floor);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(start, e.Length);
+    }
+
+    /// <summary>
+    /// Makes it the append that sets a retention rule. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with
+    /// other appends.
+    /// </summary>
+    public void SetRetention(RetentionSetting setting)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        var name = StreamLifeEvent.Stream;
+        var e = RetentionEvent.Encode(OperationId, setting.Scope, setting.Name, setting.Rule);
+        Bytes = [.. name, .. e];
+        Retention = setting;
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(name.Length, e.Length);
     }
 
     /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>

@@ -1,5 +1,6 @@
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -30,6 +31,13 @@ internal sealed class SmallVault
 
     public VaultModel Model { get; } = new();
 
+    /// <summary>The clock, 100 ns ticks since 1970: the time of the last group. It only goes on.</summary>
+    public long Clock
+    {
+        get => _clock;
+        set => _clock = Math.Max(_clock, value);
+    }
+
     public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
         files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 
@@ -47,9 +55,35 @@ internal sealed class SmallVault
         return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
     }
 
+    /// <summary>Sets a retention rule, or takes it back.</summary>
+    public ModelAppend Retain(RetentionScope scope, string name, RetentionRule? rule) =>
+        ModelAppend.Of(++_lastId, new RetentionSetting(scope, System.Text.Encoding.UTF8.GetBytes(name), rule));
+
     /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
         ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));
+
+    /// <summary>Starts or stops a scavenge.</summary>
+    public ModelAppend Scavenge(ScavengeChange change = ScavengeChange.Start) => ModelAppend.Of(++_lastId, change, Storage.OperationFloor.Value);
+
+    /// <summary>Starts a scavenge and steps it until there is nothing to do.</summary>
+    public ScavengeProgress ScavengeAll()
+    {
+        Write(Scavenge());
+        Flush();
+        StepAll();
+        return StepScavenge();
+    }
+
+    /// <summary>Steps the scavenge until there is nothing to do.</summary>
+    public ScavengeProgress StepScavenge()
+    {
+        while (Storage.Scavenger.Step(Storage.CommitIndex))
+        {
+        }
+
+        return Storage.Scavenger.Progress;
+    }
 
     /// <summary>Writes one group with these appends; durable after <see cref="Flush"/>.</summary>
     public GroupBuffer Write(params ModelAppend[] appends)

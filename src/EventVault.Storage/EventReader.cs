@@ -272,7 +272,9 @@ public sealed class EventReader
             if (offset != 0)
             {
                 // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
-                var committed = CommittedIn(index, head);
+                // Where another segment follows, the head says nothing of how many events this one has.
+                var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : head;
+                var committed = CommittedIn(index, end < head ? end : head);
                 return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
             }
         }

@@ -76,7 +76,7 @@ public sealed class EventReader
     /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
     /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
     /// </summary>
-    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+    public StreamVersion FirstVisible(in StreamReference stream) => Canary.Is(Canary.DeletedIsShown) ? default : _storage.Lives.Of(stream.Key).FirstVisible;
 
     /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including

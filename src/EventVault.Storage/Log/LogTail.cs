@@ -459,7 +459,7 @@ public sealed class LogTail
             isOpen = true;
         }
 
-        var newer = LastMatch(condition.Filter, condition.LookedUntil);
+        var newer = Canary.Is(Canary.ConditionOverlayIgnored) ? Position.None : LastMatch(condition.Filter, condition.LookedUntil);
         isOpen &= newer == Position.None;
         return newer;
     }

@@ -531,14 +531,17 @@ internal sealed class Replica
             group.IsTruncated = true;
             if (group.HasAnswers)
             {
-                if (Canary.Is(Canary.TruncatedIsRefused))
-                {
-                    group.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
-                }
-
                 var undecided = new InFlightGroup { Index = group.Buffer.Index, Term = group.Buffer.Term };
                 undecided.TakeOver(group);
-                _undecided.Add(undecided);
+                if (Canary.Is(Canary.TruncatedIsRefused))
+                {
+                    undecided.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+                    undecided.CompleteAll(_completions, pool: null);
+                }
+                else
+                {
+                    _undecided.Add(undecided);
+                }
             }
 
             if (!group.IsWriting)

@@ -228,6 +228,14 @@ internal static class Errors
         return new Refusal(RpcCode.FailedPrecondition, failure);
     }
 
+    /// <summary>An append that rests on a position which does not exist.</summary>
+    public static Refusal Ahead(AppendContent append)
+    {
+        var (condition, last) = append.Ahead;
+        var (field, position) = condition is { } i ? (Text($"conditions[{i}].after"), append.Conditions[i].After) : ("attempted_after.position", append.AttemptedAfter);
+        return InvalidRequest(field, Text($"is {position}, behind the last event{(last == Position.None ? ": there is none yet" : Text($", {last}"))}: send the head of the read that the append rests on"));
+    }
+
     public static Refusal OperationNotFound() => new(RpcCode.NotFound, new Failure
     {
         Reason = Reason.OperationNotFound,
@@ -272,6 +280,12 @@ internal static class Errors
             Reason = Reason.Overloaded,
             Message = "The node's queue of appends is full; the append was definitely not written. Try again, after a wait that grows.",
             RetryAfterMs = RetryAfterOverloadMs,
+        }),
+        AppendOutcome.LookAgain => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.Overloaded,
+            Message = "What matched a condition was deleted while the append was queued; it was definitely not written. Send it again: it will be checked anew.",
+            RetryAfterMs = 1,
         }),
         AppendOutcome.Full => new Refusal(RpcCode.ResourceExhausted, new Failure
         {

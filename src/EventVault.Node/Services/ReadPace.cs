@@ -24,9 +24,12 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, TimeProvider cloc
     }
 
     /// <summary>Between two looks: sends what is written if it is much, or due; others get the thread in any case.</summary>
-    public async ValueTask GetOnAsync()
+    public ValueTask GetOnAsync() =>
+        GiveWayAsync(writer.WantsFlush || (writer.UnflushedBytes > 0 && IsDue) ? FlushAsync() : ValueTask.CompletedTask);
+
+    /// <summary>Waits for a flush; if there is nothing to wait for, goes on behind what else wants the thread.</summary>
+    internal static async ValueTask GiveWayAsync(ValueTask flush)
     {
-        var flush = writer.WantsFlush || (writer.UnflushedBytes > 0 && IsDue) ? FlushAsync() : ValueTask.CompletedTask;
         var waits = !flush.IsCompleted;
         await flush;
         if (!waits)

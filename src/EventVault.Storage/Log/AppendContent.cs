@@ -137,6 +137,12 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>The answer of a first attempt whose operation id is forgotten, worked out from the events that stand there.</summary>
     public AppendAnswer? Proof { get; internal set; }
 
+    /// <summary>
+    /// After the append was checked and is ahead of the log: which condition's <c>after</c>; null: it is
+    /// <see cref="AttemptedAfter"/>. And the position of the last event then.
+    /// </summary>
+    public (int? Condition, Position Last) Ahead { get; private set; }
+
     /// <summary>How many events it has, over all streams.</summary>
     public int EventCount { get; private set; }
 
@@ -316,6 +322,25 @@ public sealed class AppendContent(VaultStorage storage)
         AddStream(0, name.Length, ExpectedKind.Any, default);
         AddEvent(0, 0);
         SetChangeEvent(change.Before);
+    }
+
+    /// <summary>
+    /// Whether it speaks of a position behind the last one, where nobody can have read. Such a condition would overlook all that
+    /// comes until the log has got there, and such a retry be written on a guess.
+    /// </summary>
+    internal bool IsAhead(Position last)
+    {
+        Ahead = (null, last);
+        for (var i = 0; i < ConditionCount; i++)
+        {
+            if (_conditions[i].After > last)
+            {
+                Ahead = (i, last);
+                return true;
+            }
+        }
+
+        return AttemptedAfter > last;
     }
 
     /// <summary>

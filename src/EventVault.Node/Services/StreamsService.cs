@@ -70,7 +70,6 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
 
         append.Reset();
-        append.QueuedBytes = length;
         append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
         try
         {
@@ -94,7 +93,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
     private async ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
     {
-        var append = new SingleAppend(storage) { QueuedBytes = (int)request.Length };
+        var append = new SingleAppend(storage);
         append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
         read(request, limits, append.Content);
         var problem = append.Content.Check(out _, out _);
@@ -114,6 +113,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
             return null;
         }
 
+        append.QueuedBytes = append.Content.Bytes.Length + append.Content.HeldBytes;
         var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
         if (refused != AppendOutcome.None)
         {
@@ -130,7 +130,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, _reads.Pages, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {

@@ -28,7 +28,7 @@ public sealed class SealedKeysTests
             // A seal takes the keys from memory, a file that was lost is made from the log: byte for byte the same.
             const string FromMemory = "/7-memory.kx";
             Assert.Equal(shape, model.WriteFromMemory(disk, FromMemory));
-            Assert.Equal(disk.Contents(Path), disk.Contents(FromMemory));
+            Assert.Equal(disk.ReadFlushed(Path), disk.ReadFlushed(FromMemory));
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(60));
 
     [Theory]

@@ -77,6 +77,8 @@ internal sealed class Node : IAsyncDisposable
         {
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
             Logger = _log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });

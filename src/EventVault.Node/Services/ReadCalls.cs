@@ -27,6 +27,9 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
     /// <summary>Checks filters.</summary>
     public EventFilters Filters { get; } = new(storage, limits);
 
+    /// <summary>Bounds the memory of what reads and subscriptions have written and their clients have not taken.</summary>
+    public PageShare Pages { get; } = new();
+
     /// <summary>Holds reads back until the node is as far as they ask for.</summary>
     public ConsistentReads Consistent { get; } = new(storage, loop, committed);
 
@@ -48,7 +51,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestPosition(_reader, lower);
         var highest = ReadBounds.HighestPosition(_reader, upper, head);
-        using var page = new EventPage { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
+        using var page = new EventPage(Pages) { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
         await WriteAsync(Range(null, filter, lowest, highest, backwards), page, writer, context);
     }
 
@@ -71,7 +74,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestVersion(_reader, stream, lower, first, last);
         var highest = ReadBounds.HighestVersion(_reader, stream, upper, last, head);
-        using var page = new EventPage { Limit = request.Limit };
+        using var page = new EventPage(Pages) { Limit = request.Limit };
         await WriteAsync(Range(stream, null, lowest, highest, backwards), page, writer, context);
     }
 
@@ -142,7 +145,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
 
     private async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
     {
-        var pace = new ReadPace(writer, options.Clock, options.ProgressInterval);
+        var pace = new ReadPace(writer, Pages, options.Clock, options.ProgressInterval);
         while (!range.IsDone && page.Remaining > 0)
         {
             CheckGoesOn(context);

@@ -104,9 +104,9 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         return response;
     }
 
-    private async ValueTask RecordAsync(ByteString id, ScavengeChange change, long bytes, RpcContext context)
+    private async ValueTask RecordAsync(ByteString id, ScavengeChange change, RpcContext context)
     {
-        var append = appends.New(bytes, context);
+        var append = appends.New(context);
         append.Content.Reset([]);
         append.Content.OperationId = StreamChangeRequests.OperationId(id);
         append.Content.SetScavenge(change);

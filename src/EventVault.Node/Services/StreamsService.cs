@@ -77,7 +77,6 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         }
 
         append.Reset();
-        append.QueuedBytes = length;
         append.Deadline = appends.DeadlineOf(context);
         try
         {
@@ -101,7 +100,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
     private ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
     {
-        var append = appends.New(request.Length, context);
+        var append = appends.New(context);
         read(request, limits, append.Content);
         return appends.RecordAsync(append);
     }
@@ -112,7 +111,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, _reads.Pages, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {

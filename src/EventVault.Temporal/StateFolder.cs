@@ -39,7 +39,7 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
     /// <param name="reducer">How events are folded.</param>
     /// <param name="stream">The stream.</param>
     /// <param name="first">First version that counts. It can be read, as can all up to <paramref name="last"/>.</param>
-    /// <param name="last">Last version that counts.</param>
+    /// <param name="last">Last version that counts; one before <paramref name="first"/>: none does.</param>
     /// <param name="mostEvents">Events that may be folded.</param>
     /// <param name="cancellation">Ends it between pages of events.</param>
     /// <exception cref="StateTooLargeException">The state grew beyond its limit.</exception>
@@ -49,12 +49,29 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
     public FoldedState Fold(
         Reducer reducer, in StreamReference stream, StreamVersion first, StreamVersion last, long mostEvents, CancellationToken cancellation)
     {
+        FoldedState? folded = null;
+        FoldEach(reducer, stream, first, [last], (_, state) => folded = state, mostEvents, cancellation);
+        return folded!;
+    }
+
+    /// <summary>The states of a stream after some versions, in one pass.</summary>
+    /// <param name="versions">Ascending; each as <c>last</c> of <see cref="Fold"/>.</param>
+    /// <param name="take">
+    /// Gets each version with its state, which is the same object each time: it changes once the call returns. What it took is
+    /// that of all so far.
+    /// </param>
+    /// <inheritdoc cref="Fold" path="/param|/exception"/>
+    public void FoldEach(
+        Reducer reducer, in StreamReference stream, StreamVersion first, IReadOnlyList<StreamVersion> versions, Action<StreamVersion, FoldedState> take,
+        long mostEvents, CancellationToken cancellation)
+    {
         ArgumentNullException.ThrowIfNull(reducer);
-        Invariant.Check(first.Value >= 0 && last.Value >= first.Value - 1);
+        ArgumentNullException.ThrowIfNull(versions);
+        ArgumentNullException.ThrowIfNull(take);
         var log = snapshots.Rent(reducer);
         try
         {
-            return Fold(reducer, stream, first, last, mostEvents, log, cancellation);
+            FoldEach(reducer, stream, first, versions, take, mostEvents, log, cancellation);
         }
         finally
         {
@@ -65,34 +82,151 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
         }
     }
 
-    private FoldedState Fold(
-        Reducer reducer, in StreamReference stream, StreamVersion first, StreamVersion last, long mostEvents, SnapshotLog? log, CancellationToken cancellation)
+    /// <summary>
+    /// The state of a stream on the second axis: its events that occurred up to a time, in the order in which they occurred, of
+    /// those of one time in the order of the log. Snapshots don't help here: a late event may belong anywhere.
+    /// </summary>
+    /// <param name="occurredUntil">Up to and including, 100 ns ticks since 1970.</param>
+    /// <returns>The state, and how many events were looked at.</returns>
+    /// <inheritdoc cref="Fold" path="/param|/exception"/>
+    public FoldedState FoldOccurred(
+        Reducer reducer, in StreamReference stream, StreamVersion first, StreamVersion last, long occurredUntil, long mostEvents, CancellationToken cancellation)
     {
-        var key = SnapshotLog.KeyOf(stream.Name);
-        long at = 0;
-        var state = log?.Find(key, first.Value, last.Value, limits, out at);
-        var next = state is null ? first.Value : at + 1;
-        if (last.Value - next + 1 is var events && events > mostEvents)
+        ArgumentNullException.ThrowIfNull(reducer);
+        var events = last.Value - first.Value + 1;
+        if (events > mostEvents)
         {
             throw new FoldTooLongException(events, mostEvents);
         }
 
-        var sink = new Sink(state ?? reducer.Start(limits), log, key, snapshots.Rule, first.Value, next);
-        while (sink.Next <= last.Value)
+        var times = new TimeSink(first.Value, occurredUntil);
+        Read(stream, last.Value, ref times, cancellation);
+        var state = reducer.Start(limits);
+        if (times.IsInOrder)
+        {
+            var all = new OccurredSink(state, first.Value, occurredUntil);
+            Read(stream, last.Value, ref all, cancellation);
+        }
+        else
+        {
+            times.Found.Sort();
+            foreach (var (_, version) in times.Found)
+            {
+                var one = new OccurredSink(state, version, occurredUntil);
+                Read(stream, version, ref one, cancellation);
+            }
+        }
+
+        return new FoldedState(state, null, events);
+    }
+
+    private void FoldEach(
+        Reducer reducer, in StreamReference stream, StreamVersion first, IReadOnlyList<StreamVersion> versions, Action<StreamVersion, FoldedState> take,
+        long mostEvents, SnapshotLog? log, CancellationToken cancellation)
+    {
+        Invariant.Check(versions.Count > 0 && first.Value >= 0 && versions[0].Value >= first.Value - 1);
+        var key = SnapshotLog.KeyOf(stream.Name);
+        long at = 0;
+        var state = log?.Find(key, first.Value, versions[0].Value, limits, out at);
+        var begin = state is null ? first.Value : at + 1;
+        if (versions[^1].Value - begin + 1 is var events && events > mostEvents)
+        {
+            throw new FoldTooLongException(events, mostEvents);
+        }
+
+        var sink = new Sink(state ?? reducer.Start(limits), log, key, snapshots.Rule, first.Value, begin);
+        foreach (var version in versions)
+        {
+            Invariant.Check(version.Value >= sink.Next - 1, "Versions ascend.");
+            Read(stream, version.Value, ref sink, cancellation);
+            take(version, new FoldedState(sink.State, state is null ? null : new StreamVersion(at), sink.Next - begin));
+        }
+    }
+
+    // Hands all versions up to the last one to the sink, none left out.
+    private void Read<TSink>(in StreamReference stream, long last, ref TSink sink, CancellationToken cancellation)
+        where TSink : struct, IVersionSink
+    {
+        while (sink.Next <= last)
         {
             cancellation.ThrowIfCancellationRequested();
             var looked = sink.Next;
-            reader.ReadStream(stream, new StreamVersion(looked), last, backwards: false, ref sink);
-            if (sink.Next == looked || sink.HasGap)
+            var checkedSink = new Checked<TSink>(sink);
+            reader.ReadStream(stream, new StreamVersion(looked), new StreamVersion(last), backwards: false, ref checkedSink);
+            sink = checkedSink.Inner;
+            if (sink.Next == looked || checkedSink.HasGap)
             {
                 throw new StreamChangedException();
             }
         }
-
-        return new FoldedState(sink.State, state is null ? null : new StreamVersion(at), events);
     }
 
-    private struct Sink(FoldState state, SnapshotLog? log, UInt128 key, SnapshotRule rule, long first, long next) : IEventSink
+    private interface IVersionSink
+    {
+        long Next { get; }
+
+        void Take(in EventView e);
+    }
+
+    // What was deleted or truncated is left out by the reader: a state without it would be wrong, and nobody would know.
+    private struct Checked<TSink>(TSink inner) : IEventSink
+        where TSink : struct, IVersionSink
+    {
+        public TSink Inner = inner;
+
+        public bool HasGap { get; private set; }
+
+        public bool Accept(in EventView e)
+        {
+            HasGap = e.Version.Value != Inner.Next;
+            if (!HasGap)
+            {
+                Inner.Take(e);
+            }
+
+            return !HasGap;
+        }
+    }
+
+    private struct TimeSink(long next, long until) : IVersionSink
+    {
+        private long _last = long.MinValue;
+
+        public long Next { get; private set; } = next;
+
+        public bool IsInOrder { get; private set; } = true;
+
+        public List<(long Occurred, long Version)> Found { get; } = [];
+
+        public void Take(in EventView e)
+        {
+            Next++;
+            var occurred = EventContent.Read(e).OccurredAt;
+            if (occurred <= until)
+            {
+                IsInOrder &= occurred >= _last;
+                _last = occurred;
+                Found.Add((occurred, e.Version.Value));
+            }
+        }
+    }
+
+    private struct OccurredSink(FoldState state, long next, long until) : IVersionSink
+    {
+        public long Next { get; private set; } = next;
+
+        public void Take(in EventView e)
+        {
+            Next++;
+            var content = EventContent.Read(e);
+            if (content.OccurredAt <= until)
+            {
+                state.Apply(content);
+            }
+        }
+    }
+
+    private struct Sink(FoldState state, SnapshotLog? log, UInt128 key, SnapshotRule rule, long first, long next) : IVersionSink
     {
         private long _events;
         private long _eventBytes;
@@ -101,16 +235,8 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
 
         public long Next { get; private set; } = next;
 
-        public bool HasGap { get; private set; }
-
-        public bool Accept(in EventView e)
+        public void Take(in EventView e)
         {
-            if (e.Version.Value != Next)
-            {
-                HasGap = true;
-                return false;
-            }
-
             State.Apply(EventContent.Read(e));
             Next++;
             _events++;
@@ -120,8 +246,6 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
                 log?.Add(key, first, e.Version.Value, State);
                 (_events, _eventBytes) = (0, 0);
             }
-
-            return true;
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
 using EventVault.Temporal.Snapshots;
@@ -121,6 +122,49 @@ public sealed class StateFolderTests
 
             File.WriteAllBytes(file, bytes);
         }
+    }
+
+    [Fact]
+    public void Many_states_come_in_one_pass()
+    {
+        using var vault = new TestVault();
+        var data = Enumerable.Range(0, 400).Select(i => new SomeEvent($$"""{"v":{{i}}}""")).ToList();
+        vault.Append("s", data.Select(e => e.Data));
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(50, 0));
+        var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
+        foreach (var begin in new[] { -1, 0, 130, 399 })
+        {
+            var seen = new List<(long, string)>();
+            StreamVersion[] versions = [.. Enumerable.Range(begin, 400 - begin).Where(v => (v - begin) % 7 == 0).Select(v => new StreamVersion(v))];
+            folder.FoldEach(Slots, vault.Reader.Reference("s"u8), new(0), versions, (v, folded) => seen.Add((v.Value, folded.State.Json())), long.MaxValue, default);
+            Assert.Equal(versions.Select(v => (v.Value, Some.Fold(Slots, data.Take((int)v.Value + 1)).Json())), seen);
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void On_the_second_axis_late_events_count_where_they_belong(bool anyLate)
+    {
+        using var vault = new TestVault();
+        var random = new Random(4);
+        var times = Enumerable.Range(0, 300).Select(i => SomeEvent.Time + (10 * i) - (anyLate && i % 9 == 0 ? random.Next(2000) / 10 * 10 : 0)).ToList();
+        var data = times.Select((t, i) => (Data: $$"""{"v":{{i}},"w":{"at{{i % 5}}":{{t}} } }""", OccurredAt: (long?)t)).ToList();
+        vault.Append("s", data);
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(10, 0));
+        var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
+        foreach (var reducer in new[] { Slots, MergePatchReducer.Instance })
+        {
+            for (var i = 0; i < 60; i++)
+            {
+                var (last, until) = (random.Next(-1, 300), SomeEvent.Time - 20 + random.Next(3100));
+                var expected = data.Take(last + 1).Where(e => e.OccurredAt <= until).OrderBy(e => e.OccurredAt).Select(e => new SomeEvent(e.Data));
+                var folded = folder.FoldOccurred(reducer, vault.Reader.Reference("s"u8), new(0), new(last), until, long.MaxValue, default);
+                Assert.Equal(Some.Fold(reducer, expected).Json(), folded.State.Json());
+            }
+        }
+
+        Assert.Throws<FoldTooLongException>(() => folder.FoldOccurred(Slots, vault.Reader.Reference("s"u8), new(0), new(299), 0, 299, default));
     }
 
     [Fact]

@@ -31,10 +31,13 @@ internal sealed class TestVault : IDisposable
     public EventReader Reader => Storage.Reader;
 
     /// <summary>Appends events to a stream, together.</summary>
-    public void Append(string stream, params IEnumerable<string> data)
+    public void Append(string stream, params IEnumerable<string> data) => Append(stream, data.Select(d => (d, (long?)null)));
+
+    /// <summary>Appends events to a stream, together, with the times when they occurred.</summary>
+    public void Append(string stream, IEnumerable<(string Data, long? OccurredAt)> data)
     {
         var name = Encoding.UTF8.GetBytes(stream);
-        var events = data.Select(Encode).ToList();
+        var events = data.Select(e => Encode(e.Data, e.OccurredAt)).ToList();
         byte[] bytes = [.. name, .. events.SelectMany(e => e)];
         _append.Reset(bytes);
         _append.OperationId = ++_lastId;
@@ -82,7 +85,7 @@ internal sealed class TestVault : IDisposable
         _group.Clear();
     }
 
-    private byte[] Encode(string data)
+    private byte[] Encode(string data, long? occurredAt)
     {
         var json = Encoding.UTF8.GetBytes(data);
         var id = new byte[16];
@@ -97,6 +100,14 @@ internal sealed class TestVault : IDisposable
             }
         }
 
-        return [.. bytes, .. json];
+        bytes.AddRange(json);
+        if (occurredAt is { } at)
+        {
+            var fixed64 = new byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(fixed64, at);
+            bytes.AddRange([(8 << 3) | 1, .. fixed64]);
+        }
+
+        return [.. bytes];
     }
 }

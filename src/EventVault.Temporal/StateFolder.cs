@@ -1,17 +1,16 @@
-// The state of a stream: its events from the first one that counts up to a version, folded. A snapshot on the way shortens
-// the fold and never changes what it gives; whatever is missing or damaged there costs time alone.
+// The state of a stream: its events from the first one that counts up to a version, folded. A state snapshot on the way
+// shortens the fold and never changes what it gives; whatever is missing or damaged there costs time alone.
 using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
-using EventVault.Temporal.Snapshots;
 
 namespace EventVault.Temporal;
 
 /// <summary>A state, and what it took.</summary>
 /// <param name="State">The state.</param>
-/// <param name="SnapshotVersion">The version from which the fold went on; null: from the first one.</param>
+/// <param name="KeptVersion">The version from which the fold went on; null: from the first one.</param>
 /// <param name="EventsFolded">Events behind it.</param>
-public sealed record FoldedState(FoldState State, StreamVersion? SnapshotVersion, long EventsFolded);
+public sealed record FoldedState(FoldState State, StreamVersion? KeptVersion, long EventsFolded);
 
 /// <summary>A fold can't be finished as it was begun: events of the stream were deleted or truncated meanwhile. Look again.</summary>
 public sealed class StreamChangedException() : Exception("Events of the stream were deleted or truncated while they were folded. Ask again.");
@@ -31,9 +30,9 @@ public sealed class FoldTooLongException(long events, long allowed)
 
 /// <summary>Folds streams into states. Safe for concurrent use.</summary>
 /// <param name="reader">The vault.</param>
-/// <param name="snapshots">States on the way.</param>
+/// <param name="kept">States on the way.</param>
 /// <param name="limits">What a state may grow to.</param>
-public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, FoldLimits limits)
+public sealed class StateFolder(EventReader reader, StateSnapshots kept, FoldLimits limits)
 {
     /// <summary>The state of a stream after a version.</summary>
     /// <param name="reducer">How events are folded.</param>
@@ -68,7 +67,7 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
         ArgumentNullException.ThrowIfNull(reducer);
         ArgumentNullException.ThrowIfNull(versions);
         ArgumentNullException.ThrowIfNull(take);
-        var log = snapshots.Rent(reducer);
+        var log = kept.Rent(reducer);
         try
         {
             FoldEach(reducer, stream, first, versions, take, mostEvents, log, cancellation);
@@ -77,14 +76,14 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
         {
             if (log is not null)
             {
-                snapshots.Return(reducer);
+                kept.Return(reducer);
             }
         }
     }
 
     /// <summary>
     /// The state of a stream on the second axis: its events that occurred up to a time, in the order in which they occurred, of
-    /// those of one time in the order of the log. Snapshots don't help here: a late event may belong anywhere.
+    /// those of one time in the order of the log. State snapshots don't help here: a late event may belong anywhere.
     /// </summary>
     /// <param name="occurredUntil">Up to and including, 100 ns ticks since 1970.</param>
     /// <returns>The state, and how many events were looked at.</returns>
@@ -122,10 +121,10 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
 
     private void FoldEach(
         Reducer reducer, in StreamReference stream, StreamVersion first, IReadOnlyList<StreamVersion> versions, Action<StreamVersion, FoldedState> take,
-        long mostEvents, SnapshotLog? log, CancellationToken cancellation)
+        long mostEvents, StateSnapshotLog? log, CancellationToken cancellation)
     {
         Invariant.Check(versions.Count > 0 && first.Value >= 0 && versions[0].Value >= first.Value - 1);
-        var key = SnapshotLog.KeyOf(stream.Name);
+        var key = StateSnapshotLog.KeyOf(stream.Name);
         long at = 0;
         var state = log?.Find(key, first.Value, versions[0].Value, limits, out at);
         var begin = state is null ? first.Value : at + 1;
@@ -134,7 +133,7 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
             throw new FoldTooLongException(events, mostEvents);
         }
 
-        var sink = new Sink(state ?? reducer.Start(limits), log, key, snapshots.Rule, first.Value, begin);
+        var sink = new Sink(state ?? reducer.Start(limits), log, key, kept.Rule, first.Value, begin);
         foreach (var version in versions)
         {
             Invariant.Check(version.Value >= sink.Next - 1, "Versions ascend.");
@@ -226,7 +225,7 @@ public sealed class StateFolder(EventReader reader, StateSnapshots snapshots, Fo
         }
     }
 
-    private struct Sink(FoldState state, SnapshotLog? log, UInt128 key, SnapshotRule rule, long first, long next) : IVersionSink
+    private struct Sink(FoldState state, StateSnapshotLog? log, UInt128 key, StateSnapshotRule rule, long first, long next) : IVersionSink
     {
         private long _events;
         private long _eventBytes;

@@ -2,7 +2,6 @@ using System.Text;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
-using EventVault.Temporal.Snapshots;
 
 namespace EventVault.Temporal.Tests;
 
@@ -24,7 +23,7 @@ public sealed class StateFolderTests
         var random = new Random(events);
         foreach (var reducer in new[] { Slots, MergePatchReducer.Instance })
         {
-            using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(events, factor));
+            using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(events, factor));
             var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
             for (var i = 0; i < 150; i++)
             {
@@ -33,7 +32,7 @@ public sealed class StateFolderTests
                 var folded = folder.Fold(reducer, vault.Reader.Reference(Encoding.UTF8.GetBytes(name)), new(0), new(last), long.MaxValue, default);
                 Assert.Equal(Some.Fold(reducer, data.Take(last + 1)).Json(), folded.State.Json());
                 Assert.Equal(last + 1, folded.State.Counts.Events);
-                Assert.Equal(last - (folded.SnapshotVersion?.Value ?? -1), folded.EventsFolded);
+                Assert.Equal(last - (folded.KeptVersion?.Value ?? -1), folded.EventsFolded);
             }
 
             Assert.Equal(events == int.MaxValue, snapshots.Bytes <= 64);
@@ -49,16 +48,16 @@ public sealed class StateFolderTests
         var path = Path.Combine(vault.Folder, "state");
         for (var start = 0; start < 3; start++)
         {
-            using var snapshots = new StateSnapshots(vault.Files, path, new SnapshotRule(100, 0));
+            using var snapshots = new StateSnapshots(vault.Files, path, new StateSnapshotRule(100, 0));
             var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
             var folded = folder.Fold(Slots, stream, new(0), new(449), start == 0 ? 450 : 100, default);
-            Assert.Equal((start == 0 ? null : 399, start == 0 ? 450 : 50), (folded.SnapshotVersion?.Value, folded.EventsFolded));
+            Assert.Equal((start == 0 ? null : 399, start == 0 ? 450 : 50), (folded.KeptVersion?.Value, folded.EventsFolded));
 
             // One that lies behind what is asked for is not taken.
-            Assert.Equal(199, folder.Fold(Slots, stream, new(0), new(250), long.MaxValue, default).SnapshotVersion?.Value);
+            Assert.Equal(199, folder.Fold(Slots, stream, new(0), new(250), long.MaxValue, default).KeptVersion?.Value);
 
             // Nor is one of a fold that began elsewhere.
-            Assert.Null(folder.Fold(Slots, stream, new(50), new(60), long.MaxValue, default).SnapshotVersion);
+            Assert.Null(folder.Fold(Slots, stream, new(50), new(60), long.MaxValue, default).KeptVersion);
         }
     }
 
@@ -70,7 +69,7 @@ public sealed class StateFolderTests
         {
             using var vault = new TestVault();
             vault.Append("s", Enumerable.Range(0, 700).Select(i => $$"""{"v":{{i % 50}},"w":"{{new string('x', i % 40)}}"}"""));
-            using (var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(20, 4)))
+            using (var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(20, 4)))
             {
                 var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
                 foreach (var last in run == 0 ? new[] { 699 } : [10, 333, 90, 500, 699])
@@ -95,7 +94,7 @@ public sealed class StateFolderTests
         var (stream, random, path) = (vault.Reader.Reference("s"u8), new Random(5), Path.Combine(vault.Folder, "state"));
         for (var round = 0; round < 120; round++)
         {
-            using (var snapshots = new StateSnapshots(vault.Files, path, new SnapshotRule(25, 0)))
+            using (var snapshots = new StateSnapshots(vault.Files, path, new StateSnapshotRule(25, 0)))
             {
                 var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
                 for (var i = 0; i < 4; i++)
@@ -130,7 +129,7 @@ public sealed class StateFolderTests
         using var vault = new TestVault();
         var data = Enumerable.Range(0, 400).Select(i => new SomeEvent($$"""{"v":{{i}}}""")).ToList();
         vault.Append("s", data.Select(e => e.Data));
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(50, 0));
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(50, 0));
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         foreach (var begin in new[] { -1, 0, 130, 399 })
         {
@@ -151,7 +150,7 @@ public sealed class StateFolderTests
         var times = Enumerable.Range(0, 300).Select(i => SomeEvent.Time + (10 * i) - (anyLate && i % 9 == 0 ? random.Next(2000) / 10 * 10 : 0)).ToList();
         var data = times.Select((t, i) => (Data: $$"""{"v":{{i}},"w":{"at{{i % 5}}":{{t}} } }""", OccurredAt: (long?)t)).ToList();
         vault.Append("s", data);
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(10, 0));
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(10, 0));
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         foreach (var reducer in new[] { Slots, MergePatchReducer.Instance })
         {
@@ -173,12 +172,12 @@ public sealed class StateFolderTests
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 100).Select(i => $$"""{"v":{{i}}}"""));
         File.WriteAllText(Path.Combine(vault.Folder, "state"), "a file where the folder should be");
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(10, 0));
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(10, 0));
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         for (var i = 0; i < 2; i++)
         {
             var folded = folder.Fold(Slots, vault.Reader.Reference("s"u8), new(0), new(99), long.MaxValue, default);
-            Assert.Equal((100, null), (folded.State.Counts.Events, folded.SnapshotVersion));
+            Assert.Equal((100, null), (folded.State.Counts.Events, folded.KeptVersion));
         }
     }
 
@@ -187,7 +186,7 @@ public sealed class StateFolderTests
     {
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 30).Select(i => $$"""{"v":{{i}}}"""));
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule(10, 0));
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule(10, 0));
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         for (var round = 0; round < 2; round++)
         {
@@ -195,7 +194,7 @@ public sealed class StateFolderTests
             {
                 var folded = folder.Fold(SlotsReducer.Parse($"s{i} = SUM(v)"), vault.Reader.Reference("s"u8), new(0), new(29), long.MaxValue, default);
                 Assert.Equal($$"""{"s{{i}}":435}""", folded.State.Json());
-                Assert.Equal(round == 0 ? null : 29, folded.SnapshotVersion?.Value);
+                Assert.Equal(round == 0 ? null : 29, folded.KeptVersion?.Value);
             }
         }
     }
@@ -205,7 +204,7 @@ public sealed class StateFolderTests
     {
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 300).Select(i => $$"""{"v":{{i}}}"""));
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule());
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule());
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         var e = Assert.Throws<FoldTooLongException>(() => folder.Fold(Slots, vault.Reader.Reference("s"u8), new(0), new(299), 299, default));
         Assert.Equal((300, 299), (e.Events, e.Allowed));
@@ -220,7 +219,7 @@ public sealed class StateFolderTests
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 300).Select(i => $$"""{"v":{{i}}}"""));
         vault.Change(StreamChangeKind.Truncate, "s", 150);
-        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new SnapshotRule());
+        using var snapshots = new StateSnapshots(vault.Files, Path.Combine(vault.Folder, "state"), new StateSnapshotRule());
         var folder = new StateFolder(vault.Reader, snapshots, FoldLimits.Default);
         var stream = vault.Reader.Reference("s"u8);
         Assert.Throws<StreamChangedException>(() => folder.Fold(Slots, stream, new(0), new(299), long.MaxValue, default));

@@ -24,16 +24,16 @@ using System.Security.Cryptography;
 using EventVault.Storage.Io;
 using EventVault.Temporal.Reducers;
 
-namespace EventVault.Temporal.Snapshots;
+namespace EventVault.Temporal;
 
-/// <summary>Where a snapshot stands.</summary>
+/// <summary>Where a state snapshot stands.</summary>
 /// <param name="FirstVersion">First version that was folded.</param>
 /// <param name="Version">Last version that was folded.</param>
 /// <param name="Offset">Of its record.</param>
-internal readonly record struct SnapshotPlace(long FirstVersion, long Version, long Offset);
+internal readonly record struct StateSnapshotPlace(long FirstVersion, long Version, long Offset);
 
 /// <summary>The state snapshots of one reducer. Safe for concurrent use.</summary>
-internal sealed class SnapshotLog : IDisposable
+internal sealed class StateSnapshotLog : IDisposable
 {
     private const int FileHeaderBytes = 64;
     private const int HeaderBytes = 104;
@@ -48,11 +48,11 @@ internal sealed class SnapshotLog : IDisposable
     private readonly Reducer _reducer;
 
     // Ascending by version within a stream.
-    private readonly Dictionary<UInt128, List<SnapshotPlace>> _places = [];
+    private readonly Dictionary<UInt128, List<StateSnapshotPlace>> _places = [];
     private long _end;
     private bool _failed;
 
-    private SnapshotLog(IFile file, Reducer reducer) => (_file, _reducer) = (file, reducer);
+    private StateSnapshotLog(IFile file, Reducer reducer) => (_file, _reducer) = (file, reducer);
 
     private static ReadOnlySpan<byte> Magic => "EVSTATE\n"u8;
 
@@ -68,7 +68,7 @@ internal sealed class SnapshotLog : IDisposable
         }
     }
 
-    /// <summary>Snapshots in it.</summary>
+    /// <summary>State snapshots in it.</summary>
     public int Count
     {
         get
@@ -82,9 +82,9 @@ internal sealed class SnapshotLog : IDisposable
 
     /// <summary>Opens the file, or makes it; what is not readable in it is cut off.</summary>
     /// <exception cref="DiskException">The disk failed.</exception>
-    public static SnapshotLog Open(IFileSystem files, string path, Reducer reducer)
+    public static StateSnapshotLog Open(IFileSystem files, string path, Reducer reducer)
     {
-        var log = new SnapshotLog(files.OpenFile(path, FileOpening.ExistingOrNew), reducer);
+        var log = new StateSnapshotLog(files.OpenFile(path, FileOpening.ExistingOrNew), reducer);
         try
         {
             log.ReadPlaces();
@@ -97,7 +97,7 @@ internal sealed class SnapshotLog : IDisposable
         }
     }
 
-    /// <summary>The name of a stream's snapshots.</summary>
+    /// <summary>The name of a stream's state snapshots.</summary>
     public static UInt128 KeyOf(ReadOnlySpan<byte> stream)
     {
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
@@ -111,7 +111,7 @@ internal sealed class SnapshotLog : IDisposable
     {
         while (true)
         {
-            SnapshotPlace place;
+            StateSnapshotPlace place;
             lock (_lock)
             {
                 place = _places.TryGetValue(stream, out var places) ? Newest(places, first, version) : default;
@@ -153,13 +153,13 @@ internal sealed class SnapshotLog : IDisposable
             }
             catch (DiskException)
             {
-                // Answers need no snapshots, only their speed does. The next start tries again.
+                // Answers need no state snapshots, only their speed does. The next start tries again.
                 _failed = true;
                 return;
             }
 
             var at = places.FindLastIndex(p => p.Version <= version) + 1;
-            places.Insert(at, new SnapshotPlace(first, version, _end));
+            places.Insert(at, new StateSnapshotPlace(first, version, _end));
             _places[stream] = places;
             _end += record.Length;
         }
@@ -167,7 +167,7 @@ internal sealed class SnapshotLog : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private static SnapshotPlace Newest(List<SnapshotPlace> places, long first, long version)
+    private static StateSnapshotPlace Newest(List<StateSnapshotPlace> places, long first, long version)
     {
         int low = 0, high = places.Count;
         while (low < high)
@@ -239,19 +239,19 @@ internal sealed class SnapshotLog : IDisposable
         }
     }
 
-    private static bool TryDecode(ReadOnlySpan<byte> header, long left, out UInt128 stream, out SnapshotPlace place)
+    private static bool TryDecode(ReadOnlySpan<byte> header, long left, out UInt128 stream, out StateSnapshotPlace place)
     {
         Span<byte> check = stackalloc byte[CheckBytes];
         Check(header[..72], check);
         var length = BinaryPrimitives.ReadInt32LittleEndian(header);
         var saved = BinaryPrimitives.ReadInt32LittleEndian(header[4..]);
         stream = BinaryPrimitives.ReadUInt128LittleEndian(header[8..]);
-        place = new SnapshotPlace(BinaryPrimitives.ReadInt64LittleEndian(header[24..]), BinaryPrimitives.ReadInt64LittleEndian(header[32..]), 0);
+        place = new StateSnapshotPlace(BinaryPrimitives.ReadInt64LittleEndian(header[24..]), BinaryPrimitives.ReadInt64LittleEndian(header[32..]), 0);
         return check.SequenceEqual(header.Slice(72, CheckBytes)) && saved is >= 0 and <= MostSavedBytes && length == (HeaderBytes + saved + 7) / 8 * 8 && length <= left
             && place.FirstVersion >= 0 && place.Version >= place.FirstVersion;
     }
 
-    private bool TryRead(SnapshotPlace place, FoldLimits limits, out FoldState state)
+    private bool TryRead(StateSnapshotPlace place, FoldLimits limits, out FoldState state)
     {
         state = null!;
         Span<byte> header = stackalloc byte[HeaderBytes];

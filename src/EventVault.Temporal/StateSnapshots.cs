@@ -1,12 +1,12 @@
 using EventVault.Storage.Io;
 using EventVault.Temporal.Reducers;
 
-namespace EventVault.Temporal.Snapshots;
+namespace EventVault.Temporal;
 
 /// <summary>When a state is kept on the way.</summary>
-/// <param name="Events">After so many events at least; 1,024 keep a fold behind a snapshot under a millisecond.</param>
-/// <param name="StateFactor">And after so many times the state's own bytes of events: 4 bound snapshots to a quarter of the log.</param>
-public sealed record SnapshotRule(int Events = 1024, int StateFactor = 4)
+/// <param name="Events">After so many events at least; 1,024 keep a fold behind a state snapshot under a millisecond.</param>
+/// <param name="StateFactor">And after so many times the state's own bytes of events: 4 bound what is kept to a quarter of the log.</param>
+public sealed record StateSnapshotRule(int Events = 1024, int StateFactor = 4)
 {
     /// <summary>Whether a state is kept here. Depends on versions and bytes alone, so all nodes keep equal ones.</summary>
     internal bool IsDue(long events, long eventBytes, long stateBytes) => events >= Events && eventBytes >= StateFactor * stateBytes;
@@ -16,11 +16,11 @@ public sealed record SnapshotRule(int Events = 1024, int StateFactor = 4)
 /// <param name="files">Where they are kept.</param>
 /// <param name="directory">A folder of their own; all in it can be deleted while the node is stopped.</param>
 /// <param name="rule">When states are kept.</param>
-public sealed class StateSnapshots(IFileSystem files, string directory, SnapshotRule rule) : IDisposable
+public sealed class StateSnapshots(IFileSystem files, string directory, StateSnapshotRule rule) : IDisposable
 {
     private const string Extension = ".states";
 
-    /// <summary>Files held open: definitions are many only where every call brings its own, and those need no snapshots for long.</summary>
+    /// <summary>Files held open: definitions are many only where every call brings its own, and those need none for long.</summary>
     private const int MostOpen = 64;
 
     private readonly Lock _lock = new();
@@ -28,7 +28,7 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Snapshot
     private long _uses;
 
     /// <summary>When states are kept.</summary>
-    public SnapshotRule Rule { get; } = rule;
+    public StateSnapshotRule Rule { get; } = rule;
 
     /// <summary>Bytes of the files in use.</summary>
     public long Bytes
@@ -42,8 +42,8 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Snapshot
         }
     }
 
-    /// <summary>A reducer's snapshots, to be returned; null if the disk, or the number of open files, lets none be kept.</summary>
-    internal SnapshotLog? Rent(Reducer reducer)
+    /// <summary>A reducer's state snapshots, to be returned; null if the disk, or the number of open files, lets none be kept.</summary>
+    internal StateSnapshotLog? Rent(Reducer reducer)
     {
         var name = NameOf(reducer);
         lock (_lock)
@@ -58,11 +58,11 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Snapshot
                 try
                 {
                     files.CreateDirectory(directory);
-                    _logs[name] = open = new OpenLog(SnapshotLog.Open(files, Path.Combine(directory, name + Extension), reducer));
+                    _logs[name] = open = new OpenLog(StateSnapshotLog.Open(files, Path.Combine(directory, name + Extension), reducer));
                 }
                 catch (DiskException)
                 {
-                    // Answers need no snapshots, only their speed does.
+                    // Answers need no state snapshots, only their speed does.
                     return null;
                 }
             }
@@ -112,9 +112,9 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Snapshot
         return _logs.Remove(name);
     }
 
-    private sealed class OpenLog(SnapshotLog log)
+    private sealed class OpenLog(StateSnapshotLog log)
     {
-        public SnapshotLog Log { get; } = log;
+        public StateSnapshotLog Log { get; } = log;
 
         public int Rented { get; set; }
 

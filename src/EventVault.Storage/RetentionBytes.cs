@@ -1,6 +1,5 @@
 // How many of a stream's last events fit into so many bytes. Found by walking back from the last one; what was walked is
 // remembered, so that a stream which gets a few events is looked at by those few and by what they push out.
-using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
@@ -127,7 +126,8 @@ internal sealed class RetentionBytes(EventReader reader)
             {
                 if (version < first || walk.Sum > walk.Most)
                 {
-                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.IsDone || walk.Sum > walk.Most };
+                    // One that is due for another reason fits, and counts again should that reason go: the rule may be replaced.
+                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.Sum > walk.Most };
                 }
             }
         }

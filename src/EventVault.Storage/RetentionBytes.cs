@@ -1,6 +1,5 @@
 // How many of a stream's last events fit into so many bytes. Found by walking back from the last one; what was walked is
 // remembered, so that a stream which gets a few events is looked at by those few and by what they push out.
-using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage;

@@ -2,12 +2,12 @@
 //
 //   meta            who the vault is                                          truth
 //   vote            the node's term and vote                                  truth
-//   log/*.seg       the events                                                truth
+//   log/*.seg       the events; scavenged segments under the same names       truth
 //   index/          everything that finds events                             rebuildable, all of it
 //   lock            keeps a second node out
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
-// one background thread calls StepBackground; Reader is for everyone.
+// one background thread calls StepBackground; another one may call Scavenger.Step; Reader is for everyone.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -307,7 +307,7 @@ public sealed class VaultStorage : IDisposable
         }
 
         _disposed = true;
-        Scavenger.Close();
+        ((IDisposable)Scavenger).Dispose();
         Log.Close();
         Spares.Close();
         foreach (var segment in _view.Sealed)

@@ -388,7 +388,7 @@ internal sealed class SealedIndex : IDisposable
         for (int i = 0; i < SealedIndexFormat.Sections(header); i++)
         {
             (uint kind, bool required, long offset, long length, uint expected) = SealedIndexFormat.ReadSection(header, i);
-            if (required && kind is 0 or > SealedIndexFormat.SectionCount)
+            if (required && kind is 0 or > SealedIndexFormat.ScavengedSectionCount)
             {
                 throw new UnsupportedFormatException(_path, $"sections of kind {kind}");
             }

@@ -60,7 +60,10 @@ internal static class SealedIndexFormat
     public const uint MarksSection = 4;
     public const uint NewStreamsSection = 5;
     public const uint KeptSection = 6;
-    public const int SectionCount = 6;
+    public const int SectionCount = 5;
+
+    /// <summary>In the index of a scavenged segment.</summary>
+    public const int ScavengedSectionCount = 6;
 
     /// <summary>Bytes of <see cref="KeptSection"/> for each <see cref="KeptOrdinals"/>.</summary>
     public const int KeptLength = 12;

@@ -44,8 +44,8 @@ internal ref struct SealedIndexWriter
         try
         {
             using IFile file = fileSystem.OpenFile(temporary, FileOpening.New);
-            int sections = content.Kept.IsEmpty ? SealedIndexFormat.SectionCount - 1 : SealedIndexFormat.SectionCount;
-            Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.SectionCount)];
+            int sections = content.Kept.IsEmpty ? SealedIndexFormat.SectionCount : SealedIndexFormat.ScavengedSectionCount;
+            Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.ScavengedSectionCount)];
             header = header[..SealedIndexFormat.HeaderLength(sections)];
             header.Clear();
             mark = new SealedIndexWriter(file, buffer, header).WriteAll(content);

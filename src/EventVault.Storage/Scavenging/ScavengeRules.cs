@@ -1,6 +1,5 @@
 // What may go as of a point of the log: pure, from the events of `$streams` up to there, so that all nodes agree whatever
 // happened since.
-using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage.Scavenging;

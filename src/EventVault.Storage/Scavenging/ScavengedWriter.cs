@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 

@@ -11,7 +11,7 @@ using EventVault.Storage.Log;
 namespace EventVault.Storage.Scavenging;
 
 /// <summary>Writes sealed segments anew without what is hidden. One background thread calls <see cref="Step"/>.</summary>
-public sealed class Scavenger
+public sealed class Scavenger : IDisposable
 {
     /// <summary>Most segments that <see cref="Explain"/> tells of at once.</summary>
     public const int MostExplained = 1000;
@@ -123,8 +123,8 @@ public sealed class Scavenger
         return page;
     }
 
-    /// <summary>Lets go of what is under way; it begins anew after the next start. Nobody steps any more.</summary>
-    internal void Close() => Abandon();
+    /// <summary>Lets go of what is under way; it begins anew after the next start. Storage calls it, when nobody steps any more.</summary>
+    void IDisposable.Dispose() => Abandon();
 
     /// <summary>Whether all of a segment lies before a point of the log.</summary>
     internal static bool IsBefore(SealedSegment segment, Position point) => segment.Record.LastPosition < point;

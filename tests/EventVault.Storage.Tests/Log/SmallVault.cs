@@ -9,20 +9,26 @@ namespace EventVault.Storage.Tests.Log;
 internal sealed class SmallVault
 {
     public const string Directory = "/vault";
+
+    /// <summary>Appends whose operation ids are remembered.</summary>
+    public const int DefaultHorizon = 8192;
+
     private readonly Queue<GroupBuffer> _written = new();
     private readonly Random _random;
     private readonly int _seed;
     private readonly uint _segmentSizeBytes;
+    private readonly int _horizon;
     private long _clock = 1_000_000;
     private UInt128 _lastId;
 
-    public SmallVault(SimulatedFileSystem? files = null, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1)
+    public SmallVault(SimulatedFileSystem? files = null, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1, int horizon = DefaultHorizon)
     {
         Files = files ?? new SimulatedFileSystem();
         _random = new Random(seed);
         _seed = seed;
         _segmentSizeBytes = segmentSizeBytes;
-        Storage = Open(Files, segmentSizeBytes, seed);
+        _horizon = horizon;
+        Storage = Open(Files, segmentSizeBytes, seed, horizon);
     }
 
     public SimulatedFileSystem Files { get; private set; }
@@ -38,8 +44,9 @@ internal sealed class SmallVault
         set => _clock = Math.Max(_clock, value);
     }
 
-    public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
-        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
+    public static VaultStorage Open(
+        IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1, int horizon = DefaultHorizon) => VaultStorage.Open(
+        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = horizon, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 
     /// <summary>An append of one event with so many random bytes of data.</summary>
     public ModelAppend Event(string stream, int dataBytes)
@@ -185,7 +192,7 @@ internal sealed class SmallVault
     /// <summary>The process dies; every byte written stays.</summary>
     public void Kill() => Files.ReleaseLocks();
 
-    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed);
+    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed, _horizon);
 
     /// <summary>The disk's content as a disk of its own. Everything was flushed.</summary>
     public SimulatedFileSystem Copy() => Files.Crash(new Random(1));

@@ -38,7 +38,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
         get
         {
             var now = options.Clock.GetUtcNow();
-            if (_interval == TimeSpan.Zero || now.UtcTicks < Volatile.Read(ref _nextLook) || !loop.HeadIsNewest)
+            if (_interval == TimeSpan.Zero || now.UtcTicks < Volatile.Read(ref _nextLook) || !loop.Leads)
             {
                 return false;
             }

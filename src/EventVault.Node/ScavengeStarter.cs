@@ -64,10 +64,19 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
             (_removable, _bytes) = (0, 0);
         }
 
-        foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, out _nextSegment))
+        try
         {
-            _bytes += segment.Bytes;
-            _removable += segment.Rewrites ? segment.RemovableBytes : 0;
+            foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, out _nextSegment))
+            {
+                _bytes += segment.Bytes;
+                _removable += segment.Rewrites ? segment.RemovableBytes : 0;
+            }
+        }
+        catch (DamageException e)
+        {
+            // Old events are damaged; the others are served on. A scavenge would come no further.
+            LogMessages.ScavengeDamaged(log, e);
+            (_nextSegment, _removable) = (null, 0);
         }
 
         if (_nextSegment is null)

@@ -4,7 +4,6 @@
 using EventVault.Node.Services;
 using EventVault.Rpc;
 using EventVault.Storage;
-using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Node;

@@ -267,6 +267,9 @@ public sealed class ScavengeTests
         {
             await DeleteAsync(node);
         }
+
+        // What an explanation says of a segment changes when it is sealed.
+        await Wait.UntilAsync(() => node.Node.Storage.SegmentCounts.Unsealed == 1, "full segments to be sealed");
     }
 
     // Two go as a whole, of the third the older half.

@@ -33,6 +33,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
+    private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
@@ -86,7 +87,8 @@ internal sealed class Node : IAsyncDisposable
         var streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
-        new ScavengeCalls(_storage, appends, _scavenge, limits).AddTo(_server);
+        _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
+        _scavengeCalls.AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -198,6 +200,7 @@ internal sealed class Node : IAsyncDisposable
         await scavenging;
         _background.Dispose();
         _scavenge.Dispose();
+        _scavengeCalls.Dispose();
         _vaultThread.Dispose();
         await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);

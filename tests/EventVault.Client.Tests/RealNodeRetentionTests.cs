@@ -14,7 +14,7 @@ public sealed class RealNodeRetentionTests
         RetentionScope first = RetentionScope.Stream("order-1");
         await client.AppendAsync("order-1", ExpectedVersion.NoStream, [Some.Event(0), Some.Event(1)]);
         var held = new RetentionRule { LegalHold = true };
-        var month = new RetentionRule { MaxAge = TimeSpan.FromDays(30), MaxEvents = 5, MaxBytes = ulong.MaxValue };
+        var month = new RetentionRule { MaxAge = TimeSpan.FromDays(30), MaxEvents = 5, MaxBytes = long.MaxValue };
         var options = new ChangeOptions { OperationId = Guid.NewGuid() };
         AppendResult set = await client.SetRetentionAsync(orders, held, options);
         Assert.Equal((2ul, "$streams", false), (set.FirstPosition, set.Streams[0].Stream, set.Deduplicated));

@@ -90,6 +90,7 @@ public sealed class RetentionTests
         await Refused("rule.forever", new RetentionRule { Forever = true, MaxEvents = 1 });
         await Refused("rule.max_events", new RetentionRule { MaxEvents = 0 });
         await Refused("rule.max_bytes", new RetentionRule { MaxBytes = 0, MaxEvents = 1 });
+        await Refused("rule.max_events", new RetentionRule { MaxEvents = (ulong)long.MaxValue + 1 });
         await Refused("rule.max_age_seconds", new RetentionRule { MaxAge = TimeSpan.Zero });
         await Refused("rule.max_age_seconds", new RetentionRule { MaxAge = TimeSpan.FromSeconds(1.5) });
         await Refused("rule.max_age_seconds", new RetentionRule { MaxAge = RetentionRule.MostMaxAge + TimeSpan.FromSeconds(1) });
@@ -104,7 +105,7 @@ public sealed class RetentionTests
         Assert.Throws<ArgumentOutOfRangeException>(() => client.ListRetentionAsync(pageSize: 1001));
         Assert.Empty(node.Vault.Events);
 
-        await client.SetRetentionAsync(Orders, new RetentionRule { MaxAge = RetentionRule.MostMaxAge, MaxEvents = 1, MaxBytes = ulong.MaxValue, LegalHold = true });
+        await client.SetRetentionAsync(Orders, new RetentionRule { MaxAge = RetentionRule.MostMaxAge, MaxEvents = 1, MaxBytes = long.MaxValue, LegalHold = true });
         await client.SetRetentionAsync(Orders, new RetentionRule { MaxAge = TimeSpan.FromSeconds(1) });
 
         async Task Refused(string field, RetentionRule rule, RetentionScope? scope = null)

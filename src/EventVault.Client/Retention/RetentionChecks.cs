@@ -49,14 +49,17 @@ internal static class RetentionChecks
             throw VaultErrors.InvalidRequest("rule.max_age_seconds", $"is {age}; whole seconds from 1 second to 36525 days are allowed");
         }
 
-        if (rule.MaxEvents is 0)
-        {
-            throw VaultErrors.InvalidRequest("rule.max_events", "is 0; at least the last event is kept. To end a stream, delete it");
-        }
+        CheckLimit(rule.MaxEvents, "rule.max_events");
+        CheckLimit(rule.MaxBytes, "rule.max_bytes");
+    }
 
-        if (rule.MaxBytes is 0)
+    private static void CheckLimit(ulong? limit, string field)
+    {
+        if (limit is 0 or > long.MaxValue)
         {
-            throw VaultErrors.InvalidRequest("rule.max_bytes", "is 0; at least the last event is kept. To end a stream, delete it");
+            throw VaultErrors.InvalidRequest(field, limit == 0
+                ? "is 0; at least the last event is kept. To end a stream, delete it"
+                : $"is {limit.Value.ToString(System.Globalization.CultureInfo.InvariantCulture)}; at most 9223372036854775807 is allowed");
         }
     }
 }

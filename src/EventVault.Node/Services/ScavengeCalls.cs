@@ -14,7 +14,7 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The calls of <c>eventvault.v1.Admin</c> about scavenging.</summary>
-internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits)
+internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits) : IDisposable
 {
     private const int UsualPageSegments = 100;
 
@@ -40,6 +40,9 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         .UnaryRaw(
             RpcMethod<ExplainScavengeRequest, ExplainScavengeResponse>.Of(Service, "ExplainScavenge"),
             (request, context) => ExplainAsync(RequestFields.Parse(ExplainScavengeRequest.Parser, request), context));
+
+    /// <summary>When no call can come any more.</summary>
+    public void Dispose() => _explaining.Dispose();
 
     private async ValueTask<ScavengeStatus> StartAsync(StartScavengeRequest request, RpcContext context)
     {

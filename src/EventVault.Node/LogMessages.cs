@@ -35,6 +35,15 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 11, Level = LogLevel.Information, Message = "There is space on the disk again: appends are accepted.")]
     public static partial void DiskHasSpace(ILogger logger);
 
+    [LoggerMessage(EventId = 20, Level = LogLevel.Warning, Message = "The clock is ahead of the newest event, or of the machine's monotonic clock, by {Ahead}: by it, retention finds no event too old until it has run steadily for {Confirmation}. If it is wrong, set it right before that; if it is right, nothing need be done.")]
+    public static partial void ClockIsAhead(ILogger logger, TimeSpan ahead, TimeSpan confirmation);
+
+    [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message = "The clock is believed: retention goes by it again.")]
+    public static partial void ClockIsBelieved(ILogger logger);
+
+    [LoggerMessage(EventId = 22, Level = LogLevel.Warning, Message = "Retention met damage; what it hides is not found due. Run vault-admin verify.")]
+    public static partial void RetentionMetDamage(ILogger logger, Exception damage);
+
     [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
     public static partial void CannotStart(ILogger logger, Exception error);
 }

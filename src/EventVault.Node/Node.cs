@@ -30,6 +30,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly RetentionLoop _retention;
     private readonly NodeHealth _health;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
@@ -65,6 +66,7 @@ internal sealed class Node : IAsyncDisposable
         _health = new NodeHealth(_storage);
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
         var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
@@ -83,7 +85,9 @@ internal sealed class Node : IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
+        var a = Protocol.AdminReflection.Descriptor.Services[0];
+        _server.RequireComplete(
+            a.FindMethodByName("StartScavenge"), a.FindMethodByName("StopScavenge"), a.FindMethodByName("GetScavenge"), a.FindMethodByName("ExplainScavenge"));
         _app.UseRpc(_server);
         _health.Map(_app);
         LogOpened(began);
@@ -106,6 +110,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
+
+    /// <summary>The retention work; for tests in the same process.</summary>
+    public RetentionLoop Retention => _retention;
 
     /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
@@ -177,6 +184,7 @@ internal sealed class Node : IAsyncDisposable
         await _background.StopAsync();
         _background.Dispose();
         _vaultThread.Dispose();
+        await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
         if (!failed)
         {
@@ -200,6 +208,7 @@ internal sealed class Node : IAsyncDisposable
         HttpEndPoint = EndPoint(addresses[1]);
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _retention.Start();
         _health.BeginServing();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
@@ -268,6 +277,7 @@ internal sealed class Node : IAsyncDisposable
     {
         _health.BeginDraining(failed);
         _loop.BeginDrain();
+        _retention.BeginStop();
         _server.BeginDrain();
         _committed.Publish();
     }

@@ -47,6 +47,9 @@ internal sealed record NodeOptions
     /// <summary>How often an idle subscription is told how far it has come.</summary>
     public TimeSpan ProgressInterval { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>How often a leader looks which events are due by retention rules. At most a minute, but for tests.</summary>
+    public TimeSpan RetentionInterval { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>How long running calls may take when the node stops.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -39,6 +39,7 @@ internal sealed class NodeSettings
         new("queued-bytes", "BYTES", "bytes of appends that may wait to be written (256MiB)"),
         new("session-appends", "N", "unanswered appends of a session; beyond them it is not read (4096)"),
         new("progress-interval", "MS", "how often an idle subscription is told how far it is (1000)"),
+        new("retention-interval", "MS", "how often to look which events are due by retention rules (20000)"),
         new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
@@ -126,6 +127,7 @@ internal sealed class NodeSettings
             Queue = new AppendLimits((int)Number("queued-appends", 65_536, 1, 1 << 24), Number("queued-bytes", 256L << 20, 1024, 1L << 36)),
             SessionAppends = (int)Number("session-appends", 4096, 1, 1 << 20),
             ProgressInterval = TimeSpan.FromMilliseconds(Number("progress-interval", 1000, 10, 3_600_000)),
+            RetentionInterval = TimeSpan.FromMilliseconds(Number("retention-interval", 20_000, 100, 60_000)), // At least once a minute, as the protocol says.
             DrainTimeout = TimeSpan.FromMilliseconds(Number("drain-timeout", 10_000, 0, 3_600_000)),
         };
         return options.Port != 0 && options.Port == options.HttpPort

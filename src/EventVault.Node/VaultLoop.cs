@@ -54,6 +54,9 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// </summary>
     public bool HeadIsNewest => replica.LeadsAlone;
 
+    /// <summary>Whether this node leads and shows all that was committed before it did. For every thread.</summary>
+    public bool Leads => replica.Leads;
+
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
 

@@ -190,7 +190,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
         var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
-        var stateBytes = (long)LifeHistory.EntryLength * storage.Lives.Count;
+        var stateBytes = ((long)LifeHistory.EntryLength * storage.Lives.Count) + RetentionValue.Length(storage.Retention);
         return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + stateBytes + OtherBytes;
     }
 

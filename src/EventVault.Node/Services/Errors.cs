@@ -105,6 +105,11 @@ internal static class Errors
             return CannotChange(change, append.Requires[0], Name(append.Name(append.Requires[0])));
         }
 
+        if (append.Retention is { IsOverLimit: true } setting)
+        {
+            return LimitExceeded(NodeLimits.RetentionRules, NodeLimits.RetentionRules.Allowed + 1, setting.Scope == Storage.Log.RetentionScope.Stream ? "scope.stream" : "scope.category");
+        }
+
         var detail = new ErrorDetail();
         var isTombstoned = AddTombstoned(detail, append);
         AddConflicts(detail, append, append.Streams, "streams");
@@ -180,6 +185,13 @@ internal static class Errors
     {
         StreamChangeProblem.NotFound => StreamNotFound(name),
         StreamChangeProblem.Tombstoned => new Refusal(RpcCode.FailedPrecondition, Tombstoned(name, "stream")),
+        StreamChangeProblem.Held => new Refusal(RpcCode.FailedPrecondition, new Failure
+        {
+            Reason = Reason.StreamHeld,
+            Message = $"The stream {name} is under a legal hold, its own or its category's, which forbids to delete or truncate it. GetRetention says whose.",
+            Stream = name,
+            Field = "stream",
+        }),
         StreamChangeProblem.BehindEnd => InvalidRequest(
             "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
         _ => throw new InvariantException($"{change.Problem} is no problem."),

@@ -32,6 +32,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
 
+    private RetentionCalls Retention => new(storage, _reads.Consistent, limits);
+
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
 
     public void AddTo(RpcServer server) => server
@@ -57,7 +59,12 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
             (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
         .UnaryRaw(
             RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
-            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate));
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate))
+        .UnaryRaw(
+            RpcMethod<SetRetentionRequest, AppendResponse>.Of(Service, "SetRetention"),
+            (request, context) => ChangeAsync(request, context, RetentionCalls.ReadSet))
+        .UnaryRaw(RpcMethod<GetRetentionRequest, GetRetentionResponse>.Of(Service, "GetRetention"), Retention.GetAsync)
+        .UnaryRaw(RpcMethod<ListRetentionRequest, ListRetentionResponse>.Of(Service, "ListRetention"), Retention.ListAsync);
 
     private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
@@ -199,7 +206,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         return storage.Reader.FindAppend(id) is { } first ? AppendAnswers.FirstAnswer(first) : throw Errors.OperationNotFound().ToException();
     }
 
-    private static byte[] ReadToken(string token)
+    /// <exception cref="RpcException">INVALID_ARGUMENT: it is none of ours.</exception>
+    public static byte[] ReadToken(string token)
     {
         try
         {
@@ -207,9 +215,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
         catch (FormatException e)
         {
-            throw Errors.InvalidRequest("page_token", "is not a token that this server gave out").ToException(e);
+            throw ForeignToken().ToException(e);
         }
     }
+
+    public static Refusal ForeignToken() => Errors.InvalidRequest("page_token", "is not a token that this server gave out");
 
     private static StreamInfo Details(StreamDetails details) => new()
     {

@@ -151,6 +151,9 @@ public sealed class AppendContent(VaultStorage storage)
     /// </summary>
     public StreamChange? Change { get; private set; }
 
+    /// <summary>Not null: the retention rule that it sets. Then it writes one event to <c>$streams</c>, and no other.</summary>
+    public RetentionSetting? Retention { get; private set; }
+
     internal UInt128 Digest { get; private set; }
 
     /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
@@ -178,6 +181,7 @@ public sealed class AppendContent(VaultStorage storage)
         _firstEventId = default;
         EncodedLength = 0;
         Change = null;
+        Retention = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -332,6 +336,21 @@ public sealed class AppendContent(VaultStorage storage)
         }
 
         return AttemptedAfter > last;
+    }
+
+    /// <summary>
+    /// Makes it the append that sets a retention rule. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with
+    /// other appends.
+    /// </summary>
+    public void SetRetention(RetentionSetting setting)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        var name = StreamLifeEvent.Stream;
+        var e = RetentionEvent.Encode(OperationId, setting.Scope, setting.Name, setting.Rule);
+        Bytes = [.. name, .. e];
+        Retention = setting;
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(name.Length, e.Length);
     }
 
     /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>

@@ -79,7 +79,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
                 tail++;
                 index.Keys.Add(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
 
-                if (view.IsSystem && lives.Add(group, view, out var change))
+                if (view.IsSystem && !lives.Retention.Add(group, view) && lives.Add(group, view, out var change))
                 {
                     Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");
                 }

@@ -25,11 +25,16 @@ internal sealed class LifeHistory
     private readonly Dictionary<UInt128, StreamLife> _lives = [];
     private Position _last = Position.None;
 
+    /// <summary>The retention rules: they are events of the same stream, and another value of the table (RetentionValue).</summary>
+    public RetentionRules Retention { get; init; } = new();
+
     /// <summary>Begins with what the state table holds.</summary>
     /// <returns>Null if it does not hold this: the table is as good as lost.</returns>
-    public static LifeHistory? From(StateTable state)
+    public static LifeHistory? From(StateTable state) => RetentionValue.Read(state) is { } rules ? From(state, rules) : null;
+
+    private static LifeHistory? From(StateTable state, RetentionRules rules)
     {
-        var history = new LifeHistory();
+        var history = new LifeHistory { Retention = rules };
         if (state.AppliedThrough < 0)
         {
             return history;
@@ -68,6 +73,10 @@ internal sealed class LifeHistory
             Invariant.Check(change.At > _last, "Changes come in the order of the log.");
             _lives[change.Stream] = _lives.GetValueOrDefault(change.Stream).Join(change.Life);
             _last = change.At;
+        }
+        else
+        {
+            Retention.Add(e);
         }
     }
 
@@ -153,5 +162,7 @@ internal sealed class LifeHistory
         {
             lives.Set(new LifeChange(stream, life, _last));
         }
+
+        lives.Retention.Open(Retention);
     }
 }

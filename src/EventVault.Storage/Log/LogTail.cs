@@ -14,7 +14,8 @@ public enum AppendCheck
 
     /// <summary>
     /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
-    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/>, <see cref="StreamChange.Problem"/> and
+    /// <see cref="RetentionSetting.IsOverLimit"/> tell which.
     /// </summary>
     Conflict,
 
@@ -210,6 +211,7 @@ public sealed class LogTail
         }
 
         conflict |= append.Change is { } change && !CheckChange(append, change);
+        conflict |= append.Retention is { } setting && !CheckRetention(setting);
         return open ? AppendCheck.LookAgain : conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
@@ -269,10 +271,11 @@ public sealed class LogTail
                 _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
                 keys = keys[last..];
 
-                if (append.Change is not null)
+                if (append.Change is not null || append.Retention is not null)
                 {
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
-                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                    var isUnderstood = append.Change is not null ? _storage.Lives.Add(group, view, out _) : _storage.Lives.Retention.Add(group, view);
+                    Invariant.Check(isUnderstood, "What we write about a stream, we understand.");
                 }
 
                 group.AddEvent(number, offset);
@@ -473,14 +476,19 @@ public sealed class LogTail
     }
 
     // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
-    private static bool CheckChange(AppendContent append, StreamChange change)
+    // A legal hold that is only pending counts, too: it comes before this in the log.
+    private bool CheckChange(AppendContent append, StreamChange change)
     {
         ref readonly var target = ref append.Requires[0];
         var end = target.Actual + 1;
+        var rules = _storage.Lives.Retention.Tail;
+        var name = append.Name(target);
         change.Problem = target switch
         {
             { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
             { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when rules.IsHeld(name) => StreamChangeProblem.Held,
+            _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
             _ => StreamChangeProblem.None,
         };
@@ -491,6 +499,13 @@ public sealed class LogTail
 
         append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
         return true;
+    }
+
+    private bool CheckRetention(RetentionSetting setting)
+    {
+        var rules = _storage.Lives.Retention.Tail;
+        setting.IsOverLimit = setting.Rule is not null && rules.Count >= RetentionRules.MostRules && rules.Find(setting.Scope, setting.Name) is null;
+        return !setting.IsOverLimit;
     }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)

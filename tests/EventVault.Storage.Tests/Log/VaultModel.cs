@@ -19,12 +19,21 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
     /// <summary>Not null: it changes the life of a stream.</summary>
     public ModelChange? Change { get; private init; }
 
+    /// <summary>Not null: it sets a retention rule.</summary>
+    public RetentionSetting? Retention { get; private init; }
+
+    /// <summary>The append that sets a retention rule.</summary>
+    public static ModelAppend Of(UInt128 id, RetentionSetting setting) =>
+        new(id, [("$streams", ExpectedKind.Any, -1, [RetentionEvent.Encode(id, setting.Scope, setting.Name, setting.Rule)])]) { Retention = setting };
+
     /// <summary>The append that changes the life of a stream, once it is known from which version on the stream is kept.</summary>
     public static ModelAppend Of(UInt128 id, ModelChange change) =>
         new(id, [("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)])]) { Change = change };
 
     /// <summary>As it is handed to the log.</summary>
-    public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change) : Encoded.Append(storage, Id, Streams);
+    public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change)
+        : Retention is { } setting ? Encoded.Retention(storage, Id, setting)
+        : Encoded.Append(storage, Id, Streams);
 }
 
 /// <summary>What is to become of a stream.</summary>
@@ -33,7 +42,9 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 /// <param name="Before">The first version that is kept, as it comes to stand in the log.</param>
 /// <param name="Expected">What is expected of it.</param>
 /// <param name="Version">With an exact version: that.</param>
-internal sealed record ModelChange(StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0);
+/// <param name="DueBy">Of a truncation for a retention rule: the event that set it.</param>
+internal sealed record ModelChange(
+    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null);
 
 /// <summary>An event as the model knows it.</summary>
 internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);

@@ -31,6 +31,8 @@ internal sealed class Node : IAsyncDisposable
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
     private readonly RetentionLoop _retention;
+    private readonly ScavengeStarter _starter;
+    private readonly ScavengeThread _scavenge;
     private readonly NodeHealth _health;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
@@ -67,6 +69,9 @@ internal sealed class Node : IAsyncDisposable
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
         _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
+        var appends = new SingleAppends(_storage, _loop, options);
+        _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
+        _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
         var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
@@ -76,18 +81,17 @@ internal sealed class Node : IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = new StreamsService(_storage, _loop, _committed, limits, options);
+        var streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
+        new ScavengeCalls(_storage, appends, _scavenge, limits).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
             ReflectionService.AddTo(_server);
         }
 
-        var a = Protocol.AdminReflection.Descriptor.Services[0];
-        _server.RequireComplete(
-            a.FindMethodByName("StartScavenge"), a.FindMethodByName("StopScavenge"), a.FindMethodByName("GetScavenge"), a.FindMethodByName("ExplainScavenge"));
+        _server.RequireComplete();
         _app.UseRpc(_server);
         _health.Map(_app);
         LogOpened(began);
@@ -107,6 +111,12 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The storage; for tests and benchmarks in the same process.</summary>
     public VaultStorage Storage => _storage;
+
+    /// <summary>Whether it is time to look whether a scavenge is worth it; for tests.</summary>
+    public bool LooksForScavenge => _starter.IsDue;
+
+    /// <summary>How often the node has looked whether a scavenge is worth it; for tests.</summary>
+    public long ScavengeLooks => _starter.Looks;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
@@ -162,6 +172,7 @@ internal sealed class Node : IAsyncDisposable
         LogMessages.Stopping(_log);
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
+        var scavenging = _scavenge.StopAsync();
         await _vaultThread.StopAsync(_options.DrainTimeout);
         failed |= _failed.Task.IsCompleted;
         var limit = failed ? DrainAfterFailure : _options.DrainTimeout;
@@ -182,7 +193,9 @@ internal sealed class Node : IAsyncDisposable
         }
 
         await _background.StopAsync();
+        await scavenging;
         _background.Dispose();
+        _scavenge.Dispose();
         _vaultThread.Dispose();
         await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
@@ -202,6 +215,7 @@ internal sealed class Node : IAsyncDisposable
         _background.Start();
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);

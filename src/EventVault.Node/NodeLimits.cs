@@ -26,6 +26,7 @@ internal sealed class NodeLimits
     public const string MetadataBytes = "metadata_bytes";
     public const string MessageBytes = "message_bytes";
     public const string ListPageStreams = "list_page_streams";
+    public const string ExplainPageSegments = "explain_page_segments";
     public const string ListPageRules = "list_page_rules";
 
     private readonly Dictionary<string, NodeLimit> _byName;
@@ -52,6 +53,7 @@ internal sealed class NodeLimits
             new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),
             new(ListPageStreams, 1_000),
+            new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),
             RetentionRules,
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),

@@ -53,6 +53,12 @@ internal sealed record NodeOptions
     /// <summary>How long running calls may take when the node stops.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>What scavenging reads and writes at the most, in bytes a second; 0: as much as it can.</summary>
+    public long ScavengeBytesPerSecond { get; init; } = 32L * 1024 * 1024;
+
+    /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
+    public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
+
     /// <summary>The disk.</summary>
     public IFileSystem Files { get; init; } = new NativeFileSystem();
 

@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -90,14 +91,27 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string KeysPath(VaultStorage storage, uint segment) =>
         Path.ChangeExtension(IndexPath(storage, segment), SealedKeysFormat.Extension);
 
+    /// <summary>
+    /// Index file of a segment. That of a scavenged one has the scavenge's point in its name: until the segment's file is
+    /// replaced, there are two.
+    /// </summary>
+    public static string IndexPath(VaultStorage storage, uint segment, ScavengedHeader? scavenged) =>
+        scavenged is null ? IndexPath(storage, segment) : Path.ChangeExtension(IndexPath(storage, segment), $"{scavenged.Point}.ix");
+
+    /// <summary>A sealed segment by what its header says of a scavenge.</summary>
+    public static SealedSegment Open(VaultStorage storage, in CatalogEntry record, ScavengedHeader? scavenged) => new(
+        storage.Files, LogPath(storage, record.Segment), IndexPath(storage, record.Segment, scavenged), record, storage.Meta, opened: null, scavenged);
+
     /// <summary>Makes the key file of a sealed segment again: it was lost, or damaged, or the vault is of a version without.</summary>
     /// <exception cref="DamageException">The segment is damaged.</exception>
     public static void WriteKeys(VaultStorage storage, SealedSegment segment)
     {
         using var lease = new SegmentSource(segment).Lease();
-        var content = SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
+        var content = segment.Scavenged is { } scavenged
+            ? ScavengedSegment.CollectKeys(lease.Reader, scavenged, segment.FirstPosition, storage.Meta)
+            : SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
         var shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
-        SealedKeys.Write(storage.Files, KeysPath(storage, segment.Record.Segment), KeyedSegment.Of(segment.Record), content, shape);
+        SealedKeys.Write(storage.Files, segment.KeysPath, segment.Keyed, content, shape);
     }
 
     /// <summary>A sealed segment's footer; null if it is damaged.</summary>
@@ -105,7 +119,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     {
         var block = new byte[Blocks.Size];
         using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
-        file.ReadFromDisk(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        if (file.Length < 2 * Blocks.Size)
+        {
+            return null;
+        }
+
+        file.ReadFromDisk(file.Length - Blocks.Size, block); // A scavenged segment's file is shorter.
         return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
 
@@ -142,7 +161,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         keys.Content.Sort();
         var shape = SealedKeys.Measure(keys.Content, (int)record.EventCount);
         _keysLength = (number, shape.FileLength);
-        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record), keys.Content, shape);
+        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys.Content, shape);
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
@@ -305,6 +324,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         {
             Segment = index.Segment,
             FirstPosition = index.FirstPosition,
+            Events = offsets.Length,
             Offsets = offsets,
             Streams = runs,
             Ordinals = ordinals,

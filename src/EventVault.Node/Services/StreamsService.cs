@@ -12,7 +12,7 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
-internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
+internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, SingleAppends appends, CommitSignal committed, NodeLimits limits, NodeOptions options)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
@@ -78,11 +78,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
 
         append.Reset();
         append.QueuedBytes = length;
-        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        append.Deadline = appends.DeadlineOf(context);
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
-            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await DecideAsync(append);
+            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
             AppendResponse? response = null;
             refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
             return response ?? throw refusal!.ToException();
@@ -99,36 +99,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     }
 
     // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
-    private async ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
+    private ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
     {
-        var append = new SingleAppend(storage) { QueuedBytes = (int)request.Length };
-        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        var append = appends.New(request.Length, context);
         read(request, limits, append.Content);
-        var problem = append.Content.Check(out _, out _);
-        Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
-        var refusal = await DecideAsync(append);
-        AppendResponse? response = null;
-        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
-        return response ?? throw refusal!.ToException();
-    }
-
-    private async ValueTask<Refusal?> DecideAsync(SingleAppend append)
-    {
-        if (storage.Reader.LookUp(append.Content, out var place))
-        {
-            append.Place = place;
-            append.Outcome = AppendOutcome.Known;
-            return null;
-        }
-
-        var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
-        if (refused != AppendOutcome.None)
-        {
-            return Errors.NotDone(refused);
-        }
-
-        await append.WaitAsync();
-        return null;
+        return appends.RecordAsync(append);
     }
 
     private async ValueTask SubscribeAsync(ReadOnlySequence<byte> request, RpcWriter<ReadResponse> writer, RpcContext context)

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text.Unicode;
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -151,6 +152,9 @@ public sealed class AppendContent(VaultStorage storage)
     /// </summary>
     public StreamChange? Change { get; private set; }
 
+    /// <summary>Not null: the append that starts or stops a scavenge.</summary>
+    public ScavengeChange? Scavenge { get; private set; }
+
     /// <summary>Not null: the retention rule that it sets. Then it writes one event to <c>$streams</c>, and no other.</summary>
     public RetentionSetting? Retention { get; private set; }
 
@@ -181,6 +185,7 @@ public sealed class AppendContent(VaultStorage storage)
         _firstEventId = default;
         EncodedLength = 0;
         Change = null;
+        Scavenge = null;
         Retention = null;
         if (_streams.Length > KeptRows)
         {
@@ -336,6 +341,32 @@ public sealed class AppendContent(VaultStorage storage)
         }
 
         return AttemptedAfter > last;
+    }
+
+    /// <summary>
+    /// Makes it the append that starts or stops a scavenge. The digest is over the event as it is without the floor that the
+    /// sequencer adds: a retry asks for the same. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with other
+    /// appends.
+    /// </summary>
+    public void SetScavenge(ScavengeChange change)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        Scavenge = change;
+        Bytes = StreamLifeEvent.Stream.ToArray();
+        AddStream(0, Bytes.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetScavengeEvent(Position.None);
+    }
+
+    /// <summary>The event that starts or stops a scavenge, once the floor of the operation ids is known.</summary>
+    internal void SetScavengeEvent(Position floor)
+    {
+        Invariant.Check(Scavenge is not null && StreamCount == 1 && EventCount == 1);
+        var start = _streams[0].NameLength;
+        var e = ScavengeEvent.Encode(OperationId, Scavenge.Value, floor);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(start, e.Length);
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -83,6 +84,9 @@ public sealed class GroupBuffer
     /// <summary>What its events do to the lives of streams; nothing, for nearly every group.</summary>
     internal ReadOnlySpan<LifeChange> Lives => CollectionsMarshal.AsSpan(_lives);
 
+    /// <summary>What its events say about scavenging; nothing, for nearly every group.</summary>
+    internal ScavengeMark Scavenge { get; private set; } = ScavengeMark.None;
+
     /// <summary>What its events do to retention rules; as rare.</summary>
     internal ReadOnlySpan<RetentionChange> Retention => CollectionsMarshal.AsSpan(_retention);
 
@@ -130,8 +134,11 @@ public sealed class GroupBuffer
     {
         Events = 0;
         _lives.Clear();
+        Scavenge = ScavengeMark.None;
         _retention.Clear();
     }
+
+    internal void AddScavenge(ScavengeMark mark) => Scavenge = Scavenge.Join(mark);
 
     internal void AddLife(in LifeChange change) => _lives.Add(change);
 

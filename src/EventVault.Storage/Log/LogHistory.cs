@@ -8,6 +8,7 @@
 // Only the newest membership is kept: a segment is sealed when all of it is committed, so no older one can return.
 using System.Buffers.Binary;
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -128,6 +129,11 @@ internal sealed class LogHistory
         }
 
         yield return Lives.Value();
+        if (Lives.Scavenge.Exists)
+        {
+            yield return new(ScavengeMark.ValueName, Lives.Scavenge.Value());
+        }
+
         yield return RetentionValue.Of(Lives.Retention);
         yield return new(TermsName, terms);
         if (_memberships.Count > 0)

@@ -3,6 +3,7 @@
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -212,6 +213,11 @@ public sealed class LogTail
 
         conflict |= append.Change is { } change && !CheckChange(append, change);
         conflict |= append.Retention is { } setting && !CheckRetention(setting);
+        if (append.Scavenge is not null && !conflict && !open)
+        {
+            append.SetScavengeEvent(_storage.OperationFloor);
+        }
+
         return open ? AppendCheck.LookAgain : conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
@@ -276,6 +282,12 @@ public sealed class LogTail
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
                     var isUnderstood = append.Change is not null ? _storage.Lives.Add(group, view, out _) : _storage.Lives.Retention.Add(group, view);
                     Invariant.Check(isUnderstood, "What we write about a stream, we understand.");
+                }
+                else if (append.Scavenge is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(ScavengeEvent.TryRead(view, out var mark), "What we write about scavenging, we understand.");
+                    group.AddScavenge(mark);
                 }
 
                 group.AddEvent(number, offset);

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using EventVault.Storage.Log;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -68,6 +69,20 @@ internal static class Encoded
     {
         var type = change.Kind switch { StreamChangeKind.Delete => "$stream-deleted", StreamChangeKind.Tombstone => "$stream-tombstoned", _ => "$stream-truncated" };
         return [.. Event(id, type, Encoding.UTF8.GetBytes($"{{\"stream\":\"{change.Stream}\",\"before\":{change.Before}}}")), 5 << 3, 1];
+    }
+
+    /// <summary>The event of <c>$streams</c> that starts or stops a scavenge.</summary>
+    public static byte[] ScavengeEvent(UInt128 id, ScavengeChange change, long floor) => change == ScavengeChange.Start
+        ? [.. Event(id, "$scavenge-started", Encoding.UTF8.GetBytes($"{{\"floor\":{floor}}}")), 5 << 3, 1]
+        : [.. Event(id, "$scavenge-stopped", "{}"u8), 5 << 3, 1];
+
+    /// <summary>Puts the start or end of a scavenge together as the node does.</summary>
+    public static AppendContent Scavenge(VaultStorage storage, UInt128 operationId, ScavengeChange change)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        content.SetScavenge(change);
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
     }
 
     /// <summary>Puts a change together as the node does: the version is the sequencer's to find, unless it is a truncation.</summary>

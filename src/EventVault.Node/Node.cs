@@ -31,6 +31,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
     private readonly NodeHealth _health;
+    private readonly StreamsService _streams;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
@@ -76,7 +77,7 @@ internal sealed class Node : IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = new StreamsService(_storage, _loop, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _health.AddTo(_server);
@@ -108,6 +109,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
+
+    /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
+    public PageShare Pages => _streams.Pages;
 
     /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
@@ -203,6 +207,7 @@ internal sealed class Node : IAsyncDisposable
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _health.BeginServing();
+        GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
         {
@@ -214,6 +219,17 @@ internal sealed class Node : IAsyncDisposable
             {
                 LogMessages.ListensWithoutCredentials(_log, _options.Address);
             }
+        }
+    }
+
+    // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
+    // take long to go over, nor before the node serves.
+    private static void GiveBackGarbage()
+    {
+        const long MostBytes = 64L * 1024 * 1024;
+        if (GC.GetTotalMemory(forceFullCollection: false) < MostBytes)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static _ => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive), null);
         }
     }
 
@@ -294,6 +310,7 @@ internal sealed class Node : IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
+        _streams.CutSlow();
         var full = _storage.DiskIsFull;
         if (full != _wasFull)
         {

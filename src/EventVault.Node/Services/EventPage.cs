@@ -44,13 +44,19 @@ internal sealed class EventPage : IDisposable
     public long MinTime { get; init; } = long.MinValue;
 
     /// <summary>How many more events may be taken, over all messages.</summary>
-    public long Remaining { get; private set; } = long.MaxValue;
+    public long Remaining { get; set; } = long.MaxValue;
 
     /// <summary>At most this many events; 0: no limit.</summary>
     public ulong Limit
     {
         init => Remaining = value == 0 ? long.MaxValue : (long)Math.Min(value, long.MaxValue);
     }
+
+    /// <summary>Bytes of its events.</summary>
+    public int Length => _end - Headroom;
+
+    /// <summary>Whether its last event made it larger than a page is meant to be.</summary>
+    public bool IsLarge => Length > _fullBytes + RoomBytes;
 
     public bool IsEmpty => _end == Headroom;
 

@@ -4,7 +4,8 @@ namespace EventVault.Node.Services;
 /// Shares out the memory of pages that wait for their clients: the more reads and subscriptions are open, the smaller their
 /// pages. Thread-safe.
 /// </summary>
-internal sealed class PageShare
+/// <param name="clock">Tells how long a client takes.</param>
+internal sealed class PageShare(TimeProvider clock)
 {
     /// <summary>
     /// Bytes of all pages together, as long as no page is less than <see cref="LeastBytes"/>: enough for 2,048 full ones. A page
@@ -16,6 +17,9 @@ internal sealed class PageShare
     public const int LeastBytes = 4 * 1024;
 
     private long _open;
+
+    /// <summary>Memory for pages of larger events.</summary>
+    public LargePages Large { get; } = new(clock);
 
     /// <summary>A page is full from so many bytes on.</summary>
     public int FullBytes => (int)Math.Clamp(SharedBytes / Math.Max(1, Volatile.Read(ref _open)), LeastBytes, EventPage.MostBytes);

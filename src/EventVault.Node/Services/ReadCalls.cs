@@ -28,7 +28,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
     public EventFilters Filters { get; } = new(storage, limits);
 
     /// <summary>Bounds the memory of what reads and subscriptions have written and their clients have not taken.</summary>
-    public PageShare Pages { get; } = new();
+    public PageShare Pages { get; } = new(options.Clock);
 
     /// <summary>Holds reads back until the node is as far as they ask for.</summary>
     public ConsistentReads Consistent { get; } = new(storage, loop, committed);
@@ -123,33 +123,16 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         return new ReadResponse { Head = message };
     }
 
-    /// <summary>Reads the next page and writes it; what is damaged ends the call after the events before it.</summary>
-    public static void WritePage(EventRange range, EventPage page, RpcWriter<ReadResponse> writer)
-    {
-        try
-        {
-            range.ReadInto(page);
-        }
-        finally
-        {
-            if (!page.IsEmpty)
-            {
-                writer.WriteFrame(page.Encode());
-                page.Clear();
-            }
-        }
-    }
-
     private EventRange Range(StreamReference? stream, EventFilter? filter, long lowest, long highest, bool backwards) =>
         new(_reader, stream, filter, backwards) { Next = backwards ? highest : lowest, Last = backwards ? lowest : highest };
 
     private async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
     {
-        var pace = new ReadPace(writer, Pages, options.Clock, options.ProgressInterval);
+        using var pace = new ReadPace(writer, context, Pages, options.Clock, options.ProgressInterval);
         while (!range.IsDone && page.Remaining > 0)
         {
             CheckGoesOn(context);
-            WritePage(range, page, writer);
+            await pace.WritePageAsync(range, page);
             if (!range.IsDone && page.Remaining > 0)
             {
                 await pace.GetOnAsync();

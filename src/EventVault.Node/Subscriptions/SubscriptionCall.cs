@@ -16,9 +16,9 @@ namespace EventVault.Node.Subscriptions;
 
 /// <summary>Runs one subscription.</summary>
 internal sealed class SubscriptionCall(
-    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, PageShare pages, RpcWriter<ReadResponse> writer, RpcContext context)
+    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, PageShare pages, RpcWriter<ReadResponse> writer, RpcContext context) : IDisposable
 {
-    private readonly ReadPace _pace = new(writer, pages, clock, progressInterval);
+    private readonly ReadPace _pace = new(writer, context, pages, clock, progressInterval);
 
     /// <summary>Ends by an exception only: the client goes, the node drains, or the log is damaged.</summary>
     public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits, EventFilter? filter)
@@ -57,6 +57,8 @@ internal sealed class SubscriptionCall(
         await FollowAsync(range, stream, page);
     }
 
+    public void Dispose() => _pace.Dispose();
+
     private async ValueTask FollowAsync(EventRange range, StreamReference? stream, EventPage page)
     {
         var behind = true;
@@ -68,7 +70,7 @@ internal sealed class SubscriptionCall(
             range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
             if (!range.IsDone)
             {
-                ReadCalls.WritePage(range, page, writer);
+                await _pace.WritePageAsync(range, page);
                 behind |= !range.IsDone;
             }
 

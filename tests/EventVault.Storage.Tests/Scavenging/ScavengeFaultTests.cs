@@ -46,7 +46,7 @@ public sealed class ScavengeFaultTests
             files = files.Crash(new Random(at));
             Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
             using var survivor = SmallVault.Open(files);
-            Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+            Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith(".tmp", StringComparison.Ordinal));
             var count = survivor.Scavenger.Progress.SegmentsRewritten;
             replaced += count;
             kept += 1 - count;

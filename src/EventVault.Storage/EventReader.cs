@@ -79,7 +79,7 @@ public sealed class EventReader
     /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
     /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
     /// </summary>
-    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+    public StreamVersion FirstVisible(in StreamReference stream) => Canary.Is(Canary.DeletedIsShown) ? default : _storage.Lives.Of(stream.Key).FirstVisible;
 
     /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
@@ -286,7 +286,9 @@ public sealed class EventReader
             if (offset != 0)
             {
                 // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
-                var committed = CommittedIn(index, head);
+                // Where another segment follows, the head says nothing of how many events this one has.
+                var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : head;
+                var committed = CommittedIn(index, end < head ? end : head);
                 return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
             }
         }

@@ -160,6 +160,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Bytes that can still be written to the disk.</summary>
     public long FreeBytes => Files.FreeBytes(Directory);
 
+    /// <summary>The retention rules that are committed now, so at least those that any head covers that was read before. They never change: ask again.</summary>
+    public RetentionRules Retention => Lives.Retention.Committed;
+
     internal IFileSystem Files { get; }
 
     internal string Directory { get; }

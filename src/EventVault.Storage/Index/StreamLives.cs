@@ -24,6 +24,9 @@ internal sealed class StreamLives(SipKey key)
     /// <summary>The vault's key, for names.</summary>
     public SipKey Key => key;
 
+    /// <summary>How long streams are kept: the effect of the same stream's other events, committed and taken back with these.</summary>
+    public StreamRetention Retention { get; } = new();
+
     /// <summary>Whether no event was ever made invisible by what is committed. For every thread, as are those below.</summary>
     public bool IsEmpty => LastChange == Position.None;
 
@@ -110,6 +113,8 @@ internal sealed class StreamLives(SipKey key)
                 _pending.Remove(change.Stream);
             }
         }
+
+        Retention.Commit(group);
     }
 
     /// <summary>The newest committed scavenge from now on.</summary>
@@ -120,7 +125,11 @@ internal sealed class StreamLives(SipKey key)
     }
 
     /// <summary>Pending groups are taken back; those that stay are added again.</summary>
-    public void ForgetPending() => _pending.Clear();
+    public void ForgetPending()
+    {
+        _pending.Clear();
+        Retention.ForgetPending();
+    }
 
     /// <summary>A committed change, or all of a stream's at once.</summary>
     public void Set(in LifeChange change)

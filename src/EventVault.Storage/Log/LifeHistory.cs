@@ -29,11 +29,16 @@ internal sealed class LifeHistory
     /// <summary>The newest scavenge: a value of its own (ScavengeMark).</summary>
     public ScavengeMark Scavenge { get; private set; } = ScavengeMark.None;
 
+    /// <summary>The retention rules: they are events of the same stream, and another value of the table (RetentionValue).</summary>
+    public RetentionRules Retention { get; init; } = new();
+
     /// <summary>Begins with what the state table holds.</summary>
     /// <returns>Null if it does not hold this: the table is as good as lost.</returns>
-    public static LifeHistory? From(StateTable state)
+    public static LifeHistory? From(StateTable state) => RetentionValue.Read(state) is { } rules ? From(state, rules) : null;
+
+    private static LifeHistory? From(StateTable state, RetentionRules rules)
     {
-        var history = new LifeHistory();
+        var history = new LifeHistory { Retention = rules };
         if (state.AppliedThrough < 0)
         {
             return history;
@@ -82,6 +87,10 @@ internal sealed class LifeHistory
         else if (ScavengeEvent.TryRead(e, out var scavenge))
         {
             Scavenge = Scavenge.Join(scavenge);
+        }
+        else
+        {
+            Retention.Add(e);
         }
     }
 
@@ -175,5 +184,6 @@ internal sealed class LifeHistory
         }
 
         lives.SetScavenge(Scavenge);
+        lives.Retention.Open(Retention);
     }
 }

@@ -1,6 +1,6 @@
 // What the log's groups say about consensus: the terms they have, and the memberships among them. Kept as two values of
 // the state table, as of the last sealed segment; everything in them follows from the groups. Beside them stands what the
-// log says about the lives of streams (LifeHistory): a table lacks all of it or nothing.
+// log says about streams (LifeHistory, RetentionValue): a table lacks all of it or nothing.
 //
 //   terms        one run for each leader that wrote: first log index u64, term u64; ascending. 16 bytes an election
 //   membership   the newest one: log index u64, then its bytes; absent while there is none
@@ -134,6 +134,7 @@ internal sealed class LogHistory
             yield return new(ScavengeMark.ValueName, Lives.Scavenge.Value());
         }
 
+        yield return RetentionValue.Of(Lives.Retention);
         yield return new(TermsName, terms);
         if (_memberships.Count > 0)
         {

@@ -67,6 +67,19 @@ public sealed class RetentionRules
     public IEnumerable<RetentionEntry> InOrder() =>
         _categories.Values.OrderBy(e => e.Name, NameComparer.Instance).Concat(_streams.Values.OrderBy(e => e.Name, NameComparer.Instance));
 
+    /// <summary>Rules that were written down.</summary>
+    internal static RetentionRules Of(IEnumerable<RetentionEntry> entries, Position lastChange)
+    {
+        var rules = new RetentionRules { LastChange = lastChange };
+        foreach (var entry in entries)
+        {
+            Invariant.Check(entry.SetAt <= lastChange && entry.Rule.IsValid);
+            (entry.Scope == RetentionScope.Stream ? rules._streams : rules._categories).Add(entry.Name, entry);
+        }
+
+        return rules;
+    }
+
     /// <summary>The same rules, to be changed apart from these.</summary>
     internal RetentionRules Copy() =>
         new(new(_streams, NameComparer.Instance), new(_categories, NameComparer.Instance), LastChange);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Tests.Log;
@@ -89,30 +90,61 @@ internal static class Encoded
     {
         var content = new AppendContent(storage) { OperationId = operationId };
         var before = change.Kind == StreamChangeKind.Truncate ? change.Before : 0;
-        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)), Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)) { DueBy = change.DueBy }, Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
+    }
+
+    /// <summary>Puts the append of a retention rule together as the node does.</summary>
+    public static AppendContent Retention(VaultStorage storage, UInt128 operationId, RetentionSetting setting)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        content.SetRetention(setting);
         Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
         return content;
     }
 
     /// <summary>Puts an append together; fails the test if its content is refused.</summary>
     public static AppendContent Append(
-        VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)
+        VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams) =>
+        Append(storage, operationId, streams, [], []);
+
+    /// <summary>Puts an append with requirements and conditions together; fails the test if its content is refused.</summary>
+    public static AppendContent Append(
+        VaultStorage storage, UInt128 operationId, (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams,
+        (string Stream, ExpectedKind Expected, long Version)[] requires, (long After, IReadOnlyList<QueryItem> Items)[] conditions)
     {
         var bytes = new List<byte>();
         var content = new AppendContent(storage);
         var places = new List<Action>();
+        int Put(byte[] part)
+        {
+            bytes.AddRange(part);
+            return bytes.Count - part.Length;
+        }
+
         foreach (var (stream, expected, version, events) in streams)
         {
             var name = Encoding.UTF8.GetBytes(stream);
-            var nameOffset = bytes.Count;
-            bytes.AddRange(name);
+            var nameOffset = Put(name);
             places.Add(() => content.AddStream(nameOffset, name.Length, expected, new StreamVersion(version)));
             foreach (var e in events)
             {
-                var offset = bytes.Count;
-                bytes.AddRange(e);
+                var offset = Put(e);
                 places.Add(() => content.AddEvent(offset, e.Length));
             }
+        }
+
+        foreach (var (stream, expected, version) in requires)
+        {
+            var name = Encoding.UTF8.GetBytes(stream);
+            var nameOffset = Put(name);
+            places.Add(() => content.AddRequirement(nameOffset, name.Length, expected, new StreamVersion(version)));
+        }
+
+        foreach (var (after, items) in conditions)
+        {
+            places.Add(() => content.AddCondition(items, new Position(after)));
         }
 
         content.Reset([.. bytes]);

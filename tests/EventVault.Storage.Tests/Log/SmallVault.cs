@@ -37,6 +37,13 @@ internal sealed class SmallVault
 
     public VaultModel Model { get; } = new();
 
+    /// <summary>The clock, 100 ns ticks since 1970: the time of the last group. It only goes on.</summary>
+    public long Clock
+    {
+        get => _clock;
+        set => _clock = Math.Max(_clock, value);
+    }
+
     public static VaultStorage Open(
         IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1, int horizon = DefaultHorizon) => VaultStorage.Open(
         files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = horizon, Random = new Random(seed) }, now: 1_000_000).CommitAll();
@@ -54,6 +61,10 @@ internal sealed class SmallVault
         var id = ++_lastId;
         return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
     }
+
+    /// <summary>Sets a retention rule, or takes it back.</summary>
+    public ModelAppend Retain(RetentionScope scope, string name, RetentionRule? rule) =>
+        ModelAppend.Of(++_lastId, new RetentionSetting(scope, System.Text.Encoding.UTF8.GetBytes(name), rule));
 
     /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>

@@ -468,7 +468,7 @@ public sealed class EventReader
         {
             if (offsets[i] == 0)
             {
-                continue; // Removed by a scavenge.
+                continue; // A scavenge removed it.
             }
 
             var before = i == 0 ? Stopwatch.GetTimestamp() : 0;

@@ -104,7 +104,6 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
     {
         foreach (var offset in offsets)
         {
-            // 0: removed by a scavenge.
             mapping.Prefetch(offset, lengthEach);
         }
     }

@@ -5,6 +5,7 @@
 //
 // Threads: Step is one background thread's. It shares nothing with sealing but the view, which is replaced under a lock:
 // sealing changes the catalog, heads, operations and state, scavenging none of them.
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 
@@ -21,6 +22,7 @@ public sealed class Scavenger : IDisposable
     private ScavengeRules? _rules;
     private SegmentRewrite? _rewrite;
     private int _next; // The first sealed segment that was not looked at.
+    private bool _isStuck; // That segment is damaged: only a restart, or another scavenge, looks again.
     private Status _status = new(0, IsDone: false, Why: null);
 
     internal Scavenger(VaultStorage storage) => _storage = storage;
@@ -63,7 +65,6 @@ public sealed class Scavenger : IDisposable
     /// </param>
     /// <returns>False: there is nothing to do now. It is done or stopped, never began, or waits.</returns>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
-    /// <exception cref="DamageException">A segment is damaged; nothing was changed.</exception>
     public bool Step(LogIndex heldByAll)
     {
         var mark = _storage.Lives.Scavenge;
@@ -72,33 +73,40 @@ public sealed class Scavenger : IDisposable
             Abandon();
             if (mark.Point != _mark.Point)
             {
-                (_rules, _next) = (null, 0);
+                (_rules, _next, _isStuck) = (null, 0, false);
                 Tell(mark, isDone: false, why: null);
             }
 
             _mark = mark;
         }
 
-        if (!mark.Exists || mark.IsStopped || Volatile.Read(ref _status) is { IsDone: true })
+        if (!mark.Exists || mark.IsStopped || _isStuck || Volatile.Read(ref _status) is { IsDone: true })
         {
             return false;
         }
 
-        _rules ??= new ScavengeRules(_storage, mark.Point);
-        if (!_rules.IsComplete)
-        {
-            _rules.ReadPage();
-            return true;
-        }
-
         try
         {
+            _rules ??= new ScavengeRules(_storage, mark.Point);
+            if (!_rules.IsComplete)
+            {
+                _rules.ReadPage();
+                return true;
+            }
+
             return _rewrite is not null ? GoOn() : TakeNext(heldByAll);
         }
         catch (DiskException e) when (e.IsFull && _rewrite?.IsOwn(e.Path) != false)
         {
             Abandon();
             return Wait($"the disk was full when segment {_next} was written anew");
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // Reads go on, and tell of it when they come there; nothing was changed. Whatever is read again would be damaged again.
+            Abandon();
+            _isStuck = true;
+            return Wait(e.Message);
         }
     }
 

@@ -269,6 +269,13 @@ public sealed class GoldenVaultTests
     private static void CheckWritten(int version, SortedDictionary<string, byte[]> written, string? directory = null)
     {
         directory ??= $"vault-v{version}";
+        WriteIfAsked(directory, written);
+        CheckSame(Files(Golden(directory)), written);
+    }
+
+    /// <summary>Writes golden files of a new version, if the variable says where to.</summary>
+    internal static void WriteIfAsked(string directory, SortedDictionary<string, byte[]> written)
+    {
         if (Environment.GetEnvironmentVariable("EVENTVAULT_WRITE_GOLDEN") is { } target)
         {
             foreach (var (name, bytes) in written)
@@ -279,11 +286,9 @@ public sealed class GoldenVaultTests
                 gzip.Write(bytes);
             }
         }
-
-        CheckSame(Files(Golden(directory)), written);
     }
 
-    private static void CheckSame(SortedDictionary<string, byte[]> golden, SortedDictionary<string, byte[]> written)
+    internal static void CheckSame(SortedDictionary<string, byte[]> golden, SortedDictionary<string, byte[]> written)
     {
         Assert.Equal(golden.Keys, written.Keys);
         foreach (var (name, bytes) in golden)
@@ -377,7 +382,7 @@ public sealed class GoldenVaultTests
         return vault;
     }
 
-    private static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
+    internal static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
     {
         var all = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         foreach (var folder in Folders.Where(f => files.DirectoryExists($"{SmallVault.Directory}/{f}".TrimEnd('/'))))
@@ -396,7 +401,7 @@ public sealed class GoldenVaultTests
 
     private static SimulatedFileSystem Golden(int version) => Golden($"vault-v{version}");
 
-    private static SimulatedFileSystem Golden(string directory)
+    internal static SimulatedFileSystem Golden(string directory)
     {
         var files = new SimulatedFileSystem();
         foreach (var folder in Folders)

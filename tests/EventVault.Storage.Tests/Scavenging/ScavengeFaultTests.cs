@@ -271,6 +271,34 @@ public sealed class ScavengeFaultTests
         }
     }
 
+    // The node goes on, and says what is wrong; damage that nobody reads must not end it at each start.
+    [Fact]
+    public void Damage_on_the_way_stops_the_scavenge_and_nothing_else()
+    {
+        foreach (var folder in (string[])["log", "index"])
+        {
+            var vault = ScavengeVaults.Mixed();
+            vault.Write(vault.Scavenge());
+            vault.Flush();
+            vault.StepAll();
+            vault.Stop();
+            var segment = vault.Storage.View.Sealed[1];
+            var files = vault.Copy();
+            var path = folder == "log" ? $"{LogFolder}/{SegmentHeader.FileName(1)}" : segment.KeysPath;
+            files.FlipBit(path, folder == "log" ? 30_000 : Length(files, path) - 3, 1);
+            using var storage = SmallVault.Open(files);
+            while (storage.Scavenger.Step(storage.CommitIndex))
+            {
+            }
+
+            var progress = storage.Scavenger.Progress;
+            Assert.Equal((ScavengeState.Waiting, 1, 1), (progress.State, progress.SegmentsDone, progress.SegmentsRewritten));
+            Assert.Contains(Path.GetFileName(path), progress.Why, StringComparison.Ordinal);
+            Assert.False(storage.Scavenger.Step(storage.CommitIndex));
+            Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+        }
+    }
+
     // A version that does not know of them must not read on as if nothing was.
     [Fact]
     public void The_file_says_that_it_needs_a_version_that_knows_of_scavenges()

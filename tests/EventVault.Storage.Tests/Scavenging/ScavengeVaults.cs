@@ -24,6 +24,16 @@ internal static class ScavengeVaults
             }
 
             vault.StepAll();
+            if (i % 10 == 5)
+            {
+                // An append to several streams, of which some go, with an id of its own; and a stream of the vault's own.
+                vault.Write(vault.Event("$settings", 10), new ModelAppend((UInt128)(70_000 + i), [
+                    ("deleted", ExpectedKind.Any, -1, [Encoded.Event((UInt128)(71_000 + i), "A", "1"u8), Encoded.Event((UInt128)(72_000 + i), "B", "2"u8)]),
+                    ($"pair-{i}", ExpectedKind.NoStream, -1, [Encoded.Event((UInt128)(73_000 + i), "A", "3"u8)]),
+                    ("dead", ExpectedKind.Exists, -1, [Encoded.Event((UInt128)(74_000 + i), "A", "4"u8)])]));
+                vault.Flush();
+            }
+
             if (i == 10)
             {
                 vault.Lead(4);

@@ -1,6 +1,5 @@
 using System.Text;
 using EventVault.Storage.Log;
-using EventVault.Storage.Queries;
 using EventVault.Storage.Tests.Log;
 using EventVault.Storage.Tests.Queries;
 

@@ -33,7 +33,9 @@ internal sealed class Node : IAsyncDisposable
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
+    private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
+    private readonly StreamsService _streams;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
@@ -77,14 +79,17 @@ internal sealed class Node : IAsyncDisposable
         {
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
             Logger = _log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
-        new ScavengeCalls(_storage, appends, _scavenge, limits).AddTo(_server);
+        _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
+        _scavengeCalls.AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -123,6 +128,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The retention work; for tests in the same process.</summary>
     public RetentionLoop Retention => _retention;
+
+    /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
+    public PageShare Pages => _streams.Pages;
 
     /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
@@ -196,6 +204,7 @@ internal sealed class Node : IAsyncDisposable
         await scavenging;
         _background.Dispose();
         _scavenge.Dispose();
+        _scavengeCalls.Dispose();
         _vaultThread.Dispose();
         await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
@@ -224,6 +233,7 @@ internal sealed class Node : IAsyncDisposable
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _health.BeginServing();
+        GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
         {
@@ -235,6 +245,17 @@ internal sealed class Node : IAsyncDisposable
             {
                 LogMessages.ListensWithoutCredentials(_log, _options.Address);
             }
+        }
+    }
+
+    // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
+    // take long to go over, nor before the node serves.
+    private static void GiveBackGarbage()
+    {
+        const long MostBytes = 64L * 1024 * 1024;
+        if (GC.GetTotalMemory(forceFullCollection: false) < MostBytes)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static _ => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive), null);
         }
     }
 
@@ -316,6 +337,7 @@ internal sealed class Node : IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
+        _streams.CutSlow();
         var full = _storage.DiskIsFull;
         if (full != _wasFull)
         {

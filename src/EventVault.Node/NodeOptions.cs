@@ -11,6 +11,12 @@ internal sealed record NodeOptions
     /// <summary>A session may have this many bytes unanswered; beyond it the node stops reading from the client.</summary>
     public const int SessionBytes = 32 * 1024 * 1024;
 
+    /// <summary>
+    /// Bytes of requests over 64 KiB that are being received or answered, of all calls together; more are refused. As many as may
+    /// be queued by default: what is larger than a read holds its place in both.
+    /// </summary>
+    public const long ReceivingBytes = 256L * 1024 * 1024;
+
     /// <summary>The data directory.</summary>
     public required string Directory { get; init; }
 

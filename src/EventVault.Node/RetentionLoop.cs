@@ -169,15 +169,18 @@ internal sealed class RetentionLoop : IAsyncDisposable
             var began = Stopwatch.GetTimestamp();
             more = _work.Step(due);
             var rest = Rest * Stopwatch.GetElapsedTime(began);
-            foreach (var outcome in await Task.WhenAll(due.Select(TruncateAsync)).ConfigureAwait(false))
+            var outcomes = await Task.WhenAll(due.Select(TruncateAsync)).ConfigureAwait(false);
+            truncated += outcomes.Count(o => o == AppendOutcome.Appended);
+            if (outcomes.Contains(AppendOutcome.NotLeader))
             {
-                truncated += outcome == AppendOutcome.Appended ? 1 : 0;
-                if (outcome == AppendOutcome.NotLeader)
-                {
-                    _clock = null;
-                    _work.Reset();
-                    return truncated;
-                }
+                _clock = null;
+                _work.Reset();
+                return truncated;
+            }
+
+            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second == AppendOutcome.Conflict))
+            {
+                _work.Refused(refused);
             }
 
             due.Clear();

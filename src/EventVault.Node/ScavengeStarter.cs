@@ -4,7 +4,6 @@
 using EventVault.Node.Services;
 using EventVault.Rpc;
 using EventVault.Storage;
-using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Node;
@@ -64,10 +63,19 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
             (_removable, _bytes) = (0, 0);
         }
 
-        foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, out _nextSegment))
+        try
         {
-            _bytes += segment.Bytes;
-            _removable += segment.Rewrites ? segment.RemovableBytes : 0;
+            foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, out _nextSegment))
+            {
+                _bytes += segment.Bytes;
+                _removable += segment.Rewrites ? segment.RemovableBytes : 0;
+            }
+        }
+        catch (DamageException e)
+        {
+            // Old events are damaged; the others are served on. A scavenge would come no further.
+            LogMessages.ScavengeDamaged(log, e);
+            (_nextSegment, _removable) = (null, 0);
         }
 
         if (_nextSegment is null)

@@ -126,7 +126,8 @@ internal sealed class RetentionBytes(EventReader reader)
             {
                 if (version < first || walk.Sum > walk.Most)
                 {
-                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.IsDone || walk.Sum > walk.Most };
+                    // One that is due for another reason fits, and counts again should that reason go: the rule may be replaced.
+                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.Sum > walk.Most };
                 }
             }
         }

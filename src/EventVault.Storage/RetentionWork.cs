@@ -55,6 +55,7 @@ public sealed class RetentionWork
     private readonly Queue<byte[]> _streams = new();
     private readonly HashSet<UInt128> _looked = [];
     private readonly Dictionary<long, Position> _cuts = []; // By the age in seconds.
+    private readonly List<byte[]> _refused = []; // To be looked at in the next pass.
     private RetentionRules _rules = new();
     private Position _head = Position.None;
     private long? _now;
@@ -85,8 +86,24 @@ public sealed class RetentionWork
         _categories.Clear();
         _order.Clear();
         _streams.Clear();
+        _refused.Clear();
         _bytes.Clear();
         _rules = new RetentionRules();
+    }
+
+    /// <summary>
+    /// What was found was refused, because of a hold or another rule. Both may be gone before anybody looks again, and the pass has gone on:
+    /// the next one looks at the stream once more.
+    /// </summary>
+    public void Refused(DueEvents due)
+    {
+        if (_refused.Count == MostLooked)
+        {
+            Reset(); // Sooner all of it again than a stream forgotten.
+            return;
+        }
+
+        _refused.Add(due.Stream);
     }
 
     /// <summary>Begins a pass.</summary>
@@ -103,6 +120,12 @@ public sealed class RetentionWork
         _streams.Clear();
         _at = 0;
         _listed = 0;
+        foreach (var name in _refused)
+        {
+            Enqueue(StreamKey.Compute(name, _storage.Meta.SipKey), name);
+        }
+
+        _refused.Clear();
         if (_rules.LastChange != before.LastChange)
         {
             // A stream that lost its own rule falls back to its category's, which may have gone past it long ago.

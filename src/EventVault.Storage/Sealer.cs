@@ -151,17 +151,16 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var number = segment.Index.Segment;
         history = number == state.AppliedThrough + 1 ? LogHistory.From(state) : null;
         Invariant.Check(history is not null || number <= state.AppliedThrough);
-        var keys = new SegmentKeys(storage.Meta, segment.Index.FirstPosition);
-        var footer = MakeFooter(segment, lastIndex, history, keys);
+        var footer = MakeFooter(segment, lastIndex, history);
         WriteFooter(footer);
         history?.Lives.Add(segment, storage.Meta.SipKey);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
-        keys.Content.Sort();
-        var shape = SealedKeys.Measure(keys.Content, (int)record.EventCount);
+        var keys = new SealedKeysContent(segment.Index.Keys);
+        var shape = SealedKeys.Measure(keys, (int)record.EventCount);
         _keysLength = (number, shape.FileLength);
-        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys.Content, shape);
+        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys, shape);
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
@@ -218,8 +217,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         name.Contains(".ix", StringComparison.Ordinal) || name.Contains(SealedKeysFormat.Extension, StringComparison.Ordinal);
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written. The same pass tells
-    // the keys of the events, and the state table what the groups say about consensus, unless it has the segment already.
-    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history, SegmentKeys keys)
+    // the state table what the groups say about consensus, unless it has the segment already.
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history)
     {
         var digest = new SipHash128(storage.Meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
@@ -233,7 +232,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             var body = segment.Reader.ReadGroup(offset, out last);
             first = offset == Blocks.Size ? last : first;
             history?.Add(last, body, storage.Meta.ChecksumSeed);
-            keys.Add(last, body);
             if (last.IsSystem && SystemRecord.TryDecode(body, storage.Meta.ChecksumSeed, out var kind, out _) && kind == GroupKind.Membership)
             {
                 membership = offset;
@@ -341,8 +339,10 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             return StreamHead.None;
         }
 
-        Invariant.Check(head.Latest.Segment < segment);
-        return head;
+        // Recovery asked the heads for nothing that their catalog vouches for: that they know no more than it shows here.
+        return head.Latest.Segment < segment
+            ? head
+            : throw new IndexDamageException(StorageOpening.HeadsPathOf(storage), 0, $"a stream's head in segment {head.Latest.Segment}, while segment {segment} is sealed");
     }
 
     private static OperationEntry[] Operations(ActiveIndex index)

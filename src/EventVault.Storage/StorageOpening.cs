@@ -24,6 +24,7 @@ internal sealed class StorageOpening
     private readonly List<IDisposable> _open = [];
     private HeadsFile? _heads;
     private readonly List<ScavengedHeader?> _scavenged = [];
+    private bool _headsAreOfCatalog;
     private uint _walked; // The segment that is being walked.
     private RecoveredSegment? _last;
     private IFile? _lastFile;
@@ -39,13 +40,15 @@ internal sealed class StorageOpening
 
     private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
 
-    private string HeadsPath => Path.Combine(_storage.IndexDirectory, "heads");
+    private string HeadsPath => HeadsPathOf(_storage);
 
     private string StatePath => Path.Combine(_storage.IndexDirectory, "state");
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
         LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes);
+
+    public static string HeadsPathOf(VaultStorage storage) => Path.Combine(storage.IndexDirectory, "heads");
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -325,6 +328,9 @@ internal sealed class StorageOpening
     private Catalog OpenCatalog(int segments)
     {
         var catalog = Keep(Catalog.Open(_files, CatalogPath));
+
+        // The catalog lists a segment before the heads learn of it. So they know nothing of those behind, unless it was lost.
+        _headsAreOfCatalog = catalog.Count > 0;
         if (catalog.Count > 0 && catalog.Count >= segments)
         {
             throw new DamageException(
@@ -342,6 +348,7 @@ internal sealed class StorageOpening
             }
 
             catalog = Keep(Catalog.Open(_files, CatalogPath));
+            _headsAreOfCatalog = false;
         }
 
         while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
@@ -429,7 +436,8 @@ internal sealed class StorageOpening
         foreach (var name in _files.ListFiles(_storage.IndexDirectory))
         {
             var dot = name.IndexOf('.', StringComparison.Ordinal);
-            if (dot > 0 && name[(dot + 1)..] is var rest && (rest.EndsWith("ix", StringComparison.Ordinal) || rest.EndsWith("kx", StringComparison.Ordinal))
+            if (dot > 0 && name[(dot + 1)..] is var rest
+                && (rest.EndsWith("ix", StringComparison.Ordinal) || rest.EndsWith("kx", StringComparison.Ordinal) || rest.EndsWith(SealedIndexFormat.TemporarySuffix, StringComparison.Ordinal))
                 && uint.TryParse(name.AsSpan(0, dot), NumberStyles.None, CultureInfo.InvariantCulture, out var segment)
                 && !names.Contains(name) && (segment < catalog.Count || rest.Contains('.', StringComparison.Ordinal)))
             {
@@ -663,8 +671,10 @@ internal sealed class StorageOpening
         return recovered;
     }
 
-    // A stream's last version before the segment that is being walked.
-    private StreamVersion LastVersion(UInt128 key)
+    // A stream's last version before the segment that is being walked. To look it up in the heads is a random read for each
+    // stream, more than all else that recovery does; the record says it, and the seal compares the two. The heads are asked only
+    // where they may hold what this walk comes to.
+    private StreamVersion LastVersion(UInt128 key, StreamVersion? expected)
     {
         for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
@@ -673,6 +683,11 @@ internal sealed class StorageOpening
             {
                 return new StreamVersion(_unsealed[i].Index.Tail(number));
             }
+        }
+
+        if (_walked > 0 && _headsAreOfCatalog && expected is { } version)
+        {
+            return version;
         }
 
         if (_walked == 0 || !_heads!.TryGet(key, out var head))

@@ -227,6 +227,27 @@ public sealed class ScavengeTests
         disk.OnOperation = null;
     }
 
+    [Fact]
+    public async Task Damage_in_old_events_rests_the_scavenge_and_not_the_node()
+    {
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Files = disk });
+        await FillAsync(node);
+        const string Segment = "00000000000000000001.seg";
+        var path = "/vault/log/" + Segment;
+        disk.FlipBit(path, offset: 300_000, bit: 3);
+        await StartAsync(node);
+        var waits = await UntilAsync(node, "waiting");
+        Assert.Contains(Segment, waits.Why, StringComparison.Ordinal);
+        await node.AppendAsync("other", Make.NoStream);
+        Assert.Equal("serving", node.Node.State);
+
+        disk.FlipBit(path, offset: 300_000, bit: 3);
+        await StartAsync(node);
+        var done = await UntilAsync(node, "done");
+        Assert.True(done.SegmentsRewritten > 2, done.ToString());
+    }
+
     private static NodeOptions AtFullSpeed(NodeOptions options) => options with { ScavengeBytesPerSecond = 0 };
 
     // A step in a quarter of an hour: what has begun has not ended.
@@ -246,14 +267,23 @@ public sealed class ScavengeTests
         {
             await DeleteAsync(node);
         }
+
+        // What an explanation says of a segment changes when it is sealed.
+        await Wait.UntilAsync(() => node.Node.Storage.SegmentCounts.Unsealed == 1, "full segments to be sealed");
     }
 
+    // Two go as a whole, of the third the older half.
     private static async Task DeleteAsync(TestNode node)
     {
-        for (var i = 0; i < 3; i++)
+        for (var i = 0; i < 2; i++)
         {
             await node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = $"gone-{i}", Expected = Make.Any });
         }
+
+        var third = await node.Channel.UnaryAsync(Methods.GetStream, new GetStreamRequest { Stream = "gone-2" });
+        await node.Channel.UnaryAsync(
+            Methods.TruncateStream,
+            new TruncateStreamRequest { OperationId = Make.Id(), Stream = "gone-2", Expected = Make.Any, Before = third.LastVersion / 2 });
     }
 
     private static Task<ScavengeStatus> StartAsync(TestNode node, ByteString? id = null) =>

@@ -190,6 +190,50 @@ public sealed class RetentionWorkTests
         Assert.Equal((2, 2), (FirstVisible(vault, "order-1"), FirstVisible(vault, "order-2")));
     }
 
+    // What was found by one rule and not done, because another one came, must not stick.
+    [Fact]
+    public void What_is_remembered_of_a_stream_under_one_rule_finds_nothing_due_by_another()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 10; i++)
+        {
+            vault.Clock = (1000 + i) * Second;
+            vault.Append("a", 60);
+        }
+
+        var work = new RetentionWork(vault.Storage);
+        var bytes = 5L * vault.Model.Events[0].Bytes.Length;
+        foreach (var (age, before) in (ValueTuple<int, int>[])[(3, 7), (8, 5), (1, 9), (100, 5)])
+        {
+            vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxAgeSeconds = age, MaxBytes = bytes }));
+            vault.Flush();
+            Assert.Equal(before, Assert.Single(Find(work, vault.Model.Events[9].RecordedAt)).Before.Value);
+        }
+
+        vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxBytes = 2 * bytes }));
+        vault.Flush();
+        Assert.Empty(Find(work, null));
+    }
+
+    // A hold that comes and goes between two passes is not seen by either; what it refused must not be forgotten.
+    [Fact]
+    public void What_was_refused_is_found_again()
+    {
+        var vault = new SmallVault();
+        vault.Append("order-1", 10);
+        vault.Append("order-1", 10);
+        vault.Write(vault.Retain(RetentionScope.Category, "order", new RetentionRule { MaxEvents = 1 }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        var found = Assert.Single(Find(work, 0));
+        Assert.Empty(Find(work, 0)); // The pass has gone on.
+        work.Refused(found);
+        Assert.Equal(found.OperationId, Assert.Single(Find(work, 0)).OperationId);
+        Assert.Empty(Find(work, 0));
+        work.Reset();
+        Assert.Single(Find(work, 0));
+    }
+
     // Both work on the same log, and name what they do by what it is.
     [Fact]
     public void A_second_leader_finds_the_same_under_the_same_operation_ids()

@@ -14,7 +14,7 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The calls of <c>eventvault.v1.Admin</c> about scavenging.</summary>
-internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits)
+internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits) : IDisposable
 {
     private const int UsualPageSegments = 100;
 
@@ -32,28 +32,31 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
     public void AddTo(RpcServer server) => server
         .UnaryRaw(
             RpcMethod<StartScavengeRequest, ScavengeStatus>.Of(Service, "StartScavenge"),
-            (request, context) => StartAsync(RequestFields.Parse(StartScavengeRequest.Parser, request), request.Length, context))
+            (request, context) => StartAsync(RequestFields.Parse(StartScavengeRequest.Parser, request), context))
         .UnaryRaw(
             RpcMethod<StopScavengeRequest, ScavengeStatus>.Of(Service, "StopScavenge"),
-            (request, context) => StopAsync(RequestFields.Parse(StopScavengeRequest.Parser, request), request.Length, context))
+            (request, context) => StopAsync(RequestFields.Parse(StopScavengeRequest.Parser, request), context))
         .UnaryRaw(RpcMethod<GetScavengeRequest, ScavengeStatus>.Of(Service, "GetScavenge"), Get)
         .UnaryRaw(
             RpcMethod<ExplainScavengeRequest, ExplainScavengeResponse>.Of(Service, "ExplainScavenge"),
             (request, context) => ExplainAsync(RequestFields.Parse(ExplainScavengeRequest.Parser, request), context));
 
-    private async ValueTask<ScavengeStatus> StartAsync(StartScavengeRequest request, long bytes, RpcContext context)
+    /// <summary>When no call can come any more.</summary>
+    public void Dispose() => _explaining.Dispose();
+
+    private async ValueTask<ScavengeStatus> StartAsync(StartScavengeRequest request, RpcContext context)
     {
-        await RecordAsync(request.OperationId, ScavengeChange.Start, bytes, context);
+        await RecordAsync(request.OperationId, ScavengeChange.Start, context);
         thread.Wake();
         return Status();
     }
 
-    private async ValueTask<ScavengeStatus> StopAsync(StopScavengeRequest request, long bytes, RpcContext context)
+    private async ValueTask<ScavengeStatus> StopAsync(StopScavengeRequest request, RpcContext context)
     {
         var id = StreamChangeRequests.OperationId(request.OperationId);
         if (storage.Scavenger.Progress.State is ScavengeState.Running or ScavengeState.Waiting || storage.Reader.FindAppend(id) is not null)
         {
-            await RecordAsync(request.OperationId, ScavengeChange.Stop, bytes, context);
+            await RecordAsync(request.OperationId, ScavengeChange.Stop, context);
         }
 
         return Status();
@@ -104,9 +107,9 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         return response;
     }
 
-    private async ValueTask RecordAsync(ByteString id, ScavengeChange change, long bytes, RpcContext context)
+    private async ValueTask RecordAsync(ByteString id, ScavengeChange change, RpcContext context)
     {
-        var append = appends.New(bytes, context);
+        var append = appends.New(context);
         append.Content.Reset([]);
         append.Content.OperationId = StreamChangeRequests.OperationId(id);
         append.Content.SetScavenge(change);

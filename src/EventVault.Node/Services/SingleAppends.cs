@@ -19,6 +19,7 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
             return null;
         }
 
+        append.QueuedBytes = append.Content.Bytes.Length + append.Content.HeldBytes;
         var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
         if (refused != AppendOutcome.None)
         {
@@ -43,9 +44,8 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     }
 
     /// <summary>A new append on behalf of a call.</summary>
-    /// <param name="requestBytes">What it counts in the queue, in bytes.</param>
     /// <param name="context">The call; its deadline is the append's.</param>
-    public SingleAppend New(long requestBytes, RpcContext context) => new(storage) { QueuedBytes = (int)requestBytes, Deadline = DeadlineOf(context) };
+    public SingleAppend New(RpcContext context) => new(storage) { Deadline = DeadlineOf(context) };
 
     /// <summary>Until when an append may wait in the queue, as <see cref="VaultLoop.NowMs"/> counts.</summary>
     public long DeadlineOf(RpcContext context) =>

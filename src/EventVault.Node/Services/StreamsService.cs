@@ -36,6 +36,12 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
 
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
 
+    /// <summary>Ends reads and subscriptions whose clients keep memory that others wait for. Call it now and then.</summary>
+    public void CutSlow() => Pages.Large.CutSlow();
+
+    /// <summary>What reads and subscriptions hold.</summary>
+    public PageShare Pages => _reads.Pages;
+
     public void AddTo(RpcServer server) => server
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
         .Duplex(
@@ -77,7 +83,6 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         }
 
         append.Reset();
-        append.QueuedBytes = length;
         append.Deadline = appends.DeadlineOf(context);
         try
         {
@@ -101,7 +106,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
     private ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
     {
-        var append = appends.New(request.Length, context);
+        var append = appends.New(context);
         read(request, limits, append.Content);
         return appends.RecordAsync(append);
     }
@@ -112,7 +117,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+            using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, _reads.Pages, writer, context);
+            await call.RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {

@@ -72,7 +72,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, (key, _) => LastVersion(key));
         _active = active;
         _end = end;
     }

@@ -74,8 +74,8 @@ internal static class ScavengeEvent
         var floor = Position.None.Value;
         Invariant.Check(!starts || TryReadFloor(data, out floor), "A scavenge that starts names the operation floor.");
         mark = starts
-            ? new ScavengeMark(e.Position, e.RecordedAt, new Position(floor), IsStopped: false)
-            : ScavengeMark.None with { IsStopped = true };
+            ? new ScavengeMark(e.Position, e.RecordedAt, new Position(floor), IsStopped: false, e.Position)
+            : ScavengeMark.None with { IsStopped = true, At = e.Position };
         return true;
     }
 

@@ -51,9 +51,11 @@ public sealed class ScavengeExplainTests
     public void An_event_says_again_what_was_written_and_a_retry_is_known()
     {
         Assert.True(ScavengeEvent.TryRead(View(ScavengeEvent.Encode(7, ScavengeChange.Start, new Position(41))), out var mark));
-        Assert.Equal(new ScavengeMark(new Position(50), 9, new Position(41), false), mark);
+        Assert.Equal(new ScavengeMark(new Position(50), 9, new Position(41), false, new Position(50)), mark);
         Assert.True(ScavengeEvent.TryRead(View(ScavengeEvent.Encode(7, ScavengeChange.Stop, Position.None)), out var stop));
-        Assert.Equal(mark with { IsStopped = true }, mark.Join(stop));
+        stop = stop with { At = new Position(60) };
+        Assert.Equal(mark with { IsStopped = true, At = new Position(60) }, mark.Join(stop));
+        Assert.Equal(mark.Join(stop), mark.Join(stop).Join(mark));
         Assert.False(ScavengeEvent.TryRead(View(StreamLifeEvent.Encode(7, StreamChangeKind.Delete, "a"u8, new StreamVersion(1))), out _));
         Assert.False(ScavengeEvent.TryRead(View(ScavengeEvent.Encode(7, ScavengeChange.Start, Position.None), "$other"), out _));
         var later = EventFields.Encode(7, "$scavenge-started"u8, "{\"floor\":1}"u8, 2);
@@ -92,7 +94,7 @@ public sealed class ScavengeExplainTests
         var files = new SimulatedFileSystem();
         files.CreateDirectory("/index");
         uint segment = 0;
-        var mark = new ScavengeMark(new Position(50), 9, new Position(41), true);
+        var mark = new ScavengeMark(new Position(50), 9, new Position(41), true, new Position(60));
         var value = mark.Value();
         Assert.Equal(mark, Read(value));
         Assert.Equal(ScavengeMark.None, Read(null));
@@ -101,6 +103,7 @@ public sealed class ScavengeExplainTests
         Assert.Null(Read([.. BitConverter.GetBytes(-1L), .. value[8..]]));
         Assert.Null(Read([.. value[..16], .. BitConverter.GetBytes(50L), .. value[24..]])); // A floor behind the event that names it.
         Assert.Null(Read([.. value[..24], .. BitConverter.GetBytes(2), .. value[28..]]));
+        Assert.Null(Read([.. value[..24], .. BitConverter.GetBytes(0), .. value[28..]])); // Not stopped, and yet something came later.
 
         ScavengeMark? Read(byte[]? bytes)
         {

@@ -77,9 +77,7 @@ internal sealed class StreamLives(SipKey key)
     /// </summary>
     public bool Add(GroupBuffer group, in EventView e, out LifeChange change)
     {
-        // A sealed segment is walked again when its index was lost: what the state table had is no news, and an old stop, or an old
-        // start, must not be taken for the last word.
-        if (ScavengeEvent.TryRead(e, out var scavenge) && e.Position > Scavenge.Point)
+        if (ScavengeEvent.TryRead(e, out var scavenge))
         {
             group.AddScavenge(scavenge);
         }

@@ -2,6 +2,8 @@
 // changes its mind, which a micro-benchmark harness does not measure.
 //
 //   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [grpc] [options]
+//   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
+//   … -- overload [options]             a node under more than it can do; not among them either
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
@@ -14,6 +16,10 @@
 //     --query-events N of the queries tables (default 400000)
 //     --query-mib M    size of their segments (default 8)
 //     --keys N         segments of 250,000 events of the keys table (default 8)
+//     --alone          append: the vault without what it is compared with, to be run in turns with another build
+//     --streams N      of fill (default 10000000); with --segments, --segment-mib, --payload B (defaults 100, 16, 16)
+//     --rounds N       of start (default 5)
+//     --subscriptions N, --writers N of overload (defaults 10000, 256)
 //     --out FILE       also write the tables there
 //     --smoke          everything once and tiny: shows that it still runs, measures nothing
 using System.Globalization;
@@ -31,14 +37,37 @@ int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, Cultu
 var smoke = args.Contains("--smoke");
 string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
-chosen = chosen.Length == 0 ? known : chosen;
+string[] onlyNamed = ["fill", "start", "overload"]; // Not among all: they take long, or keep what they make.
+chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
 var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
 var directory = Directory.CreateDirectory(Path.Combine(Option("directory", AppContext.BaseDirectory), $"benchmarks-{Environment.ProcessId}")).FullName;
 var report = new Report();
 report.Line($"{Environment.ProcessorCount} cores, .NET {Environment.Version}, {System.Runtime.InteropServices.RuntimeInformation.OSDescription}; load before the run: {File.ReadAllText("/proc/loadavg").Trim()}");
 try
 {
-    if (chosen.Contains("append"))
+    if (args.Contains("fill"))
+    {
+        StartBenchmarks.Fill(
+            report, Option("vault", ""), long.Parse(Option("streams", "10000000"), CultureInfo.InvariantCulture), Numbers(Option("segments", "100"))[0],
+            (uint)(double.Parse(Option("segment-mib", "16"), CultureInfo.InvariantCulture) * 256) * 4096, int.Parse(Option("payload", "16"), CultureInfo.InvariantCulture));
+    }
+
+    if (args.Contains("start"))
+    {
+        await StartBenchmarks.RunAsync(report, Option("vault", ""), int.Parse(Option("rounds", "5"), CultureInfo.InvariantCulture));
+    }
+
+    if (args.Contains("overload"))
+    {
+        await new OverloadBenchmarks(report, directory).RunAsync(
+            Numbers(Option("subscriptions", "10000"))[0], Numbers(Option("writers", "256"))[0], TimeSpan.FromSeconds(double.Parse(Option("seconds", "15"), CultureInfo.InvariantCulture)));
+    }
+
+    if (args.Contains("--alone"))
+    {
+        await AppendBenchmarks.RunAloneAsync(report, directory, length, Numbers(Option("appenders", "1,16,64,256")));
+    }
+    else if (chosen.Contains("append"))
     {
         await AppendBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture), Numbers(Option("appenders", "1,16,64,256")));
     }

@@ -271,6 +271,7 @@ public sealed class VaultClient : IAsyncDisposable
     /// </exception>
     /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
     /// <exception cref="StreamTombstonedException">The stream was ended for ever before.</exception>
+    /// <exception cref="StreamHeldException">The stream is under a legal hold.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public async Task<AppendResult> DeleteStreamAsync(
         string stream, ExpectedVersion expected, bool tombstone = false, ChangeOptions? options = null, CancellationToken cancellationToken = default)
@@ -299,6 +300,7 @@ public sealed class VaultClient : IAsyncDisposable
     /// <returns>Where the truncation was recorded.</returns>
     /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
     /// <exception cref="WrongExpectedVersionException">The stream is not where it was expected.</exception>
+    /// <exception cref="StreamHeldException">The stream is under a legal hold.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public async Task<AppendResult> TruncateStreamAsync(
         string stream, ulong before, ExpectedVersion expected, ChangeOptions? options = null, CancellationToken cancellationToken = default)
@@ -312,6 +314,73 @@ public sealed class VaultClient : IAsyncDisposable
             static (r, id) => r.OperationId = id,
             static (r, seen) => r.AttemptedAfter = seen,
             cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Sets how long the events of a stream or of a category are kept, in place of any rule that it had. Recorded as an event of
+    /// the stream <c>$streams</c>. Events that are due then are no longer read, within a minute as a rule; their space returns
+    /// with the next scavenge (<see cref="StartScavengeAsync"/>). Retried as an append is.
+    /// </summary>
+    /// <param name="scope">To what it applies. Neither the stream nor the category need exist yet.</param>
+    /// <param name="rule">The rule.</param>
+    /// <param name="options">Operation id; null: a new one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the change.</param>
+    /// <returns>Where it was recorded.</returns>
+    /// <exception cref="VaultException">
+    /// The scope or the rule is not valid, or it failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.
+    /// </exception>
+    public async Task<AppendResult> SetRetentionAsync(
+        RetentionScope scope, RetentionRule rule, ChangeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        RetentionChecks.Check(scope, Volatile.Read(ref _limits));
+        RetentionChecks.Check(rule);
+        return await SetAsync(scope, rule, options, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Takes a rule back, with its legal hold. What was due stays hidden. Recorded as an event of the stream <c>$streams</c>.
+    /// Retried as an append is.
+    /// </summary>
+    /// <param name="scope">Whose rule.</param>
+    /// <param name="options">Operation id; null: a new one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the change.</param>
+    /// <returns>Where it was recorded.</returns>
+    /// <exception cref="VaultException">
+    /// The scope is not valid, or it failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.
+    /// </exception>
+    public async Task<AppendResult> RemoveRetentionAsync(RetentionScope scope, ChangeOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        RetentionChecks.Check(scope, Volatile.Read(ref _limits));
+        return await SetAsync(scope, rule: null, options, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>The retention of a stream and where it comes from, or the rule that was set for a category.</summary>
+    /// <param name="scope">Which stream or category; it need not exist.</param>
+    /// <param name="consistency">What the answer must have seen.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="VaultException">The scope is not valid, or the call failed.</exception>
+    public async Task<AppliedRetention> GetRetentionAsync(RetentionScope scope, Consistency consistency = default, CancellationToken cancellationToken = default)
+    {
+        RetentionChecks.Check(scope, Volatile.Read(ref _limits));
+        var request = new Protocol.GetRetentionRequest { Scope = scope.ToMessage(), Consistency = consistency.ToMessage(_seen) };
+        return AppliedRetention.Of(await CallAsync(VaultMethods.GetRetention, request, cancellationToken).ConfigureAwait(false));
+    }
+
+    /// <summary>
+    /// All retention rules, asked for a page at a time: those of categories first, then those of streams, each in the order of
+    /// their names (bytes of UTF-8). Rules set or removed meanwhile may or may not be among them.
+    /// </summary>
+    /// <param name="pageSize">Rules to a page, 1 to 1,000.</param>
+    /// <param name="consistency">What the listing must have seen.</param>
+    /// <param name="cancellationToken">Ends the listing.</param>
+    /// <exception cref="VaultException">A call failed.</exception>
+    public IAsyncEnumerable<RetentionEntry> ListRetentionAsync(
+        int pageSize = 1000, Consistency consistency = default, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(pageSize, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(pageSize, 1000);
+        return ListRulesAsync(pageSize, consistency, cancellationToken);
     }
 
     /// <summary>The last version of a stream, and where and when it was written.</summary>
@@ -392,6 +461,57 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="VaultException">The call failed.</exception>
     public async Task<VaultStatus> GetStatusAsync(CancellationToken cancellationToken = default) =>
         VaultStatus.From(await CallAsync(VaultMethods.GetStatus, new Protocol.GetStatusRequest(), cancellationToken).ConfigureAwait(false));
+
+    /// <summary>
+    /// Starts a scavenge: sealed segments are written anew without the events that can't be read any more, in the background, so
+    /// that their disk space returns. What can be read stays as it is, positions and versions too. Recorded as an event of the
+    /// stream <c>$streams</c>; goes on by itself after a restart. One that runs is replaced: what it did is kept. Retried as an
+    /// append is.
+    /// </summary>
+    /// <param name="operationId">Names the start: a repeat starts nothing anew. Null: the client makes one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the start.</param>
+    /// <returns>How it is doing: it has only begun.</returns>
+    /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been started.</exception>
+    public Task<ScavengeStatus> StartScavengeAsync(Guid? operationId = null, CancellationToken cancellationToken = default)
+    {
+        Guid id = operationId ?? EventId.New();
+        return ScavengeAsync(VaultMethods.StartScavenge, new Protocol.StartScavengeRequest { OperationId = WireId(id) }, id, cancellationToken);
+    }
+
+    /// <summary>
+    /// Ends the scavenge that runs, for good; what it has done stays. Does nothing if none runs. Recorded as an event of the
+    /// stream <c>$streams</c>. Retried as an append is.
+    /// </summary>
+    /// <param name="operationId">Names the stop: a repeat does nothing. Null: the client makes one.</param>
+    /// <param name="cancellationToken">Cancels the waiting, not the stop.</param>
+    /// <returns>How far it has come.</returns>
+    /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been stopped.</exception>
+    public Task<ScavengeStatus> StopScavengeAsync(Guid? operationId = null, CancellationToken cancellationToken = default)
+    {
+        Guid id = operationId ?? EventId.New();
+        return ScavengeAsync(VaultMethods.StopScavenge, new Protocol.StopScavengeRequest { OperationId = WireId(id) }, id, cancellationToken);
+    }
+
+    /// <summary>How the scavenge that was started last is doing on this node.</summary>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    /// <exception cref="VaultException">The call failed.</exception>
+    public async Task<ScavengeStatus> GetScavengeAsync(CancellationToken cancellationToken = default) => ScavengeStatus.From(
+        await CallAsync(VaultMethods.GetScavenge, new Protocol.GetScavengeRequest(), cancellationToken).ConfigureAwait(false));
+
+    /// <summary>
+    /// What a scavenge that started now would do, segment by segment in the order of the log, and what keeps the rest. Changes
+    /// nothing. Asked for in pages.
+    /// </summary>
+    /// <param name="fromSegment">The first segment.</param>
+    /// <param name="pageSize">Segments to a page, 1 to 1,000. The node looks into each of them, which takes it a while.</param>
+    /// <param name="cancellationToken">Ends the listing.</param>
+    /// <exception cref="VaultException">A call failed.</exception>
+    public IAsyncEnumerable<SegmentScavenge> ExplainScavengeAsync(uint fromSegment = 0, int pageSize = 100, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(pageSize, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(pageSize, 1000);
+        return ExplainAsync(fromSegment, pageSize, cancellationToken);
+    }
 
     /// <summary>
     /// Closes the client. Takes no new appends, waits for those in flight for at most
@@ -545,6 +665,69 @@ public sealed class VaultClient : IAsyncDisposable
             r => setAttemptedAfter(r, (seen ?? default).ToMessage()),
             last => VaultErrors.ChangeUnknown(operationId, seen, last),
             cancellation).ConfigureAwait(false));
+    }
+
+    private Task<AppendResult> SetAsync(RetentionScope scope, RetentionRule? rule, ChangeOptions? options, CancellationToken cancellation) => ChangeAsync(
+        VaultMethods.SetRetention,
+        new Protocol.SetRetentionRequest { Scope = scope.ToMessage(), Rule = rule?.ToMessage() },
+        options,
+        static (r, id) => r.OperationId = id,
+        static (r, seen) => r.AttemptedAfter = seen,
+        cancellation);
+
+    private async IAsyncEnumerable<RetentionEntry> ListRulesAsync(
+        int pageSize, Consistency consistency, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var request = new Protocol.ListRetentionRequest { PageSize = (uint)pageSize };
+        do
+        {
+            request.Consistency = consistency.ToMessage(_seen);
+            Protocol.ListRetentionResponse page = await CallAsync(VaultMethods.ListRetention, request, cancellation).ConfigureAwait(false);
+            foreach (Protocol.RetentionEntry entry in page.Entries)
+            {
+                _seen.Observe(entry.SetAt);
+                yield return RetentionEntry.From(entry);
+            }
+
+            request.PageToken = page.NextPageToken;
+        }
+        while (request.PageToken.Length > 0);
+    }
+
+    private async Task<ScavengeStatus> ScavengeAsync<TRequest>(
+        RpcMethod<TRequest, Protocol.ScavengeStatus> method, TRequest request, Guid operationId, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+    {
+        ThrowIfDisposed();
+
+        // A start that was forgotten after 16 M other appends and is then started again does no harm: a retry says no more.
+        return ScavengeStatus.From(await _calls.ChangeAsync(
+            method,
+            request,
+            static _ => { },
+            last => VaultErrors.ChangeUnknown(operationId, attemptedAfter: null, last),
+            cancellation).ConfigureAwait(false));
+    }
+
+    private async IAsyncEnumerable<SegmentScavenge> ExplainAsync(uint from, int pageSize, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        uint? next = from;
+        while (next is { } segment)
+        {
+            var request = new Protocol.ExplainScavengeRequest { FromSegment = segment, PageSize = (uint)pageSize };
+            Protocol.ExplainScavengeResponse page = await CallAsync(VaultMethods.ExplainScavenge, request, cancellation).ConfigureAwait(false);
+            foreach (Protocol.SegmentScavenge explained in page.Segments)
+            {
+                yield return SegmentScavenge.From(explained);
+            }
+
+            if (page.HasNextSegment && page.NextSegment <= segment)
+            {
+                throw VaultErrors.ProtocolViolation("a page of segments is followed by one that lies before it");
+            }
+
+            next = page.HasNextSegment ? page.NextSegment : null;
+        }
     }
 
     private AppendResult Result(Protocol.AppendResponse answer)

@@ -33,6 +33,8 @@ internal sealed class VaultLimits
 
     public VaultLimit QueryItems { get; private init; } = new("query_items", 32, "");
 
+    public VaultLimit QueryKeys { get; private init; } = new("query_keys", 1024, "");
+
     public VaultLimit ItemTypes { get; private init; } = new("item_types", 32, "");
 
     public VaultLimit ItemTags { get; private init; } = new("item_tags", 16, "");
@@ -68,6 +70,7 @@ internal sealed class VaultLimits
             AppendRequires = Find(Defaults.AppendRequires),
             AppendConditions = Find(Defaults.AppendConditions),
             QueryItems = Find(Defaults.QueryItems),
+            QueryKeys = Find(Defaults.QueryKeys),
             ItemTypes = Find(Defaults.ItemTypes),
             ItemTags = Find(Defaults.ItemTags),
         };

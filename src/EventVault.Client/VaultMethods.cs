@@ -35,9 +35,30 @@ internal static class VaultMethods
     public static readonly RpcMethod<Protocol.TruncateStreamRequest, Protocol.AppendResponse> TruncateStream =
         RpcMethod<Protocol.TruncateStreamRequest, Protocol.AppendResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "TruncateStream");
 
+    public static readonly RpcMethod<Protocol.SetRetentionRequest, Protocol.AppendResponse> SetRetention =
+        RpcMethod<Protocol.SetRetentionRequest, Protocol.AppendResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "SetRetention");
+
+    public static readonly RpcMethod<Protocol.GetRetentionRequest, Protocol.GetRetentionResponse> GetRetention =
+        RpcMethod<Protocol.GetRetentionRequest, Protocol.GetRetentionResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "GetRetention");
+
+    public static readonly RpcMethod<Protocol.ListRetentionRequest, Protocol.ListRetentionResponse> ListRetention =
+        RpcMethod<Protocol.ListRetentionRequest, Protocol.ListRetentionResponse>.Of(Protocol.StreamsReflection.Descriptor.Services[0], "ListRetention");
+
     public static readonly RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse> GetInfo =
         RpcMethod<Protocol.GetInfoRequest, Protocol.GetInfoResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetInfo");
 
     public static readonly RpcMethod<Protocol.GetStatusRequest, Protocol.GetStatusResponse> GetStatus =
         RpcMethod<Protocol.GetStatusRequest, Protocol.GetStatusResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetStatus");
+
+    public static readonly RpcMethod<Protocol.StartScavengeRequest, Protocol.ScavengeStatus> StartScavenge =
+        RpcMethod<Protocol.StartScavengeRequest, Protocol.ScavengeStatus>.Of(Protocol.AdminReflection.Descriptor.Services[0], "StartScavenge");
+
+    public static readonly RpcMethod<Protocol.StopScavengeRequest, Protocol.ScavengeStatus> StopScavenge =
+        RpcMethod<Protocol.StopScavengeRequest, Protocol.ScavengeStatus>.Of(Protocol.AdminReflection.Descriptor.Services[0], "StopScavenge");
+
+    public static readonly RpcMethod<Protocol.GetScavengeRequest, Protocol.ScavengeStatus> GetScavenge =
+        RpcMethod<Protocol.GetScavengeRequest, Protocol.ScavengeStatus>.Of(Protocol.AdminReflection.Descriptor.Services[0], "GetScavenge");
+
+    public static readonly RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse> ExplainScavenge =
+        RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "ExplainScavenge");
 }

@@ -35,6 +35,27 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 11, Level = LogLevel.Information, Message = "There is space on the disk again: appends are accepted.")]
     public static partial void DiskHasSpace(ILogger logger);
 
+    [LoggerMessage(EventId = 20, Level = LogLevel.Warning, Message = "The clock is ahead of the newest event, or of the machine's monotonic clock, by {Ahead}: by it, retention finds no event too old until it has run steadily for {Confirmation}. If it is wrong, set it right before that; if it is right, nothing need be done.")]
+    public static partial void ClockIsAhead(ILogger logger, TimeSpan ahead, TimeSpan confirmation);
+
+    [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message = "The clock is believed: retention goes by it again.")]
+    public static partial void ClockIsBelieved(ILogger logger);
+
+    [LoggerMessage(EventId = 22, Level = LogLevel.Warning, Message = "Retention met damage; what it hides is not found due. Run vault-admin verify.")]
+    public static partial void RetentionMetDamage(ILogger logger, Exception damage);
+
     [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
     public static partial void CannotStart(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 30, Level = LogLevel.Information, Message = "Starting a scavenge: it would free about {RemovableBytes} of {Bytes} bytes.")]
+    public static partial void ScavengeStarts(ILogger logger, long removableBytes, long bytes);
+
+    [LoggerMessage(EventId = 31, Level = LogLevel.Warning, Message = "The scavenge was not started, the next look comes: {Why}")]
+    public static partial void ScavengeNotStarted(ILogger logger, string why);
+
+    [LoggerMessage(EventId = 32, Level = LogLevel.Information, Message = "The scavenge of point {Point} is {State}: {Rewritten} of {Total} segments were written anew; {BytesFreed} bytes were given back by all scavenges so far.")]
+    public static partial void ScavengeEnded(ILogger logger, long point, EventVault.Storage.Scavenging.ScavengeState state, int rewritten, int total, long bytesFreed);
+
+    [LoggerMessage(EventId = 33, Level = LogLevel.Error, Message = "The scavenge met damage and rests until another is started; nothing was changed. Stop the node, run vault-admin verify and restore the segment.")]
+    public static partial void ScavengeDamaged(ILogger logger, Exception error);
 }

@@ -30,7 +30,12 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly RetentionLoop _retention;
+    private readonly ScavengeStarter _starter;
+    private readonly ScavengeThread _scavenge;
+    private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
+    private readonly StreamsService _streams;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
@@ -65,18 +70,26 @@ internal sealed class Node : IAsyncDisposable
         _health = new NodeHealth(_storage);
         _app = builder.Build();
         _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
+        var appends = new SingleAppends(_storage, _loop, options);
+        _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
+        _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
         var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
             Logger = _log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = new StreamsService(_storage, _loop, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
         streams.AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
+        _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
+        _scavengeCalls.AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -104,8 +117,20 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>The storage; for tests and benchmarks in the same process.</summary>
     public VaultStorage Storage => _storage;
 
+    /// <summary>Whether it is time to look whether a scavenge is worth it; for tests.</summary>
+    public bool LooksForScavenge => _starter.IsDue;
+
+    /// <summary>How often the node has looked whether a scavenge is worth it; for tests.</summary>
+    public long ScavengeLooks => _starter.Looks;
+
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
+
+    /// <summary>The retention work; for tests in the same process.</summary>
+    public RetentionLoop Retention => _retention;
+
+    /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
+    public PageShare Pages => _streams.Pages;
 
     /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
@@ -155,6 +180,7 @@ internal sealed class Node : IAsyncDisposable
         LogMessages.Stopping(_log);
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
+        var scavenging = _scavenge.StopAsync();
         await _vaultThread.StopAsync(_options.DrainTimeout);
         failed |= _failed.Task.IsCompleted;
         var limit = failed ? DrainAfterFailure : _options.DrainTimeout;
@@ -175,8 +201,12 @@ internal sealed class Node : IAsyncDisposable
         }
 
         await _background.StopAsync();
+        await scavenging;
         _background.Dispose();
+        _scavenge.Dispose();
+        _scavengeCalls.Dispose();
         _vaultThread.Dispose();
+        await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
         LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
         if (!failed)
         {
@@ -194,13 +224,16 @@ internal sealed class Node : IAsyncDisposable
         _background.Start();
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);
         HttpEndPoint = EndPoint(addresses[1]);
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _retention.Start();
         _health.BeginServing();
+        GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
         {
@@ -212,6 +245,17 @@ internal sealed class Node : IAsyncDisposable
             {
                 LogMessages.ListensWithoutCredentials(_log, _options.Address);
             }
+        }
+    }
+
+    // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
+    // take long to go over, nor before the node serves.
+    private static void GiveBackGarbage()
+    {
+        const long MostBytes = 64L * 1024 * 1024; // Managed memory: some tens of milliseconds to go over.
+        if (GC.GetTotalMemory(forceFullCollection: false) < MostBytes)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static _ => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive), null);
         }
     }
 
@@ -268,6 +312,7 @@ internal sealed class Node : IAsyncDisposable
     {
         _health.BeginDraining(failed);
         _loop.BeginDrain();
+        _retention.BeginStop();
         _server.BeginDrain();
         _committed.Publish();
     }
@@ -292,6 +337,7 @@ internal sealed class Node : IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
+        _streams.CutSlow();
         var full = _storage.DiskIsFull;
         if (full != _wasFull)
         {

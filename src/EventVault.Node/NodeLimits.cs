@@ -26,6 +26,8 @@ internal sealed class NodeLimits
     public const string MetadataBytes = "metadata_bytes";
     public const string MessageBytes = "message_bytes";
     public const string ListPageStreams = "list_page_streams";
+    public const string ExplainPageSegments = "explain_page_segments";
+    public const string ListPageRules = "list_page_rules";
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -51,6 +53,9 @@ internal sealed class NodeLimits
             new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),
             new(ListPageStreams, 1_000),
+            new(ExplainPageSegments, 1_000),
+            new(ListPageRules, 1_000),
+            RetentionRules,
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
             new("session_appends", options.SessionAppends, "session-appends"),
@@ -58,6 +63,9 @@ internal sealed class NodeLimits
         ];
         _byName = All.ToDictionary(limit => limit.Name);
     }
+
+    /// <summary>The sequencer's own, which needs no node to be known.</summary>
+    public static NodeLimit RetentionRules { get; } = new("retention_rules", Storage.Log.RetentionRules.MostRules);
 
     public IReadOnlyList<NodeLimit> All { get; }
 

@@ -11,6 +11,12 @@ internal sealed record NodeOptions
     /// <summary>A session may have this many bytes unanswered; beyond it the node stops reading from the client.</summary>
     public const int SessionBytes = 32 * 1024 * 1024;
 
+    /// <summary>
+    /// Bytes of requests over 64 KiB that are being received or answered, of all calls together; more are refused. As many as may
+    /// be queued by default: what is larger than a read holds its place in both.
+    /// </summary>
+    public const long ReceivingBytes = 256L * 1024 * 1024;
+
     /// <summary>The data directory.</summary>
     public required string Directory { get; init; }
 
@@ -47,8 +53,17 @@ internal sealed record NodeOptions
     /// <summary>How often an idle subscription is told how far it has come.</summary>
     public TimeSpan ProgressInterval { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>How often a leader looks which events are due by retention rules. At most a minute, but for tests.</summary>
+    public TimeSpan RetentionInterval { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>How long running calls may take when the node stops.</summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>What scavenging reads and writes at the most, in bytes a second; 0: as much as it can.</summary>
+    public long ScavengeBytesPerSecond { get; init; } = 32L * 1024 * 1024;
+
+    /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
+    public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
 
     /// <summary>The disk.</summary>
     public IFileSystem Files { get; init; } = new NativeFileSystem();

@@ -39,7 +39,10 @@ internal sealed class NodeSettings
         new("queued-bytes", "BYTES", "bytes of appends that may wait to be written (256MiB)"),
         new("session-appends", "N", "unanswered appends of a session; beyond them it is not read (4096)"),
         new("progress-interval", "MS", "how often an idle subscription is told how far it is (1000)"),
+        new("retention-interval", "MS", "how often to look which events are due by retention rules (20000)"),
         new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
+        new("scavenge-rate", "BYTES", "what scavenging reads and writes a second at the most, 0 as much as it can (32MiB)"),
+        new("scavenge-interval", "HOURS", "how often to look whether a scavenge is worth it, and start one; 0 never (24)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
@@ -126,6 +129,9 @@ internal sealed class NodeSettings
             Queue = new AppendLimits((int)Number("queued-appends", 65_536, 1, 1 << 24), Number("queued-bytes", 256L << 20, 1024, 1L << 36)),
             SessionAppends = (int)Number("session-appends", 4096, 1, 1 << 20),
             ProgressInterval = TimeSpan.FromMilliseconds(Number("progress-interval", 1000, 10, 3_600_000)),
+            RetentionInterval = TimeSpan.FromMilliseconds(Number("retention-interval", 20_000, 100, 60_000)), // At least once a minute, as the protocol says.
+            ScavengeBytesPerSecond = Number("scavenge-rate", 32L << 20, 0, 1L << 40),
+            ScavengeInterval = TimeSpan.FromHours(Number("scavenge-interval", 24, 0, 8784)),
             DrainTimeout = TimeSpan.FromMilliseconds(Number("drain-timeout", 10_000, 0, 3_600_000)),
         };
         return options.Port != 0 && options.Port == options.HttpPort

@@ -26,6 +26,12 @@ internal enum AppendOutcome
     /// <summary>Its operation id may be forgotten: whether its first attempt was written, nobody can say. This one was not.</summary>
     TooOld,
 
+    /// <summary>It speaks of a position that did not exist when this node was sure to lead. Not written.</summary>
+    Ahead,
+
+    /// <summary>What matched a condition was deleted while it was queued: its caller has to look again. Not written.</summary>
+    LookAgain,
+
     /// <summary>What it had to be checked against can't be read. Not written.</summary>
     Damaged,
 

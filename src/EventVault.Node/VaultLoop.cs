@@ -54,6 +54,9 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// </summary>
     public bool HeadIsNewest => replica.LeadsAlone;
 
+    /// <summary>Whether this node leads and shows all that was committed before it did. For every thread.</summary>
+    public bool Leads => replica.Leads;
+
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
 
@@ -241,9 +244,15 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
                 AppendCheck.Conflict => AppendOutcome.Conflict,
                 AppendCheck.Known => AppendOutcome.Known,
                 AppendCheck.Proven => AppendOutcome.Proven,
-                _ => AppendOutcome.TooOld,
+                AppendCheck.TooOld => AppendOutcome.TooOld,
+                AppendCheck.Ahead => AppendOutcome.Ahead,
+                _ => AppendOutcome.LookAgain,
             };
             append.Place = place;
+            if (append.Outcome == AppendOutcome.LookAgain)
+            {
+                append.OnRefused();
+            }
         }
         catch (Exception e) when (e is DamageException or IndexDamageException)
         {
@@ -303,7 +312,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             case AppendOutcome.Conflict when Canary.Is(Canary.ConflictFromUncommitted):
                 Refused.Add(append);
                 break;
-            case AppendOutcome.Conflict:
+            case AppendOutcome.Conflict or AppendOutcome.Ahead:
                 AttachConflict(append);
                 break;
             default:

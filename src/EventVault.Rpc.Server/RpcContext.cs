@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Claims;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace EventVault.Rpc.Server;
 
@@ -83,6 +84,16 @@ public sealed class RpcContext
     public string Peer => _http.Connection.RemoteIpAddress is { } address
         ? new IPEndPoint(address, _http.Connection.RemotePort).ToString()
         : "unknown";
+
+    /// <summary>
+    /// Ends a call whose client does not take what was written: nothing more reaches it but the reset of its stream, which says
+    /// RESOURCE_EXHAUSTED. From any thread, until the handler has returned.
+    /// </summary>
+    public void CutShort()
+    {
+        const int EnhanceYourCalm = 11; // RFC 9113, section 7; gRPC makes RESOURCE_EXHAUSTED of it.
+        _http.Features.Get<IHttpResetFeature>()?.Reset(EnhanceYourCalm);
+    }
 
     internal HttpContext Http => _http;
 

@@ -17,8 +17,10 @@ public class RpcFrameReader
     private readonly bool _gzip;
     private ReadOnlySequence<byte> _unread;
     private byte[]? _decompressed;
+    private long _taken; // Of the server's budget, for a large message.
     private bool _holding;
     private bool _end;
+    private bool _isTaken; // The message that _taken is for was handed out: with the next wait its bytes go.
     private volatile bool _stopped;
 
     internal RpcFrameReader(RpcContext context, PipeReader pipe, int limitBytes, bool gzip)
@@ -55,6 +57,7 @@ public class RpcFrameReader
         var message = _unread.Slice(Framing.HeaderBytes, length);
         _unread = _unread.Slice(message.End);
         Message = compressed ? Decompress(message) : message;
+        _isTaken = true;
         return true;
     }
 
@@ -110,6 +113,7 @@ public class RpcFrameReader
         }
 
         ReturnDecompressed();
+        GiveBack();
     }
 
     private async ValueTask<bool> ReadSlowAsync()
@@ -133,6 +137,11 @@ public class RpcFrameReader
         {
             _holding = false;
             _pipe.AdvanceTo(_unread.Start, _unread.End);
+        }
+
+        if (_isTaken)
+        {
+            GiveBack();
         }
 
         ReadResult result;
@@ -160,6 +169,38 @@ public class RpcFrameReader
         {
             _end = _stopped ? true : throw _context.ClientGone(null);
         }
+
+        TakeBudget();
+    }
+
+    // Before the message is there: a client that may send on what it has announced fills memory.
+    private void TakeBudget()
+    {
+        if (_taken == 0 && Framing.TryReadHeader(_unread, _limitBytes, out _, out var length) && length > ReceiveBudget.FreeBytes)
+        {
+            Take(length);
+        }
+    }
+
+    private void Take(long length)
+    {
+        if (!_context.Options.Receiving.TryTake(length))
+        {
+            throw _context.Options.OverloadRefusal?.Invoke()
+                ?? new RpcException(RpcCode.ResourceExhausted, "The server holds as many bytes of requests as it may; this one was not taken. Try again, after a wait that grows.");
+        }
+
+        _taken += length;
+        _isTaken = false;
+    }
+
+    private void GiveBack()
+    {
+        if (_taken > 0)
+        {
+            _context.Options.Receiving.GiveBack(_taken);
+            _taken = 0;
+        }
     }
 
     private ReadOnlySequence<byte> Decompress(in ReadOnlySequence<byte> message)
@@ -171,6 +212,11 @@ public class RpcFrameReader
 
         ReturnDecompressed();
         (_decompressed, var length) = GzipCodec.Decompress(message, _limitBytes);
+        if (length > ReceiveBudget.FreeBytes)
+        {
+            Take(length); // Only now is it known. Not given out if there is no room, so what is over is one for each thread.
+        }
+
         return new ReadOnlySequence<byte>(_decompressed, 0, length);
     }
 

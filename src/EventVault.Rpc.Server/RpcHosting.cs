@@ -24,8 +24,8 @@ public static class RpcHosting
 
     /// <summary>
     /// Sets Kestrel's limits so that streams work: no minimum data rates (an idle stream would lose its connection after
-    /// some seconds; pings watch the connections instead), 1,000 calls a connection, windows of 4 MiB a call and
-    /// 16 MiB a connection. It does not open a port.
+    /// some seconds; pings watch the connections instead), 1,000 calls a connection, windows of 1 MiB a call and
+    /// 4 MiB a connection: what a client may have sent that no handler has read yet. It does not open a port.
     /// </summary>
     /// <param name="options">Kestrel's options.</param>
     public static void ConfigureForRpc(this KestrelServerOptions options)
@@ -37,8 +37,8 @@ public static class RpcHosting
         limits.MinResponseDataRate = null;
         var http2 = limits.Http2;
         http2.MaxStreamsPerConnection = 1000;
-        http2.InitialStreamWindowSize = 4 << 20;
-        http2.InitialConnectionWindowSize = 16 << 20;
+        http2.InitialStreamWindowSize = 1 << 20;
+        http2.InitialConnectionWindowSize = 4 << 20;
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
     }

@@ -51,6 +51,9 @@ public sealed class EventReader
     /// <summary>Places that may hold an operation: more than one is a coincidence of fingerprints, one in 10¹².</summary>
     private const int MostCandidates = 4;
 
+    /// <summary>In place of an ordinal that a scavenge removed with its event.</summary>
+    private const uint NoOrdinal = uint.MaxValue;
+
     /// <summary>A first record that takes longer than this came from the disk: load the others ahead.</summary>
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
 
@@ -76,7 +79,7 @@ public sealed class EventReader
     /// First version of a stream that can be read; behind its last one if none can, because it was deleted. Ask for it behind
     /// <see cref="LastVersion(in StreamReference)"/>: then a stream that is deleted and written again in between seems deleted, which it was.
     /// </summary>
-    public StreamVersion FirstVisible(in StreamReference stream) => _storage.Lives.Of(stream.Key).FirstVisible;
+    public StreamVersion FirstVisible(in StreamReference stream) => Canary.Is(Canary.DeletedIsShown) ? default : _storage.Lives.Of(stream.Key).FirstVisible;
 
     /// <summary>
     /// Reads a page of the whole vault, from <paramref name="from"/> in the given direction, up to and including
@@ -158,21 +161,32 @@ public sealed class EventReader
     internal int ReadWritten<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, ref TSink sink)
         where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards: false, shown: default, ref sink);
 
-    /// <summary>Position of a committed event of a stream.</summary>
+    /// <summary>
+    /// Position of a committed event of a stream; of one that a scavenge removed a position at or before its own, and at or
+    /// before those of later versions.
+    /// </summary>
     public Position PositionOf(in StreamReference stream, StreamVersion version)
     {
         Span<uint> ordinal = stackalloc uint[1];
         var segment = Locate(stream.Key, version, backwards: false, ordinal, out _);
-        return segment.FirstPosition + ordinal[0];
+        return ordinal[0] == NoOrdinal ? segment.FirstPosition : segment.FirstPosition + ordinal[0];
     }
 
-    /// <summary>When a committed event was recorded, 100 ns ticks since 1970.</summary>
+    /// <summary>
+    /// When a committed event was recorded, 100 ns ticks since 1970; for one that a scavenge removed, when the next event of its
+    /// segment was that is still there, or the segment's last one. So times never fall along the log.
+    /// </summary>
     public long RecordedAt(Position position)
     {
-        var sink = new TimeSink();
-        var read = ReadForwards(position, position, shown: default, ref sink);
-        Invariant.Check(read == 1);
-        return sink.RecordedAt;
+        var segment = SegmentOf(_storage.View, position, out _);
+        var ordinal = segment.NextKept((uint)(position.Value - segment.FirstPosition.Value));
+        if (segment.Sealed is { } @sealed && ordinal >= @sealed.Record.EventCount)
+        {
+            return @sealed.Record.LastTime;
+        }
+
+        using var lease = segment.Lease();
+        return lease.Reader.Read(segment.OffsetOf(ordinal), segment.FirstPosition + ordinal).RecordedAt;
     }
 
     /// <summary>The first committed position recorded at or after a time; behind the head if there is none.</summary>
@@ -272,7 +286,9 @@ public sealed class EventReader
             if (offset != 0)
             {
                 // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
-                var committed = CommittedIn(index, head);
+                // Where another segment follows, the head says nothing of how many events this one has.
+                var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : head;
+                var committed = CommittedIn(index, end < head ? end : head);
                 return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
             }
         }
@@ -287,7 +303,14 @@ public sealed class EventReader
 
     private AppendAnswer ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
     {
-        using var lease = LeaseOf(place.Place.Segment);
+        var source = SourceOf(place.Place.Segment);
+        using var lease = source.Lease();
+        if (source.Scavenged(lease.Reader, _storage.Meta) is { } scavenged)
+        {
+            Invariant.Check(scavenged.TryFindAppend(place.Place.Offset, operationId, out var kept));
+            return scavenged.Answer(kept, digest, source.Sealed!.Index);
+        }
+
         var body = lease.Reader.ReadGroup(place.Place.Offset, out _);
         Invariant.Check(TryFindAppend(body, operationId, out var found));
         return Answer(found, digest);
@@ -301,8 +324,11 @@ public sealed class EventReader
         var count = _storage.Operations.Find(bytes, candidates);
         foreach (var place in candidates[..count])
         {
-            using var lease = LeaseOf(place.Segment);
-            if (TryFindAppend(lease.Reader.ReadGroup(place.Offset, out _), id, out _))
+            var source = SourceOf(place.Segment);
+            using var lease = source.Lease();
+            if (source.Scavenged(lease.Reader, _storage.Meta) is { } scavenged
+                ? scavenged.TryFindAppend(place.Offset, id, out _)
+                : TryFindAppend(lease.Reader.ReadGroup(place.Offset, out _), id, out _))
             {
                 known = new OperationPlace(place.Segment, place.Offset);
                 return true;
@@ -386,11 +412,20 @@ public sealed class EventReader
         where TSink : IEventSink, allows ref struct
     {
         var segment = SegmentOf(_storage.View, from, out var end);
-        var count = (int)Math.Min(Math.Min(PageEvents, last.Value - from.Value + 1), end.Value - from.Value + 1);
+        last = end < last ? end : last;
+        var ordinal = (uint)(from.Value - segment.FirstPosition.Value);
+        var removed = segment.NextKept(ordinal) - ordinal;
+        if (removed > 0)
+        {
+            // A removed run costs one page, however long it is.
+            return (int)Math.Min(removed, last.Value - from.Value + 1);
+        }
+
+        var count = (int)Math.Min(PageEvents, last.Value - from.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
         for (var i = 0; i < count; i++)
         {
-            ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) + (uint)i;
+            ordinals[i] = ordinal + (uint)i;
         }
 
         return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
@@ -401,11 +436,18 @@ public sealed class EventReader
     {
         var segment = SegmentOf(_storage.View, from, out _);
         var first = until > segment.FirstPosition ? until : segment.FirstPosition;
+        var ordinal = (uint)(from.Value - segment.FirstPosition.Value);
+        var removed = ordinal - segment.LastKept(ordinal);
+        if (removed > 0)
+        {
+            return (int)Math.Min(removed, from.Value - first.Value + 1);
+        }
+
         var count = (int)Math.Min(PageEvents, from.Value - first.Value + 1);
         Span<uint> ordinals = stackalloc uint[PageEvents];
         for (var i = 0; i < count; i++)
         {
-            ordinals[i] = (uint)(from.Value - segment.FirstPosition.Value) - (uint)i;
+            ordinals[i] = ordinal - (uint)i;
         }
 
         return ReadOrdinals(segment, ordinals[..count], default, shown, ref sink);
@@ -419,11 +461,16 @@ public sealed class EventReader
         Span<uint> offsets = stackalloc uint[PageEvents];
         for (var i = 0; i < ordinals.Length; i++)
         {
-            offsets[i] = segment.OffsetOf(ordinals[i]);
+            offsets[i] = ordinals[i] == NoOrdinal ? 0 : segment.OffsetOf(ordinals[i]);
         }
 
         for (var i = 0; i < ordinals.Length; i++)
         {
+            if (offsets[i] == 0)
+            {
+                continue; // A scavenge removed it.
+            }
+
             var before = i == 0 ? Stopwatch.GetTimestamp() : 0;
             var view = lease.Reader.Read(offsets[i], segment.FirstPosition + ordinals[i]);
             if (i == 0 && ordinals.Length > 1 && Stopwatch.GetTimestamp() - before > ColdTicks)
@@ -522,21 +569,28 @@ public sealed class EventReader
         var run = index.Run(entry);
         var at = (int)(version.Value - run.FirstVersion);
         Invariant.Check(at >= 0 && at < run.Count);
-        var count = Math.Min(ordinals.Length, backwards ? at + 1 : run.Count - at);
+        if (at < run.Removed)
+        {
+            var removed = Math.Min(ordinals.Length, backwards ? at + 1 : run.Removed - at);
+            ordinals[..removed].Fill(NoOrdinal);
+            return removed;
+        }
+
+        var count = Math.Min(ordinals.Length, backwards ? at - run.Removed + 1 : run.Count - at);
         for (var i = 0; i < count; i++)
         {
-            ordinals[i] = index.OrdinalAt(run.FirstOrdinalIndex + (backwards ? at - i : at + i));
+            ordinals[i] = index.OrdinalOf(run, backwards ? at - i : at + i);
         }
 
         return count;
     }
 
-    private SegmentLease LeaseOf(uint segment)
+    private SegmentSource SourceOf(uint segment)
     {
         var view = _storage.View;
         return segment < view.Sealed.Length
-            ? new SegmentSource(view.Sealed[segment]).Lease()
-            : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]).Lease();
+            ? new SegmentSource(view.Sealed[segment])
+            : new SegmentSource(view.Unsealed[(int)segment - view.Sealed.Length]);
     }
 
     // What a page hands out. The default: everything. A page of one stream is compared by version, without hashing names.
@@ -552,14 +606,4 @@ public sealed class EventReader
         public bool Includes(in EventView e) => _lives is null ? e.Version >= _first : _lives.IsVisible(e);
     }
 
-    private struct TimeSink : IEventSink
-    {
-        public long RecordedAt;
-
-        public bool Accept(in EventView e)
-        {
-            RecordedAt = e.RecordedAt;
-            return false;
-        }
-    }
 }

@@ -1,7 +1,9 @@
 // Checks a stopped vault's data directory from end to end, past the page cache, and changes nothing.
+using System.Globalization;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -39,6 +41,7 @@ public sealed class LogVerifier
     private readonly string _directory;
     private readonly VaultMeta? _meta;
     private readonly List<Damage> _damage = [];
+    private readonly Dictionary<uint, ScavengedHeader> _scavenged = []; // Those that are whole.
     private long _events;
     private Term _lastTerm;
     private uint _membership; // Offset of the newest membership in the segment that is being walked.
@@ -153,6 +156,11 @@ public sealed class LogVerifier
             _damage.Add(new Damage(name, 0, $"a segment that begins with group {before.NextIndex}, behind the one before"));
         }
 
+        if (scanner.Header.Scavenged is not null)
+        {
+            return VerifyScavenged(file, scanner, name, isLast) ? scanner : null;
+        }
+
         var damagedBefore = _damage.Count;
         var lastKept = LogRecovery.LastKept(_meta!);
         _membership = 0;
@@ -192,6 +200,29 @@ public sealed class LogVerifier
 
         VerifyTail(file, scanner, name, isLast, isWhole: _damage.Count == damagedBefore);
         return scanner;
+    }
+
+    private bool VerifyScavenged(IFile file, SegmentScanner scanner, string name, bool isLast)
+    {
+        try
+        {
+            var footer = ScavengedVerifier.Verify(file, scanner.Header, _meta!, _lastTerm);
+            scanner.SkipScavenged(footer);
+            _lastTerm = footer.LastTerm;
+            _events += scanner.Header.Scavenged!.KeptEvents;
+            _scavenged.Add(scanner.Header.Segment, scanner.Header.Scavenged);
+            if (isLast)
+            {
+                _damage.Add(new Damage(SegmentHeader.FileName(scanner.Header.Segment + 1), 0, "this segment: behind a scavenged one there is always another"));
+            }
+
+            return true;
+        }
+        catch (DamageException e)
+        {
+            _damage.Add(new Damage(name, e.Offset, e.Expected));
+            return false;
+        }
     }
 
     private void VerifyGroup(string name, in GroupHeader header, ReadOnlySpan<byte> body)
@@ -315,9 +346,18 @@ public sealed class LogVerifier
                 continue;
             }
 
-            if (!uint.TryParse(Path.GetFileNameWithoutExtension(name), System.Globalization.CultureInfo.InvariantCulture, out var segment))
+            // 20 digits, and behind them, if it is a scavenged segment's, the point.
+            var number = Path.GetFileNameWithoutExtension(name);
+            var point = Path.GetExtension(number);
+            if (!uint.TryParse(Path.ChangeExtension(number, null), NumberStyles.None, CultureInfo.InvariantCulture, out var segment))
             {
                 continue; // Not one of ours.
+            }
+
+            var scavenged = _scavenged.GetValueOrDefault(segment);
+            if (point != (scavenged is null ? "" : $".{scavenged.Point}"))
+            {
+                continue; // What a scavenge left, or did not finish. The next start removes it.
             }
 
             try
@@ -326,10 +366,18 @@ public sealed class LogVerifier
                 {
                     using var keys = SealedKeys.Open(_files, Path.Combine(directory, name), segment);
                     keys.CheckAll();
+                    if (scavenged is not null && keys.Segment.Digest != scavenged.Digest)
+                    {
+                        throw new IndexDamageException(name, 64, "keys of another form of the segment");
+                    }
                 }
                 else
                 {
-                    SealedIndex.Open(_files, Path.Combine(directory, name), segment).Dispose();
+                    using var index = SealedIndex.Open(_files, Path.Combine(directory, name), segment);
+                    if (scavenged is not null && index.Mark != scavenged.Index)
+                    {
+                        throw new IndexDamageException(name, 0, "the index of another form of the segment");
+                    }
                 }
             }
             catch (IndexDamageException e)

@@ -5,6 +5,7 @@ using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -90,14 +91,27 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public static string KeysPath(VaultStorage storage, uint segment) =>
         Path.ChangeExtension(IndexPath(storage, segment), SealedKeysFormat.Extension);
 
+    /// <summary>
+    /// Index file of a segment. That of a scavenged one has the scavenge's point in its name: until the segment's file is
+    /// replaced, there are two.
+    /// </summary>
+    public static string IndexPath(VaultStorage storage, uint segment, ScavengedHeader? scavenged) =>
+        scavenged is null ? IndexPath(storage, segment) : Path.ChangeExtension(IndexPath(storage, segment), $"{scavenged.Point}.ix");
+
+    /// <summary>A sealed segment by what its header says of a scavenge.</summary>
+    public static SealedSegment Open(VaultStorage storage, in CatalogEntry record, ScavengedHeader? scavenged) => new(
+        storage.Files, LogPath(storage, record.Segment), IndexPath(storage, record.Segment, scavenged), record, storage.Meta, opened: null, scavenged);
+
     /// <summary>Makes the key file of a sealed segment again: it was lost, or damaged, or the vault is of a version without.</summary>
     /// <exception cref="DamageException">The segment is damaged.</exception>
     public static void WriteKeys(VaultStorage storage, SealedSegment segment)
     {
         using var lease = new SegmentSource(segment).Lease();
-        var content = SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
+        var content = segment.Scavenged is { } scavenged
+            ? ScavengedSegment.CollectKeys(lease.Reader, scavenged, segment.FirstPosition, storage.Meta)
+            : SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
         var shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
-        SealedKeys.Write(storage.Files, KeysPath(storage, segment.Record.Segment), KeyedSegment.Of(segment.Record), content, shape);
+        SealedKeys.Write(storage.Files, segment.KeysPath, segment.Keyed, content, shape);
     }
 
     /// <summary>A sealed segment's footer; null if it is damaged.</summary>
@@ -105,7 +119,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     {
         var block = new byte[Blocks.Size];
         using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
-        file.ReadFromDisk(storage.Meta.SegmentSizeBytes - Blocks.Size, block);
+        if (file.Length < 2 * Blocks.Size)
+        {
+            return null;
+        }
+
+        file.ReadFromDisk(file.Length - Blocks.Size, block); // A scavenged segment's file is shorter.
         return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
 
@@ -132,17 +151,16 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var number = segment.Index.Segment;
         history = number == state.AppliedThrough + 1 ? LogHistory.From(state) : null;
         Invariant.Check(history is not null || number <= state.AppliedThrough);
-        var keys = new SegmentKeys(storage.Meta, segment.Index.FirstPosition);
-        var footer = MakeFooter(segment, lastIndex, history, keys);
+        var footer = MakeFooter(segment, lastIndex, history);
         WriteFooter(footer);
         history?.Lives.Add(segment, storage.Meta.SipKey);
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
-        keys.Content.Sort();
-        var shape = SealedKeys.Measure(keys.Content, (int)record.EventCount);
+        var keys = new SealedKeysContent(segment.Index.Keys);
+        var shape = SealedKeys.Measure(keys, (int)record.EventCount);
         _keysLength = (number, shape.FileLength);
-        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record), keys.Content, shape);
+        SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys, shape);
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
@@ -190,7 +208,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
         var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
-        var stateBytes = (long)LifeHistory.EntryLength * storage.Lives.Count;
+        var stateBytes = ((long)LifeHistory.EntryLength * storage.Lives.Count) + RetentionValue.Length(storage.Retention);
         return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + stateBytes + OtherBytes;
     }
 
@@ -199,8 +217,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         name.Contains(".ix", StringComparison.Ordinal) || name.Contains(SealedKeysFormat.Extension, StringComparison.Ordinal);
 
     // The groups are read back and checked once more: what is sealed was seen whole after it was written. The same pass tells
-    // the keys of the events, and the state table what the groups say about consensus, unless it has the segment already.
-    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history, SegmentKeys keys)
+    // the state table what the groups say about consensus, unless it has the segment already.
+    private SegmentFooter MakeFooter(UnsealedSegment segment, LogIndex lastIndex, LogHistory? history)
     {
         var digest = new SipHash128(storage.Meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
@@ -214,7 +232,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             var body = segment.Reader.ReadGroup(offset, out last);
             first = offset == Blocks.Size ? last : first;
             history?.Add(last, body, storage.Meta.ChecksumSeed);
-            keys.Add(last, body);
             if (last.IsSystem && SystemRecord.TryDecode(body, storage.Meta.ChecksumSeed, out var kind, out _) && kind == GroupKind.Membership)
             {
                 membership = offset;
@@ -305,6 +322,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         {
             Segment = index.Segment,
             FirstPosition = index.FirstPosition,
+            Events = offsets.Length,
             Offsets = offsets,
             Streams = runs,
             Ordinals = ordinals,
@@ -321,8 +339,10 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             return StreamHead.None;
         }
 
-        Invariant.Check(head.Latest.Segment < segment);
-        return head;
+        // Recovery asked the heads for nothing that their catalog vouches for: that they know no more than it shows here.
+        return head.Latest.Segment < segment
+            ? head
+            : throw new IndexDamageException(StorageOpening.HeadsPathOf(storage), 0, $"a stream's head in segment {head.Latest.Segment}, while segment {segment} is sealed");
     }
 
     private static OperationEntry[] Operations(ActiveIndex index)

@@ -4,9 +4,11 @@
 // a crash cut short is finished first.
 // Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
+using System.Globalization;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -21,6 +23,8 @@ internal sealed class StorageOpening
     private readonly List<UnsealedSegment> _unsealed = [];
     private readonly List<IDisposable> _open = [];
     private HeadsFile? _heads;
+    private readonly List<ScavengedHeader?> _scavenged = [];
+    private bool _headsAreOfCatalog;
     private uint _walked; // The segment that is being walked.
     private RecoveredSegment? _last;
     private IFile? _lastFile;
@@ -36,13 +40,15 @@ internal sealed class StorageOpening
 
     private string CatalogPath => Path.Combine(_storage.IndexDirectory, "catalog");
 
-    private string HeadsPath => Path.Combine(_storage.IndexDirectory, "heads");
+    private string HeadsPath => HeadsPathOf(_storage);
 
     private string StatePath => Path.Combine(_storage.IndexDirectory, "state");
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
         LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes);
+
+    public static string HeadsPathOf(VaultStorage storage) => Path.Combine(storage.IndexDirectory, "heads");
 
     /// <summary>Recovers the log. A rebuildable file that turns out to be damaged is as good as missing.</summary>
     public static Opened Run(VaultStorage storage)
@@ -53,7 +59,12 @@ internal sealed class StorageOpening
             var opening = new StorageOpening(storage);
             try
             {
-                return opening.RunOnce();
+                if (opening.RunOnce() is { } opened)
+                {
+                    return opened;
+                }
+
+                opening.Close(); // Once more, with a longer catalog.
             }
             catch (IndexDamageException e) when (deleted.Add(e.Path))
             {
@@ -141,15 +152,17 @@ internal sealed class StorageOpening
         }
     }
 
-    private Opened RunOnce()
+    // Null: another scavenged segment can be added to the catalog now.
+    private Opened? RunOnce()
     {
         var segments = DropTruncated(ListSegments());
         var catalog = OpenCatalog(segments);
         segments = DropLeftEmpty(segments, catalog.Count);
+        RedoScavenged(catalog);
         var heads = Keep(HeadsFile.Open(_files, HeadsPath));
         var operations = OpenOperations();
         var (state, history) = OpenState(catalog);
-        var hasIndex = Enumerable.Range(0, catalog.Count).Select(i => HasIndex(catalog[i])).ToArray();
+        var hasIndex = Enumerable.Range(0, catalog.Count).Select(i => HasIndex(catalog[i], _scavenged[i])).ToArray();
         if (hasIndex.Contains(false) || heads.AppliedThrough >= catalog.Count)
         {
             // A missing index can only be made with the heads as they were before it: begin again at the start.
@@ -174,7 +187,11 @@ internal sealed class StorageOpening
         }
 
         _log.Follow(history);
-        WalkUnsealed((uint)catalog.Count, (uint)segments, sealer);
+        if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
+        {
+            return null;
+        }
+
         if (_last is null)
         {
             CreateFirstSegment();
@@ -198,11 +215,24 @@ internal sealed class StorageOpening
         return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes);
     }
 
-    // The segments behind those that the catalog lists.
-    private void WalkUnsealed(uint sealedCount, uint segments, Sealer sealer)
+    // The segments behind those that the catalog lists; false if it turned out that the catalog was lost: then all before a
+    // scavenged segment, which has no groups to walk, is sealed by now.
+    private bool WalkUnsealed(uint sealedCount, uint segments, Sealer sealer)
     {
         for (var segment = sealedCount; segment < segments; segment++)
         {
+            if (ReadScavenged(segment) is not null)
+            {
+                Invariant.Check(_unsealed.Count > 0, "The catalog lists a scavenged segment as soon as it lists all before it.");
+                _log.Prove(_log.End.Index);
+                while (_unsealed.Count > 0)
+                {
+                    SealOldest(sealer, _unsealed.Count > 1 ? _unsealed[1].IndexBefore : _log.End.Index);
+                }
+
+                return false;
+            }
+
             RecoverUnsealed(segment, (int)segments);
             if (segment == sealedCount && segment > 0)
             {
@@ -213,12 +243,18 @@ internal sealed class StorageOpening
             if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
             {
                 // So many segments are only begun behind one that is sealed.
-                var oldest = _unsealed[0];
                 _log.Prove(_unsealed[1].Index.FirstIndex);
-                _sealed.Add(sealer.Seal(oldest, _unsealed[1].IndexBefore, View(_heads!)));
-                _unsealed.RemoveAt(0);
+                SealOldest(sealer, _unsealed[1].IndexBefore);
             }
         }
+
+        return true;
+    }
+
+    private void SealOldest(Sealer sealer, LogIndex last)
+    {
+        _sealed.Add(sealer.Seal(_unsealed[0], last, View(_heads!)));
+        _unsealed.RemoveAt(0);
     }
 
     // Segments that a truncation which was not finished takes out. All of them are unsealed: what is sealed is committed.
@@ -292,6 +328,9 @@ internal sealed class StorageOpening
     private Catalog OpenCatalog(int segments)
     {
         var catalog = Keep(Catalog.Open(_files, CatalogPath));
+
+        // The catalog lists a segment before the heads learn of it. So they know nothing of those behind, unless it was lost.
+        _headsAreOfCatalog = catalog.Count > 0;
         if (catalog.Count > 0 && catalog.Count >= segments)
         {
             throw new DamageException(
@@ -309,6 +348,7 @@ internal sealed class StorageOpening
             }
 
             catalog = Keep(Catalog.Open(_files, CatalogPath));
+            _headsAreOfCatalog = false;
         }
 
         while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
@@ -348,21 +388,75 @@ internal sealed class StorageOpening
         return Keep(OperationsFiles.Open(_files, _storage.IndexDirectory, _meta.SipKey, horizon, fileAppends));
     }
 
-    private bool HasIndex(CatalogEntry record)
+    private bool HasIndex(CatalogEntry record) => HasIndex(record, scavenged: null);
+
+    private bool HasIndex(CatalogEntry record, ScavengedHeader? scavenged)
     {
-        var path = Sealer.IndexPath(_storage, record.Segment);
+        var path = Sealer.IndexPath(_storage, record.Segment, scavenged);
         if (!_files.FileExists(path))
         {
             return false;
         }
 
         using var file = _files.OpenFile(path, FileOpening.ReadExisting);
-        return file.Length == record.Index.LengthBytes;
+        return file.Length == (scavenged?.Index ?? record.Index).LengthBytes;
+    }
+
+    // Indexes of scavenged segments follow from these alone, so they are there before anything else is looked at. What a
+    // scavenge replaced, or did not finish, goes.
+    private void RedoScavenged(Catalog catalog)
+    {
+        var names = new HashSet<string>();
+        for (var i = 0; i < catalog.Count; i++)
+        {
+            var record = catalog[i];
+            var scavenged = ReadScavenged(record.Segment);
+            var path = Sealer.IndexPath(_storage, record.Segment, scavenged);
+            names.Add(Path.GetFileName(path));
+            names.Add(Path.ChangeExtension(Path.GetFileName(path), SealedKeysFormat.Extension));
+            _scavenged.Add(scavenged);
+            if (scavenged is null || HasIndex(record, scavenged))
+            {
+                continue;
+            }
+
+            var segment = Sealer.Open(_storage, record, scavenged);
+            try
+            {
+                using var lease = new SegmentSource(segment).Lease();
+                var mark = new ScavengedSegment(lease.Reader, scavenged, record.FirstPosition, _meta).WriteIndex(_files, path, (int)record.EventCount);
+                Invariant.Check(mark == scavenged.Index, "An index that is made again comes out equal.");
+            }
+            finally
+            {
+                segment.Close();
+            }
+        }
+
+        foreach (var name in _files.ListFiles(_storage.IndexDirectory))
+        {
+            var dot = name.IndexOf('.', StringComparison.Ordinal);
+            if (dot > 0 && name[(dot + 1)..] is var rest
+                && (rest.EndsWith("ix", StringComparison.Ordinal) || rest.EndsWith("kx", StringComparison.Ordinal) || rest.EndsWith(SealedIndexFormat.TemporarySuffix, StringComparison.Ordinal))
+                && uint.TryParse(name.AsSpan(0, dot), NumberStyles.None, CultureInfo.InvariantCulture, out var segment)
+                && !names.Contains(name) && (segment < catalog.Count || rest.Contains('.', StringComparison.Ordinal)))
+            {
+                _files.DeleteFile(Path.Combine(_storage.IndexDirectory, name));
+            }
+        }
     }
 
     // For a catalog that was lost: what an intact footer and an intact index file say.
     private CatalogEntry? ReadSealed(uint segment)
     {
+        if (ReadScavenged(segment) is { } scavenged)
+        {
+            // Its footer is as much truth as the rest of it.
+            return Sealer.ReadFooter(_storage, segment) is { } kept && Precedes(Sealer.Record(kept, scavenged.SealedIndex), ReadHeader(segment + 1))
+                ? Sealer.Record(kept, scavenged.SealedIndex)
+                : throw new DamageException(SegmentHeader.FileName(segment), scavenged.FileLength - Blocks.Size, "the footer of a scavenged segment, followed by the next one, should stand here.", LogRecovery.NextStep);
+        }
+
         if (Sealer.ReadFooter(_storage, segment) is not { } footer
             || !_files.FileExists(Sealer.IndexPath(_storage, segment)))
         {
@@ -389,8 +483,8 @@ internal sealed class StorageOpening
 
         _log.Skip(record);
 
-        var result = new SealedSegment(_files, Sealer.LogPath(_storage, segment), Sealer.IndexPath(_storage, segment), record, _meta, null);
-        if (!SealedKeys.Fits(_files, Sealer.KeysPath(_storage, segment), KeyedSegment.Of(record)))
+        var result = Sealer.Open(_storage, record, _scavenged[(int)segment]);
+        if (!SealedKeys.Fits(_files, result.KeysPath, result.Keyed))
         {
             Sealer.WriteKeys(_storage, result);
         }
@@ -447,9 +541,17 @@ internal sealed class StorageOpening
     // their footer says so; the others are read, and so is one whose footer is damaged or whose index is missing.
     private void AddSealed(LogHistory history, CatalogEntry record)
     {
-        var segment = new SealedSegment(_files, Sealer.LogPath(_storage, record.Segment), Sealer.IndexPath(_storage, record.Segment), record, _meta, null);
+        var segment = Sealer.Open(_storage, record, _scavenged[(int)record.Segment]);
         try
         {
+            if (segment.Scavenged is { } header)
+            {
+                using var lease = new SegmentSource(segment).Lease();
+                new ScavengedSegment(lease.Reader, header, record.FirstPosition, _meta).AddConsensus(history);
+                history.Lives.Add(segment, _meta.SipKey);
+                return;
+            }
+
             var raft = history;
             if (Sealer.ReadFooter(_storage, record.Segment) is { Membership: 0 } footer && footer.LastGroup == record.LastGroupChecksum && footer.FirstTerm == footer.LastTerm)
             {
@@ -494,10 +596,17 @@ internal sealed class StorageOpening
         while (header.Index != segment.Record.LastLogIndex);
     }
 
-    private static OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)
+    private OperationEntry[] ReadOperations(SealedSegment segment, LogIndex last)
     {
         var entries = new List<OperationEntry>();
         using var lease = new SegmentSource(segment).Lease();
+        if (segment.Scavenged is { } scavenged)
+        {
+            var footer = Sealer.ReadFooter(_storage, segment.Record.Segment)
+                ?? throw new DamageException(SegmentHeader.FileName(segment.Record.Segment), scavenged.FileLength - Blocks.Size, "the footer of a scavenged segment should stand here.", LogRecovery.NextStep);
+            return new ScavengedSegment(lease.Reader, scavenged, segment.FirstPosition, _meta).Operations(footer.Appends);
+        }
+
         var offset = (uint)Blocks.Size;
         GroupHeader header;
         do
@@ -529,6 +638,21 @@ internal sealed class StorageOpening
         return SegmentScanner.Open(file, segment, _meta).Header;
     }
 
+    // What a segment's header says of a scavenge; null if it says nothing of it, or is damaged, which shows when it is read.
+    private ScavengedHeader? ReadScavenged(uint segment)
+    {
+        using var file = _files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.ReadExisting);
+        if (file.Length == _meta.SegmentSizeBytes)
+        {
+            return null; // A scavenged one is shorter, or it would not have been written: no need to look into all files.
+        }
+
+        var block = new byte[Blocks.Size];
+        return file.ReadFromDisk(0, block) == block.Length
+            && SegmentHeader.Decode(block, _meta.ChecksumSeed, SegmentHeader.FileName(segment)) is { } header && header.Segment == segment
+            ? header.Scavenged : null;
+    }
+
     private RecoveredSegment Recover(uint segment, SegmentHeader? next, out UnsealedSegment unsealed)
     {
         _walked = segment;
@@ -547,8 +671,10 @@ internal sealed class StorageOpening
         return recovered;
     }
 
-    // A stream's last version before the segment that is being walked.
-    private StreamVersion LastVersion(UInt128 key)
+    // A stream's last version before the segment that is being walked. To look it up in the heads is a random read for each
+    // stream, more than all else that recovery does; the record says it, and the seal compares the two. The heads are asked only
+    // where they may hold what this walk comes to.
+    private StreamVersion LastVersion(UInt128 key, StreamVersion? expected)
     {
         for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
@@ -557,6 +683,11 @@ internal sealed class StorageOpening
             {
                 return new StreamVersion(_unsealed[i].Index.Tail(number));
             }
+        }
+
+        if (_walked > 0 && _headsAreOfCatalog && expected is { } version)
+        {
+            return version;
         }
 
         if (_walked == 0 || !_heads!.TryGet(key, out var head))

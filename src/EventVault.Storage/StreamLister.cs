@@ -82,7 +82,7 @@ public sealed class StreamLister
         for (var i = 0; i < view.Sealed.Length + view.Unsealed.Length; i++)
         {
             var list = i < view.Sealed.Length
-                ? NameList.Of(view.Sealed[i])
+                ? NameList.Of(view.Sealed[i], _storage.Meta)
                 : NameList.Of(NamesOf(view.Unsealed[i - view.Sealed.Length], head));
             list.SkipTo(prefix, after);
             if (list.Current is { } name)
@@ -177,10 +177,11 @@ public sealed class StreamLister
     private sealed class NameList
     {
         private readonly SealedSegment? _segment;
+        private readonly VaultMeta? _meta;
         private readonly byte[][] _names = [];
         private int _at;
 
-        private NameList(SealedSegment segment) => _segment = segment;
+        private NameList(SealedSegment segment, VaultMeta meta) => (_segment, _meta) = (segment, meta);
 
         private NameList(byte[][] names) => _names = names;
 
@@ -188,7 +189,7 @@ public sealed class StreamLister
 
         private int Count => _segment?.Index.NewStreamCount ?? _names.Length;
 
-        public static NameList Of(SealedSegment segment) => new(segment);
+        public static NameList Of(SealedSegment segment, VaultMeta meta) => new(segment, meta);
 
         public static NameList Of(byte[][] names) => new(names);
 
@@ -221,9 +222,16 @@ public sealed class StreamLister
                 return _names[i];
             }
 
-            var run = _segment.Index.Run(_segment.Index.NewStreamEntry(i));
-            var ordinal = _segment.Index.OrdinalAt(run.FirstOrdinalIndex);
-            using var lease = new SegmentSource(_segment).Lease();
+            var entry = _segment.Index.NewStreamEntry(i);
+            var run = _segment.Index.Run(entry);
+            var source = new SegmentSource(_segment);
+            using var lease = source.Lease();
+            if (source.Scavenged(lease.Reader, _meta!) is { } scavenged)
+            {
+                return scavenged.Name(entry, run.Key).ToArray();
+            }
+
+            var ordinal = _segment.Index.OrdinalOf(run, 0);
             return lease.Reader.Read(_segment.Index.OffsetOf(ordinal), _segment.FirstPosition + ordinal).Stream.ToArray();
         }
     }

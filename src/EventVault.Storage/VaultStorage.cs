@@ -2,15 +2,16 @@
 //
 //   meta            who the vault is                                          truth
 //   vote            the node's term and vote                                  truth
-//   log/*.seg       the events                                                truth
+//   log/*.seg       the events; scavenged segments under the same names       truth
 //   index/          everything that finds events                             rebuildable, all of it
 //   lock            keeps a second node out
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
-// one background thread calls StepBackground; Reader is for everyone.
+// one background thread calls StepBackground; another one may call Scavenger.Step; Reader is for everyone.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
 
@@ -48,6 +49,7 @@ public sealed class VaultStorage : IDisposable
         Spares.Clean();
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
+        Scavenger = new Scavenger(this);
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
@@ -106,6 +108,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Lists streams by name.</summary>
     public StreamLister Streams { get; }
 
+    /// <summary>Gives the space of hidden events back.</summary>
+    public Scavenger Scavenger { get; }
+
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
 
@@ -118,6 +123,26 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     public LogIndex CommitIndex => new((ulong)Volatile.Read(ref _commitIndex));
 
+    /// <summary>
+    /// The first group that can be read, and so be sent: those in scavenged segments, and before, can't. For every thread.
+    /// </summary>
+    public LogIndex FirstGroup
+    {
+        get
+        {
+            var view = View;
+            for (var i = view.Sealed.Length - 1; i >= 0; i--)
+            {
+                if (view.Sealed[i].Scavenged is not null)
+                {
+                    return new LogIndex(view.Sealed[i].Record.LastLogIndex.Value + 1);
+                }
+            }
+
+            return new LogIndex(1);
+        }
+    }
+
     /// <summary>Segments that are sealed, and those that are not.</summary>
     public (int Sealed, int Unsealed) SegmentCounts => (View.Sealed.Length, View.Unsealed.Length);
 
@@ -127,13 +152,16 @@ public sealed class VaultStorage : IDisposable
     /// <summary>
     /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are.
     /// </summary>
-    public Position OperationFloor => _sealer.Floor.Position;
+    public Position OperationFloor => _sealer.Floor.Position > Lives.Scavenge.Floor ? _sealer.Floor.Position : Lives.Scavenge.Floor;
 
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 
     /// <summary>Bytes that can still be written to the disk.</summary>
     public long FreeBytes => Files.FreeBytes(Directory);
+
+    /// <summary>The retention rules that are committed now, so at least those that any head covers that was read before. They never change: ask again.</summary>
+    public RetentionRules Retention => Lives.Retention.Committed;
 
     internal IFileSystem Files { get; }
 
@@ -252,6 +280,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="mostBytes">Most bytes of groups, all together.</param>
     /// <param name="into">Where they are added.</param>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    /// <exception cref="ScavengedGroupException">They begin before <see cref="FirstGroup"/>.</exception>
     public void ReadGroups(LogIndex from, LogIndex until, int most, long mostBytes, List<StoredGroup> into) =>
         _groups.Read(from, until, most, mostBytes, into);
 
@@ -278,6 +307,7 @@ public sealed class VaultStorage : IDisposable
         }
 
         _disposed = true;
+        ((IDisposable)Scavenger).Dispose();
         Log.Close();
         Spares.Close();
         foreach (var segment in _view.Sealed)
@@ -348,6 +378,21 @@ public sealed class VaultStorage : IDisposable
             Invariant.Check(_view.Sealing is null && _view.Unsealed[0].Index.Segment == segment.Record.Segment);
             Volatile.Write(ref _view, _view with { Sealing = segment });
         }
+    }
+
+    /// <summary>A sealed segment was written anew: readers that come from now on read that; the others go on with the old one.</summary>
+    internal void ReplaceSealed(SealedSegment old, SealedSegment scavenged)
+    {
+        lock (_viewChange)
+        {
+            var number = (int)old.Record.Segment;
+            Invariant.Check(ReferenceEquals(_view.Sealed[number], old) && scavenged.Record == old.Record, "One thread scavenges, and a sealed segment stays what it is.");
+            SealedSegment[] sealedNow = [.. _view.Sealed];
+            sealedNow[number] = scavenged;
+            Volatile.Write(ref _view, _view with { Sealed = sealedNow });
+        }
+
+        old.Retire();
     }
 
     /// <summary>Heads, operations and state know the segment: the memory of its index is given back.</summary>

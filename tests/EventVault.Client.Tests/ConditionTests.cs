@@ -129,6 +129,12 @@ public sealed class ConditionTests
         await Refused(VaultErrorCode.LimitExceeded, "query_items", If(new EventQuery([.. Enumerable.Repeat(new QueryItem { Tags = ["t"] }, 33)])));
         await Refused(VaultErrorCode.LimitExceeded, "item_types", If(EventQuery.OfTypes([.. Enumerable.Range(0, 33).Select(i => $"{i}")])));
         await Refused(VaultErrorCode.LimitExceeded, "item_tags", If(EventQuery.Tagged([.. Enumerable.Range(0, 17).Select(i => $"{i}")])));
+        QueryItem wide = new() { Types = [.. Enumerable.Range(0, 32).Select(i => $"{i}")], Tags = [.. Enumerable.Range(0, 16).Select(i => $"{i}")] };
+        await Refused(VaultErrorCode.LimitExceeded, "query_keys", If(new EventQuery(wide, wide, new QueryItem { Tags = ["t"] })));
+        await Refused(VaultErrorCode.LimitExceeded, "query_keys", new AppendOptions
+        {
+            Conditions = [AppendCondition.FailIfMatch(new EventQuery(wide)), AppendCondition.FailIfMatch(new EventQuery(wide)), AppendCondition.FailIfMatch(SeatTaken)],
+        });
         await Refused(VaultErrorCode.LimitExceeded, "tag_bytes", If(EventQuery.Tagged(new string('x', 129))));
         await Refused(VaultErrorCode.LimitExceeded, "type_bytes", If(EventQuery.OfTypes(new string('x', 257))));
         await Refused(

@@ -71,7 +71,7 @@ public sealed class RealNodeTests
         {
             defaults.StreamName, defaults.Type, defaults.ContentType, defaults.Tag, defaults.Tags, defaults.Metadata,
             defaults.MetadataEntries, defaults.Event, defaults.AppendEvents, defaults.Append, defaults.AppendRequires,
-            defaults.AppendConditions, defaults.QueryItems, defaults.ItemTypes, defaults.ItemTags,
+            defaults.AppendConditions, defaults.QueryItems, defaults.QueryKeys, defaults.ItemTypes, defaults.ItemTags,
         })
         {
             VaultLimit match = Assert.Single(told, t => t.Name == limit.Name);

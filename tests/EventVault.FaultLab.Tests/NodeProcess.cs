@@ -43,12 +43,22 @@ internal sealed class NodeProcess : IDisposable
     /// <param name="port">gRPC port.</param>
     /// <param name="segmentSizeBytes">For a new vault.</param>
     /// <param name="wrapper">A command to run it under, such as strace with its options.</param>
-    public static async Task<NodeProcess> StartAsync(string directory, int port, int segmentSizeBytes, params string[] wrapper)
+    public static Task<NodeProcess> StartAsync(string directory, int port, int segmentSizeBytes, params string[] wrapper) =>
+        StartWithAsync(directory, port, segmentSizeBytes, [], wrapper);
+
+    /// <summary>Starts a node with further settings and waits until it serves.</summary>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="port">gRPC port.</param>
+    /// <param name="segmentSizeBytes">For a new vault.</param>
+    /// <param name="settings">Flags of the node.</param>
+    /// <param name="wrapper">A command to run it under.</param>
+    public static async Task<NodeProcess> StartWithAsync(string directory, int port, int segmentSizeBytes, string[] settings, params string[] wrapper)
     {
-        var arguments = new List<string>(wrapper)
-        {
-            "dotnet", NodeAssembly, "--data", directory, "--port", $"{port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{segmentSizeBytes}",
-        };
+        string[] arguments =
+        [
+            .. wrapper, "dotnet", NodeAssembly, "--data", directory, "--port", $"{port}", "--http-port", $"{FreePort()}", "--dev",
+            "--segment-size", $"{segmentSizeBytes}", .. settings,
+        ];
         var start = new ProcessStartInfo(arguments[0], arguments.Skip(1)) { RedirectStandardOutput = true, RedirectStandardError = true };
 
         // EVENTVAULT_KILLS and the like are ours; the node refuses variables that it does not know.

@@ -8,6 +8,9 @@ internal static class Settings
     /// <summary>EVENTVAULT_KILLS: how often the node is killed under load.</summary>
     public static int Kills => Read("EVENTVAULT_KILLS", 4);
 
+    /// <summary>EVENTVAULT_SCAVENGE_KILLS: how often the node is killed while it scavenges under load.</summary>
+    public static int ScavengeKills => Read("EVENTVAULT_SCAVENGE_KILLS", 6);
+
     /// <summary>EVENTVAULT_SOAK_SECONDS: how long 64 writers append beside a subscriber.</summary>
     public static int SoakSeconds => Read("EVENTVAULT_SOAK_SECONDS", 5);
 

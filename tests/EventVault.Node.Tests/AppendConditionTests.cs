@@ -64,7 +64,6 @@ public sealed class AppendConditionTests
         Assert.Null(await Try(null, Make.Item("registered", "course:2,term:a")));
         Assert.Null(await Try(null, Make.Item("closed", "course:1")));
         Assert.Equal(1ul, (await Try(null, Make.Item("closed", "course:1"), Make.Item("closed", "course:2")))!.Position);
-        Assert.Null(await Try(1_000_000, Make.Item("registered")));
 
         // An append's own events don't count, and what it wrote counts for the next one.
         Assert.Null(await Try(2, Make.Item("once")));
@@ -73,6 +72,28 @@ public sealed class AppendConditionTests
         var written = await node.AppendAsync(once);
         Assert.Equal(written.LastPosition, (await Try(null, Make.Item("once")))!.Position);
         Assert.Null(await Try(written.LastPosition, Make.Item("once")));
+    }
+
+    [Fact]
+    public async Task A_position_behind_the_last_event_is_refused_as_nobody_can_have_read_there()
+    {
+        await using var node = await TestNode.StartAsync();
+        var request = Make.Append(Make.Stream("a", Make.Any, Make.Tagged("t")));
+        request.Conditions.AddRange([Make.Condition(null, Make.Item("t")), Make.Condition(0, Make.Item("t"))]);
+        var failure = await Fails.WithAsync(RpcCode.InvalidArgument, Reason.InvalidRequest, () => node.AppendAsync(request).AsTask());
+        Assert.Equal("conditions[1].after", failure.Field);
+        Assert.Contains("none yet", failure.Message, StringComparison.Ordinal);
+
+        // What it rests on may be on its way, and a repeated append gets its first answer whatever it says.
+        await node.AppendAsync("b", Make.NoStream);
+        Assert.Equal(1ul, (await node.AppendAsync(request)).FirstPosition);
+        request.AttemptedAfter = new SeenHead { Position = 9 };
+        Assert.True((await node.AppendAsync(request)).Deduplicated);
+        var retry = Make.Append(Make.Stream("a", Make.Any));
+        retry.AttemptedAfter = new SeenHead { Position = 2 };
+        Assert.Equal("attempted_after.position", (await Fails.WithAsync(RpcCode.InvalidArgument, Reason.InvalidRequest, () => node.AppendAsync(retry).AsTask())).Field);
+        retry.AttemptedAfter.Position = 1;
+        Assert.False((await node.AppendAsync(retry)).Deduplicated);
     }
 
     [Fact]
@@ -189,6 +210,27 @@ public sealed class AppendConditionTests
         Assert.Equal(["requires[0].expected", "conditions[1]"], detail.Failures.Select(f => f.Field));
 
         await node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = "old", Expected = Make.Any });
+        Assert.False((await node.AppendAsync(request)).Deduplicated);
+    }
+
+    // Whether anything older matches takes a search of the whole log, and the sequencer does not do that while all wait.
+    [Fact]
+    public async Task A_match_that_is_being_deleted_makes_the_append_wait_for_another_try()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("old", Make.NoStream, Make.Tagged("t"));
+        var request = Make.Append(Make.Stream("new", Make.Any));
+        request.Conditions.Add(Make.Condition(null, Make.Item("t")));
+        using var gate = new DiskGate(node.Disk);
+        await gate.CloseAsync(node);
+        var deletion = node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = "old", Expected = Make.Any }).AsTask();
+        await gate.UntilSomeoneWaitsAsync();
+
+        var failure = await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.Overloaded, () => node.AppendAsync(request).AsTask());
+        Assert.Equal(1u, failure.RetryAfterMs);
+
+        gate.Open();
+        await deletion;
         Assert.False((await node.AppendAsync(request)).Deduplicated);
     }
 

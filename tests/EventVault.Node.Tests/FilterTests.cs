@@ -180,6 +180,21 @@ public sealed class FilterTests
     }
 
     [Fact]
+    public async Task A_prefix_of_the_vaults_own_streams_is_refused_where_they_are_left_out()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("a", Make.NoStream);
+        await node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = "a", Expected = Make.Any });
+        var filter = new EventFilter { StreamPrefix = "$st" };
+        foreach (var call in (Func<Task>[])[() => node.ReadAllAsync(new ReadAllRequest { Filter = filter }), () => CountAsync(node, new CountEventsRequest { Filter = filter }).AsTask()])
+        {
+            Assert.Equal("filter.stream_prefix", (await Fails.WithAsync(RpcCode.InvalidArgument, Reason.InvalidRequest, call)).Field);
+        }
+
+        Assert.Equal("$streams", Assert.Single(await node.ReadAllAsync(new ReadAllRequest { Filter = filter, IncludeSystem = true })).Stream);
+    }
+
+    [Fact]
     public async Task A_category_lists_its_streams_in_the_order_of_their_names_page_by_page()
     {
         await using var node = await TestNode.StartAsync();

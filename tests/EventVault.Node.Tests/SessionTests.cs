@@ -128,13 +128,13 @@ public sealed class SessionTests
         await gate.UntilSomeoneWaitsAsync();
 
         var waiting = node.Channel.UnaryAsync(
-            Methods.Append, Make.Append(Make.Stream("s", Make.Any)), new RpcCallOptions { Timeout = TimeSpan.FromMilliseconds(200) }).AsTask();
+            Methods.Append, Make.Append(Make.Stream("s", Make.Any)), new RpcCallOptions { Timeout = TimeSpan.FromSeconds(2) }).AsTask();
         await Wait.UntilAsync(() => node.Node.Loop.Waiting == 1, "the queue to take it");
         var late = await Assert.ThrowsAsync<RpcException>(() => waiting);
 
         Assert.Equal(RpcCode.DeadlineExceeded, late.Code);
         // The node counts the time from when the call came, which is later than the client's: let it pass there too.
-        await Task.Delay(500);
+        await Task.Delay(2000);
         gate.Open();
         await first;
         await node.AppendAsync("s", Make.Version(0));

@@ -59,6 +59,36 @@ public class LimitTests
         Assert.Equal(RpcCode.ResourceExhausted, error.Code);
     }
 
+    [Fact]
+    public async Task Large_requests_are_refused_before_they_arrive_when_others_hold_all_there_is()
+    {
+        const int Announced = 1 << 20;
+        ReceiveBudget? receiving = null;
+        await using var host = await TestHost.StartAsync(options: log =>
+        {
+            var options = new RpcServerOptions { MaxReceivingBytes = Announced + (Announced / 2), Logger = log };
+            receiving = options.Receiving;
+            return options;
+        });
+        await using var channel = host.Connect();
+        var large = new EchoRequest { Payload = ByteString.CopyFrom(new byte[Announced - 100]) };
+        var small = new EchoRequest { Text = "small" };
+        using var peer = await Http2Peer.ConnectAsync(host.Address);
+        await peer.SendRequestAsync(1, "/eventvault.test.v1.Echo/Unary");
+        await peer.SendDataAsync(1, [0, 0, Announced >> 16, 0, 0, 1], endStream: false); // A header, and one byte of the message.
+        await Wait.UntilAsync(() => receiving!.Taken == Announced, "the announced message to be counted");
+
+        var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, large));
+        Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+        Assert.Equal("small", (await channel.UnaryAsync(EchoService.Unary, small)).Text);
+        Assert.Equal(Announced, receiving!.Taken);
+
+        peer.Dispose();
+        await Wait.UntilAsync(() => receiving!.Taken == 0, "what the lost client announced to be given back");
+        Assert.Equal(large.Payload.Length, (await channel.UnaryAsync(EchoService.Unary, large)).Payload.Length);
+        await Wait.UntilAsync(() => receiving!.Taken == 0, "what was answered to be given back");
+    }
+
     // Kestrel ends bodies of more than 30 MB by default; only single messages are limited here.
     [Fact]
     public async Task A_client_stream_may_be_longer_than_any_message()

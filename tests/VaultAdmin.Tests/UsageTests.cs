@@ -39,6 +39,25 @@ public sealed class UsageTests
     [InlineData("streams delete a --expected -1", "--expected")]
     [InlineData("streams truncate a", "--before")]
     [InlineData("streams truncate a --before -1", "--before")]
+    [InlineData("streams retain --max-events 3", "--category")]
+    [InlineData("streams retain a --category c --max-events 3", "not both")]
+    [InlineData("streams retain a", "--max-age")]
+    [InlineData("streams retain a --show --remove", "one thing")]
+    [InlineData("streams retain a --show --max-events 3", "one thing")]
+    [InlineData("streams retain a --show --release", "--release")]
+    [InlineData("streams retain a --show --operation-id 92dcc1be-40bf-5d74-998d-daeb3835c277", "--operation-id")]
+    [InlineData("streams retain a --max-age 30", "--max-age")]
+    [InlineData("streams retain a --max-age 1.5h", "--max-age")]
+    [InlineData("streams retain a --max-age 99999999999999w", "--max-age")]
+    [InlineData("streams retain a --max-bytes 10MB", "--max-bytes")]
+    [InlineData("streams retain a --max-bytes 99999999999GiB", "--max-bytes")]
+    [InlineData("streams retain a --max-events -1", "--max-events")]
+    [InlineData("streams retain a --forever --attempted-after 3", "--operation-id")]
+    [InlineData("scavenge --explain --stop", "one of")]
+    [InlineData("scavenge --status --explain", "one of")]
+    [InlineData("scavenge --wait --stop", "--wait")]
+    [InlineData("scavenge --wait --explain", "--wait")]
+    [InlineData("scavenge --status --operation-id 92dcc1be-40bf-5d74-998d-daeb3835c277", "--operation-id")]
     [InlineData("append a --data {}", "--type")]
     [InlineData("append a --type T", "--data")]
     [InlineData("append a --type T --data {", "JSON")]
@@ -65,6 +84,7 @@ public sealed class UsageTests
     [InlineData("count --tag", "--tag")]
     [InlineData("append a --type T --data {} --fail-if-type", "--fail-if-type")]
     [InlineData("streams ls --category", "--category")]
+    [InlineData("streams retain --max-events 3 --category", "--category")]
     public async Task An_empty_text_is_refused_where_it_would_match_everything(string line, string names)
     {
         var result = (await AdminProcess.RunAsync([.. line.Split(' '), "", "--json"])).MustBe(2);
@@ -84,6 +104,8 @@ public sealed class UsageTests
     {
         var result = (await AdminProcess.RunAsync("--help")).MustBe(0);
         Assert.Contains("Exit codes: 0 done", result.Stdout, StringComparison.Ordinal);
+        var scavenge = (await AdminProcess.RunAsync("scavenge", "--help")).MustBe(0).Stdout;
+        Assert.Contains("vault-admin scavenge --explain", scavenge, StringComparison.Ordinal);
         Assert.Contains("--from-time", (await AdminProcess.RunAsync("read", "--help")).MustBe(0).Stdout, StringComparison.Ordinal);
     }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using System.Text.RegularExpressions;
 using EventVault.Admin.Commands;
 
@@ -34,15 +35,18 @@ internal static partial class AdminCommandLine
             ImportCommand.Create(global),
             ExportCommand.Create(global),
             StreamsCommand.Create(global),
+            ScavengeCommand.Create(global),
             VerifyCommand.Create(global),
             BenchCommand.Create(global),
         };
         root.Options.Add(global.Endpoint);
         root.Options.Add(global.Json);
+        var help = root.Options.OfType<HelpOption>().Single();
+        help.Action = new CommandWithExamples.Help((HelpAction)help.Action!);
 
         // A stream may be named `@x`, so no token stands for a file of further arguments.
         var parse = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
-        if (parse.Errors.Count > 0 && parse.Action is not System.CommandLine.Help.HelpAction)
+        if (parse.Errors.Count > 0 && parse.Action is not CommandWithExamples.Help)
         {
             await using var output = new Output(json: args.Contains(global.Json.Name));
             var message = string.Join(" ", parse.Errors.Select(e => TypeName().Replace(e.Message, "")));

@@ -21,10 +21,11 @@ internal static class ChecksEncoder
             CheckRequirements(streams, options.Requires, limits);
         }
 
+        int keys = 0;
         for (int i = 0; i < options.Conditions.Count; i++)
         {
             AppendCondition condition = options.Conditions[i] ?? throw VaultErrors.InvalidRequest($"conditions[{i}]", "is null");
-            QueryChecks.Check(condition.Query, $"conditions[{i}].query", limits);
+            QueryChecks.Check(condition.Query, $"conditions[{i}].query", limits, ref keys);
         }
 
         return Size(options);

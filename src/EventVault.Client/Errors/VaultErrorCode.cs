@@ -49,6 +49,9 @@ public enum VaultErrorCode
     /// <summary>The stream was ended for ever; see <see cref="StreamTombstonedException"/>.</summary>
     StreamTombstoned = 36,
 
+    /// <summary>A legal hold forbids to delete or truncate the stream; see <see cref="StreamHeldException"/>.</summary>
+    StreamHeld = 37,
+
     /// <summary>The stream has no events; see <see cref="StreamNotFoundException"/>.</summary>
     StreamNotFound = 40,
 

@@ -77,6 +77,7 @@ internal static class VaultErrors
             VaultErrorCode.StreamNotFound => new StreamNotFoundException(message.ToString(), failures),
             VaultErrorCode.RetryTooOld => new RetryTooOldException(message.ToString(), failures),
             VaultErrorCode.StreamTombstoned => new StreamTombstonedException(message.ToString(), failures),
+            VaultErrorCode.StreamHeld => new StreamHeldException(message.ToString(), failures),
             _ => new VaultException(first.Code, message.ToString(), failures, inner),
         };
     }
@@ -128,7 +129,7 @@ internal static class VaultErrors
         Limit = new ExceededLimit(limit.Name, value, limit.Allowed, limit.Setting),
     });
 
-    /// <summary>A deletion or truncation got no answer that says whether it was done.</summary>
+    /// <summary>A change of the vault other than an append got no answer that says whether it was done.</summary>
     public static VaultException ChangeUnknown(Guid operationId, SeenHead? attemptedAfter, VaultException last)
     {
         string message = $"Whether it was done is unknown: no answer came in time. Send it again with operation id {operationId}: "

@@ -11,8 +11,9 @@ internal static class QueryChecks
     /// <param name="query">The query.</param>
     /// <param name="field">Path of its field in the request, for messages.</param>
     /// <param name="limits">The limits that hold.</param>
+    /// <param name="keys">What the request's queries before it have to have looked up; this one's is added.</param>
     /// <exception cref="VaultException">It is empty, not well formed or exceeds a limit.</exception>
-    public static void Check(EventQuery query, string field, VaultLimits limits)
+    public static void Check(EventQuery query, string field, VaultLimits limits, ref int keys)
     {
         if (query.Items.Count == 0)
         {
@@ -33,6 +34,10 @@ internal static class QueryChecks
             Check(limits.ItemTags, item.Tags.Count, $"Too many are the tags of {place}");
             CheckTexts(item.Types, limits.Type, $"{place}.types");
             CheckTexts(item.Tags, limits.Tag, $"{place}.tags");
+
+            // As the node counts them: each type with each tag.
+            keys += Math.Max(1, item.Types.Count) * Math.Max(1, item.Tags.Count);
+            Check(limits.QueryKeys, keys, $"Too much is to be looked up, counted up to {place},");
         }
     }
 
@@ -51,7 +56,8 @@ internal static class QueryChecks
         CheckText(filter.CorrelationId, limits.Metadata, "filter.correlation_id");
         if (filter.Query is { } query)
         {
-            Check(query, "filter.query", limits);
+            int keys = 0;
+            Check(query, "filter.query", limits, ref keys);
         }
     }
 

@@ -56,6 +56,7 @@ internal sealed class Replica
     private int _unflushed;
     private ulong _publishedTerm;
     private volatile bool _leadsAlone;
+    private volatile bool _leads;
     private long _appends;
     private long _events;
 
@@ -113,6 +114,9 @@ internal sealed class Replica
     /// confirmation. For every thread.
     /// </summary>
     public bool LeadsAlone => _leadsAlone;
+
+    /// <summary>Whether it leads and shows all that was committed before, as far as it knows. For every thread.</summary>
+    public bool Leads => _leads;
 
     /// <summary>Whether it leads and knows all that was committed before: an entry of its term is.</summary>
     public bool IsCaughtUp => _core.IsCaughtUpLeader && _storage.CommitIndex.Value >= _core.CommitIndex.Value;
@@ -442,6 +446,7 @@ internal sealed class Replica
 
         Commit();
         _leadsAlone = IsAlone && IsCaughtUp;
+        _leads = IsLeading && IsCaughtUp;
     }
 
     private void Append(LogIndex index, in Entry entry)
@@ -526,14 +531,17 @@ internal sealed class Replica
             group.IsTruncated = true;
             if (group.HasAnswers)
             {
-                if (Canary.Is(Canary.TruncatedIsRefused))
-                {
-                    group.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
-                }
-
                 var undecided = new InFlightGroup { Index = group.Buffer.Index, Term = group.Buffer.Term };
                 undecided.TakeOver(group);
-                _undecided.Add(undecided);
+                if (Canary.Is(Canary.TruncatedIsRefused))
+                {
+                    undecided.Refuse(AppendOutcome.NotLeader, others: AppendOutcome.NotLeader);
+                    undecided.CompleteAll(_completions, pool: null);
+                }
+                else
+                {
+                    _undecided.Add(undecided);
+                }
             }
 
             if (!group.IsWriting)

@@ -61,7 +61,7 @@ internal sealed class AdminService(
             CommitIndex = storage.CommitIndex.Value,
             SegmentsSealed = (uint)@sealed,
             SegmentsUnsealed = (uint)@unsealed,
-            LogBytes = (ulong)(@sealed + @unsealed) * storage.SegmentSizeBytes,
+            LogBytes = (ulong)Math.Max(((@sealed + @unsealed) * (long)storage.SegmentSizeBytes) - storage.Scavenger.Progress.BytesFreed, 0),
             FreeBytes = (ulong)Math.Max(storage.FreeBytes, 0),
             AppendsWaiting = (ulong)Math.Max(loop.Waiting, 0),
             Subscriptions = (ulong)streams.Subscriptions,

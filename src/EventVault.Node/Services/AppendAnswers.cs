@@ -32,6 +32,8 @@ internal static class AppendAnswers
                 return null;
             case AppendOutcome.TooOld:
                 return Errors.RetryTooOld(reader.OperationFloor);
+            case AppendOutcome.Ahead:
+                return Errors.Ahead(append.Content);
             case AppendOutcome.Damaged:
                 return Errors.Damaged(append.Damage!);
             case AppendOutcome.Conflict:

@@ -145,7 +145,7 @@ internal sealed class AppendSession(
         var offset = _bytes.Add(message);
         var append = _free.TryDequeue(out var used) ? used : new SessionAppend(this, storage);
         var refusal = ReadEnvelope(_bytes.Bytes.AsSpan(offset, length), out var envelope);
-        append.Begin(envelope.RequestId, _bytes, length);
+        append.Begin(envelope.RequestId, _bytes);
         append.Deadline = envelope.TimeoutMs == 0 ? _callEnds : Math.Min(_callEnds, VaultLoop.NowMs(options.Clock) + envelope.TimeoutMs);
         append.EndsSession = refusal is not null;
         if (append.EndsSession)
@@ -160,8 +160,9 @@ internal sealed class AppendSession(
         }
 
         append.Refusal = refusal;
+        append.QueuedBytes = length + append.Content.HeldBytes;
         Interlocked.Increment(ref _open);
-        Interlocked.Add(ref _openBytes, length);
+        Interlocked.Add(ref _openBytes, append.QueuedBytes);
         if (refusal is not null || append.Outcome == AppendOutcome.Known)
         {
             append.Decide(append.Outcome);
@@ -182,7 +183,7 @@ internal sealed class AppendSession(
 
         _last = append;
         _queuedCount++;
-        _queuedBytes += length;
+        _queuedBytes += append.QueuedBytes;
     }
 
     // What is damaged concerns this append alone.

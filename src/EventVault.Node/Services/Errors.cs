@@ -105,6 +105,11 @@ internal static class Errors
             return CannotChange(change, append.Requires[0], Name(append.Name(append.Requires[0])));
         }
 
+        if (append.Retention is { IsOverLimit: true } setting)
+        {
+            return LimitExceeded(NodeLimits.RetentionRules, NodeLimits.RetentionRules.Allowed + 1, setting.Scope == Storage.Log.RetentionScope.Stream ? "scope.stream" : "scope.category");
+        }
+
         var detail = new ErrorDetail();
         var isTombstoned = AddTombstoned(detail, append);
         AddConflicts(detail, append, append.Streams, "streams");
@@ -180,6 +185,13 @@ internal static class Errors
     {
         StreamChangeProblem.NotFound => StreamNotFound(name),
         StreamChangeProblem.Tombstoned => new Refusal(RpcCode.FailedPrecondition, Tombstoned(name, "stream")),
+        StreamChangeProblem.Held => new Refusal(RpcCode.FailedPrecondition, new Failure
+        {
+            Reason = Reason.StreamHeld,
+            Message = $"The stream {name} is under a legal hold, its own or its category's, which forbids to delete or truncate it. GetRetention says whose.",
+            Stream = name,
+            Field = "stream",
+        }),
         StreamChangeProblem.BehindEnd => InvalidRequest(
             "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
         _ => throw new InvariantException($"{change.Problem} is no problem."),
@@ -214,6 +226,14 @@ internal static class Errors
         }
 
         return new Refusal(RpcCode.FailedPrecondition, failure);
+    }
+
+    /// <summary>An append that rests on a position which does not exist.</summary>
+    public static Refusal Ahead(AppendContent append)
+    {
+        var (condition, last) = append.Ahead;
+        var (field, position) = condition is { } i ? (Text($"conditions[{i}].after"), append.Conditions[i].After) : ("attempted_after.position", append.AttemptedAfter);
+        return InvalidRequest(field, Text($"is {position}, behind the last event{(last == Position.None ? ": there is none yet" : Text($", {last}"))}: send the head of the read that the append rests on"));
     }
 
     public static Refusal OperationNotFound() => new(RpcCode.NotFound, new Failure
@@ -260,6 +280,12 @@ internal static class Errors
             Reason = Reason.Overloaded,
             Message = "The node's queue of appends is full; the append was definitely not written. Try again, after a wait that grows.",
             RetryAfterMs = RetryAfterOverloadMs,
+        }),
+        AppendOutcome.LookAgain => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.Overloaded,
+            Message = "What matched a condition was deleted while the append was queued; it was definitely not written. Send it again: it will be checked anew.",
+            RetryAfterMs = 1,
         }),
         AppendOutcome.Full => new Refusal(RpcCode.ResourceExhausted, new Failure
         {

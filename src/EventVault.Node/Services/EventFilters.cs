@@ -24,7 +24,7 @@ internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
     public EventFilter? ReadCounted(FilterMessage? filter) => Read(filter, NeverCounted);
 
-    // A category of the vault's own streams is refused with what is needed for them, where it would match nothing.
+    // A category or prefix of the vault's own streams is refused with what is needed for them, where it would match nothing.
     private EventFilter? Read(FilterMessage? filter, string? needed)
     {
         if (filter is null)
@@ -40,6 +40,11 @@ internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
         }
 
         var prefix = StreamNames.CheckLength(filter.StreamPrefix, "filter.stream_prefix", limits);
+        if (needed is not null && prefix is [(byte)'$', ..])
+        {
+            throw Errors.InvalidRequest("filter.stream_prefix", $"begins as only names of the vault's own streams do, {needed}").ToException();
+        }
+
         var items = new List<QueryItem>();
         var keys = 0;
         if (filter.Query is { } query && _queries.Read(Google.Protobuf.MessageExtensions.ToByteArray(query), "filter.query", items, ref keys) is { } refusal)

@@ -8,8 +8,8 @@ namespace EventVault.Node.Services;
 /// <summary>One message of events, and what is left out of it. For one call at a time; give it back by Dispose.</summary>
 internal sealed class EventPage : IDisposable
 {
-    /// <summary>A message is full from here on. Smaller ones gained nothing, larger ones only latency.</summary>
-    public const int FullBytes = 64 * 1024;
+    /// <summary>A message is full from here on, or before. Smaller ones gained nothing, larger ones only latency.</summary>
+    public const int MostBytes = 64 * 1024;
 
     /// <summary>Room for the tags and lengths around the events, which are known only at the end.</summary>
     private const int Headroom = 2 * (1 + WireWriter.MaxVarintBytes);
@@ -17,11 +17,22 @@ internal sealed class EventPage : IDisposable
     /// <summary>Tags, lengths and numbers of an event.</summary>
     private const int EventOverhead = 64;
 
-    /// <summary>Room for a full page of events that are not large.</summary>
-    private const int UsualBytes = FullBytes + (16 * 1024);
+    /// <summary>Room behind a full page for a last event that is not large.</summary>
+    private const int RoomBytes = 16 * 1024;
 
-    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(UsualBytes);
+    private readonly PageShare _share;
+    private byte[] _bytes = []; // Rented while there is something in it: most pages wait for events, or for their client.
+    private int _fullBytes = MostBytes;
     private int _end = Headroom;
+    private bool _disposed;
+
+    /// <summary>Begins a call's pages.</summary>
+    /// <param name="share">Tells how large they may get.</param>
+    public EventPage(PageShare share)
+    {
+        _share = share;
+        share.Enter();
+    }
 
     /// <summary>Whether events of the vault's own streams are taken.</summary>
     public bool IncludeSystem { get; init; } = true;
@@ -33,7 +44,7 @@ internal sealed class EventPage : IDisposable
     public long MinTime { get; init; } = long.MinValue;
 
     /// <summary>How many more events may be taken, over all messages.</summary>
-    public long Remaining { get; private set; } = long.MaxValue;
+    public long Remaining { get; set; } = long.MaxValue;
 
     /// <summary>At most this many events; 0: no limit.</summary>
     public ulong Limit
@@ -41,18 +52,24 @@ internal sealed class EventPage : IDisposable
         init => Remaining = value == 0 ? long.MaxValue : (long)Math.Min(value, long.MaxValue);
     }
 
+    /// <summary>Bytes of its events.</summary>
+    public int Length => _end - Headroom;
+
+    /// <summary>Whether its last event made it larger than a page is meant to be.</summary>
+    public bool IsLarge => Length > _fullBytes + RoomBytes;
+
     public bool IsEmpty => _end == Headroom;
 
-    public bool IsFull => _end >= FullBytes || Remaining == 0;
+    public bool IsFull => _end >= _fullBytes || Remaining == 0;
 
-    /// <summary>Empties the page, once it is written. What a large event took is given back: the reader may be slow.</summary>
+    /// <summary>Empties the page, once it is written, and gives its memory back: the reader may be slow.</summary>
     public void Clear()
     {
         _end = Headroom;
-        if (_bytes.Length > 2 * UsualBytes)
+        if (_bytes.Length > 0)
         {
             ArrayPool<byte>.Shared.Return(_bytes);
-            _bytes = ArrayPool<byte>.Shared.Rent(UsualBytes);
+            _bytes = [];
         }
     }
 
@@ -70,8 +87,12 @@ internal sealed class EventPage : IDisposable
 
     public void Dispose()
     {
-        ArrayPool<byte>.Shared.Return(_bytes);
-        _bytes = [];
+        if (!_disposed)
+        {
+            _disposed = true;
+            Clear();
+            _share.Leave();
+        }
     }
 
     private bool Add(in EventView e)
@@ -104,6 +125,13 @@ internal sealed class EventPage : IDisposable
 
     private void Grow(int needed)
     {
+        if (_bytes.Length == 0)
+        {
+            _fullBytes = _share.FullBytes;
+            _bytes = ArrayPool<byte>.Shared.Rent(Math.Max(needed, _fullBytes + RoomBytes));
+            return;
+        }
+
         var larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, 2 * _bytes.Length));
         _bytes.AsSpan(0, _end).CopyTo(larger);
         ArrayPool<byte>.Shared.Return(_bytes);

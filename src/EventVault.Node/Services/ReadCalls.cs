@@ -27,6 +27,9 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
     /// <summary>Checks filters.</summary>
     public EventFilters Filters { get; } = new(storage, limits);
 
+    /// <summary>Bounds the memory of what reads and subscriptions have written and their clients have not taken.</summary>
+    public PageShare Pages { get; } = new(options.Clock);
+
     /// <summary>Holds reads back until the node is as far as they ask for.</summary>
     public ConsistentReads Consistent { get; } = new(storage, loop, committed);
 
@@ -48,7 +51,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestPosition(_reader, lower);
         var highest = ReadBounds.HighestPosition(_reader, upper, head);
-        using var page = new EventPage { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
+        using var page = new EventPage(Pages) { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
         await WriteAsync(Range(null, filter, lowest, highest, backwards), page, writer, context);
     }
 
@@ -71,7 +74,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestVersion(_reader, stream, lower, first, last);
         var highest = ReadBounds.HighestVersion(_reader, stream, upper, last, head);
-        using var page = new EventPage { Limit = request.Limit };
+        using var page = new EventPage(Pages) { Limit = request.Limit };
         await WriteAsync(Range(stream, null, lowest, highest, backwards), page, writer, context);
     }
 
@@ -120,33 +123,16 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         return new ReadResponse { Head = message };
     }
 
-    /// <summary>Reads the next page and writes it; what is damaged ends the call after the events before it.</summary>
-    public static void WritePage(EventRange range, EventPage page, RpcWriter<ReadResponse> writer)
-    {
-        try
-        {
-            range.ReadInto(page);
-        }
-        finally
-        {
-            if (!page.IsEmpty)
-            {
-                writer.WriteFrame(page.Encode());
-                page.Clear();
-            }
-        }
-    }
-
     private EventRange Range(StreamReference? stream, EventFilter? filter, long lowest, long highest, bool backwards) =>
         new(_reader, stream, filter, backwards) { Next = backwards ? highest : lowest, Last = backwards ? lowest : highest };
 
     private async ValueTask WriteAsync(EventRange range, EventPage page, RpcWriter<ReadResponse> writer, RpcContext context)
     {
-        var pace = new ReadPace(writer, options.Clock, options.ProgressInterval);
+        using var pace = new ReadPace(writer, context, Pages, options.Clock, options.ProgressInterval);
         while (!range.IsDone && page.Remaining > 0)
         {
             CheckGoesOn(context);
-            WritePage(range, page, writer);
+            await pace.WritePageAsync(range, page);
             if (!range.IsDone && page.Remaining > 0)
             {
                 await pace.GetOnAsync();

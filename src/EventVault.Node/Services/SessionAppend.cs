@@ -26,12 +26,11 @@ internal sealed class SessionAppend(AppendSession session, VaultStorage storage)
 
     public override bool IsRefusedByEarlier => session.IsRefusing;
 
-    public void Begin(ulong requestId, RequestBytes request, int length)
+    public void Begin(ulong requestId, RequestBytes request)
     {
         RequestId = requestId;
         Request = request;
         Refusal = null;
-        QueuedBytes = length;
         Outcome = AppendOutcome.None;
         _decided = false;
     }

@@ -39,11 +39,7 @@ internal static class StreamChangeRequests
     private static void Fill(
         AppendContent content, ByteString id, string stream, ExpectedVersion? expected, SeenHead? attemptedAfter, StreamChange change, NodeLimits limits)
     {
-        if (id.Length != OperationIdBytes)
-        {
-            throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(id.Length)}").ToException();
-        }
-
+        var operationId = OperationId(id);
         var name = StreamNames.Check(stream, limits);
         if (name[0] == (byte)'$')
         {
@@ -52,12 +48,18 @@ internal static class StreamChangeRequests
 
         var (kind, version) = Expected(expected);
         content.Reset([]);
-        content.OperationId = BinaryPrimitives.ReadUInt128BigEndian(id.Span);
+        content.OperationId = operationId;
         content.AttemptedAfter = Seen(attemptedAfter);
         content.SetChange(change, name, kind, version);
     }
 
-    private static Position? Seen(SeenHead? head) => head switch
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: it is none.</exception>
+    public static UInt128 OperationId(ByteString id) => id.Length == OperationIdBytes
+        ? BinaryPrimitives.ReadUInt128BigEndian(id.Span)
+        : throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(id.Length)}").ToException();
+
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: no position can be as large.</exception>
+    public static Position? Seen(SeenHead? head) => head switch
     {
         null => null,
         { HasPosition: false } => Position.None,

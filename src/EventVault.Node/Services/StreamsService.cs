@@ -12,7 +12,7 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
-internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
+internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, SingleAppends appends, CommitSignal committed, NodeLimits limits, NodeOptions options)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
@@ -32,7 +32,15 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
 
+    private RetentionCalls Retention => new(storage, _reads.Consistent, limits);
+
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
+
+    /// <summary>Ends reads and subscriptions whose clients keep memory that others wait for. Call it now and then.</summary>
+    public void CutSlow() => Pages.Large.CutSlow();
+
+    /// <summary>What reads and subscriptions hold.</summary>
+    public PageShare Pages => _reads.Pages;
 
     public void AddTo(RpcServer server) => server
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
@@ -57,7 +65,12 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
             (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
         .UnaryRaw(
             RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
-            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate));
+            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate))
+        .UnaryRaw(
+            RpcMethod<SetRetentionRequest, AppendResponse>.Of(Service, "SetRetention"),
+            (request, context) => ChangeAsync(request, context, RetentionCalls.ReadSet))
+        .UnaryRaw(RpcMethod<GetRetentionRequest, GetRetentionResponse>.Of(Service, "GetRetention"), Retention.GetAsync)
+        .UnaryRaw(RpcMethod<ListRetentionRequest, ListRetentionResponse>.Of(Service, "ListRetention"), Retention.ListAsync);
 
     private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
     {
@@ -70,12 +83,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
 
         append.Reset();
-        append.QueuedBytes = length;
-        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        append.Deadline = appends.DeadlineOf(context);
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
-            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await DecideAsync(append);
+            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
             AppendResponse? response = null;
             refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
             return response ?? throw refusal!.ToException();
@@ -92,36 +104,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
     }
 
     // An append like any other, but to a stream of the vault's own, and not so frequent that its objects are worth keeping.
-    private async ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
+    private ValueTask<AppendResponse> ChangeAsync(ReadOnlySequence<byte> request, RpcContext context, ReadChange read)
     {
-        var append = new SingleAppend(storage) { QueuedBytes = (int)request.Length };
-        append.Deadline = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+        var append = appends.New(context);
         read(request, limits, append.Content);
-        var problem = append.Content.Check(out _, out _);
-        Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
-        var refusal = await DecideAsync(append);
-        AppendResponse? response = null;
-        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
-        return response ?? throw refusal!.ToException();
-    }
-
-    private async ValueTask<Refusal?> DecideAsync(SingleAppend append)
-    {
-        if (storage.Reader.LookUp(append.Content, out var place))
-        {
-            append.Place = place;
-            append.Outcome = AppendOutcome.Known;
-            return null;
-        }
-
-        var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
-        if (refused != AppendOutcome.None)
-        {
-            return Errors.NotDone(refused);
-        }
-
-        await append.WaitAsync();
-        return null;
+        return appends.RecordAsync(append);
     }
 
     private async ValueTask SubscribeAsync(ReadOnlySequence<byte> request, RpcWriter<ReadResponse> writer, RpcContext context)
@@ -130,7 +117,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            await new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, writer, context).RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+            using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, _reads.Pages, writer, context);
+            await call.RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {
@@ -199,7 +187,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         return storage.Reader.FindAppend(id) is { } first ? AppendAnswers.FirstAnswer(first) : throw Errors.OperationNotFound().ToException();
     }
 
-    private static byte[] ReadToken(string token)
+    /// <exception cref="RpcException">INVALID_ARGUMENT: it is none of ours.</exception>
+    public static byte[] ReadToken(string token)
     {
         try
         {
@@ -207,9 +196,11 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Commi
         }
         catch (FormatException e)
         {
-            throw Errors.InvalidRequest("page_token", "is not a token that this server gave out").ToException(e);
+            throw ForeignToken().ToException(e);
         }
     }
+
+    public static Refusal ForeignToken() => Errors.InvalidRequest("page_token", "is not a token that this server gave out");
 
     private static StreamInfo Details(StreamDetails details) => new()
     {

@@ -16,9 +16,9 @@ namespace EventVault.Node.Subscriptions;
 
 /// <summary>Runs one subscription.</summary>
 internal sealed class SubscriptionCall(
-    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, RpcWriter<ReadResponse> writer, RpcContext context)
+    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, PageShare pages, RpcWriter<ReadResponse> writer, RpcContext context) : IDisposable
 {
-    private readonly ReadPace _pace = new(writer, clock, progressInterval);
+    private readonly ReadPace _pace = new(writer, context, pages, clock, progressInterval);
 
     /// <summary>Ends by an exception only: the client goes, the node drains, or the log is damaged.</summary>
     public async ValueTask RunAsync(SubscribeRequest request, NodeLimits limits, EventFilter? filter)
@@ -48,7 +48,7 @@ internal sealed class SubscriptionCall(
         var range = new EventRange(reader, stream, filter, backwards: false) { Next = Start(request, stream, head, first, last) };
 
         // A start behind the head is not reached by counting: what comes before it is left out as it comes.
-        using var page = new EventPage
+        using var page = new EventPage(pages)
         {
             IncludeSystem = stream is not null || request.IncludeSystem,
             MinPosition = request.From is { HasPosition: true } ? new Position(ReadBounds.LowestPosition(reader, request.From)) : Position.None,
@@ -56,6 +56,8 @@ internal sealed class SubscriptionCall(
         };
         await FollowAsync(range, stream, page);
     }
+
+    public void Dispose() => _pace.Dispose();
 
     private async ValueTask FollowAsync(EventRange range, StreamReference? stream, EventPage page)
     {
@@ -68,7 +70,7 @@ internal sealed class SubscriptionCall(
             range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
             if (!range.IsDone)
             {
-                ReadCalls.WritePage(range, page, writer);
+                await _pace.WritePageAsync(range, page);
                 behind |= !range.IsDone;
             }
 

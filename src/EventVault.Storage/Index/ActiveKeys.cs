@@ -3,6 +3,9 @@
 // them; anybody looks up meanwhile, without locks, and sees what was added before. Readers name how many events are
 // committed and see no ordinal beyond.
 //
+// A slot holds the number of a row and six bits of its key: a slot that belongs to another key is told without a look at its row,
+// which would be a cache miss each, and they are most of what adding a key costs.
+//
 // Most keys are those of single events: ids. Such a key costs its row (16 bytes) and its slot, nothing more. The ordinals
 // of a key with several events stand in pieces of a common arena, linked from the newest back; each begins with
 //
@@ -15,9 +18,16 @@ namespace EventVault.Storage.Index;
 internal sealed class ActiveKeys
 {
     /// <summary>Hash tables, by a key's high bits: one grows at a time, so that no append waits long while it does.</summary>
-    private const int Tables = 256;
+    public const int Tables = 256;
 
     private const int FirstSlots = 8;
+
+    /// <summary>
+    /// Bits of a slot that hold a row's number + 1: four times the keys that the largest append can bring to a segment that has
+    /// just not yet taken the memory which is allowed for keys.
+    /// </summary>
+    private const int RowBits = 26;
+    private const uint RowMask = (1u << RowBits) - 1;
     private const int BlockShift = 14; // 64 KiB: not a large object.
     private const int BlockWords = 1 << BlockShift;
     private const int HeaderWords = 2;
@@ -28,15 +38,23 @@ internal sealed class ActiveKeys
     /// <summary>Ordinals in the pieces of long lists: with its header a piece is 4 KiB, and 16 of them fill a block.</summary>
     private const int MostCapacity = 1024 - HeaderWords;
 
-    private readonly int[]?[] _slots = new int[]?[Tables]; // 0: empty, otherwise number of the row + 1.
+    private readonly uint[]?[] _slots = new uint[]?[Tables]; // 0: empty.
     private readonly int[] _used = new int[Tables];
-    private readonly BlockList<Row> _rows = new();
+    private readonly BlockList<Row> _rows;
     private uint[][] _blocks = [new uint[BlockWords]];
     private uint _end;
+    private int _emptied; // Rows all of whose ordinals a truncation took back.
     private int _slotCount;
 
+    public ActiveKeys()
+        : this(new BlockList<Row>())
+    {
+    }
+
+    private ActiveKeys(BlockList<Row> rows) => _rows = rows;
+
     /// <summary>How many different keys there are, those of pending events included.</summary>
-    public int Count => _rows.Count;
+    public int Count => _rows.Count - _emptied;
 
     /// <summary>Bytes it holds.</summary>
     public long Bytes => _rows.Bytes(Row.Length) + ((long)_blocks.Length * BlockWords * sizeof(uint)) + (sizeof(int) * (long)_slotCount);
@@ -55,19 +73,27 @@ internal sealed class ActiveKeys
     /// <summary>The same keys, of the first <paramref name="events"/> events only. This one stays as it is: readers may hold it.</summary>
     public ActiveKeys Copy(int events)
     {
-        var copy = new ActiveKeys();
-        Span<uint> page = stackalloc uint[256];
-        for (var i = 0; i < _rows.Count; i++)
+        // All of it in one go, then what is too much is taken back: a truncation must not take as long as filling the segment.
+        var copy = new ActiveKeys(_rows.Copy())
         {
-            var list = Postings(_rows[i]).Before((uint)events);
-            for (var at = 0; at < list.Count; at += page.Length)
+            _blocks = [.. _blocks.Select(block => (uint[])block.Clone())],
+            _end = _end,
+            _emptied = _emptied,
+            _slotCount = _slotCount,
+        };
+        for (var table = 0; table < Tables; table++)
+        {
+            copy._slots[table] = (uint[]?)_slots[table]?.Clone();
+            copy._used[table] = _used[table];
+        }
+
+        for (var i = 0; i < copy._rows.Count; i++)
+        {
+            ref var row = ref copy._rows[i];
+            if (copy.Postings(row) is { Count: > 0 } list && list.Last >= (uint)events)
             {
-                var some = page[..Math.Min(page.Length, list.Count - at)];
-                list.Copy(at, some);
-                foreach (var ordinal in some)
-                {
-                    copy.Add(_rows[i].Key, ordinal);
-                }
+                row.List = list.Before((uint)events).ToRow();
+                copy._emptied += row.List == 0 ? 1 : 0;
             }
         }
 
@@ -87,9 +113,14 @@ internal sealed class ActiveKeys
         if (slots is not null)
         {
             var mask = slots.Length - 1;
-            for (var slot = (int)key & mask; Volatile.Read(ref slots[slot]) is > 0 and var number; slot = (slot + 1) & mask)
+            for (var slot = (int)key & mask; Volatile.Read(ref slots[slot]) is > 0 and var entry; slot = (slot + 1) & mask)
             {
-                ref var row = ref _rows[number - 1];
+                if (!MayBe(entry, key))
+                {
+                    continue;
+                }
+
+                ref var row = ref _rows[RowOf(entry)];
                 if (row.Key == key)
                 {
                     postings = Postings(row).Before((uint)events);
@@ -102,14 +133,34 @@ internal sealed class ActiveKeys
         return false;
     }
 
+    /// <summary>
+    /// One table's keys, ascending, with the lists that <see cref="PostingsOf"/> takes: for when all of the segment is committed,
+    /// so that nothing is added any more. The tables' keys are above those of the table before.
+    /// </summary>
+    public (ulong[] Keys, ulong[] Lists) Sorted(int table)
+    {
+        var count = _used[table];
+        var (keys, lists) = (new ulong[count], new ulong[count]);
+        var filled = 0;
+        foreach (var entry in _slots[table] ?? [])
+        {
+            if (entry > 0 && _rows[RowOf(entry)] is { List: > 0 } row)
+            {
+                (keys[filled], lists[filled++]) = (row.Key, row.List);
+            }
+        }
+
+        Array.Sort(keys, lists, 0, filled);
+        return filled == count ? (keys, lists) : (keys[..filled], lists[..filled]);
+    }
+
+    /// <summary>The events of a list.</summary>
+    public ActivePostings PostingsOf(ulong list) => new(this, (uint)list, (int)(list >> 32));
+
     /// <summary>A word of the arena. Pieces never move.</summary>
     internal ReadOnlySpan<uint> Piece(uint at, int length) => Volatile.Read(ref _blocks)[at >> BlockShift].AsSpan((int)at & (BlockWords - 1), HeaderWords + length);
 
-    private ActivePostings Postings(in Row row)
-    {
-        var list = Volatile.Read(in row.List);
-        return new ActivePostings(this, (uint)list, (int)(list >> 32));
-    }
+    private ActivePostings Postings(in Row row) => PostingsOf(Volatile.Read(in row.List));
 
     private void Add(ulong key, uint ordinal)
     {
@@ -117,9 +168,14 @@ internal sealed class ActiveKeys
         var slots = _slots[table] ??= NewSlots(FirstSlots);
         var mask = slots.Length - 1;
         var slot = (int)key & mask;
-        for (; slots[slot] is > 0 and var number; slot = (slot + 1) & mask)
+        for (; slots[slot] is > 0 and var entry; slot = (slot + 1) & mask)
         {
-            ref var found = ref _rows[number - 1];
+            if (!MayBe(entry, key))
+            {
+                continue;
+            }
+
+            ref var found = ref _rows[RowOf(entry)];
             if (found.Key == key)
             {
                 Append(ref found, ordinal);
@@ -132,44 +188,60 @@ internal sealed class ActiveKeys
         row.List = ordinal | (1UL << 32);
 
         // Publishes the row: whoever sees its number sees the key.
-        Volatile.Write(ref slots[slot], _rows.Count);
+        Invariant.Check((uint)_rows.Count <= RowMask, "More keys than a segment can have.");
+        Volatile.Write(ref slots[slot], (uint)_rows.Count | Mark(key));
         if (++_used[table] * 4 > slots.Length * 3)
         {
             Grow(table, slots);
         }
     }
 
-    private void Grow(int table, int[] slots)
+    // Six bits of the key above the row's number; neither those that choose the table nor those that choose the slot.
+    private static uint Mark(ulong key) => (uint)(key >> 50) << RowBits;
+
+    private static bool MayBe(uint entry, ulong key) => (entry ^ Mark(key)) >> RowBits == 0;
+
+    private static int RowOf(uint entry) => (int)(entry & RowMask) - 1;
+
+    private void Grow(int table, uint[] slots)
     {
         var grown = NewSlots(slots.Length * 2);
         _slotCount -= slots.Length;
         var mask = grown.Length - 1;
-        foreach (var number in slots)
+        foreach (var entry in slots)
         {
-            if (number > 0)
+            if (entry > 0)
             {
-                var slot = (int)_rows[number - 1].Key & mask;
+                var slot = (int)_rows[RowOf(entry)].Key & mask;
                 while (grown[slot] != 0)
                 {
                     slot = (slot + 1) & mask;
                 }
 
-                grown[slot] = number;
+                grown[slot] = entry;
             }
         }
 
         Volatile.Write(ref _slots[table], grown);
     }
 
-    private int[] NewSlots(int length)
+    private uint[] NewSlots(int length)
     {
         _slotCount += length;
-        return new int[length];
+        return new uint[length];
     }
 
     private void Append(ref Row row, uint ordinal)
     {
         var (tail, count) = ((uint)row.List, (int)(row.List >> 32));
+        if (count == 0)
+        {
+            // All that it had was taken back.
+            _emptied--;
+            Volatile.Write(ref row.List, ordinal | (1UL << 32));
+            return;
+        }
+
         var before = new ActivePostings(this, tail, count).Last;
         Invariant.Check(ordinal >= before, "Events come in their order.");
         if (ordinal == before)
@@ -227,7 +299,8 @@ internal sealed class ActiveKeys
 
         public ulong Key;
 
-        // Low half: the only ordinal, or the newest piece. High half: how many ordinals.
+        // Low half: the only ordinal, or the newest piece. High half: how many ordinals; none, and 0 in all, if a truncation took
+        // back all that it had.
         public ulong List;
     }
 }

@@ -91,6 +91,14 @@ internal readonly struct ActivePostings(ActiveKeys keys, uint tail, int count)
         }
     }
 
+    /// <summary>As a row of the index holds it; in a copy of the index, too.</summary>
+    public ulong ToRow() => count switch
+    {
+        0 => 0,
+        1 => Last | (1UL << 32), // Rows know single ones by their number: what is left of a piece must not look like a piece.
+        _ => tail | ((ulong)count << 32),
+    };
+
     private ReadOnlySpan<uint> Newest(out int before)
     {
         before = (int)keys.Piece(tail, 0)[1];

@@ -54,7 +54,7 @@ internal static class EventKeys
         hash.Append(head);
         hash.Append(type);
         hash.Append(tag);
-        return (ulong)hash.Finish();
+        return hash.FinishLow();
     }
 
     public static ulong OfCorrelation(ReadOnlySpan<byte> correlationId, in SipKey key) =>
@@ -112,6 +112,6 @@ internal static class EventKeys
         var hash = new SipHash128(key);
         hash.Append([kind]);
         hash.Append(bytes);
-        return (ulong)hash.Finish();
+        return hash.FinishLow();
     }
 }

@@ -75,7 +75,9 @@ internal readonly struct KeyPostings
             }
 
             ReadOnlySpan<byte> packed = Stretch(i / SealedKeysFormat.StretchPostings, out uint first, out int width, out _);
-            return Checked(first, SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.StretchPostings));
+            uint number = SealedKeysFormat.Unpack(packed, width, i % SealedKeysFormat.StretchPostings);
+            GC.KeepAlive(_keys);
+            return Checked(first, number);
         }
     }
 
@@ -101,6 +103,7 @@ internal readonly struct KeyPostings
             (low, high) = Checked(first, SealedKeysFormat.Unpack(packed, width, middle)) < ordinal ? (middle + 1, high) : (low, middle);
         }
 
+        GC.KeepAlive(_keys);
         int below = (stretch * SealedKeysFormat.StretchPostings) + low;
         return below < Count ? below : throw _keys.Damage(_packed, $"{below} postings below {ordinal}, but the last one is {LastOrdinal}");
     }
@@ -155,6 +158,8 @@ internal readonly struct KeyPostings
             first += count;
             into = into[count..];
         }
+
+        GC.KeepAlive(_keys);
     }
 
     // The last stretch that begins at or before an ordinal; −1 if none does.
@@ -170,6 +175,7 @@ internal readonly struct KeyPostings
             (low, high) = first <= ordinal ? (middle + 1, high) : (low, middle);
         }
 
+        GC.KeepAlive(_keys);
         return low - 1;
     }
 
@@ -193,6 +199,7 @@ internal readonly struct KeyPostings
         first = BinaryPrimitives.ReadUInt32LittleEndian(entry);
         uint from = BinaryPrimitives.ReadUInt32LittleEndian(entry[4..]);
         width = entry[8];
+        GC.KeepAlive(_keys);
         count = Math.Min(SealedKeysFormat.StretchPostings, Count - (stretch * SealedKeysFormat.StretchPostings));
         long offset = _packed + ((long)Stretches * SealedKeysFormat.StretchEntryLength) + from;
         return width <= _keys.OrdinalWidth && offset + SealedKeysFormat.PackedLength(count, width) <= _end

@@ -132,6 +132,9 @@ internal sealed class BlockList<T>
 
     public ref T this[int i] => ref Volatile.Read(ref _blocks)[i >> BlockShift][i & (BlockSize - 1)];
 
+    /// <summary>A list of its own with the same elements. The adding thread only.</summary>
+    public BlockList<T> Copy() => new() { _blocks = [.. _blocks.Select(block => (T[])block?.Clone()!)], Count = Count };
+
     public ref T Add()
     {
         var block = Count >> BlockShift;

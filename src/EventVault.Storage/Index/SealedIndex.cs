@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;
@@ -9,7 +10,9 @@ namespace EventVault.Storage.Index;
 /// </summary>
 /// <remarks>
 /// All bytes are checked once, at opening. After that any number of threads may read without locks until
-/// <see cref="Dispose"/>, which the owner calls only when no reader is left.
+/// <see cref="Dispose"/>, which the owner calls only when no reader is left. An index that a scavenge replaced can't know
+/// when that is: it is unmapped once nothing leads to it any more (<see cref="Retire"/>). So every method that touches the
+/// mapping holds on to the index until it has read.
 /// </remarks>
 internal sealed class SealedIndex : IDisposable
 {
@@ -20,9 +23,12 @@ internal sealed class SealedIndex : IDisposable
     private readonly long _offsets;
     private readonly long _marks;
     private readonly long _newStreams;
+    private readonly long _kept; // 0: no event was removed
+    private readonly int _ordinalCount;
 
     private SealedIndex(string path, MappedFile map, uint expectedSegment)
     {
+        GC.SuppressFinalize(this);
         _path = path;
         _map = map;
         ReadOnlySpan<byte> header = CheckHeader(expectedSegment);
@@ -33,13 +39,23 @@ internal sealed class SealedIndex : IDisposable
         Mark = new SealedIndexMark(map.Length, FileHeader.StoredChecksum(header));
         CheckSections(header);
         _streams = Require(header, SealedIndexFormat.StreamsSection, SealedIndexFormat.RunLength, StreamCount, out _);
-        _ordinals = Require(header, SealedIndexFormat.OrdinalsSection, sizeof(uint), EventCount, out _);
-        _offsets = Require(header, SealedIndexFormat.OffsetsSection, sizeof(uint), EventCount, out _);
+        bool isScavenged = HasSection(header, SealedIndexFormat.KeptSection);
+        _ordinals = Require(header, SealedIndexFormat.OrdinalsSection, sizeof(uint), isScavenged ? null : EventCount, out _ordinalCount);
+        _offsets = Require(header, SealedIndexFormat.OffsetsSection, sizeof(uint), isScavenged ? null : EventCount, out int offsets);
+        KeptCount = offsets;
         _marks = Require(header, SealedIndexFormat.MarksSection, SealedIndexFormat.MarkLength, expectedCount: null, out int marks);
         _newStreams = Require(header, SealedIndexFormat.NewStreamsSection, sizeof(uint), expectedCount: null, out int newStreams);
         MarkCount = marks;
         NewStreamCount = newStreams;
+        if (isScavenged)
+        {
+            int words = (EventCount + SealedIndexFormat.KeptOrdinals - 1) / SealedIndexFormat.KeptOrdinals;
+            _kept = Require(header, SealedIndexFormat.KeptSection, SealedIndexFormat.KeptLength, words, out _);
+            CheckKept(words);
+        }
     }
+
+    ~SealedIndex() => _map.Dispose();
 
     public uint Segment { get; }
 
@@ -47,6 +63,9 @@ internal sealed class SealedIndex : IDisposable
     public Position FirstPosition { get; }
 
     public int EventCount { get; }
+
+    /// <summary>Events that no scavenge removed.</summary>
+    public int KeptCount { get; }
 
     public int StreamCount { get; }
 
@@ -131,38 +150,99 @@ internal sealed class SealedIndex : IDisposable
     public StreamRun Run(int entry)
     {
         Invariant.Check((uint)entry < (uint)StreamCount);
-        return SealedIndexFormat.ReadRun(
+        StreamRun run = SealedIndexFormat.ReadRun(
             _map.Span(_streams + ((long)entry * SealedIndexFormat.RunLength), SealedIndexFormat.RunLength));
+        GC.KeepAlive(this);
+        return run;
     }
 
-    /// <summary>Ordinal of the event <paramref name="i"/> of an entry, from 0.</summary>
-    public uint OrdinalOf(int entry, int i)
+    /// <summary>Ordinal of the event <paramref name="i"/> of an entry, from 0; not a removed one, but for the last.</summary>
+    public uint OrdinalOf(int entry, int i) => OrdinalOf(Run(entry), i);
+
+    /// <summary>The same for a run that was read before.</summary>
+    public uint OrdinalOf(in StreamRun run, int i)
     {
-        StreamRun run = Run(entry);
-        Invariant.Check((uint)i < (uint)run.Count);
-        return OrdinalAt(run.FirstOrdinalIndex + i);
+        Invariant.Check((uint)i < (uint)run.Count && (i >= run.Removed || i == run.Count - 1), "Removed events have no ordinals.");
+        int index = run.FirstOrdinalIndex + Math.Max(0, i - run.Removed);
+        Invariant.Check((uint)index < (uint)_ordinalCount);
+        return NumberAt(_ordinals, index);
     }
 
-    /// <summary>The same for a run that was read before: <paramref name="index"/> = its FirstOrdinalIndex + i.</summary>
-    public uint OrdinalAt(int index)
-    {
-        Invariant.Check((uint)index < (uint)EventCount);
-        return BinaryPrimitives.ReadUInt32LittleEndian(_map.Span(_ordinals + ((long)index * sizeof(uint)), sizeof(uint)));
-    }
-
-    /// <summary>Byte offset in the segment of an event's record.</summary>
+    /// <summary>Byte offset in the segment of an event's record; 0 if it was removed.</summary>
     public uint OffsetOf(uint ordinal)
     {
         Invariant.Check(ordinal < (uint)EventCount);
-        return BinaryPrimitives.ReadUInt32LittleEndian(_map.Span(_offsets + ((long)ordinal * sizeof(uint)), sizeof(uint))) << 3;
+        long place = ordinal;
+        if (_kept != 0)
+        {
+            (ulong bits, int before) = KeptAt((int)(ordinal / SealedIndexFormat.KeptOrdinals));
+            int bit = (int)(ordinal % SealedIndexFormat.KeptOrdinals);
+            if ((bits >> bit & 1) == 0)
+            {
+                return 0;
+            }
+
+            place = before + BitOperations.PopCount(bits & ((1UL << bit) - 1));
+        }
+
+        return NumberAt(_offsets, place) << 3;
+    }
+
+    /// <summary>The first event at or behind an ordinal that was not removed; <see cref="EventCount"/> if there is none.</summary>
+    public uint NextKept(uint ordinal)
+    {
+        if (_kept == 0 || ordinal >= (uint)EventCount)
+        {
+            return ordinal;
+        }
+
+        int word = (int)(ordinal / SealedIndexFormat.KeptOrdinals);
+        ulong bits = KeptAt(word).Bits & (ulong.MaxValue << (int)(ordinal % SealedIndexFormat.KeptOrdinals));
+        while (bits == 0)
+        {
+            if (++word * SealedIndexFormat.KeptOrdinals >= EventCount)
+            {
+                return (uint)EventCount;
+            }
+
+            bits = KeptAt(word).Bits;
+        }
+
+        return (uint)((word * SealedIndexFormat.KeptOrdinals) + BitOperations.TrailingZeroCount(bits));
+    }
+
+    /// <summary>The last event at or before an ordinal that was not removed; −1 if there is none.</summary>
+    public long LastKept(uint ordinal)
+    {
+        Invariant.Check(ordinal < (uint)EventCount);
+        if (_kept == 0)
+        {
+            return ordinal;
+        }
+
+        int word = (int)(ordinal / SealedIndexFormat.KeptOrdinals);
+        ulong bits = KeptAt(word).Bits & (ulong.MaxValue >> (SealedIndexFormat.KeptOrdinals - 1 - (int)(ordinal % SealedIndexFormat.KeptOrdinals)));
+        while (bits == 0)
+        {
+            if (--word < 0)
+            {
+                return -1;
+            }
+
+            bits = KeptAt(word).Bits;
+        }
+
+        return (word * SealedIndexFormat.KeptOrdinals) + BitOperations.Log2(bits);
     }
 
     /// <summary>A mark, by number.</summary>
     public SparseMark MarkAt(int number)
     {
         Invariant.Check((uint)number < (uint)MarkCount);
-        return SealedIndexFormat.ReadMark(
+        SparseMark mark = SealedIndexFormat.ReadMark(
             _map.Span(_marks + ((long)number * SealedIndexFormat.MarkLength), SealedIndexFormat.MarkLength));
+        GC.KeepAlive(this);
+        return mark;
     }
 
     /// <summary>The last mark whose time is at or before <paramref name="time"/>.</summary>
@@ -181,14 +261,32 @@ internal sealed class SealedIndex : IDisposable
     public int NewStreamEntry(int i)
     {
         Invariant.Check((uint)i < (uint)NewStreamCount);
-        return BinaryPrimitives.ReadInt32LittleEndian(_map.Span(_newStreams + ((long)i * sizeof(uint)), sizeof(uint)));
+        return (int)NumberAt(_newStreams, i);
     }
 
     /// <summary>Unmaps; no reader may be left.</summary>
-    public void Dispose() => _map.Dispose();
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        _map.Dispose();
+    }
 
-    private UInt128 Key(int entry) => BinaryPrimitives.ReadUInt128LittleEndian(
-        _map.Span(_streams + ((long)entry * SealedIndexFormat.RunLength), 16));
+    /// <summary>Unmaps when nothing leads to it any more: whoever found it in an older view goes on reading.</summary>
+    public void Retire() => GC.ReRegisterForFinalize(this);
+
+    private UInt128 Key(int entry)
+    {
+        UInt128 key = BinaryPrimitives.ReadUInt128LittleEndian(_map.Span(_streams + ((long)entry * SealedIndexFormat.RunLength), 16));
+        GC.KeepAlive(this);
+        return key;
+    }
+
+    private uint NumberAt(long section, long i)
+    {
+        uint number = BinaryPrimitives.ReadUInt32LittleEndian(_map.Span(section + (i * sizeof(uint)), sizeof(uint)));
+        GC.KeepAlive(this);
+        return number;
+    }
 
     private bool TryMark<T>(T sought, Func<SparseMark, T, bool> isAtOrBefore, out SparseMark mark)
     {
@@ -209,6 +307,40 @@ internal sealed class SealedIndex : IDisposable
 
         mark = low == 0 ? default : MarkAt(low - 1);
         return low != 0;
+    }
+
+    private (ulong Bits, int Before) KeptAt(int word)
+    {
+        ReadOnlySpan<byte> entry = _map.Span(_kept + ((long)word * SealedIndexFormat.KeptLength), SealedIndexFormat.KeptLength);
+        (ulong, int) at = (BinaryPrimitives.ReadUInt64LittleEndian(entry), BinaryPrimitives.ReadInt32LittleEndian(entry[8..]));
+        GC.KeepAlive(this);
+        return at;
+    }
+
+    private void CheckKept(int words)
+    {
+        int kept = 0;
+        for (int word = 0; word < words; word++)
+        {
+            (ulong bits, int before) = KeptAt(word);
+            Require(before == kept, _kept, "kept events that are not counted in order");
+            kept += BitOperations.PopCount(bits);
+        }
+
+        Require(kept == KeptCount, _kept, $"{kept} kept events, expected {KeptCount}");
+    }
+
+    private static bool HasSection(ReadOnlySpan<byte> header, uint kind)
+    {
+        for (int i = 0; i < SealedIndexFormat.Sections(header); i++)
+        {
+            if (SealedIndexFormat.ReadSection(header, i).Kind == kind)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private ReadOnlySpan<byte> CheckHeader(uint expectedSegment)
@@ -256,7 +388,7 @@ internal sealed class SealedIndex : IDisposable
         for (int i = 0; i < SealedIndexFormat.Sections(header); i++)
         {
             (uint kind, bool required, long offset, long length, uint expected) = SealedIndexFormat.ReadSection(header, i);
-            if (required && kind is 0 or > SealedIndexFormat.SectionCount)
+            if (required && kind is 0 or > SealedIndexFormat.ScavengedSectionCount)
             {
                 throw new UnsupportedFormatException(_path, $"sections of kind {kind}");
             }

@@ -33,11 +33,15 @@ namespace EventVault.Storage.Index;
 //      32   12       previous node: segment u32, entry u32, depth u32; depth 0: none
 //      44   12       jump node, likewise
 //      56    4 u32   flags; bit 0: stream first seen in this segment
-//      60    4 u32   zero
-//  Section 2: u32 ordinals of the events of each stream, stream after stream, ascending in each
-//  Section 3: u32 byte offset >> 3 of each event's record, by ordinal
+//      60    4 u32   how many of the first events a scavenge removed
+//  Section 2: u32 ordinals of the events of each stream, stream after stream, ascending in each; of removed ones none, but of
+//             a stream's last event if all were removed
+//  Section 3: u32 byte offset >> 3 of each event's record that is not removed, by ordinal
 //  Section 4: marks, ascending: log index u64, time i64, ordinal u32, byte offset u32
 //  Section 5: u32 entries of the streams first seen in this segment, ascending by the bytes of their names
+//  Section 6, in indexes of scavenged segments only: which events are not removed; for each 64 ordinals, 12 bytes:
+//       0    8 u64   a bit for each that is not, the lowest one for the first
+//       8    4 u32   how many are not before these 64
 
 /// <summary>The bytes of an index file; <see cref="SealedIndex"/> reads and <see cref="SealedIndexWriter"/> writes them.</summary>
 internal static class SealedIndexFormat
@@ -55,7 +59,16 @@ internal static class SealedIndexFormat
     public const uint OffsetsSection = 3;
     public const uint MarksSection = 4;
     public const uint NewStreamsSection = 5;
+    public const uint KeptSection = 6;
     public const int SectionCount = 5;
+
+    /// <summary>In the index of a scavenged segment.</summary>
+    public const int ScavengedSectionCount = 6;
+
+    /// <summary>Bytes of <see cref="KeptSection"/> for each <see cref="KeptOrdinals"/>.</summary>
+    public const int KeptLength = 12;
+
+    public const int KeptOrdinals = 64;
 
     private const uint RequiredSection = 1;
 
@@ -126,7 +139,7 @@ internal static class SealedIndexFormat
         WriteNode(bytes[32..], run.Previous);
         WriteNode(bytes[44..], run.Jump);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[56..], run.Flags);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes[60..], 0);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes[60..], run.Removed);
     }
 
     public static StreamRun ReadRun(ReadOnlySpan<byte> bytes) => new()
@@ -138,6 +151,7 @@ internal static class SealedIndexFormat
         Previous = ReadNode(bytes[32..]),
         Jump = ReadNode(bytes[44..]),
         Flags = BinaryPrimitives.ReadUInt32LittleEndian(bytes[56..]),
+        Removed = BinaryPrimitives.ReadInt32LittleEndian(bytes[60..]),
     };
 
     public static void WriteMark(Span<byte> bytes, in SparseMark mark)

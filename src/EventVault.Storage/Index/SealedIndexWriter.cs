@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Numerics;
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;
@@ -43,7 +44,9 @@ internal ref struct SealedIndexWriter
         try
         {
             using IFile file = fileSystem.OpenFile(temporary, FileOpening.New);
-            Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.SectionCount)];
+            int sections = content.Kept.IsEmpty ? SealedIndexFormat.SectionCount : SealedIndexFormat.ScavengedSectionCount;
+            Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.ScavengedSectionCount)];
+            header = header[..SealedIndexFormat.HeaderLength(sections)];
             header.Clear();
             mark = new SealedIndexWriter(file, buffer, header).WriteAll(content);
             file.Flush();
@@ -77,10 +80,15 @@ internal ref struct SealedIndexWriter
 
         EndSection();
         WriteNumbers(SealedIndexFormat.NewStreamsSection, content.NewStreamsByName);
+        if (!content.Kept.IsEmpty)
+        {
+            WriteKept(content.Kept);
+        }
+
         WriteOut();
 
         uint checksum = SealedIndexFormat.WriteHeader(
-            _header, content.Segment, content.Offsets.Length, content.FirstPosition.Value, _flushed, content.Streams.Length);
+            _header, content.Segment, content.Events, content.FirstPosition.Value, _flushed, content.Streams.Length);
         Span<byte> padded = _buffer.AsSpan(0, (int)SealedIndexFormat.Align(_header.Length));
         padded.Clear();
         _header.CopyTo(padded);
@@ -94,6 +102,21 @@ internal ref struct SealedIndexWriter
         foreach (uint number in numbers)
         {
             BinaryPrimitives.WriteUInt32LittleEndian(Take(sizeof(uint)), number);
+        }
+
+        EndSection();
+    }
+
+    private void WriteKept(ReadOnlySpan<ulong> kept)
+    {
+        BeginSection(SealedIndexFormat.KeptSection);
+        int before = 0;
+        foreach (ulong bits in kept)
+        {
+            Span<byte> entry = Take(SealedIndexFormat.KeptLength);
+            BinaryPrimitives.WriteUInt64LittleEndian(entry, bits);
+            BinaryPrimitives.WriteInt32LittleEndian(entry[8..], before);
+            before += BitOperations.PopCount(bits);
         }
 
         EndSection();
@@ -141,9 +164,11 @@ internal ref struct SealedIndexWriter
 
     private static void CheckContent(in SealedIndexContent content)
     {
-        Invariant.Check(content.Ordinals.Length == content.Offsets.Length);
-        Invariant.Check(content.FirstPosition.Value >= 0);
+        Invariant.Check(content.FirstPosition.Value >= 0 && content.Events >= content.Offsets.Length);
+        Invariant.Check(content.Kept.IsEmpty ? content.Events == content.Offsets.Length : content.Kept.Length == (content.Events + 63) / SealedIndexFormat.KeptOrdinals);
         int ordinals = 0;
+        long kept = 0;
+        long events = 0;
         int newStreams = 0;
         for (int i = 0; i < content.Streams.Length; i++)
         {
@@ -153,11 +178,15 @@ internal ref struct SealedIndexWriter
             Invariant.Check(run.Jump.Depth == StreamChain.JumpDepth(run.Previous.Depth + 1));
             Invariant.Check(!run.Previous.Exists || run.Previous.Segment < content.Segment);
             Invariant.Check(run.IsNewStream == (run.Previous.Depth == 0) && (run.Flags & ~StreamRun.NewStream) == 0);
-            ordinals += run.Count;
+            Invariant.Check(run.Removed >= 0 && run.Removed <= run.Count && (run.Removed == 0 || !content.Kept.IsEmpty));
+            ordinals += run.Ordinals;
+            kept += run.Kept;
+            events += run.Count;
             newStreams += run.IsNewStream ? 1 : 0;
         }
 
         Invariant.Check(ordinals == content.Ordinals.Length);
+        Invariant.Check(kept == content.Offsets.Length && events == content.Events, "Every event belongs to a stream, and stands here or was removed.");
         Invariant.Check(newStreams == content.NewStreamsByName.Length);
         for (int i = 1; i < content.Offsets.Length; i++)
         {

@@ -10,7 +10,8 @@ namespace EventVault.Storage.Index;
 /// <remarks>
 /// The header and the checksums are checked at opening, which reads a thousandth of the file; each 4 KiB block is checked
 /// when it is first read, so that what is handed out always comes from checked bytes. Any number of threads may read
-/// without locks until <see cref="Dispose"/>, which the owner calls only when no reader is left.
+/// without locks until <see cref="Dispose"/>, which the owner calls only when no reader is left, or, once a scavenge replaced
+/// it, until nothing leads to it any more (<see cref="Retire"/>): so every method holds on to it until it has read.
 /// </remarks>
 internal sealed class SealedKeys : IDisposable
 {
@@ -27,6 +28,7 @@ internal sealed class SealedKeys : IDisposable
 
     private SealedKeys(string path, MappedFile map)
     {
+        GC.SuppressFinalize(this);
         _path = path;
         _map = map;
         (Segment, _shape, uint tableChecksum) = Header(path, map.Span(0, SealedKeysFormat.HeaderLength), map.Length);
@@ -41,6 +43,8 @@ internal sealed class SealedKeys : IDisposable
             throw Damage(_shape.Table, $"checksums with checksum {found:X8}, expected {tableChecksum:X8}");
         }
     }
+
+    ~SealedKeys() => _map.Dispose();
 
     /// <summary>The segment they are of.</summary>
     public KeyedSegment Segment { get; }
@@ -135,8 +139,10 @@ internal sealed class SealedKeys : IDisposable
         }
 
         long block = SealedKeysFormat.BloomBlockOf(key, _bloomBlocks);
-        return SealedKeysFormat.IsInBloom(
+        bool isIn = SealedKeysFormat.IsInBloom(
             Bytes(SealedKeysFormat.HeaderLength + (block * SealedKeysFormat.BloomBlockBytes), SealedKeysFormat.BloomBlockBytes), key);
+        GC.KeepAlive(this);
+        return isIn;
     }
 
     /// <summary>Finds the events that have a key; false: none has. Allocates nothing.</summary>
@@ -169,6 +175,7 @@ internal sealed class SealedKeys : IDisposable
             (low, high) = found < wanted ? (middle + 1, high) : (low, middle);
         }
 
+        GC.KeepAlive(this);
         return false;
     }
 
@@ -210,7 +217,14 @@ internal sealed class SealedKeys : IDisposable
     }
 
     /// <summary>Unmaps; no reader may be left.</summary>
-    public void Dispose() => _map.Dispose();
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        _map.Dispose();
+    }
+
+    /// <summary>Unmaps when nothing leads to it any more.</summary>
+    public void Retire() => GC.ReRegisterForFinalize(this);
 
     /// <summary>Checked bytes of the parts; every block they lie in is checked before, once.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -272,6 +286,7 @@ internal sealed class SealedKeys : IDisposable
         ReadOnlySpan<byte> bytes = Bytes(offset, 2 * sizeof(uint));
         uint low = BinaryPrimitives.ReadUInt32LittleEndian(bytes);
         uint high = BinaryPrimitives.ReadUInt32LittleEndian(bytes[sizeof(uint)..]);
+        GC.KeepAlive(this);
         return low <= high && high <= (uint)KeyCount && (high - low) * (long)(_suffixBytes + _valueBytes) <= int.MaxValue
             ? ((int)low, (int)high)
             : throw Damage(offset, $"bucket {bucket} of entries {low} to {high}, of {KeyCount}");
@@ -305,7 +320,9 @@ internal sealed class SealedKeys : IDisposable
         }
         while (bytes[length++] >= 0x80 && length < SealedKeysFormat.CountBytes);
 
-        return count >= 2 && count <= (uint)EventCount && bytes[length - 1] < 0x80
+        bool isWhole = bytes[length - 1] < 0x80;
+        GC.KeepAlive(this);
+        return count >= 2 && count <= (uint)EventCount && isWhole
             ? new KeyPostings(this, offset + length, _lists + _shape.ListsLength, (int)count)
             : throw Damage(offset, $"a list of {count} postings, of {EventCount} events");
     }

@@ -7,7 +7,8 @@ namespace EventVault.Storage.Index;
 /// </summary>
 /// <remarks>
 /// Keys are hashes and so evenly spread: they are dealt out by their top byte as they come, so that each share can be
-/// sorted by itself, in the processor's cache, and there is never a second copy of all of them.
+/// sorted by itself, in the processor's cache, and there is never a second copy of all of them. A segment that has just become
+/// full has all that in memory: then only its keys are sorted, and their ordinals laid out as they are asked for.
 /// </remarks>
 internal sealed class SealedKeysContent
 {
@@ -19,7 +20,29 @@ internal sealed class SealedKeysContent
     private readonly int[] _counts = new int[Shares];
     private readonly int[] _free = new int[Shares]; // in the last piece
     private readonly Posting[][] _sorted = new Posting[Shares][];
+    private readonly ActiveKeys? _active;
+    private Posting[] _laidOut = []; // The share asked for last; of _active.
+    private uint[] _ordinals = []; // The list laid out last.
+    private readonly (ulong[] Keys, ulong[] Lists)[] _rows = [];
     private bool _isSorted;
+
+    public SealedKeysContent()
+    {
+    }
+
+    /// <summary>What a segment's index in memory has, all of it committed: nothing is left to add or to sort.</summary>
+    public SealedKeysContent(ActiveKeys active)
+    {
+        Invariant.Check(Shares == ActiveKeys.Tables, "Both deal keys out by their top byte.");
+        _active = active;
+        _rows = new (ulong[], ulong[])[Shares];
+        _isSorted = true;
+        for (int share = 0; share < Shares; share++)
+        {
+            _rows[share] = active.Sorted(share);
+            _counts[share] = checked((int)_rows[share].Lists.Sum(list => (long)(list >> 32)));
+        }
+    }
 
     /// <summary>Shares to go over with <see cref="Share"/>.</summary>
     public static int ShareCount => Shares;
@@ -68,11 +91,14 @@ internal sealed class SealedKeysContent
         }
     }
 
-    /// <summary>One share of the postings, ascending by key and ordinal; each share's keys are above those of the one before.</summary>
+    /// <summary>
+    /// One share of the postings, ascending by key and ordinal; each share's keys are above those of the one before. Valid until
+    /// the next call.
+    /// </summary>
     public ReadOnlySpan<Posting> Share(int share)
     {
         Invariant.Check(_isSorted);
-        return _sorted[share].AsSpan(0, _counts[share]);
+        return _active is null ? _sorted[share].AsSpan(0, _counts[share]) : LayOut(_active, share);
     }
 
     /// <summary>How many of the first postings have the first one's key.</summary>
@@ -85,6 +111,36 @@ internal sealed class SealedKeysContent
         }
 
         return length;
+    }
+
+    private ReadOnlySpan<Posting> LayOut(ActiveKeys active, int share)
+    {
+        if (_laidOut.Length < _counts[share])
+        {
+            _laidOut = new Posting[Math.Max(_counts[share], 2 * _laidOut.Length)];
+        }
+
+        (ulong[] keys, ulong[] lists) = _rows[share];
+        int filled = 0;
+        for (int i = 0; i < keys.Length; i++)
+        {
+            ActivePostings list = active.PostingsOf(lists[i]);
+            if (_ordinals.Length < list.Count)
+            {
+                _ordinals = new uint[Math.Max(list.Count, 2 * _ordinals.Length)];
+            }
+
+            // In one go: a list is walked from its end.
+            Span<uint> ordinals = _ordinals.AsSpan(0, list.Count);
+            list.Copy(0, ordinals);
+            foreach (uint ordinal in ordinals)
+            {
+                _laidOut[filled++] = new Posting(keys[i], ordinal);
+            }
+        }
+
+        Invariant.Check(filled == _counts[share]);
+        return _laidOut.AsSpan(0, filled);
     }
 
     // Two keys of one event can be equal, if only by chance.

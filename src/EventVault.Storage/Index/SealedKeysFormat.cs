@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Index;
 
@@ -175,8 +176,10 @@ internal static class SealedKeysFormat
 /// <param name="Digest">Its digest, which no other segment has.</param>
 internal readonly record struct KeyedSegment(uint Segment, int Events, Position FirstPosition, UInt128 Digest)
 {
-    public static KeyedSegment Of(in CatalogEntry entry) =>
-        new(entry.Segment, checked((int)entry.EventCount), entry.FirstPosition, entry.Digest);
+    /// <param name="entry">The segment.</param>
+    /// <param name="scavenged">Not null: it was scavenged.</param>
+    public static KeyedSegment Of(in CatalogEntry entry, ScavengedHeader? scavenged) =>
+        new(entry.Segment, checked((int)entry.EventCount), entry.FirstPosition, scavenged?.Digest ?? entry.Digest);
 }
 
 /// <summary>Sizes of a key file's parts, from which it follows where each begins.</summary>

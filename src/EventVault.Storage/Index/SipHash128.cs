@@ -78,12 +78,18 @@ internal ref struct SipHash128
     /// <summary>The hash of all bytes added. Nothing may be added afterwards.</summary>
     public UInt128 Finish()
     {
-        Mix(_pending | (_length << 56));
-        _v2 ^= 0xEE;
-        ulong low = FourRounds();
+        ulong low = FinishLow();
         _v1 ^= 0xDD;
         ulong high = FourRounds();
         return new UInt128(high, low);
+    }
+
+    /// <summary>The low half of <see cref="Finish"/>, for a quarter less of the work on short keys. Instead of it.</summary>
+    public ulong FinishLow()
+    {
+        Mix(_pending | (_length << 56));
+        _v2 ^= 0xEE;
+        return FourRounds();
     }
 
     private void Mix(ulong word)

@@ -7,6 +7,7 @@
 // An event behind the newest change is always visible: a change never reaches further than the versions before it. So
 // the tail of the log costs a comparison, and a vault in which nothing was ever deleted a load.
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Index;
 
@@ -18,15 +19,22 @@ internal sealed class StreamLives(SipKey key)
     private readonly BlockList<long> _lives = new();
     private readonly Dictionary<UInt128, (StreamLife Life, LogIndex Group)> _pending = [];
     private long _lastChange = Position.None.Value;
+    private ScavengeMark _scavenge = ScavengeMark.None;
 
     /// <summary>The vault's key, for names.</summary>
     public SipKey Key => key;
+
+    /// <summary>How long streams are kept: the effect of the same stream's other events, committed and taken back with these.</summary>
+    public StreamRetention Retention { get; } = new();
 
     /// <summary>Whether no event was ever made invisible by what is committed. For every thread, as are those below.</summary>
     public bool IsEmpty => LastChange == Position.None;
 
     /// <summary>Position of the newest committed change: all events behind it are visible.</summary>
     public Position LastChange => new(Volatile.Read(ref _lastChange));
+
+    /// <summary>The newest committed scavenge.</summary>
+    public ScavengeMark Scavenge => Volatile.Read(ref _scavenge);
 
     /// <summary>Streams that have a committed change.</summary>
     public int Count => _streams.Count;
@@ -64,9 +72,16 @@ internal sealed class StreamLives(SipKey key)
         return e.IsSystem || e.Version >= OfTail(StreamKey.Compute(e.Stream, key)).FirstVisible;
     }
 
-    /// <summary>Takes the change that an event makes, if it makes one, together with its group; false if it makes none.</summary>
+    /// <summary>
+    /// Takes the change that an event makes, if it makes one, together with its group; false if it makes none to a stream.
+    /// </summary>
     public bool Add(GroupBuffer group, in EventView e, out LifeChange change)
     {
+        if (ScavengeEvent.TryRead(e, out var scavenge))
+        {
+            group.AddScavenge(scavenge);
+        }
+
         if (!StreamLifeEvent.TryRead(e, key, out change))
         {
             return false;
@@ -80,6 +95,11 @@ internal sealed class StreamLives(SipKey key)
     /// <summary>The group is committed: readers see its changes from now on. The head is published behind this.</summary>
     public void Commit(GroupBuffer group)
     {
+        if (group.Scavenge != ScavengeMark.None)
+        {
+            SetScavenge(Scavenge.Join(group.Scavenge));
+        }
+
         foreach (var change in group.Lives)
         {
             Set(change);
@@ -93,10 +113,23 @@ internal sealed class StreamLives(SipKey key)
                 _pending.Remove(change.Stream);
             }
         }
+
+        Retention.Commit(group);
+    }
+
+    /// <summary>The newest committed scavenge from now on.</summary>
+    public void SetScavenge(ScavengeMark mark)
+    {
+        Invariant.Check(mark.Point >= Scavenge.Point && mark.Floor >= Scavenge.Floor);
+        Volatile.Write(ref _scavenge, mark);
     }
 
     /// <summary>Pending groups are taken back; those that stay are added again.</summary>
-    public void ForgetPending() => _pending.Clear();
+    public void ForgetPending()
+    {
+        _pending.Clear();
+        Retention.ForgetPending();
+    }
 
     /// <summary>A committed change, or all of a stream's at once.</summary>
     public void Set(in LifeChange change)

@@ -15,6 +15,18 @@ internal readonly record struct StreamRun
     /// <summary>How many; at least 1.</summary>
     public required int Count { get; init; }
 
+    /// <summary>
+    /// How many of the first ones were removed by a scavenge, 0 to <see cref="Count"/>. They have no ordinals, but for the
+    /// stream's last event here: its position counts although it is gone.
+    /// </summary>
+    public int Removed { get; init; }
+
+    /// <summary>Events that stand in the segment.</summary>
+    public int Kept => Count - Removed;
+
+    /// <summary>How many ordinals the run has.</summary>
+    public int Ordinals => Math.Max(1, Kept);
+
     /// <summary>Where the run's ordinals begin in the segment's list of ordinals.</summary>
     public required int FirstOrdinalIndex { get; init; }
 

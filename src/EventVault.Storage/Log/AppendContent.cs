@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using System.Text.Unicode;
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -136,6 +138,12 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>The answer of a first attempt whose operation id is forgotten, worked out from the events that stand there.</summary>
     public AppendAnswer? Proof { get; internal set; }
 
+    /// <summary>
+    /// After the append was checked and is ahead of the log: which condition's <c>after</c>; null: it is
+    /// <see cref="AttemptedAfter"/>. And the position of the last event then.
+    /// </summary>
+    public (int? Condition, Position Last) Ahead { get; private set; }
+
     /// <summary>How many events it has, over all streams.</summary>
     public int EventCount { get; private set; }
 
@@ -145,10 +153,40 @@ public sealed class AppendContent(VaultStorage storage)
     /// </summary>
     public StreamChange? Change { get; private set; }
 
+    /// <summary>Not null: the append that starts or stops a scavenge.</summary>
+    public ScavengeChange? Scavenge { get; private set; }
+
+    /// <summary>Not null: the retention rule that it sets. Then it writes one event to <c>$streams</c>, and no other.</summary>
+    public RetentionSetting? Retention { get; private set; }
+
     internal UInt128 Digest { get; private set; }
 
     /// <summary>What its events can be found by (<see cref="EventKeys"/>): for each event how many keys it has, and the keys.</summary>
     internal ReadOnlySpan<ulong> Keys => _keys.AsSpan(0, _keysLength);
+
+    /// <summary>
+    /// Bytes it holds beside those of the request, once it was filled: rows, keys and filters. What a queue of appends holds has to
+    /// count them: 50,000 events of 16 tags have 15 MiB of keys.
+    /// </summary>
+    public int HeldBytes
+    {
+        get
+        {
+            const int ConditionBytes = 1024; // A filter and its ways: some objects for each item, all of them small.
+            const int ItemBytes = 512;
+            var conditions = 0;
+            foreach (ref readonly var condition in Conditions)
+            {
+                conditions += ConditionBytes + (ItemBytes * condition.Items.Count);
+                foreach (var item in condition.Items)
+                {
+                    conditions += 2 * sizeof(ulong) * ((item.Types.Count + 1) * (item.Tags.Count + 1)); // The keys, and their places in a way.
+                }
+            }
+
+            return ((_streams.Length + _requires.Length) * Unsafe.SizeOf<AppendStream>()) + (_events.Length * sizeof(long)) + (_keys.Length * sizeof(ulong)) + conditions;
+        }
+    }
 
     internal bool IdOfFirstEvent => _firstEventId == OperationId;
 
@@ -172,6 +210,8 @@ public sealed class AppendContent(VaultStorage storage)
         _firstEventId = default;
         EncodedLength = 0;
         Change = null;
+        Scavenge = null;
+        Retention = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -307,6 +347,66 @@ public sealed class AppendContent(VaultStorage storage)
         AddStream(0, name.Length, ExpectedKind.Any, default);
         AddEvent(0, 0);
         SetChangeEvent(change.Before);
+    }
+
+    /// <summary>
+    /// Whether it speaks of a position behind the last one, where nobody can have read. Such a condition would overlook all that
+    /// comes until the log has got there, and such a retry be written on a guess.
+    /// </summary>
+    internal bool IsAhead(Position last)
+    {
+        Ahead = (null, last);
+        for (var i = 0; i < ConditionCount; i++)
+        {
+            if (_conditions[i].After > last)
+            {
+                Ahead = (i, last);
+                return true;
+            }
+        }
+
+        return AttemptedAfter > last;
+    }
+
+    /// <summary>
+    /// Makes it the append that starts or stops a scavenge. The digest is over the event as it is without the floor that the
+    /// sequencer adds: a retry asks for the same. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with other
+    /// appends.
+    /// </summary>
+    public void SetScavenge(ScavengeChange change)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        Scavenge = change;
+        Bytes = StreamLifeEvent.Stream.ToArray();
+        AddStream(0, Bytes.Length, ExpectedKind.Any, default);
+        AddEvent(0, 0);
+        SetScavengeEvent(Position.None);
+    }
+
+    /// <summary>The event that starts or stops a scavenge, once the floor of the operation ids is known.</summary>
+    internal void SetScavengeEvent(Position floor)
+    {
+        Invariant.Check(Scavenge is not null && StreamCount == 1 && EventCount == 1);
+        var start = _streams[0].NameLength;
+        var e = ScavengeEvent.Encode(OperationId, Scavenge.Value, floor);
+        Bytes = [.. Bytes.AsSpan(0, start), .. e];
+        _events[0] = (start, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(start, e.Length);
+    }
+
+    /// <summary>
+    /// Makes it the append that sets a retention rule. <see cref="OperationId"/> is set; <see cref="Check"/> follows, as with
+    /// other appends.
+    /// </summary>
+    public void SetRetention(RetentionSetting setting)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        var name = StreamLifeEvent.Stream;
+        var e = RetentionEvent.Encode(OperationId, setting.Scope, setting.Name, setting.Rule);
+        Bytes = [.. name, .. e];
+        Retention = setting;
+        AddStream(0, name.Length, ExpectedKind.Any, default);
+        AddEvent(name.Length, e.Length);
     }
 
     /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>

@@ -33,10 +33,11 @@ internal static class AppendProof
             var last = next + (stream.EventCount - 1);
             while (next <= last)
             {
+                var seen = sink.Seen;
                 var read = reader.ReadWritten(reference, next, last, ref sink);
-                if (read == 0 || sink.Differs)
+                if (read == 0 || sink.Differs || sink.Seen - seen < read)
                 {
-                    return null;
+                    return null; // Not this append, or a scavenge removed what would tell.
                 }
 
                 next += read;

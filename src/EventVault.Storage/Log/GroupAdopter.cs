@@ -8,8 +8,11 @@ namespace EventVault.Storage.Log;
 /// <summary>Takes whole groups into an index. One thread.</summary>
 /// <param name="meta">The vault.</param>
 /// <param name="lives">Gets the changes that the group's events make.</param>
-/// <param name="lastVersion">Last version of a stream that the group's own index does not have yet.</param>
-internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion> lastVersion)
+/// <param name="lastVersion">
+/// Last version of a stream that the group's own index does not have yet; with what it must be by the stream's next event,
+/// if there is one.
+/// </param>
+internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion?, StreamVersion> lastVersion)
 {
     private readonly ulong[] _keys = new ulong[EventKeys.MostPerEvent];
     private readonly byte[] _lastName = new byte[RecordFormat.MaxNameBytes];
@@ -73,13 +76,13 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
             {
                 Invariant.Check(RecordFormat.TryDecodeEvent(records, out var view));
                 Invariant.Check(view.Position == group.FirstPosition + group.Events && view.AppendOrdinal == appends && view.RecordedAt == group.Time + appends);
-                var stream = StreamOf(index, view.Stream);
+                var stream = StreamOf(index, view.Stream, view.Version);
                 ref var tail = ref index.Tail(stream);
                 Invariant.Check(view.Version.Value == tail + 1);
                 tail++;
                 index.Keys.Add(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
 
-                if (view.IsSystem && lives.Add(group, view, out var change))
+                if (view.IsSystem && !lives.Retention.Add(group, view) && lives.Add(group, view, out var change))
                 {
                     Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");
                 }
@@ -98,10 +101,10 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
     private StreamVersion LastVersion(ActiveIndex index, UInt128 key)
     {
         var stream = index.FindStream(key);
-        return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key);
+        return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key, null);
     }
 
-    private int StreamOf(ActiveIndex index, ReadOnlySpan<byte> name)
+    private int StreamOf(ActiveIndex index, ReadOnlySpan<byte> name, StreamVersion version)
     {
         if (ReferenceEquals(index, _lastIndex) && name.SequenceEqual(_lastName.AsSpan(0, _lastNameLength)))
         {
@@ -110,7 +113,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
 
         var key = StreamKey.Compute(name, meta.SipKey);
         var stream = index.FindStream(key);
-        _lastStream = stream >= 0 ? stream : index.AddStream(key, lastVersion(key));
+        _lastStream = stream >= 0 ? stream : index.AddStream(key, lastVersion(key, new StreamVersion(version.Value - 1)));
         _lastIndex = index;
         _lastNameLength = name.Length;
         name.CopyTo(_lastName);

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -20,6 +21,7 @@ public sealed class GroupBuffer
     private const int KeptCapacity = 2 * VaultLimits.GroupBytes;
 
     private readonly List<LifeChange> _lives = [];
+    private readonly List<RetentionChange> _retention = [];
     private (int Stream, int Offset)[] _events = new (int, int)[64];
 
     internal byte[] Bytes { get; private set; } = new byte[FirstCapacity];
@@ -82,6 +84,12 @@ public sealed class GroupBuffer
     /// <summary>What its events do to the lives of streams; nothing, for nearly every group.</summary>
     internal ReadOnlySpan<LifeChange> Lives => CollectionsMarshal.AsSpan(_lives);
 
+    /// <summary>What its events say about scavenging; nothing, for nearly every group.</summary>
+    internal ScavengeMark Scavenge { get; private set; } = ScavengeMark.None;
+
+    /// <summary>What its events do to retention rules; as rare.</summary>
+    internal ReadOnlySpan<RetentionChange> Retention => CollectionsMarshal.AsSpan(_retention);
+
     /// <summary>Makes it empty, for the next group.</summary>
     public void Clear()
     {
@@ -126,9 +134,15 @@ public sealed class GroupBuffer
     {
         Events = 0;
         _lives.Clear();
+        Scavenge = ScavengeMark.None;
+        _retention.Clear();
     }
 
+    internal void AddScavenge(ScavengeMark mark) => Scavenge = Scavenge.Join(mark);
+
     internal void AddLife(in LifeChange change) => _lives.Add(change);
+
+    internal void AddRetention(RetentionChange change) => _retention.Add(change);
 
     internal void AddEvent(int stream, int offset)
     {

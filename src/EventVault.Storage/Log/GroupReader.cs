@@ -3,6 +3,7 @@
 // A committed group is found by the nearest mark at or before it, from which headers are walked. Followers that catch up
 // ask for group after group, so the place behind the last one is remembered.
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -102,7 +103,7 @@ internal sealed class GroupReader(VaultStorage storage)
         }
     }
 
-    private static SegmentSource Source(LogView view, LogIndex index, out SparseMark mark)
+    private SegmentSource Source(LogView view, LogIndex index, out SparseMark mark)
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
@@ -122,6 +123,11 @@ internal sealed class GroupReader(VaultStorage storage)
         }
 
         var segment = view.Sealed[low];
+        if (segment.Scavenged is not null)
+        {
+            throw new ScavengedGroupException(index, storage.FirstGroup);
+        }
+
         Invariant.Check(segment.Index.TryMarkAtLogIndex(index.Value, out mark));
         return new SegmentSource(segment);
     }

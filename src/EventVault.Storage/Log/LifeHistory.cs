@@ -8,6 +8,7 @@
 // this, and says nothing.
 using System.Buffers.Binary;
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -25,11 +26,19 @@ internal sealed class LifeHistory
     private readonly Dictionary<UInt128, StreamLife> _lives = [];
     private Position _last = Position.None;
 
+    /// <summary>The newest scavenge: a value of its own (ScavengeMark).</summary>
+    public ScavengeMark Scavenge { get; private set; } = ScavengeMark.None;
+
+    /// <summary>The retention rules: they are events of the same stream, and another value of the table (RetentionValue).</summary>
+    public RetentionRules Retention { get; init; } = new();
+
     /// <summary>Begins with what the state table holds.</summary>
     /// <returns>Null if it does not hold this: the table is as good as lost.</returns>
-    public static LifeHistory? From(StateTable state)
+    public static LifeHistory? From(StateTable state) => RetentionValue.Read(state) is { } rules ? From(state, rules) : null;
+
+    private static LifeHistory? From(StateTable state, RetentionRules rules)
     {
-        var history = new LifeHistory();
+        var history = new LifeHistory { Retention = rules };
         if (state.AppliedThrough < 0)
         {
             return history;
@@ -40,6 +49,12 @@ internal sealed class LifeHistory
             return null;
         }
 
+        if (ScavengeMark.From(state) is not { } scavenge)
+        {
+            return null;
+        }
+
+        history.Scavenge = scavenge;
         history._last = new Position(BinaryPrimitives.ReadInt64LittleEndian(value));
         UInt128 before = 0;
         for (var at = HeaderLength; at < value.Length; at += EntryLength)
@@ -69,7 +84,21 @@ internal sealed class LifeHistory
             _lives[change.Stream] = _lives.GetValueOrDefault(change.Stream).Join(change.Life);
             _last = change.At;
         }
+        else if (ScavengeEvent.TryRead(e, out var scavenge))
+        {
+            Scavenge = Scavenge.Join(scavenge);
+        }
+        else
+        {
+            Retention.Add(e);
+        }
     }
+
+    /// <summary>A stream's life, by what was taken.</summary>
+    public StreamLife Of(UInt128 stream) => _lives.GetValueOrDefault(stream);
+
+    /// <summary>Streams that are not whole, by what was taken, in no order.</summary>
+    public IReadOnlyCollection<UInt128> Streams => _lives.Keys;
 
     /// <summary>Takes the next group's body, if its segment has no index.</summary>
     public void Add(ReadOnlySpan<byte> body, in SipKey key)
@@ -102,7 +131,7 @@ internal sealed class LifeHistory
         var run = index.Run(entry);
         for (var i = 0; i < run.Count; i++)
         {
-            var ordinal = index.OrdinalAt(run.FirstOrdinalIndex + i);
+            var ordinal = index.OrdinalOf(run, i); // The vault's own events are never removed.
             Add(lease.Reader.Read(index.OffsetOf(ordinal), segment.FirstPosition + ordinal), key);
         }
     }
@@ -153,5 +182,8 @@ internal sealed class LifeHistory
         {
             lives.Set(new LifeChange(stream, life, _last));
         }
+
+        lives.SetScavenge(Scavenge);
+        lives.Retention.Open(Retention);
     }
 }

@@ -1,6 +1,6 @@
 // What the log's groups say about consensus: the terms they have, and the memberships among them. Kept as two values of
 // the state table, as of the last sealed segment; everything in them follows from the groups. Beside them stands what the
-// log says about the lives of streams (LifeHistory): a table lacks all of it or nothing.
+// log says about streams (LifeHistory, RetentionValue): a table lacks all of it or nothing.
 //
 //   terms        one run for each leader that wrote: first log index u64, term u64; ascending. 16 bytes an election
 //   membership   the newest one: log index u64, then its bytes; absent while there is none
@@ -8,6 +8,7 @@
 // Only the newest membership is kept: a segment is sealed when all of it is committed, so no older one can return.
 using System.Buffers.Binary;
 using EventVault.Storage.Index;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -128,6 +129,12 @@ internal sealed class LogHistory
         }
 
         yield return Lives.Value();
+        if (Lives.Scavenge.Exists)
+        {
+            yield return new(ScavengeMark.ValueName, Lives.Scavenge.Value());
+        }
+
+        yield return RetentionValue.Of(Lives.Retention);
         yield return new(TermsName, terms);
         if (_memberships.Count > 0)
         {

@@ -3,6 +3,7 @@
 // gets, and where segments end; on a follower it takes groups exactly as the leader made them, and takes them back.
 using EventVault.Storage.Index;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -14,7 +15,8 @@ public enum AppendCheck
 
     /// <summary>
     /// An expected version, a requirement or a condition does not hold, a stream is tombstoned, or a stream can't be changed as
-    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/> and <see cref="StreamChange.Problem"/> tell which.
+    /// wanted; the streams' rows, <see cref="AppendCondition.Match"/>, <see cref="StreamChange.Problem"/> and
+    /// <see cref="RetentionSetting.IsOverLimit"/> tell which.
     /// </summary>
     Conflict,
 
@@ -26,6 +28,17 @@ public enum AppendCheck
 
     /// <summary>Its first attempt is so old that its operation id would be forgotten: nobody can say whether it was written.</summary>
     TooOld,
+
+    /// <summary>
+    /// It speaks of a position that does not exist yet (<see cref="AppendContent.Ahead"/>), so it does not rest on what was read.
+    /// </summary>
+    Ahead,
+
+    /// <summary>
+    /// What matched a condition when the caller's thread looked was deleted since. Whether anything else does, the caller has to
+    /// find out: to search all of the log, where everybody waits, has no bound.
+    /// </summary>
+    LookAgain,
 }
 
 /// <summary>Whether a group can be begun.</summary>
@@ -59,7 +72,7 @@ public sealed class LogTail
         Invariant.Check(active.Segment == end.Place.Segment);
         _storage = storage;
         _seed = storage.Meta.ChecksumSeed;
-        _adopter = new GroupAdopter(storage.Meta, storage.Lives, LastVersion);
+        _adopter = new GroupAdopter(storage.Meta, storage.Lives, (key, _) => LastVersion(key));
         _active = active;
         _end = end;
     }
@@ -152,7 +165,7 @@ public sealed class LogTail
 
     /// <summary>
     /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
-    /// fails is found out whole, so that it can be told together.
+    /// fails is found out whole, so that it can be told together. Its work is bounded by what came since the caller looked.
     /// </summary>
     /// <param name="append">Gets the actual version of each stream and a match of each failed condition.</param>
     /// <param name="known">With <see cref="AppendCheck.Known"/>: where the operation stands.</param>
@@ -171,7 +184,13 @@ public sealed class LogTail
             return append.Proof is null ? AppendCheck.TooOld : AppendCheck.Proven;
         }
 
+        if (append.IsAhead(LastOfAll))
+        {
+            return AppendCheck.Ahead;
+        }
+
         var conflict = false;
+        var open = false;
         foreach (ref var stream in append.Streams)
         {
             LookUp(view, append, ref stream);
@@ -187,12 +206,19 @@ public sealed class LogTail
 
         foreach (ref var condition in append.Conditions)
         {
-            condition.Match = Match(condition);
+            condition.Match = Match(condition, out var isOpen);
             conflict |= condition.Match > Position.None;
+            open |= isOpen;
         }
 
         conflict |= append.Change is { } change && !CheckChange(append, change);
-        return conflict ? AppendCheck.Conflict : AppendCheck.Ok;
+        conflict |= append.Retention is { } setting && !CheckRetention(setting);
+        if (append.Scavenge is not null && !conflict && !open)
+        {
+            append.SetScavengeEvent(_storage.OperationFloor);
+        }
+
+        return open ? AppendCheck.LookAgain : conflict ? AppendCheck.Conflict : AppendCheck.Ok;
     }
 
     /// <summary>
@@ -213,11 +239,7 @@ public sealed class LogTail
     /// included; <see cref="Position.None"/> if there is none.
     /// </summary>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
-    public Position LastMatch(EventFilter filter, Position after)
-    {
-        var last = _begun is { } begun ? begun.FirstPosition + (begun.Events - 1) : Last;
-        return _storage.Reader.LastMatch(filter, after, last, this);
-    }
+    public Position LastMatch(EventFilter filter, Position after) => _storage.Reader.LastMatch(filter, after, LastOfAll, this);
 
     /// <summary>A pending event, or one of the begun group. Valid until the group is used again.</summary>
     internal EventView ReadPending(Position position)
@@ -255,10 +277,17 @@ public sealed class LogTail
                 _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
                 keys = keys[last..];
 
-                if (append.Change is not null)
+                if (append.Change is not null || append.Retention is not null)
                 {
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
-                    Invariant.Check(_storage.Lives.Add(group, view, out _), "What we write about a stream, we understand.");
+                    var isUnderstood = append.Change is not null ? _storage.Lives.Add(group, view, out _) : _storage.Lives.Retention.Add(group, view);
+                    Invariant.Check(isUnderstood, "What we write about a stream, we understand.");
+                }
+                else if (append.Scavenge is not null)
+                {
+                    Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
+                    Invariant.Check(ScavengeEvent.TryRead(view, out var mark), "What we write about scavenging, we understand.");
+                    group.AddScavenge(mark);
                 }
 
                 group.AddEvent(number, offset);
@@ -408,6 +437,9 @@ public sealed class LogTail
     // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
     private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;
 
+    // Position of the last event, those of the begun group included.
+    private Position LastOfAll => _begun is { } begun ? begun.FirstPosition + (begun.Events - 1) : Last;
+
     private bool FitsSegment(int groupLength) => _end.Place.Offset + (long)groupLength <= GroupsEnd;
 
     // A stream's last version, pending groups included, in segments or below.
@@ -426,17 +458,25 @@ public sealed class LogTail
         return view.SealedVersion(key);
     }
 
-    // What did not match when the caller looked never will. What matched then may be deleted by now: only in that rare case
-    // is all of the log searched here, where everybody waits.
-    private Position Match(in AppendCondition condition)
+    // What did not match when the caller looked never will. What matched then may be deleted by now; then it is open whether
+    // something older matches, unless something newer does.
+    private Position Match(in AppendCondition condition, out bool isOpen)
     {
-        if (condition.Found == Position.None)
+        isOpen = false;
+        if (condition.Found > Position.None)
         {
-            return LastMatch(condition.Filter, condition.LookedUntil);
+            var still = _storage.Reader.LastMatch(condition.Filter, condition.Found + -1, condition.Found, this);
+            if (still > Position.None)
+            {
+                return still;
+            }
+
+            isOpen = true;
         }
 
-        var still = _storage.Reader.LastMatch(condition.Filter, condition.Found + -1, condition.Found, this);
-        return still > Position.None ? still : LastMatch(condition.Filter, condition.After);
+        var newer = Canary.Is(Canary.ConditionOverlayIgnored) ? Position.None : LastMatch(condition.Filter, condition.LookedUntil);
+        isOpen &= newer == Position.None;
+        return newer;
     }
 
     private void LookUp(LogView view, AppendContent append, ref AppendStream stream)
@@ -448,14 +488,19 @@ public sealed class LogTail
     }
 
     // A stream's change: what is expected of the stream, whether there is something to change, and which version stays first.
-    private static bool CheckChange(AppendContent append, StreamChange change)
+    // A legal hold that is only pending counts, too: it comes before this in the log.
+    private bool CheckChange(AppendContent append, StreamChange change)
     {
         ref readonly var target = ref append.Requires[0];
         var end = target.Actual + 1;
+        var rules = _storage.Lives.Retention.Tail;
+        var name = append.Name(target);
         change.Problem = target switch
         {
             { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
             { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
+            _ when rules.IsHeld(name) => StreamChangeProblem.Held,
+            _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
             _ => StreamChangeProblem.None,
         };
@@ -466,6 +511,13 @@ public sealed class LogTail
 
         append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
         return true;
+    }
+
+    private bool CheckRetention(RetentionSetting setting)
+    {
+        var rules = _storage.Lives.Retention.Tail;
+        setting.IsOverLimit = setting.Rule is not null && rules.Count >= RetentionRules.MostRules && rules.Find(setting.Scope, setting.Name) is null;
+        return !setting.IsOverLimit;
     }
 
     private static StreamVersion TailOf(LogView view, AppendContent append, in AppendStream stream)

@@ -1,5 +1,6 @@
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
 
@@ -8,8 +9,9 @@ namespace EventVault.Storage.Log;
 /// nothing per segment. Safe for concurrent use.
 /// </summary>
 /// <param name="opened">The reader from before it was sealed, kept so that no running read loses it; or null.</param>
+/// <param name="scavenged">What its header says if it was scavenged; or null.</param>
 internal sealed class SealedSegment(
-    IFileSystem files, string logPath, string indexPath, CatalogEntry record, VaultMeta meta, SegmentReader? opened)
+    IFileSystem files, string logPath, string indexPath, CatalogEntry record, VaultMeta meta, SegmentReader? opened, ScavengedHeader? scavenged = null)
 {
     private readonly Lock _opening = new();
     private readonly string _keysPath = Path.ChangeExtension(indexPath, SealedKeysFormat.Extension); // Beside the index.
@@ -17,8 +19,24 @@ internal sealed class SealedSegment(
     private volatile SealedIndex? _index;
     private volatile SealedKeys? _keys;
     private bool _closed;
+    private object? _retired;
 
     public CatalogEntry Record { get; } = record;
+
+    /// <summary>Not null: it was scavenged, and its file has no groups.</summary>
+    public ScavengedHeader? Scavenged => scavenged;
+
+    /// <summary>Bytes of its file.</summary>
+    public long FileLength => scavenged?.FileLength ?? meta.SegmentSizeBytes;
+
+    /// <summary>What its key file must be of.</summary>
+    public KeyedSegment Keyed => KeyedSegment.Of(Record, scavenged);
+
+    /// <summary>Path of the index file.</summary>
+    public string IndexPath => indexPath;
+
+    /// <summary>Path of the key file.</summary>
+    public string KeysPath => _keysPath;
 
     public Position FirstPosition => Record.FirstPosition;
 
@@ -34,7 +52,29 @@ internal sealed class SealedSegment(
     public SegmentReader Lease()
     {
         var reader = _reader ?? OpenReader();
-        return reader.TryLease() ? reader : throw new ObjectDisposedException(nameof(VaultStorage));
+        var isLeased = reader.TryLease();
+        GC.KeepAlive(this);
+        return isLeased ? reader : throw new ObjectDisposedException(nameof(VaultStorage));
+    }
+
+    /// <summary>Opens all of its files, so that they stay what they are whatever stands under their names later.</summary>
+    /// <exception cref="DamageException">One is damaged.</exception>
+    public void OpenAll()
+    {
+        Lease().Release();
+        Invariant.Check(Index.Segment == Record.Segment && Keys.Segment == Keyed);
+    }
+
+    /// <summary>
+    /// A newer form of the segment has taken its place. Readers that found this one go on with it: it is unmapped, and its space
+    /// returned, once nothing leads to it any more.
+    /// </summary>
+    public void Retire()
+    {
+        Invariant.Check(_reader is not null && _index is not null && _keys is not null && _retired is null);
+        _retired = new OwnerLease(_reader);
+        _index.Retire();
+        _keys.Retire();
     }
 
     public void Close()
@@ -65,7 +105,7 @@ internal sealed class SealedSegment(
             if (_keys is null)
             {
                 var keys = SealedKeys.Open(files, _keysPath, Record.Segment);
-                if (keys.Segment != KeyedSegment.Of(Record))
+                if (keys.Segment != Keyed)
                 {
                     keys.Dispose();
                     throw new IndexDamageException(_keysPath, 40, $"keys of another segment {Record.Segment}: {keys.Segment.Events} events from position {keys.Segment.FirstPosition}, expected {Record.EventCount} from {Record.FirstPosition}, or of another digest");
@@ -86,15 +126,21 @@ internal sealed class SealedSegment(
             if (_reader is null)
             {
                 using var file = files.OpenFile(logPath, FileOpening.ReadExisting);
-                if (file.Length != meta.SegmentSizeBytes)
+                if (file.Length != FileLength)
                 {
-                    throw new DamageException(Path.GetFileName(logPath), file.Length, $"the file should have {meta.SegmentSizeBytes} bytes.", LogRecovery.NextStep);
+                    throw new DamageException(Path.GetFileName(logPath), file.Length, $"the file should have {FileLength} bytes.", LogRecovery.NextStep);
                 }
 
-                _reader = new SegmentReader(Record.Segment, file.Map(meta.SegmentSizeBytes, MappedAccess.Normal), meta.ChecksumSeed);
+                _reader = new SegmentReader(Record.Segment, file.Map(FileLength, MappedAccess.Normal), meta.ChecksumSeed);
             }
 
             return _reader;
         }
+    }
+
+    // The owner's lease of a segment that was replaced ends with the segment: nobody can take another one then.
+    private sealed class OwnerLease(SegmentReader reader)
+    {
+        ~OwnerLease() => reader.Close();
     }
 }

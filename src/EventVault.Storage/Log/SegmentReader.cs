@@ -88,6 +88,17 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
             : throw Damage(offset, $"the body of group {header.Index} does not match its checksum.");
     }
 
+    /// <summary>Bytes of the file, as they are. The caller holds a lease.</summary>
+    /// <exception cref="DamageException">The file ends before them.</exception>
+    public ReadOnlySpan<byte> Span(uint offset, int length) => length >= 0 && offset + (long)length <= mapping.Length
+        ? mapping.Span(offset, length)
+        : throw Damage(offset, $"{length} bytes should stand here, the file has {mapping.Length}.");
+
+    /// <summary>What to throw when something else stands at an offset than was written there.</summary>
+    public DamageException Damage(uint offset, string expected) => new(
+        SegmentHeader.FileName(Segment), offset, expected,
+        "The event was durable, so this is damage. Run vault-admin verify on the stopped node and restore the segment from another copy.");
+
     /// <summary>Loads the pages at these offsets in the background.</summary>
     public void Prefetch(ReadOnlySpan<uint> offsets, int lengthEach)
     {
@@ -96,8 +107,4 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
             mapping.Prefetch(offset, lengthEach);
         }
     }
-
-    private DamageException Damage(uint offset, string expected) => new(
-        SegmentHeader.FileName(Segment), offset, expected,
-        "The event was durable, so this is damage. Run vault-admin verify on the stopped node and restore the segment from another copy.");
 }

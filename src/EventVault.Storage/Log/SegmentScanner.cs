@@ -77,12 +77,24 @@ internal sealed class SegmentScanner
             throw new DamageException(name, 0, $"segment {segment} of vault {meta.VaultId} should stand here, this is segment {h.Segment} of vault {h.VaultId}.", "Put the file back where it belongs.");
         }
 
-        if (file.Length != h.SizeBytes)
+        var bytes = h.Scavenged?.FileLength ?? h.SizeBytes;
+        if (file.Length != bytes)
         {
-            throw new DamageException(name, file.Length, $"the file should have {h.SizeBytes} bytes.", LogRecovery.NextStep);
+            throw new DamageException(name, file.Length, $"the file should have {bytes} bytes.", LogRecovery.NextStep);
         }
 
         return new SegmentScanner(file, meta, h);
+    }
+
+    /// <summary>Steps over all of a scavenged segment, to where its last group ended.</summary>
+    public void SkipScavenged(in SegmentFooter footer)
+    {
+        Invariant.Check(Header.Scavenged is not null && footer.Segment == _segment);
+        Offset = footer.End;
+        _previousGroup = footer.LastGroup;
+        _nextIndex = new LogIndex(footer.LastIndex.Value + 1);
+        _nextPosition = footer.FirstPosition + footer.Events;
+        _minTime = footer.LastTime + 1;
     }
 
     /// <summary>Steps over the next group; false where none follows that is intact.</summary>
@@ -91,6 +103,7 @@ internal sealed class SegmentScanner
     /// <param name="body">Its body, valid until the next call.</param>
     public bool Next(out GroupHeader header, out GroupLocal local, out ReadOnlySpan<byte> body)
     {
+        Invariant.Check(Header.Scavenged is null, "A scavenged segment has no groups.");
         body = default;
         var place = new Place(_segment, Offset);
         if (!TryBytes(Offset, GroupHeader.Length, out var bytes)

@@ -1,3 +1,5 @@
+using EventVault.Storage.Scavenging;
+
 namespace EventVault.Storage.Log;
 
 /// <summary>One segment to read from, sealed or not.</summary>
@@ -12,7 +14,21 @@ internal readonly struct SegmentSource
 
     public Position FirstPosition => _unsealed?.Index.FirstPosition ?? _sealed!.FirstPosition;
 
+    /// <summary>Offset of an event's record; 0: a scavenge removed it.</summary>
     public uint OffsetOf(uint ordinal) => _unsealed?.Index.OffsetOf((int)ordinal) ?? _sealed!.Index.OffsetOf(ordinal);
+
+    /// <summary>The sealed segment; null: it is not sealed.</summary>
+    public SealedSegment? Sealed => _sealed;
+
+    /// <summary>The first event at or behind an ordinal that no scavenge removed; behind the last one if there is none.</summary>
+    public uint NextKept(uint ordinal) => _sealed?.Index.NextKept(ordinal) ?? ordinal;
+
+    /// <summary>The last event at or before an ordinal that no scavenge removed; −1 if there is none.</summary>
+    public long LastKept(uint ordinal) => _sealed?.Index.LastKept(ordinal) ?? ordinal;
+
+    /// <summary>What to read if the segment was scavenged; else null.</summary>
+    public ScavengedSegment? Scavenged(SegmentReader leased, VaultMeta meta) =>
+        _sealed?.Scavenged is { } header ? new ScavengedSegment(leased, header, _sealed.FirstPosition, meta) : null;
 
     public SegmentLease Lease()
     {

@@ -27,6 +27,12 @@ public enum StreamChangeProblem
 
     /// <summary>It has no version before the one that is to be the first.</summary>
     BehindEnd,
+
+    /// <summary>It or its category is under a legal hold.</summary>
+    Held,
+
+    /// <summary>Its events are not due by the rule for which it was to be truncated: there is another one now, or they are gone.</summary>
+    NotDue,
 }
 
 /// <summary>
@@ -40,6 +46,22 @@ public sealed record StreamChange(StreamChangeKind Kind, StreamVersion Before)
     /// <summary>No version comes near it: 2⁶². The bit above it says in memory that a stream is tombstoned.</summary>
     public const long MostBefore = (1L << 62) - 1;
 
+    /// <summary>
+    /// Not null: made by the leader because events are due by the rule that the event at this position set. If another rule counts for
+    /// the stream by the time it is sequenced, it is refused.
+    /// </summary>
+    public Position? DueBy { get; init; }
+
     /// <summary>After the append was checked: why it fails, apart from what was expected of the stream.</summary>
     public StreamChangeProblem Problem { get; internal set; }
+}
+
+/// <summary>A change of a retention rule, on its way to the log as an event of <c>$streams</c>.</summary>
+/// <param name="Scope">To what the rule applies.</param>
+/// <param name="Name">Of the stream or category, UTF-8.</param>
+/// <param name="Rule">The rule; null takes it back.</param>
+public sealed record RetentionSetting(RetentionScope Scope, byte[] Name, RetentionRule? Rule)
+{
+    /// <summary>After the append was checked: whether it fails because there are <see cref="RetentionRules.MostRules"/> rules already.</summary>
+    public bool IsOverLimit { get; internal set; }
 }

@@ -118,7 +118,7 @@ internal sealed class MatchReader(VaultStorage storage)
             {
                 var before = i == 0 ? Stopwatch.GetTimestamp() : 0;
                 var position = segment.First + page[i];
-                var view = lease.Reader.Read(segment.Source.OffsetOf(page[i]), position);
+                var view = lease.Reader.Read(segment.Source.OffsetOf(page[i]), position); // Removed events have no keys.
                 if (i == 0 && count > 1 && Stopwatch.GetTimestamp() - before > ColdTicks)
                 {
                     Prefetch(segment, lease.Reader, page[1..count], view.RecordLength);
@@ -155,15 +155,25 @@ internal sealed class MatchReader(VaultStorage storage)
         EventFilter filter, in QuerySegment segment, Position until, bool backwards, ref TSink sink, ref Position next, ref int budget)
         where TSink : IEventSink, allows ref struct
     {
-        var first = segment.OrdinalOf(next);
+        long ordinal = segment.OrdinalOf(next);
         var last = segment.OrdinalOf(until);
-        var count = (int)Math.Min(ScannedEvents, Math.Abs((long)last - first) + 1);
         var read = 0;
+        var count = 0;
         using var lease = segment.Source.Lease();
-        for (var i = 0; i < count; i++)
+        while (count < ScannedEvents)
         {
-            var view = lease.Reader.Read(segment.Source.OffsetOf(segment.OrdinalOf(next)), next);
-            next += backwards ? -1 : 1;
+            // Over what a scavenge removed, however much it is.
+            ordinal = backwards ? segment.Source.LastKept((uint)ordinal) : segment.Source.NextKept((uint)ordinal);
+            if (backwards ? ordinal < last : ordinal > last)
+            {
+                next = segment.First + (last + (backwards ? -1L : 1L));
+                break;
+            }
+
+            var view = lease.Reader.Read(segment.Source.OffsetOf((uint)ordinal), segment.First + ordinal);
+            ordinal += backwards ? -1 : 1;
+            next = segment.First + ordinal;
+            count++;
             if (filter.Matches(view) && storage.Lives.IsVisible(view))
             {
                 read++;
@@ -171,6 +181,11 @@ internal sealed class MatchReader(VaultStorage storage)
                 {
                     break;
                 }
+            }
+
+            if (ordinal < 0 || ordinal >= segment.Events)
+            {
+                break;
             }
         }
 
@@ -207,7 +222,7 @@ internal sealed class MatchReader(VaultStorage storage)
         var from = (uint)segment.Events - 1;
         if (filter.Ways.Length == 0)
         {
-            for (var ordinal = (long)from; ordinal >= first; ordinal--)
+            for (var ordinal = segment.Source.LastKept(from); ordinal >= first; ordinal = ordinal == 0 ? -1 : segment.Source.LastKept((uint)ordinal - 1))
             {
                 if (IsMatch(filter, segment, (uint)ordinal, tail))
                 {

@@ -51,6 +51,9 @@ public sealed class MemoryVault
         }
     }
 
+    /// <summary>The retention rules; for one thread at a time.</summary>
+    public MemoryRetention Retention { get; } = new();
+
     /// <summary>Appends whose last position is at or before it are no longer remembered; null: all are.</summary>
     public ulong? OperationFloor { get; set; }
 
@@ -94,6 +97,11 @@ public sealed class MemoryVault
             var request = new Protocol.AppendRequest { OperationId = operationId, AttemptedAfter = attemptedAfter };
             request.Streams.Add(new Protocol.StreamAppend { Stream = "$streams", Expected = new Protocol.ExpectedVersion { Any = new Protocol.Empty() }, Events = { change } });
             request.Requires.Add(new Protocol.StreamRequirement { Stream = stream, Expected = expected });
+            if (!_operations.ContainsKey(operationId) && Retention.Holds(stream))
+            {
+                return (null, RpcCode.FailedPrecondition, Detail(Protocol.Reason.StreamHeld, stream));
+            }
+
             bool endsDeleted = tombstone && _streams.ContainsKey(stream) && !_tombstoned.Contains(stream);
             if (!_operations.ContainsKey(operationId) && Visible(stream) is null && !endsDeleted)
             {
@@ -111,6 +119,25 @@ public sealed class MemoryVault
                 {
                     _tombstoned.Add(stream);
                 }
+            }
+
+            return result;
+        }
+    }
+
+    /// <summary>Sets or takes back a retention rule: as the contract has it, an append to <c>$streams</c>.</summary>
+    /// <param name="request">What was asked for.</param>
+    public (Protocol.AppendResponse? Response, RpcCode Code, Protocol.ErrorDetail? Detail) SetRetention(Protocol.SetRetentionRequest request)
+    {
+        lock (_lock)
+        {
+            var set = new Protocol.EventData { Id = request.OperationId, Type = request.Rule is null ? "$retention-removed" : "$retention-set" };
+            var append = new Protocol.AppendRequest { OperationId = request.OperationId, AttemptedAfter = request.AttemptedAfter };
+            append.Streams.Add(new Protocol.StreamAppend { Stream = "$streams", Expected = new Protocol.ExpectedVersion { Any = new Protocol.Empty() }, Events = { set } });
+            var result = Append(append);
+            if (result.Response is { Deduplicated: false } written)
+            {
+                Retention.Set(request.Scope, request.Rule, written.FirstPosition);
             }
 
             return result;

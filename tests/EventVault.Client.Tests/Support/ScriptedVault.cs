@@ -36,15 +36,24 @@ public sealed class ScriptedVault : IAsyncDisposable
             .Unary(VaultMethods.ListStreams, ListStreamsAsync)
             .Unary(VaultMethods.CountEvents, CountEventsAsync)
             .Unary(VaultMethods.GetAppend, GetAppendAsync)
-            .Unary(VaultMethods.DeleteStream, (request, _) => Change(
-                request.OperationId, request.Stream, request.Expected, null, request.Tombstone, request.AttemptedAfter))
-            .Unary(VaultMethods.TruncateStream, (request, _) => Change(
-                request.OperationId, request.Stream, request.Expected, request.Before, false, request.AttemptedAfter))
+            .Unary(VaultMethods.DeleteStream, (request, _) => Change(() => Written(Vault.Change(
+                request.OperationId, request.Stream, request.Expected, null, request.Tombstone, request.AttemptedAfter))))
+            .Unary(VaultMethods.TruncateStream, (request, _) => Change(() => Written(Vault.Change(
+                request.OperationId, request.Stream, request.Expected, request.Before, false, request.AttemptedAfter))))
+            .Unary(VaultMethods.SetRetention, (request, _) => Change(() => Written(Vault.SetRetention(request))))
+            .Unary(VaultMethods.GetRetention, GetRetentionAsync)
+            .Unary(VaultMethods.ListRetention, ListRetentionAsync)
+            .Unary(VaultMethods.StartScavenge, (request, _) => Change(() => Scavenge.Start(request.OperationId)))
+            .Unary(VaultMethods.StopScavenge, (request, _) => Change(() => Scavenge.Stop(request.OperationId)))
+            .Unary(VaultMethods.GetScavenge, (_, _) => ValueTask.FromResult(Scavenge.Status))
+            .Unary(VaultMethods.ExplainScavenge, (request, _) => ValueTask.FromResult(Scavenge.Explain(request)))
             .Unary(VaultMethods.GetInfo, GetInfoAsync)
             .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
     }
 
     public MemoryVault Vault { get; }
+
+    public ScriptedScavenge Scavenge { get; } = new();
 
     public string Address { get; private set; } = "";
 
@@ -372,8 +381,7 @@ public sealed class ScriptedVault : IAsyncDisposable
         return Vault.Operation(request.OperationId) ?? throw Error(RpcCode.NotFound, Protocol.Reason.OperationNotFound);
     }
 
-    private ValueTask<Protocol.AppendResponse> Change(
-        ByteString operationId, string stream, Protocol.ExpectedVersion expected, ulong? before, bool tombstone, Protocol.SeenHead? attemptedAfter)
+    private ValueTask<T> Change<T>(Func<T> change)
     {
         Fault fault = OnChange(Interlocked.Increment(ref _changes));
         switch (fault)
@@ -389,14 +397,33 @@ public sealed class ScriptedVault : IAsyncDisposable
                 break;
         }
 
-        (Protocol.AppendResponse? response, RpcCode code, Protocol.ErrorDetail? detail) =
-            Vault.Change(operationId, stream, expected, before, tombstone, attemptedAfter);
+        T answer = change();
         if (fault == Fault.CutAfter)
         {
             CutConnection();
         }
 
-        return ValueTask.FromResult(response ?? throw Error(code, detail!));
+        return ValueTask.FromResult(answer);
+    }
+
+    private static Protocol.AppendResponse Written((Protocol.AppendResponse? Response, RpcCode Code, Protocol.ErrorDetail? Detail) result) =>
+        result.Response ?? throw Error(result.Code, result.Detail!);
+
+    private async ValueTask<Protocol.GetRetentionResponse> GetRetentionAsync(Protocol.GetRetentionRequest request, RpcContext context)
+    {
+        await ReachAsync(request.Consistency, context);
+        return Vault.Retention.Of(request.Scope);
+    }
+
+    private async ValueTask<Protocol.ListRetentionResponse> ListRetentionAsync(Protocol.ListRetentionRequest request, RpcContext context)
+    {
+        await ReachAsync(request.Consistency, context);
+        List<Protocol.RetentionEntry> all = [.. Vault.Retention.All];
+        int start = request.PageToken.Length == 0 ? 0 : int.Parse(request.PageToken, System.Globalization.CultureInfo.InvariantCulture);
+        int end = start + (int)request.PageSize;
+        var page = new Protocol.ListRetentionResponse { NextPageToken = end < all.Count ? $"{end}" : "" };
+        page.Entries.AddRange(all.Skip(start).Take((int)request.PageSize));
+        return page;
     }
 
     private async Task ReachAsync(Protocol.Consistency? consistency, RpcContext context)

@@ -37,6 +37,7 @@ internal sealed class TestNode : IAsyncDisposable
             Files = new SimulatedFileSystem(tracksLosses: false),
             SegmentSizeBytes = SegmentSizeBytes,
             ProgressInterval = TimeSpan.FromMilliseconds(50),
+            RetentionInterval = TimeSpan.FromHours(1), // Tests that want a pass make one.
         };
         return await StartWithAsync(configure is null ? options : configure(options));
     }
@@ -69,6 +70,9 @@ internal sealed class TestNode : IAsyncDisposable
 
     public ValueTask<AppendResponse> AppendAsync(string stream, ExpectedVersion expected, params EventData[] events) =>
         AppendAsync(Make.Append(Make.Stream(stream, expected, events)));
+
+    public async Task<AppendResponse> RetainAsync(RetentionScope scope, RetentionRule? rule) =>
+        await Channel.UnaryAsync(Methods.SetRetention, new SetRetentionRequest { OperationId = Make.Id(), Scope = scope, Rule = rule });
 
     public async Task<List<RecordedEvent>> ReadAllAsync(ReadAllRequest? request = null) =>
         (await ReadAsync(Methods.ReadAll, request ?? new ReadAllRequest())).Events;
@@ -107,6 +111,9 @@ internal static class Methods
     public static readonly RpcMethod<GetAppendRequest, AppendResponse> GetAppend = Of<GetAppendRequest, AppendResponse>("GetAppend");
     public static readonly RpcMethod<DeleteStreamRequest, AppendResponse> DeleteStream = Of<DeleteStreamRequest, AppendResponse>("DeleteStream");
     public static readonly RpcMethod<TruncateStreamRequest, AppendResponse> TruncateStream = Of<TruncateStreamRequest, AppendResponse>("TruncateStream");
+    public static readonly RpcMethod<SetRetentionRequest, AppendResponse> SetRetention = Of<SetRetentionRequest, AppendResponse>("SetRetention");
+    public static readonly RpcMethod<GetRetentionRequest, GetRetentionResponse> GetRetention = Of<GetRetentionRequest, GetRetentionResponse>("GetRetention");
+    public static readonly RpcMethod<ListRetentionRequest, ListRetentionResponse> ListRetention = Of<ListRetentionRequest, ListRetentionResponse>("ListRetention");
     public static readonly RpcMethod<GetInfoRequest, GetInfoResponse> GetInfo =
         RpcMethod<GetInfoRequest, GetInfoResponse>.Of(AdminReflection.Descriptor.Services[0], "GetInfo");
     public static readonly RpcMethod<GetStatusRequest, GetStatusResponse> GetStatus =

@@ -23,6 +23,9 @@ internal sealed class PlantedRun
 
     public History History { get; }
 
+    /// <summary>Tag of the events that are made from now on; −1: none.</summary>
+    public int Tag { get; set; } = -1;
+
     public AppendChecker Appends { get; }
 
     public ReadChecker Reads { get; }
@@ -36,12 +39,16 @@ internal sealed class PlantedRun
 
     public static SentAppend Append(ulong id, string stream, int events = 1) => Append(id, (stream, Expectation.Any, 0, events));
 
+    /// <summary>An append that changes the life of a stream.</summary>
+    public static SentAppend Change(ulong id, ChangeKind kind, string stream, long before = 0, Expectation expected = Expectation.Any) =>
+        new(id, [new SentStream("$streams", Expectation.Any, 0, [id * 1000])]) { Change = new SentChange(kind, new SentStream(stream, expected, 0, []), before) };
+
     /// <summary>The next group as a correct node makes it of these appends.</summary>
     public CommittedGroup Group(params SentAppend[] appends)
     {
         var group = new CommittedGroup(
             ++_index, new LogMark(1, ++_checksum), _checksum - 1, _time, _head + 1,
-            [.. appends.Select((a, i) => new CommittedAppend(a.Id, [.. a.Streams.SelectMany(s => s.Digests.Select(d => Event(s.Name, d, _time + i)))]))]);
+            [.. appends.Select((a, i) => new CommittedAppend(a.Id, [.. a.Streams.SelectMany(s => s.Digests.Select(d => Event(s.Name, d, _time + i) with { Change = Written(a.Change) }))]))]);
         _time += group.Ticks + 3;
         return group;
     }
@@ -49,8 +56,7 @@ internal sealed class PlantedRun
     /// <summary>The group is committed.</summary>
     public void Commit(CommittedGroup group)
     {
-        Appends.Committed(group, "node 1");
-        Ledger.Add(group, group.Mark.Term, "node 1");
+        Ledger.Add(group, group.Mark.Term, "node 1", append => Appends.Committed(append, group, "node 1"));
     }
 
     public void Commit(params SentAppend[] appends) => Commit(Group(appends));
@@ -116,10 +122,13 @@ internal sealed class PlantedRun
     /// <summary>The named rule, and no other, is found broken.</summary>
     public static void Breaks(string rule, Action act) => Assert.Equal(rule, Assert.Throws<ViolationException>(act).Rule);
 
+    private CommittedChange? Written(SentChange? change) => change is null ? null
+        : new CommittedChange(change.Kind, change.Target.Name, change.Kind == ChangeKind.Truncate ? change.Before : _versions.GetValueOrDefault(change.Target.Name, -1) + 1);
+
     private CommittedEvent Event(string stream, ulong digest, long time)
     {
         var version = _versions.GetValueOrDefault(stream, -1) + 1;
         _versions[stream] = version;
-        return new CommittedEvent(stream, version, ++_head, time, digest);
+        return new CommittedEvent(stream, version, ++_head, time, digest, new EventLabel(0, Tag));
     }
 }

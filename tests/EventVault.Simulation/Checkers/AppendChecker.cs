@@ -39,31 +39,57 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         return contents.Exists(s => s.First is not null) || contents.Sum(s => s.OpenAttempts) > (attempt.IsExcluded ? 0 : 1);
     }
 
-    /// <summary>A group is committed; call before the ledger gets it.</summary>
-    public void Committed(CommittedGroup group, string where)
+    /// <summary>An append is committed; call when the ledger has all before it, and not yet the append.</summary>
+    public void Committed(CommittedAppend append, CommittedGroup group, string where)
     {
-        // Streams that this group has written already: the ledger does not know it yet.
-        var versions = new Dictionary<string, long>(StringComparer.Ordinal);
-        foreach (var append in group.Appends)
+        var sent = Match(append, group, where);
+        Require.That(Rules.WrittenOnce, !_sent[append.OperationId].Exists(s => s.First is not null),
+            $"{where}, group {group.Index}: operation {append.OperationId:x32} stands in the log already.");
+        Require.That(Rules.RefusedNeverWritten, sent.OpenAttempts > 0,
+            $"{where}, group {group.Index}: {sent} stands in the log, but every attempt was refused as not written.");
+        foreach (var stream in sent.Streams)
         {
-            var sent = Match(append, group, where);
-            Require.That(Rules.WrittenOnce, !_sent[append.OperationId].Exists(s => s.First is not null),
-                $"{where}, group {group.Index}: operation {append.OperationId:x32} stands in the log already.");
-            Require.That(Rules.RefusedNeverWritten, sent.OpenAttempts > 0,
-                $"{where}, group {group.Index}: {sent} stands in the log, but every attempt was refused as not written.");
-            foreach (var stream in sent.Streams)
-            {
-                var last = versions.GetValueOrDefault(stream.Name, ledger.LastVersion(stream.Name, long.MaxValue));
-                Require.That(Rules.ExpectationHeld, stream.Allows(last),
-                    $"{where}, group {group.Index}: {sent} was written behind version {last} of {stream.Name}.");
-                versions[stream.Name] = last + stream.Digests.Length;
-            }
-
-            sent.First = append.Events[0].Position;
-            Written.Add(sent);
-            Counts = (Counts.Written + 1, Counts.Acknowledged);
+            var state = ledger.StateOf(stream.Name, long.MaxValue);
+            Require.That(Rules.ExpectationHeld, stream.Allows(state) && !state.IsTombstoned,
+                $"{where}, group {group.Index}: {sent} was written behind {stream.Name} with {state}.");
         }
+
+        foreach (var required in sent.Requires)
+        {
+            var state = ledger.StateOf(required.Name, long.MaxValue);
+            Require.That(Rules.ExpectationHeld, required.Allows(state), $"{where}, group {group.Index}: {sent} was written although {required.Name} was {state}.");
+        }
+
+        foreach (var condition in sent.Conditions)
+        {
+            Require.That(Rules.ConditionHeld, ledger.FindMatch(condition, long.MaxValue) is not { } match,
+                $"{where}, group {group.Index}: {sent} was written behind a match of {condition}, at {ledger.FindMatch(condition, long.MaxValue)}.");
+        }
+
+        if (sent.Change is { } change)
+        {
+            var state = ledger.StateOf(change.Target.Name, long.MaxValue);
+            var before = change.Kind == ChangeKind.Truncate ? change.Before : state.Last + 1;
+            Require.That(Rules.ExpectationHeld, CanChange(change, state) && change.Target.Allows(state) && append.Events[0].Change!.Before == before,
+                $"{where}, group {group.Index}: {sent} was written as {append.Events[0].Change} when the stream was {state}.");
+        }
+
+        sent.First = append.Events[0].Position;
+        Written.Add(sent);
+        Counts = (Counts.Written + 1, Counts.Acknowledged);
     }
+
+    /// <summary>The node answered that it speaks of a position which does not exist. Clients here only name what they were shown.</summary>
+    public void Ahead(AppendAttempt attempt)
+    {
+        Require.That(Rules.AheadFounded, attempt.Append.Conditions.Any(c => c.After > attempt.HeadBefore), $"all that it names was committed when it was sent: {attempt}.");
+        Refused(attempt, "ahead");
+    }
+
+    // A stream that has no readable events is neither deleted nor truncated; a tombstone is for ever.
+    private static bool CanChange(SentChange change, in StreamState state) => !state.IsTombstoned
+        && (change.Kind == ChangeKind.Tombstone ? state.Last >= 0 : state.HasEvents)
+        && (change.Kind != ChangeKind.Truncate || change.Before <= state.Last + 1);
 
     /// <summary>The node answered that this attempt wrote it.</summary>
     public void Appended(AppendAttempt attempt, AppendedAnswer answer)
@@ -102,32 +128,69 @@ internal sealed class AppendChecker(Ledger ledger, History history)
     /// <summary>The node answered that an expected version did not hold.</summary>
     /// <param name="attempt">The attempt.</param>
     /// <param name="actual">What the streams' last versions were, in the order of the request; −1: no events.</param>
-    public void Conflict(AppendAttempt attempt, long[] actual)
+    public void Conflict(AppendAttempt attempt, long[] actual) => Conflict(attempt, ConflictTold.Of(actual));
+
+    /// <summary>The node answered that something that was expected did not hold, or that a condition matched.</summary>
+    /// <param name="attempt">The attempt.</param>
+    /// <param name="told">What it was held against.</param>
+    public void Conflict(AppendAttempt attempt, ConflictTold told)
     {
-        history.End(attempt, OperationOutcome.Conflict, $"actual {string.Join(',', actual)}");
+        history.End(attempt, OperationOutcome.Conflict, $"actual {told}");
         NotByThis(attempt);
-        var streams = attempt.Append.Streams;
-        Require.That(Rules.ConflictFounded, streams.Where((s, i) => !s.Allows(actual[i])).Any(), $"all that was expected held: {attempt}.");
+        var append = attempt.Append;
+        SentStream[] named = [.. append.Streams, .. append.Change is { } change ? [change.Target] : append.Requires];
+        StreamState[] actual = [.. told.Streams, .. told.Requires];
+        var isFounded = named.Where((s, i) => !s.Allows(actual[i])).Any() || told.Streams.Any(s => s.IsTombstoned) || told.Matches.Any(m => m >= 0)
+            || (told.IsUnchangeable && !CanChange(append.Change!, told.Requires[0]));
+        Require.That(Rules.ConflictFounded, isFounded, $"all that was expected held: {attempt}.");
 
         // All streams were seen at one moment: behind the events that were seen and before the next one of any of them.
-        long low = -1, high = long.MaxValue;
-        for (var i = 0; i < streams.Length; i++)
+        long low = -1, high = ledger.Head + 1;
+        for (var i = 0; i < named.Length; i++)
         {
-            var seen = actual[i] < 0 ? -1 : ledger.PositionOf(streams[i].Name, actual[i]);
-            Require.That(Rules.ConflictFounded, seen is not null, $"version {actual[i]} of {streams[i].Name} is not committed: {attempt}.");
+            var seen = actual[i].Last < 0 ? -1 : ledger.PositionOf(named[i].Name, actual[i].Last);
+            Require.That(Rules.ConflictFounded, seen is not null, $"version {actual[i].Last} of {named[i].Name} is not committed: {attempt}.");
             low = Math.Max(low, seen!.Value);
-            high = Math.Min(high, ledger.PositionOf(streams[i].Name, actual[i] + 1) ?? long.MaxValue);
+            high = Math.Min(high, ledger.PositionOf(named[i].Name, actual[i].Last + 1) ?? long.MaxValue);
         }
 
-        Require.That(Rules.ConflictFounded, Math.Max(low, attempt.HeadBefore) < high,
-            $"what it rests on was true from position {low} to before {high} only: {attempt}.");
+        // And all that was deleted, and every match.
+        var moment = Math.Max(low, attempt.HeadBefore);
+        while (moment < high && !IsTrueAt(moment, append, named, actual, told))
+        {
+            moment++;
+        }
+
+        Require.That(Rules.ConflictFounded, moment < high, $"what it rests on was true at no moment from position {Math.Max(low, attempt.HeadBefore)} to before {high}: {attempt}.");
 
         // Once the append itself stands in the log, an attempt finds it and does not look at versions any more.
         foreach (var same in _sent[attempt.Append.Id])
         {
-            Require.That(Rules.RetryRecognised, same.First is null || same.First > Math.Max(low, attempt.HeadBefore),
+            Require.That(Rules.RetryRecognised, same.First is null || same.First > moment,
                 $"its operation id stood in the log at position {same.First}: {attempt}.");
         }
+    }
+
+    private bool IsTrueAt(long moment, SentAppend append, SentStream[] named, StreamState[] actual, ConflictTold told)
+    {
+        for (var i = 0; i < named.Length; i++)
+        {
+            if (ledger.StateOf(named[i].Name, moment) != actual[i])
+            {
+                return false;
+            }
+        }
+
+        for (var i = 0; i < told.Matches.Length; i++)
+        {
+            var isTrue = told.Matches[i] >= 0 ? ledger.IsMatch(append.Conditions[i], told.Matches[i], moment) : ledger.FindMatch(append.Conditions[i], moment) is null;
+            if (!isTrue)
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     /// <summary>The node, or the network, answered that it is not done: definitely.</summary>
@@ -153,6 +216,12 @@ internal sealed class AppendChecker(Ledger ledger, History history)
     // Streams in the order of the request, and all events of each one in theirs.
     private static bool Has(CommittedAppend append, SentAppend sent)
     {
+        if (sent.Change is { } change)
+        {
+            // Which version is the first one kept is known only where it is sequenced, so its bytes are not known here.
+            return append.Events is [{ Stream: "$streams", Change: { } written }] && written.Kind == change.Kind && written.Stream == change.Target.Name;
+        }
+
         if (append.Events.Length != sent.EventCount)
         {
             return false;

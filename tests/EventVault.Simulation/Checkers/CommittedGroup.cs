@@ -1,7 +1,17 @@
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>An event as it stands in a group.</summary>
-internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest);
+/// <param name="Stream">Its stream.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="Position">Its position.</param>
+/// <param name="RecordedAt">When.</param>
+/// <param name="Digest">Of its bytes.</param>
+/// <param name="Label">What it can be found by.</param>
+/// <param name="Change">Of an event of <c>$streams</c>: what it does.</param>
+internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest, EventLabel Label, CommittedChange? Change = null);
+
+/// <summary>What an event of <c>$streams</c> does: versions of a stream before this one are no longer read.</summary>
+internal sealed record CommittedChange(ChangeKind Kind, string Stream, long Before);
 
 /// <summary>An append as it stands in a group.</summary>
 internal sealed record CommittedAppend(UInt128 OperationId, CommittedEvent[] Events);

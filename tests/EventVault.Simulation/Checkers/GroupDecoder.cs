@@ -78,7 +78,8 @@ internal static class GroupDecoder
         while (!records.IsEmpty)
         {
             Require.That(Rules.AppendWhole, RecordFormat.TryDecodeEvent(records, out var e), $"group {index}: a record can't be read.");
-            events.Add(new CommittedEvent(Encoding.UTF8.GetString(e.Stream), e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData)));
+            var stream = Encoding.UTF8.GetString(e.Stream);
+            events.Add(new CommittedEvent(stream, e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData), EventDecoder.Label(e.EventData), stream == "$streams" ? EventDecoder.Change(e.EventData) : null));
             records = records[e.RecordLength..];
         }
 

@@ -9,7 +9,7 @@ namespace EventVault.Simulation.Checkers;
 internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition);
 
 /// <summary>A committed event as the ledger keeps it.</summary>
-internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest);
+internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest, EventLabel Label);
 
 /// <summary>The committed log of a run.</summary>
 internal sealed class Ledger
@@ -19,6 +19,8 @@ internal sealed class Ledger
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
     private readonly List<string> _names = [];
     private readonly List<List<long>> _positions = [];
+    private readonly Dictionary<int, List<(long At, long First, bool IsTombstoned)>> _lives = [];
+    private readonly Dictionary<int, List<long>> _tagged = [];
     private long _freeTime = long.MinValue;
 
     /// <summary>Index of the last committed group.</summary>
@@ -56,6 +58,54 @@ internal sealed class Ledger
         return found >= 0 ? found : ~found - 1;
     }
 
+    /// <summary>What there is of a stream at a head.</summary>
+    public StreamState StateOf(string stream, long head)
+    {
+        var number = NumberOf(stream);
+        var (first, isTombstoned) = number < 0 ? (0, false) : LifeOf(number, head);
+        return new StreamState(LastVersion(stream, head), first, isTombstoned);
+    }
+
+    /// <summary>Whether an event can be read at a head.</summary>
+    public bool IsVisible(long position, long head) => _lives.Count == 0 || _events[(int)position] is var e && e.Version >= LifeOf(e.Stream, head).First;
+
+    /// <summary>The newest event behind a position that has a label and can be read at a head; null if there is none.</summary>
+    public long? FindMatch(in SentCondition condition, long head)
+    {
+        // Conditions here ask for a tag, always.
+        var tagged = _tagged.GetValueOrDefault(condition.Asked.Tag, []);
+        for (var i = tagged.Count - 1; i >= 0 && tagged[i] > condition.After; i--)
+        {
+            if (tagged[i] <= head && IsMatch(condition, tagged[i], head))
+            {
+                return tagged[i];
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Whether a condition fails by an event, at a head.</summary>
+    public bool IsMatch(in SentCondition condition, long position, long head) => position > condition.After && position <= Math.Min(head, Head)
+        && _events[(int)position].Label.Matches(condition.Asked) && _names[_events[(int)position].Stream][0] != '$' && IsVisible(position, head);
+
+    // First version that can be read, and whether it is tombstoned: as of the last change up to the head.
+    private (long First, bool IsTombstoned) LifeOf(int stream, long head)
+    {
+        if (_lives.TryGetValue(stream, out var changes))
+        {
+            for (var i = changes.Count - 1; i >= 0; i--)
+            {
+                if (changes[i].At <= head)
+                {
+                    return (changes[i].First, changes[i].IsTombstoned);
+                }
+            }
+        }
+
+        return (0, false);
+    }
+
     /// <summary>Position of a version; null if it is not committed.</summary>
     public long? PositionOf(string stream, long version)
     {
@@ -77,7 +127,11 @@ internal sealed class Ledger
     }
 
     /// <summary>Adds the next group, as some node committed it; checks what can be said of the log by itself.</summary>
-    public void Add(CommittedGroup group, ulong commitTerm, string where)
+    /// <param name="group">The group.</param>
+    /// <param name="commitTerm">Term of the node that committed it.</param>
+    /// <param name="where">That node, for messages.</param>
+    /// <param name="check">Called for each append, when everything before it is here and nothing of it.</param>
+    public void Add(CommittedGroup group, ulong commitTerm, string where, Action<CommittedAppend>? check = null)
     {
         Require.That(Rules.IndexesDense, group.Index == LastIndex + 1, $"{where}, group {group.Index} of term {group.Mark.Term}: index {LastIndex + 1} comes next.");
         var before = LastIndex == 0 ? default : Group(LastIndex).Mark;
@@ -89,6 +143,7 @@ internal sealed class Ledger
         var time = group.Time;
         foreach (var append in group.Appends)
         {
+            check?.Invoke(append);
             foreach (var e in append.Events)
             {
                 Require.That(Rules.PositionsDense, e.Position == Head + 1, $"{where}, group {group.Index} of term {group.Mark.Term}: an event has position {e.Position}, the head is {Head}.");
@@ -116,6 +171,34 @@ internal sealed class Ledger
         var positions = _positions[number];
         Require.That(Rules.VersionsDense, e.Version == positions.Count, $"{where}, group {group.Index} of term {group.Mark.Term}: position {e.Position} is version {e.Version} of {e.Stream}, {positions.Count} comes next.");
         positions.Add(e.Position);
-        _events.Add(new LedgerEvent(number, e.Version, e.RecordedAt, e.Digest));
+        _events.Add(new LedgerEvent(number, e.Version, e.RecordedAt, e.Digest, e.Label));
+        if (e.Label.Tag >= 0)
+        {
+            if (!_tagged.TryGetValue(e.Label.Tag, out var tagged))
+            {
+                _tagged.Add(e.Label.Tag, tagged = []);
+            }
+
+            tagged.Add(e.Position);
+        }
+
+        if (e.Change is { } change)
+        {
+            Change(change, e.Position);
+        }
+    }
+
+    // Lives only get shorter.
+    private void Change(CommittedChange change, long position)
+    {
+        var number = NumberOf(change.Stream);
+        Require.That(Rules.ExpectationHeld, number >= 0, $"position {position} changes the stream {change.Stream}, which has no events.");
+        var (first, isTombstoned) = LifeOf(number, long.MaxValue);
+        if (!_lives.TryGetValue(number, out var changes))
+        {
+            _lives.Add(number, changes = []);
+        }
+
+        changes.Add((position, Math.Max(first, change.Before), isTombstoned || change.Kind == ChangeKind.Tombstone));
     }
 }

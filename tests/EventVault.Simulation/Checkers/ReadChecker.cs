@@ -45,9 +45,9 @@ internal sealed class ReadChecker(Ledger ledger, History history)
                 CheckAll(read, answer);
                 break;
             case ReadKind.StreamHead:
-                var last = ledger.LastVersion(request.Stream, answer.Head);
-                CheckCount(read, answer, last < 0 ? 0 : 1);
-                CheckEvents(read, answer, i => ledger.PositionOf(request.Stream, last)!.Value);
+                var state = ledger.StateOf(request.Stream, answer.Head);
+                CheckCount(read, answer, state.HasEvents ? 1 : 0);
+                CheckEvents(read, answer, i => ledger.PositionOf(request.Stream, state.Last)!.Value);
                 break;
             case ReadKind.List:
                 CheckList(read, answer);
@@ -74,9 +74,9 @@ internal sealed class ReadChecker(Ledger ledger, History history)
     private void CheckStream(ReadOperation read, ReadAnswer answer)
     {
         var request = read.Request;
-        var last = ledger.LastVersion(request.Stream, answer.Head);
-        var from = request.Backwards ? Math.Min(request.From, last) : request.From;
-        var available = request.Backwards ? from + 1 : last - from + 1;
+        var (last, first, _) = ledger.StateOf(request.Stream, answer.Head);
+        var from = request.Backwards ? Math.Min(request.From, last) : Math.Max(request.From, first);
+        var available = request.Backwards ? from - first + 1 : last - from + 1;
         CheckCount(read, answer, Math.Min(request.Most, Math.Max(0, available)));
         CheckEvents(read, answer, i => ledger.PositionOf(request.Stream, request.Backwards ? from - i : from + i)!.Value);
     }
@@ -84,10 +84,18 @@ internal sealed class ReadChecker(Ledger ledger, History history)
     private void CheckAll(ReadOperation read, ReadAnswer answer)
     {
         var request = read.Request;
-        var from = request.Backwards ? Math.Min(request.From, answer.Head) : request.From;
-        var available = request.Backwards ? from + 1 : answer.Head - from + 1;
-        CheckCount(read, answer, Math.Min(request.Most, Math.Max(0, available)));
-        CheckEvents(read, answer, i => request.Backwards ? from - i : from + i);
+        var step = request.Backwards ? -1 : 1;
+        var expected = new List<long>();
+        for (var at = request.Backwards ? Math.Min(request.From, answer.Head) : request.From; at >= 0 && at <= answer.Head && expected.Count < request.Most; at += step)
+        {
+            if (ledger.IsVisible(at, answer.Head))
+            {
+                expected.Add(at);
+            }
+        }
+
+        CheckCount(read, answer, expected.Count);
+        CheckEvents(read, answer, i => expected[i]);
     }
 
     private static void CheckCount(ReadOperation read, ReadAnswer answer, long expected) =>
@@ -107,7 +115,7 @@ internal sealed class ReadChecker(Ledger ledger, History history)
     {
         var request = read.Request;
         var expected = ledger.Streams
-            .Where(s => string.CompareOrdinal(s, request.Stream) > 0 && ledger.PositionOf(s, 0) <= answer.Head)
+            .Where(s => string.CompareOrdinal(s, request.Stream) > 0 && s[0] != '$' && ledger.StateOf(s, answer.Head).HasEvents)
             .Order(StringComparer.Ordinal)
             .Take(request.Most)
             .Select(s => (s, ledger.LastVersion(s, answer.Head)))

@@ -223,8 +223,7 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
             var group = view.GroupAt(index);
             var where = $"node {view.Id}";
             Require.That(Rules.LogsMatch, group.Mark == known.Log.Mark(index), $"entry {index} on {view.Id} changed from {known.Log.Mark(index)} to {group.Mark}.");
-            appends.Committed(group, where);
-            ledger.Add(group, view.Term, where);
+            ledger.Add(group, view.Term, where, append => appends.Committed(append, group, where));
             foreach (var decided in _pending.Keys.Where(p => p.Index == index).ToList())
             {
                 _pending.Remove(decided);

@@ -41,6 +41,7 @@ internal static class Rules
     public const string RefusedNeverWritten = "refused-never-written";
     public const string RefusedIsGone = "refused-is-gone";
     public const string ExpectationHeld = "expectation-held";
+    public const string ConditionHeld = "condition-held";
 
     // Answers to clients.
     public const string AckedIsCommitted = "acked-is-committed";
@@ -50,6 +51,7 @@ internal static class Rules
     public const string RetryRecognised = "retry-recognised";
     public const string ReuseFounded = "reuse-founded";
     public const string ConflictFounded = "conflict-founded";
+    public const string AheadFounded = "ahead-founded";
     public const string ReadTrue = "read-true";
     public const string ReadCommitted = "read-committed";
     public const string ReadFresh = "read-fresh";

@@ -32,10 +32,11 @@ internal sealed class SubscriptionChecker
 
     public override string ToString() => $"{_name}, next {Next}";
 
-    /// <summary>An event reached the client.</summary>
-    public void Deliver(uint node, in SeenEvent seen)
+    /// <summary>An event reached the client, read when the node's head was this: what was deleted up to there is left out.</summary>
+    public void Deliver(uint node, in SeenEvent seen, long head = long.MaxValue)
     {
         Require.That(Rules.SubscriptionIsLog, seen.Position <= _ledger.Head, $"{_name}, from node {node}: {seen} is not committed, the head is {_ledger.Head}.");
+        SkipDeleted(head);
         var expected = Stream is null ? Next : _ledger.PositionOf(Stream, _version);
         Require.That(Rules.SubscriptionIsLog, seen.Position == expected, $"{_name}, from node {node}: position {expected} comes next, not {seen}.");
         Require.That(Rules.SubscriptionIsLog, ReadChecker.IsTrue(_ledger, seen), $"{_name}, from node {node}: the log has something else than {seen}.");
@@ -44,12 +45,28 @@ internal sealed class SubscriptionChecker
         Delivered++;
     }
 
-    /// <summary>The node says that it has sent everything up to this position.</summary>
-    public void CaughtUp(uint node, long position)
+    /// <summary>The node, its head being this, says that it has sent everything up to a position.</summary>
+    public void CaughtUp(uint node, long position, long head = long.MaxValue)
     {
         Require.That(Rules.SubscriptionIsLog, position <= _ledger.Head, $"{_name}, from node {node}: caught up to {position}, the head is {_ledger.Head}.");
+        SkipDeleted(head);
         Require.That(Rules.SubscriptionIsLog, IsAt(position), $"{_name}, from node {node}: caught up to {position} without what is behind {Next - 1}.");
         Next = Math.Max(Next, position + 1);
+    }
+
+    // What it does not get because it was deleted up to that head.
+    private void SkipDeleted(long head)
+    {
+        if (Stream is not null)
+        {
+            _version = Math.Max(_version, _ledger.StateOf(Stream, head).First);
+            return;
+        }
+
+        while (Next <= _ledger.Head && !_ledger.IsVisible(Next, head))
+        {
+            Next++;
+        }
     }
 
     /// <summary>Whether it has all its events up to a position.</summary>

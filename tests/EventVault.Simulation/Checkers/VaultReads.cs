@@ -52,7 +52,7 @@ internal static class VaultReads
     private static void ReadAll(EventReader reader, ReadRequest request, List<SeenEvent> into)
     {
         var sink = new Sink(into, request.Most);
-        var from = request.From;
+        var from = request.Backwards ? Math.Min(request.From, reader.Head.Value) : request.From;
         while (into.Count < request.Most)
         {
             var read = reader.ReadAll(new Position(from), new Position(request.Backwards ? 0 : long.MaxValue), request.Backwards, ref sink);
@@ -61,7 +61,7 @@ internal static class VaultReads
                 return;
             }
 
-            from = into[^1].Position + (request.Backwards ? -1 : 1);
+            from += request.Backwards ? -read : read; // Events that are left out count, too.
             if (from < 0)
             {
                 return;

@@ -8,6 +8,9 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
     /// <summary>Earlier appends that may be sent again; bounds the memory.</summary>
     private const int KeptAppends = 256;
 
+    /// <summary>Tags that appends of all clients have; those of races come behind.</summary>
+    private const int Tags = 12;
+
     private static readonly long RaceTicks = TimeSpan.FromSeconds(1).Ticks;
 
     private readonly List<(AppendPlan Plan, SentAppend Sent)> _earlier = [];
@@ -27,9 +30,53 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
 
         var isReuse = _earlier.Count > 0 && random.NextDouble() < options.Reuses;
         var id = isReuse ? _earlier[random.Next(_earlier.Count)].Plan.Id : new UInt128((ulong)random.NextInt64(), ++_made);
-        var plan = new AppendPlan(id, (int)(isReuse ? ++_made : 0), Streams(view));
+        var plan = Plan(view, id, (int)(isReuse ? ++_made : 0));
         return (plan, plan.ToSent());
     }
+
+    private AppendPlan Plan(ClientView view, UInt128 id, int variant)
+    {
+        // Two changes under one id could not be told apart in the log, where their bytes are made.
+        if (random.NextDouble() < options.Changes && variant == 0)
+        {
+            return new AppendPlan(id, variant, []) { Change = Change(view) };
+        }
+
+        var streams = Streams(view);
+        if (random.NextDouble() >= options.Conditions)
+        {
+            return new AppendPlan(id, variant, streams) { Tag = random.Next(3) == 0 ? random.Next(Tags) : -1 };
+        }
+
+        if (random.Next(3) == 0)
+        {
+            // All clients want to be the only one with this tag, until the next one is due.
+            var tag = Tags + (int)(now() / RaceTicks % 1_000_000);
+            return new AppendPlan(id, variant, streams) { Tag = tag, Conditions = [new SentCondition(-1, new EventLabel(-1, tag))] };
+        }
+
+        var written = streams.Select(s => s.Name).ToHashSet();
+        var requires = Enumerable.Range(0, random.Next(3)).Select(_ => StreamName()).Distinct().Where(n => !written.Contains(n)).Select(n => Stream(view, n, [])).Select(s => new SentStream(s.Name, s.Expected, s.Version, []));
+        return new AppendPlan(id, variant, streams)
+        {
+            Tag = random.Next(Tags),
+            Requires = [.. requires],
+            Conditions = [.. Enumerable.Range(0, random.Next(1, 3)).Select(_ => new SentCondition(
+                random.Next(8) == 0 ? -1 : Math.Max(-1, view.Highest - random.Next(4)), new EventLabel(random.Next(-1, 2), random.Next(Tags))))],
+        };
+    }
+
+    // Only streams of their own are tombstoned: the others are to be written to the end.
+    private SentChange Change(ClientView view)
+    {
+        var name = random.Next(4) == 0 ? MortalName() : StreamName();
+        var version = view.Version(name);
+        var expected = random.NextDouble() < options.Expects && version >= 0 ? Expectation.Exact : Expectation.Any;
+        var kind = name[0] == 'm' && random.Next(3) == 0 ? ChangeKind.Tombstone : random.Next(2) == 0 ? ChangeKind.Delete : ChangeKind.Truncate;
+        return new SentChange(kind, new SentStream(name, expected, version, []), kind == ChangeKind.Truncate ? Math.Max(0, version - random.Next(-1, 6)) : 0);
+    }
+
+    private string MortalName() => $"m-{now() / RaceTicks / 8}-{random.Next(3)}";
 
     /// <summary>It was sent: it may be sent again.</summary>
     public void Keep((AppendPlan Plan, SentAppend Sent) append)
@@ -63,7 +110,7 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
         var names = new List<string>();
         for (var count = random.Next(4) == 0 ? random.Next(2, 5) : 1; names.Count < count; count--)
         {
-            var name = random.Next(12) == 0 ? $"new-{_made}-{count}" : StreamName();
+            var name = random.Next(12) == 0 ? $"new-{_made}-{count}" : random.Next(12) == 0 ? MortalName() : StreamName();
             if (!names.Contains(name))
             {
                 names.Add(name);

@@ -3,6 +3,7 @@ using System.Text;
 using EventVault.Simulation.Checkers;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
 
 namespace EventVault.Simulation.Workload;
 
@@ -22,22 +23,49 @@ internal sealed record PlannedStream(string Name, Expectation Expected, long Ver
 /// <param name="Streams">What it writes.</param>
 internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Streams)
 {
+    private const int NoTag = -1;
+
     private const int FieldId = 1;
     private const int FieldType = 2;
     private const int FieldData = 3;
     private const int FieldTag = 6;
 
+    /// <summary>Number of the tag of two in three of its events; −1: none.</summary>
+    public int Tag { get; init; } = NoTag;
+
+    /// <summary>Streams that it requires something of.</summary>
+    public SentStream[] Requires { get; init; } = [];
+
+    /// <summary>What must not match.</summary>
+    public SentCondition[] Conditions { get; init; } = [];
+
+    /// <summary>Not null: it changes the life of a stream, and writes nothing else.</summary>
+    public SentChange? Change { get; init; }
+
     /// <summary>As the checkers know it.</summary>
     public SentAppend ToSent()
     {
+        if (Change is not null)
+        {
+            return new SentAppend(Id, [new SentStream("$streams", Expectation.Any, 0, [0])]) { Change = Change, Content = Encode };
+        }
+
         var ordinal = 0;
         var streams = Streams.Select(s => new SentStream(s.Name, s.Expected, s.Version, [.. s.DataBytes.Select(length => ContentDigest.Of(Event(ordinal++, length)))]));
-        return new SentAppend(Id, [.. streams]) { Content = Encode };
+        return new SentAppend(Id, [.. streams]) { Requires = Requires, Conditions = Conditions, Content = Encode };
     }
 
     /// <summary>As a node's service decodes it from a request.</summary>
     public AppendContent Encode(VaultStorage storage)
     {
+        if (Change is { } change)
+        {
+            var kind = change.Kind switch { ChangeKind.Delete => StreamChangeKind.Delete, ChangeKind.Tombstone => StreamChangeKind.Tombstone, _ => StreamChangeKind.Truncate };
+            var changing = new AppendContent(storage) { OperationId = Id };
+            changing.SetChange(new StreamChange(kind, new StreamVersion(change.Before)), Encoding.UTF8.GetBytes(change.Target.Name), KindOf(change.Target.Expected), new StreamVersion(change.Target.Version));
+            return changing;
+        }
+
         var bytes = new List<byte>();
         var places = new List<Action<AppendContent>>();
         var ordinal = 0;
@@ -55,6 +83,19 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
             }
         }
 
+        foreach (var required in Requires)
+        {
+            var name = Encoding.UTF8.GetBytes(required.Name);
+            var nameOffset = bytes.Count;
+            bytes.AddRange(name);
+            places.Add(content => content.AddRequirement(nameOffset, name.Length, KindOf(required.Expected), new StreamVersion(required.Version)));
+        }
+
+        foreach (var condition in Conditions)
+        {
+            places.Add(content => content.AddCondition([ItemOf(condition.Asked)], new Position(condition.After)));
+        }
+
         var append = new AppendContent(storage);
         append.Reset([.. bytes]);
         append.OperationId = Id;
@@ -70,6 +111,9 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
         _ => ExpectedKind.Any,
     };
 
+    private static QueryItem ItemOf(EventLabel asked) => new(
+        asked.Type < 0 ? [] : [Encoding.UTF8.GetBytes(EventDecoder.Types[asked.Type])], [Encoding.UTF8.GetBytes(EventDecoder.Tag(asked.Tag))]);
+
     private byte[] Event(int ordinal, int dataBytes)
     {
         var bytes = new List<byte>(dataBytes + 64);
@@ -78,7 +122,7 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
         // Every other append is named by its first event, as clients may do.
         BinaryPrimitives.WriteUInt128BigEndian(id, ordinal == 0 && (Id & 1) == 0 ? Id : (Id << 20) + (UInt128)(((uint)Variant << 10) + (uint)ordinal + 1));
         Delimited(bytes, FieldId, id);
-        Delimited(bytes, FieldType, "Happened"u8);
+        Delimited(bytes, FieldType, Encoding.UTF8.GetBytes(EventDecoder.Types[ordinal & 1]));
         var data = new byte[dataBytes];
         var filler = new Random(HashOf(ordinal));
         filler.NextBytes(data);
@@ -86,6 +130,11 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
         if (ordinal % 3 == 1)
         {
             Delimited(bytes, FieldTag, "third"u8);
+        }
+
+        if (Tag != NoTag && ordinal % 3 != 2)
+        {
+            Delimited(bytes, FieldTag, Encoding.UTF8.GetBytes(EventDecoder.Tag(Tag)));
         }
 
         return [.. bytes];

@@ -92,7 +92,7 @@ internal sealed class ClientWorkload : ISimulationObserver
         var history = Referee.History;
         var outcomes = Enum.GetValues<OperationOutcome>().Where(o => o != OperationOutcome.Pending).Select(o => $"{o} {history.Count(o)}");
         return $"{history.Begun} operations ({string.Join(", ", outcomes)}, open {history.Open}); {Referee.Appends.Counts.Written} appends in the log, "
-            + $"{Referee.Appends.Counts.Acknowledged} acknowledged; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
+            + $"{Referee.Appends.Counts.Acknowledged} acknowledged, {Referee.Appends.Written.Count(a => a.Conditions.Length > 0)} with conditions, {Referee.Appends.Written.Count(a => a.Change is not null)} that change a stream's life; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
             + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections, {Referee.Truncations} logs cut" + WhoWaits();
     }
 

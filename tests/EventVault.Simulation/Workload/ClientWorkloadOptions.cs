@@ -33,6 +33,12 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Chance that what is expected is made up.</summary>
     public required double ExpectsWrongly { get; init; }
 
+    /// <summary>Chance that a stream is deleted, truncated or tombstoned instead of written.</summary>
+    public required double Changes { get; init; }
+
+    /// <summary>Chance that an append has conditions, and that it has requirements.</summary>
+    public required double Conditions { get; init; }
+
     /// <summary>Chance that an append goes for a stream that all clients want to create.</summary>
     public required double Races { get; init; }
 
@@ -79,6 +85,8 @@ internal sealed record ClientWorkloadOptions
         Reuses = random.NextDouble() * 0.1,
         Wanders = random.NextDouble() * 0.4,
         GivesUp = random.NextDouble() * 0.3,
+        Changes = random.Next(2) * random.NextDouble() * 0.15,
+        Conditions = random.Next(3) == 0 ? 0 : random.NextDouble() * 0.5,
         Patience = TimeSpan.FromSeconds(0.3 + (random.NextDouble() * 4)),
     };
 }

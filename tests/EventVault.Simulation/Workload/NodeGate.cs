@@ -13,14 +13,17 @@ namespace EventVault.Simulation.Workload;
 /// <summary>What a node answered to an append.</summary>
 /// <param name="Outcome">What became of it.</param>
 /// <param name="Answer">Appended, Duplicate: the answer.</param>
-/// <param name="Actual">Conflict: last versions of its streams.</param>
+/// <param name="Told">Conflict: what it was held against.</param>
 /// <param name="Why">Otherwise: why not.</param>
 /// <param name="Leader">Who leads, as far as the node knows; 0: it does not.</param>
-internal sealed record AppendReply(OperationOutcome Outcome, AppendedAnswer? Answer, long[]? Actual, string Why, int Leader);
+internal sealed record AppendReply(OperationOutcome Outcome, AppendedAnswer? Answer, ConflictTold? Told, string Why, int Leader);
 
 /// <summary>What clients reach of a node, in one of its lives.</summary>
 internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
 {
+    /// <summary>Why an append is refused that speaks of a position which does not exist.</summary>
+    public const string Ahead = "ahead";
+
     private const int PageEvents = 20;
 
     private readonly VaultStorage _storage = node.Storage;
@@ -147,7 +150,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         var caughtUp = isAll ? head : page.Events[^1].Position;
         subscription.Next = caughtUp + 1;
         subscription.IsWaiting = true;
-        simulation.ToClient(subscription.Client, node, () => subscription.Receive(page.Events, caughtUp));
+        simulation.ToClient(subscription.Client, node, () => subscription.Receive(page.Events, caughtUp, head));
     }
 
     private long FirstVersion(string stream, long position)
@@ -216,13 +219,9 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
             case AppendOutcome.Known:
                 return ReplyToKnown(append);
             case AppendOutcome.Conflict:
-                var actual = new long[content.StreamCount];
-                for (var i = 0; i < actual.Length; i++)
-                {
-                    actual[i] = content.Streams[i].Actual.Value;
-                }
-
-                return new AppendReply(OperationOutcome.Conflict, null, actual, "", Leader);
+                return new AppendReply(OperationOutcome.Conflict, null, ToldOf(content), "", Leader);
+            case AppendOutcome.Ahead:
+                return new AppendReply(OperationOutcome.Refused, null, null, Ahead, Leader);
             case AppendOutcome.Unknown:
                 return new AppendReply(OperationOutcome.Unknown, null, null, "said by the node", Leader);
             default:
@@ -243,6 +242,28 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         {
             return new AppendReply(OperationOutcome.Unknown, null, null, "damaged", Leader);
         }
+    }
+
+    private static ConflictTold ToldOf(AppendContent content)
+    {
+        var matches = new long[content.ConditionCount];
+        for (var i = 0; i < matches.Length; i++)
+        {
+            matches[i] = content.Conditions[i].Match.Value;
+        }
+
+        return new ConflictTold(StatesOf(content.Streams), StatesOf(content.Requires), matches, content.Change is { Problem: not StreamChangeProblem.None });
+    }
+
+    private static StreamState[] StatesOf(ReadOnlySpan<AppendStream> streams)
+    {
+        var states = new StreamState[streams.Length];
+        for (var i = 0; i < states.Length; i++)
+        {
+            states[i] = new StreamState(streams[i].Actual.Value, streams[i].FirstVisible.Value, streams[i].IsTombstoned);
+        }
+
+        return states;
     }
 
     private AppendReply Refusal(string why) => new(OperationOutcome.Refused, null, null, why, Leader);
@@ -270,8 +291,8 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
 /// <param name="name">Tells the subscriptions of a client apart.</param>
 /// <param name="stream">The stream; null: the whole vault.</param>
 /// <param name="from">The first position that is wanted.</param>
-/// <param name="receive">Called at the client: a page, and up to which position it is all there is.</param>
-internal sealed class ServedSubscription(int client, int name, string? stream, long from, Action<IReadOnlyList<SeenEvent>, long> receive)
+/// <param name="receive">Called at the client: a page, up to which position it is all there is, and the node's head.</param>
+internal sealed class ServedSubscription(int client, int name, string? stream, long from, Action<IReadOnlyList<SeenEvent>, long, long> receive)
 {
     public int Client => client;
 
@@ -285,5 +306,5 @@ internal sealed class ServedSubscription(int client, int name, string? stream, l
     /// <summary>Whether a page is on its way that the client has not confirmed.</summary>
     public bool IsWaiting { get; set; }
 
-    public void Receive(IReadOnlyList<SeenEvent> events, long caughtUp) => receive(events, caughtUp);
+    public void Receive(IReadOnlyList<SeenEvent> events, long caughtUp, long head) => receive(events, caughtUp, head);
 }

@@ -35,13 +35,13 @@ internal sealed class Subscriber(ClientWorkload clients, ClientView view, int nu
     {
         var node = clients.Choose(view, random, wanders: 1);
         ServedSubscription? connection = null;
-        connection = new ServedSubscription(view.Client, number, _checker!.Stream, _checker.Next, (events, caughtUp) => OnPage(node, connection!, events, caughtUp));
+        connection = new ServedSubscription(view.Client, number, _checker!.Stream, _checker.Next, (events, caughtUp, head) => OnPage(node, connection!, events, caughtUp, head));
         _connection = connection;
         clients.Send(view, node, gate => gate.Subscribe(connection), () => OnLost(connection));
         Watch(connection);
     }
 
-    private void OnPage(int node, ServedSubscription connection, IReadOnlyList<SeenEvent> events, long caughtUp)
+    private void OnPage(int node, ServedSubscription connection, IReadOnlyList<SeenEvent> events, long caughtUp, long head)
     {
         if (_connection != connection)
         {
@@ -50,10 +50,10 @@ internal sealed class Subscriber(ClientWorkload clients, ClientView view, int nu
 
         foreach (var seen in events)
         {
-            _checker!.Deliver((uint)node, seen);
+            _checker!.Deliver((uint)node, seen, head);
         }
 
-        _checker!.CaughtUp((uint)node, caughtUp);
+        _checker!.CaughtUp((uint)node, caughtUp, head);
         view.Learn(caughtUp);
         if (random.NextDouble() < Moves)
         {

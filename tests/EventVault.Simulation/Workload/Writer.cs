@@ -80,8 +80,11 @@ internal sealed class Writer(ClientWorkload clients, ClientView view, Random ran
                 appends.Reused(attempt);
                 break;
             case OperationOutcome.Conflict:
-                appends.Conflict(attempt, reply.Actual!);
-                Learn(attempt.Append, reply.Actual!);
+                appends.Conflict(attempt, reply.Told!);
+                Learn(attempt.Append, [.. reply.Told!.Streams.Select(s => s.Last)]);
+                break;
+            case OperationOutcome.Refused when reply.Why == NodeGate.Ahead:
+                appends.Ahead(attempt);
                 break;
             case OperationOutcome.Unknown:
                 appends.Unknown(attempt, reply.Why);

@@ -71,6 +71,21 @@ internal sealed class KeysModel(KeyedSegment segment)
         return shape;
     }
 
+    /// <summary>Writes the file as a seal does, from the index of the segment in memory.</summary>
+    public SealedKeysShape WriteFromMemory(IFileSystem disk, string path)
+    {
+        var active = new ActiveKeys();
+        foreach ((uint ordinal, ulong[] keys) in _events)
+        {
+            active.Add(keys, ordinal);
+        }
+
+        var content = new SealedKeysContent(active);
+        SealedKeysShape shape = SealedKeys.Measure(content, segment.Events);
+        SealedKeys.Write(disk, path, segment, content, shape);
+        return shape;
+    }
+
     /// <summary>Compares every key, every posting, pages from bounds, and absent keys.</summary>
     public void CheckEqual(SealedKeys keys, int seed = 1)
     {

@@ -125,16 +125,16 @@ public sealed class SealedIndexTests
         SegmentModel model = SegmentModel.Random(5);
         var disk = new SimulatedFileSystem(tracksLosses: false);
         model.Write(disk, Path);
-        WithSixthSection(disk, flags: 0);
+        WithUnknownSection(disk, flags: 0);
         using (SealedIndex index = SealedIndex.Open(disk, Path, model.Segment))
         {
             model.CheckEqual(index);
         }
 
         model.Write(disk, Path);
-        WithSixthSection(disk, flags: 1);
+        WithUnknownSection(disk, flags: 1);
         var refusal = Assert.Throws<UnsupportedFormatException>(() => SealedIndex.Open(disk, Path, model.Segment));
-        Assert.Contains("sections of kind 6", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("sections of kind 7", refusal.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -190,7 +190,7 @@ public sealed class SealedIndexTests
     }
 
     /// <summary>What a later version would write: its section behind ours, its entry at the table's end.</summary>
-    private static void WithSixthSection(SimulatedFileSystem disk, uint flags)
+    private static void WithUnknownSection(SimulatedFileSystem disk, uint flags)
     {
         using IFile file = disk.OpenFile(Path, FileOpening.Existing);
         var bytes = new byte[file.Length];
@@ -212,7 +212,7 @@ public sealed class SealedIndexTests
         }
 
         Span<byte> entry = grown.AsSpan(oldHeader, Grown);
-        BinaryPrimitives.WriteUInt32LittleEndian(entry, 6);
+        BinaryPrimitives.WriteUInt32LittleEndian(entry, 7);
         BinaryPrimitives.WriteUInt32LittleEndian(entry[4..], flags);
         BinaryPrimitives.WriteInt64LittleEndian(entry[8..], grown.Length - content.Length);
         BinaryPrimitives.WriteInt64LittleEndian(entry[16..], content.Length);

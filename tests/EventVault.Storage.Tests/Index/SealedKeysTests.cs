@@ -24,6 +24,11 @@ public sealed class SealedKeysTests
             using SealedKeys keys = SealedKeys.Open(disk, Path, model.Segment.Segment);
             Assert.Equal(shape.FileLength, keys.LengthBytes);
             model.CheckEqual(keys, seed);
+
+            // A seal takes the keys from memory, a file that was lost is made from the log: byte for byte the same.
+            const string FromMemory = "/7-memory.kx";
+            Assert.Equal(shape, model.WriteFromMemory(disk, FromMemory));
+            Assert.Equal(disk.ReadFlushed(Path), disk.ReadFlushed(FromMemory));
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(60));
 
     [Theory]

@@ -77,6 +77,7 @@ internal sealed class SegmentModel
     {
         Segment = Segment,
         FirstPosition = new Position(FirstPosition),
+        Events = Offsets.Length,
         Offsets = Offsets,
         Streams = Runs,
         Ordinals = Ordinals,

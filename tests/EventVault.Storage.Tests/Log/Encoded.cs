@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Tests.Log;
 
@@ -69,35 +71,80 @@ internal static class Encoded
         return [.. Event(id, type, Encoding.UTF8.GetBytes($"{{\"stream\":\"{change.Stream}\",\"before\":{change.Before}}}")), 5 << 3, 1];
     }
 
+    /// <summary>The event of <c>$streams</c> that starts or stops a scavenge.</summary>
+    public static byte[] ScavengeEvent(UInt128 id, ScavengeChange change, long floor) => change == ScavengeChange.Start
+        ? [.. Event(id, "$scavenge-started", Encoding.UTF8.GetBytes($"{{\"floor\":{floor}}}")), 5 << 3, 1]
+        : [.. Event(id, "$scavenge-stopped", "{}"u8), 5 << 3, 1];
+
+    /// <summary>Puts the start or end of a scavenge together as the node does.</summary>
+    public static AppendContent Scavenge(VaultStorage storage, UInt128 operationId, ScavengeChange change)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        content.SetScavenge(change);
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
+    }
+
     /// <summary>Puts a change together as the node does: the version is the sequencer's to find, unless it is a truncation.</summary>
     public static AppendContent Change(VaultStorage storage, UInt128 operationId, ModelChange change)
     {
         var content = new AppendContent(storage) { OperationId = operationId };
         var before = change.Kind == StreamChangeKind.Truncate ? change.Before : 0;
-        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)), Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)) { DueBy = change.DueBy }, Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
+        return content;
+    }
+
+    /// <summary>Puts the append of a retention rule together as the node does.</summary>
+    public static AppendContent Retention(VaultStorage storage, UInt128 operationId, RetentionSetting setting)
+    {
+        var content = new AppendContent(storage) { OperationId = operationId };
+        content.SetRetention(setting);
         Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
         return content;
     }
 
     /// <summary>Puts an append together; fails the test if its content is refused.</summary>
     public static AppendContent Append(
-        VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams)
+        VaultStorage storage, UInt128 operationId, params (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams) =>
+        Append(storage, operationId, streams, [], []);
+
+    /// <summary>Puts an append with requirements and conditions together; fails the test if its content is refused.</summary>
+    public static AppendContent Append(
+        VaultStorage storage, UInt128 operationId, (string Stream, ExpectedKind Expected, long Version, byte[][] Events)[] streams,
+        (string Stream, ExpectedKind Expected, long Version)[] requires, (long After, IReadOnlyList<QueryItem> Items)[] conditions)
     {
         var bytes = new List<byte>();
         var content = new AppendContent(storage);
         var places = new List<Action>();
+        int Put(byte[] part)
+        {
+            bytes.AddRange(part);
+            return bytes.Count - part.Length;
+        }
+
         foreach (var (stream, expected, version, events) in streams)
         {
             var name = Encoding.UTF8.GetBytes(stream);
-            var nameOffset = bytes.Count;
-            bytes.AddRange(name);
+            var nameOffset = Put(name);
             places.Add(() => content.AddStream(nameOffset, name.Length, expected, new StreamVersion(version)));
             foreach (var e in events)
             {
-                var offset = bytes.Count;
-                bytes.AddRange(e);
+                var offset = Put(e);
                 places.Add(() => content.AddEvent(offset, e.Length));
             }
+        }
+
+        foreach (var (stream, expected, version) in requires)
+        {
+            var name = Encoding.UTF8.GetBytes(stream);
+            var nameOffset = Put(name);
+            places.Add(() => content.AddRequirement(nameOffset, name.Length, expected, new StreamVersion(version)));
+        }
+
+        foreach (var (after, items) in conditions)
+        {
+            places.Add(() => content.AddCondition(items, new Position(after)));
         }
 
         content.Reset([.. bytes]);

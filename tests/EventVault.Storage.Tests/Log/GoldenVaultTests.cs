@@ -8,8 +8,9 @@ namespace EventVault.Storage.Tests.Log;
 
 /// <summary>
 /// Data directories as they were first written, gzipped file by file: Golden/vault-v1 by 0.1, Golden/vault-v2 by the version
-/// behind it, which has terms, votes and memberships, Golden/vault-v3 by the one in which streams can be deleted. They must open and read equal for ever; and what is still written as
-/// then must come out in these very bytes. A new version gets a directory of its own; these never change.
+/// behind it, which has terms, votes and memberships, Golden/vault-v3 by the one in which streams can be deleted, Golden/vault-v4
+/// by the one that has retention rules. They must open and read equal for ever; and what is still written as then must come
+/// out in these very bytes. A new version gets a directory of its own; these never change.
 /// </summary>
 public sealed class GoldenVaultTests
 {
@@ -93,6 +94,7 @@ public sealed class GoldenVaultTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(4)]
     public void A_vault_opens_without_its_index(int version)
     {
         var files = Golden(version);
@@ -106,6 +108,11 @@ public sealed class GoldenVaultTests
         if (version >= 2)
         {
             CheckConsensus(storage);
+        }
+
+        if (version >= 4)
+        {
+            CheckRules(storage);
         }
     }
 
@@ -123,20 +130,41 @@ public sealed class GoldenVaultTests
     }
 
     [Fact]
-    public void Version_3_is_written_the_same() => CheckWritten(3, WithoutKeys(Files(Build(version: 3).Files)));
+    public void A_vault_of_version_4_opens_and_reads_equal()
+    {
+        var wanted = Build(version: 4);
+        var files = Golden(4);
+        Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
+        using var storage = SmallVault.Open(files);
+        Assert.Equal((2, 1), storage.SegmentCounts);
+        CheckEvents(wanted.Model, storage);
+        CheckConsensus(storage);
+        CheckRules(storage);
+    }
 
-    // All but a value that the state table has since version 3.
     [Fact]
-    public void Groups_and_indexes_of_version_2_are_written_the_same()
+    public void Version_4_is_written_the_same() => CheckWritten(4, WithoutKeys(Files(Build(version: 4).Files)));
+
+    // All but values that the state table has since version 3 or 4.
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Groups_and_indexes_of_older_versions_are_written_the_same(int version)
     {
         const string StatePath = SmallVault.Directory + "/index/state";
-        var build = Build(version: 2);
+        var build = Build(version);
         var written = WithoutKeys(Files(build.Files));
-        var golden = Files(Golden(2));
+        var golden = Files(Golden(version));
         var values = new Dictionary<string, byte[]>(StateTable.Open(build.Files, StatePath).Values);
-        Assert.Equal(BitConverter.GetBytes(-1L), values["streams"]);
-        values.Remove("streams");
-        Assert.Equal(StateTable.Open(Golden(2), StatePath).Values.OrderBy(v => v.Key), values.OrderBy(v => v.Key));
+        Assert.Equal([.. BitConverter.GetBytes(-1L), .. new byte[8]], values["retention"]);
+        values.Remove("retention");
+        if (version == 2)
+        {
+            Assert.Equal(BitConverter.GetBytes(-1L), values["streams"]);
+            values.Remove("streams");
+        }
+
+        Assert.Equal(StateTable.Open(Golden(version), StatePath).Values.OrderBy(v => v.Key), values.OrderBy(v => v.Key));
         written["index/state"] = golden["index/state"];
         CheckSame(golden, written);
     }
@@ -230,9 +258,24 @@ public sealed class GoldenVaultTests
         Assert.Equal(["second", "third"], storage.Raft.Memberships.Select(m => System.Text.Encoding.UTF8.GetString(m.Content)));
     }
 
+    private static void CheckRules(VaultStorage storage)
+    {
+        Assert.Equal(
+            [(RetentionScope.Category, "größe", new RetentionRule { MaxAgeSeconds = 86_400, MaxEvents = 9 }), (RetentionScope.Category, "order", new RetentionRule { LegalHold = true }),
+                (RetentionScope.Stream, "big-1", new RetentionRule { Forever = true }), (RetentionScope.Stream, "order-9", new RetentionRule { MaxBytes = 1_000_000 })],
+            storage.Retention.InOrder().Select(e => (e.Scope, System.Text.Encoding.UTF8.GetString(e.Name), e.Rule)));
+    }
+
     private static void CheckWritten(int version, SortedDictionary<string, byte[]> written, string? directory = null)
     {
         directory ??= $"vault-v{version}";
+        WriteIfAsked(directory, written);
+        CheckSame(Files(Golden(directory)), written);
+    }
+
+    /// <summary>Writes golden files of a new version, if the variable says where to.</summary>
+    internal static void WriteIfAsked(string directory, SortedDictionary<string, byte[]> written)
+    {
         if (Environment.GetEnvironmentVariable("EVENTVAULT_WRITE_GOLDEN") is { } target)
         {
             foreach (var (name, bytes) in written)
@@ -243,11 +286,9 @@ public sealed class GoldenVaultTests
                 gzip.Write(bytes);
             }
         }
-
-        CheckSame(Files(Golden(directory)), written);
     }
 
-    private static void CheckSame(SortedDictionary<string, byte[]> golden, SortedDictionary<string, byte[]> written)
+    internal static void CheckSame(SortedDictionary<string, byte[]> golden, SortedDictionary<string, byte[]> written)
     {
         Assert.Equal(golden.Keys, written.Keys);
         foreach (var (name, bytes) in golden)
@@ -260,7 +301,7 @@ public sealed class GoldenVaultTests
     // Every kind of structure: groups of one append and of several, over several streams, ids of their own and those of
     // the first event, a huge event, a system stream, all fields of an event, a commit mark, sealed segments. From version 2
     // on also terms, no-ops, memberships in sealed and unsealed segments, and a vote. From version 3 on also streams that are
-    // deleted, tombstoned and truncated, in sealed and unsealed segments.
+    // deleted, tombstoned and truncated, in sealed and unsealed segments. From version 4 on also retention rules, likewise.
     private static SmallVault Build(int version)
     {
         var vault = new SmallVault(seed: 20);
@@ -288,6 +329,15 @@ public sealed class GoldenVaultTests
         if (version >= 3)
         {
             vault.Write(vault.Change(StreamChangeKind.Delete, "order-1"), vault.Change(StreamChangeKind.Truncate, "order-0", 2), vault.Event("order-1", 10));
+            vault.Flush();
+        }
+
+        if (version >= 4)
+        {
+            vault.Write(
+                vault.Retain(RetentionScope.Category, "größe", new RetentionRule { MaxAgeSeconds = 86_400, MaxEvents = 9 }),
+                vault.Retain(RetentionScope.Stream, "order-8", new RetentionRule { MaxEvents = 1, LegalHold = true }),
+                vault.Retain(RetentionScope.Stream, "big-1", new RetentionRule { Forever = true }));
             vault.Flush();
         }
 
@@ -322,11 +372,17 @@ public sealed class GoldenVaultTests
             vault.Write(vault.Change(StreamChangeKind.Delete, "order-9"));
         }
 
+        if (version >= 4)
+        {
+            vault.Write(vault.Retain(RetentionScope.Stream, "order-8", rule: null), vault.Retain(RetentionScope.Stream, "order-9", new RetentionRule { MaxBytes = 1_000_000 }));
+            vault.Write(vault.Retain(RetentionScope.Category, "order", new RetentionRule { LegalHold = true }));
+        }
+
         vault.Stop();
         return vault;
     }
 
-    private static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
+    internal static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
     {
         var all = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         foreach (var folder in Folders.Where(f => files.DirectoryExists($"{SmallVault.Directory}/{f}".TrimEnd('/'))))
@@ -345,7 +401,7 @@ public sealed class GoldenVaultTests
 
     private static SimulatedFileSystem Golden(int version) => Golden($"vault-v{version}");
 
-    private static SimulatedFileSystem Golden(string directory)
+    internal static SimulatedFileSystem Golden(string directory)
     {
         var files = new SimulatedFileSystem();
         foreach (var folder in Folders)

@@ -71,22 +71,26 @@ public sealed class LogHistoryTests
         uint segment = 0;
         foreach (var terms in new byte[]?[] { null, [], new byte[15], Terms((1, 0)), Terms((2, 1)), Terms((1, 1), (1, 2)), Terms((1, 2), (5, 2)), Terms((1, 2), (5, 1)) })
         {
-            Rewrite(terms is null ? [WholeStreams] : [WholeStreams, new("terms", terms)]);
+            Rewrite(terms is null ? WholeStreams : [.. WholeStreams, new("terms", terms)]);
             Assert.Null(LogHistory.From(StateTable.Open(_files, Path)));
         }
 
-        Rewrite([WholeStreams, new("terms", Terms((1, 1))), new("membership", new byte[7])]);
+        Rewrite([.. WholeStreams, new("terms", Terms((1, 1))), new("membership", new byte[7])]);
         Assert.Null(LogHistory.From(StateTable.Open(_files, Path)));
-        Rewrite([new("terms", Terms((1, 1)))]);
-        Assert.Null(LogHistory.From(StateTable.Open(_files, Path)));
-        Rewrite([WholeStreams, new("terms", Terms((1, 1)))]);
+        foreach (var lacks in WholeStreams)
+        {
+            Rewrite([.. WholeStreams.Where(v => v.Key != lacks.Key), new("terms", Terms((1, 1)))]);
+            Assert.Null(LogHistory.From(StateTable.Open(_files, Path)));
+        }
+
+        Rewrite([.. WholeStreams, new("terms", Terms((1, 1)))]);
         Assert.Equal([(1, 1)], Runs(LogHistory.From(StateTable.Open(_files, Path))!));
 
         void Rewrite(KeyValuePair<string, byte[]>[] values) => StateTable.Open(_files, Path).Rewrite(segment++, values);
     }
 
-    // What a table has if no stream was ever deleted or truncated.
-    private static KeyValuePair<string, byte[]> WholeStreams => new LifeHistory().Value();
+    // What a table has if no stream was ever deleted or truncated, and no retention rule set.
+    private static KeyValuePair<string, byte[]>[] WholeStreams => [new LifeHistory().Value(), RetentionValue.Of(new RetentionRules())];
 
     private static byte[] Terms(params (ulong First, ulong Term)[] runs) =>
         [.. runs.SelectMany(run => (byte[])[.. BitConverter.GetBytes(run.First), .. BitConverter.GetBytes(run.Term)])];

@@ -248,14 +248,14 @@ public sealed class RebuildTests
     }
 
     // All that the index folder says. Hash tables may hold it in another order.
-    private sealed record IndexContent(
+    internal sealed record IndexContent(
         SortedDictionary<UInt128, StreamHead> Heads, List<(ulong, Place)> Operations, List<CatalogEntry> Catalog,
         SortedDictionary<string, string> IndexFiles, long HeadsThrough, long OperationsThrough, long StateThrough)
     {
-        public static IndexContent Read(SimulatedFileSystem files, in SipKey key)
+        public static IndexContent Read(SimulatedFileSystem files, in SipKey key, int horizon = 8192)
         {
             using var heads = HeadsFile.Open(files, IndexDirectory + "/heads");
-            using var operations = OperationsFiles.Open(files, IndexDirectory, key, 8192, 8192);
+            using var operations = OperationsFiles.Open(files, IndexDirectory, key, horizon, horizon);
             using var catalog = Storage.Index.Catalog.Open(files, IndexDirectory + "/catalog");
             var indexFiles = new SortedDictionary<string, string>(StringComparer.Ordinal);
             foreach (var name in files.ListFiles(IndexDirectory).Where(n => n.EndsWith(".ix", StringComparison.Ordinal) || n.EndsWith(".kx", StringComparison.Ordinal)))

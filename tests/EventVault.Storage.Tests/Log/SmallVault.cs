@@ -1,5 +1,6 @@
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;
@@ -8,20 +9,26 @@ namespace EventVault.Storage.Tests.Log;
 internal sealed class SmallVault
 {
     public const string Directory = "/vault";
+
+    /// <summary>Appends whose operation ids are remembered.</summary>
+    public const int DefaultHorizon = 8192;
+
     private readonly Queue<GroupBuffer> _written = new();
     private readonly Random _random;
     private readonly int _seed;
     private readonly uint _segmentSizeBytes;
+    private readonly int _horizon;
     private long _clock = 1_000_000;
     private UInt128 _lastId;
 
-    public SmallVault(SimulatedFileSystem? files = null, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1)
+    public SmallVault(SimulatedFileSystem? files = null, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1, int horizon = DefaultHorizon)
     {
         Files = files ?? new SimulatedFileSystem();
         _random = new Random(seed);
         _seed = seed;
         _segmentSizeBytes = segmentSizeBytes;
-        Storage = Open(Files, segmentSizeBytes, seed);
+        _horizon = horizon;
+        Storage = Open(Files, segmentSizeBytes, seed, horizon);
     }
 
     public SimulatedFileSystem Files { get; private set; }
@@ -30,8 +37,16 @@ internal sealed class SmallVault
 
     public VaultModel Model { get; } = new();
 
-    public static VaultStorage Open(IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1) => VaultStorage.Open(
-        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = 8192, Random = new Random(seed) }, now: 1_000_000).CommitAll();
+    /// <summary>The clock, 100 ns ticks since 1970: the time of the last group. It only goes on.</summary>
+    public long Clock
+    {
+        get => _clock;
+        set => _clock = Math.Max(_clock, value);
+    }
+
+    public static VaultStorage Open(
+        IFileSystem files, uint segmentSizeBytes = StorageOptions.MinSegmentSizeBytes, int seed = 1, int horizon = DefaultHorizon) => VaultStorage.Open(
+        files, Directory, new StorageOptions { SegmentSizeBytes = segmentSizeBytes, OperationHorizon = horizon, Random = new Random(seed) }, now: 1_000_000).CommitAll();
 
     /// <summary>An append of one event with so many random bytes of data.</summary>
     public ModelAppend Event(string stream, int dataBytes)
@@ -47,9 +62,35 @@ internal sealed class SmallVault
         return new ModelAppend(id, [(stream, ExpectedKind.Any, -1, [Encoded.Event(id, "T", data, tags: ["a"], metadata: [("k", "v")])])]);
     }
 
+    /// <summary>Sets a retention rule, or takes it back.</summary>
+    public ModelAppend Retain(RetentionScope scope, string name, RetentionRule? rule) =>
+        ModelAppend.Of(++_lastId, new RetentionSetting(scope, System.Text.Encoding.UTF8.GetBytes(name), rule));
+
     /// <summary>What becomes of a stream; of a truncation with the first version that is kept.</summary>
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
         ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));
+
+    /// <summary>Starts or stops a scavenge.</summary>
+    public ModelAppend Scavenge(ScavengeChange change = ScavengeChange.Start) => ModelAppend.Of(++_lastId, change, Storage.OperationFloor.Value);
+
+    /// <summary>Starts a scavenge and steps it until there is nothing to do.</summary>
+    public ScavengeProgress ScavengeAll()
+    {
+        Write(Scavenge());
+        Flush();
+        StepAll();
+        return StepScavenge();
+    }
+
+    /// <summary>Steps the scavenge until there is nothing to do.</summary>
+    public ScavengeProgress StepScavenge()
+    {
+        while (Storage.Scavenger.Step(Storage.CommitIndex))
+        {
+        }
+
+        return Storage.Scavenger.Progress;
+    }
 
     /// <summary>Writes one group with these appends; durable after <see cref="Flush"/>.</summary>
     public GroupBuffer Write(params ModelAppend[] appends)
@@ -151,7 +192,7 @@ internal sealed class SmallVault
     /// <summary>The process dies; every byte written stays.</summary>
     public void Kill() => Files.ReleaseLocks();
 
-    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed);
+    public void Reopen() => Storage = Open(Files, _segmentSizeBytes, _seed, _horizon);
 
     /// <summary>The disk's content as a disk of its own. Everything was flushed.</summary>
     public SimulatedFileSystem Copy() => Files.Crash(new Random(1));

@@ -83,7 +83,7 @@ public sealed class StreamLifeTests
 
         LifeHistory? Read(byte[] bytes)
         {
-            StateTable.Open(files, "/index/state").Rewrite(segment++, [new("streams", bytes)]);
+            StateTable.Open(files, "/index/state").Rewrite(segment++, [new("streams", bytes), RetentionValue.Of(new RetentionRules())]);
             return LifeHistory.From(StateTable.Open(files, "/index/state"));
         }
     }

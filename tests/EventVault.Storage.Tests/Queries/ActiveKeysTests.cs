@@ -31,6 +31,8 @@ public sealed class ActiveKeysTests
             }
 
             Compare(copy, kept, committed + 40, random);
+            CompareSealed(copy, kept);
+            Assert.Equal(kept.Count, copy.Count);
             Compare(keys, lists, events, random);
         }
     }
@@ -118,6 +120,43 @@ public sealed class ActiveKeysTests
         await stop.CancelAsync();
         await Task.WhenAll(readers).WaitAsync(TimeSpan.FromSeconds(60));
         Assert.True(Interlocked.Read(ref reads) > 1000);
+    }
+
+    [Fact]
+    public void A_truncation_may_take_back_all_of_a_key_and_leave_one_of_many()
+    {
+        var keys = new ActiveKeys();
+        for (var i = 0u; i < 3000; i++)
+        {
+            keys.Add(i < 10 ? [KeyOf(1)] : [KeyOf(1), KeyOf(2), KeyOf((int)i)], i);
+        }
+
+        var copy = keys.Copy(1);
+        Assert.Equal(1, copy.Count);
+        Assert.True(copy.TryFind(KeyOf(1), int.MaxValue, out var one));
+        Assert.Equal((1, 0u), (one.Count, one.Last));
+        Assert.False(copy.TryFind(KeyOf(2), int.MaxValue, out _));
+        copy.Add([KeyOf(1), KeyOf(2)], 1);
+        copy.Add([KeyOf(2), KeyOf(20)], 2);
+        CompareSealed(copy, new() { [KeyOf(1)] = [0, 1], [KeyOf(2)] = [1, 2], [KeyOf(20)] = [2] });
+        Assert.Equal(3, copy.Count);
+        Assert.True(keys.TryFind(KeyOf(2), int.MaxValue, out var all));
+        Assert.Equal((2990, 2999u), (all.Count, all.Last));
+    }
+
+    private static void CompareSealed(ActiveKeys keys, Dictionary<ulong, List<uint>> lists)
+    {
+        var content = new SealedKeysContent(keys);
+        var all = new List<(ulong Key, uint Ordinal)>();
+        for (var share = 0; share < SealedKeysContent.ShareCount; share++)
+        {
+            foreach (var posting in content.Share(share))
+            {
+                all.Add((posting.Key, posting.Ordinal));
+            }
+        }
+
+        Assert.Equal(lists.SelectMany(l => l.Value.Select(o => (l.Key, o))).Order(), all);
     }
 
     private static void Fill(ActiveKeys keys, Dictionary<ulong, List<uint>> lists, int events, Random random)

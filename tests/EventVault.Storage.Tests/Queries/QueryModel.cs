@@ -39,7 +39,7 @@ internal sealed record ModelFilter(string Category, string Prefix, (string[] Typ
     })];
 
     public EventFilter For(VaultStorage storage) => EventFilter.Create(
-        storage, Bytes(Category), Bytes(Prefix), [.. Items.Select(i => new QueryItem([.. i.Types.Select(Bytes)], [.. i.Tags.Select(Bytes)]))], Bytes(CorrelationId), EventId);
+        storage, Bytes(Category), Bytes(Prefix), QueryItems, Bytes(CorrelationId), EventId);
 
     public bool Matches(ModelEvent e)
     {
@@ -51,7 +51,10 @@ internal sealed record ModelFilter(string Category, string Prefix, (string[] Typ
             && (Items.Length == 0 || (e.Stream[0] != '$' && Items.Any(i => (i.Types.Length == 0 || i.Types.Contains(labels.Type)) && i.Tags.All(labels.Tags.Contains))));
     }
 
-    private static LabelledEvent LabelsOf(ModelEvent e) => Labels.GetValue(e.Bytes, LabelledEvent.Of);
+    /// <summary>The query of it, as conditions have it.</summary>
+    public IReadOnlyList<QueryItem> QueryItems => [.. Items.Select(i => new QueryItem([.. i.Types.Select(Bytes)], [.. i.Tags.Select(Bytes)]))];
+
+    public static LabelledEvent LabelsOf(ModelEvent e) => Labels.GetValue(e.Bytes, LabelledEvent.Of);
 
     private static string[] Some(Random random, string[] of, int most) => [.. Enumerable.Range(0, random.Next(1, most + 1)).Select(_ => of[random.Next(of.Length)]).Distinct()];
 
@@ -124,11 +127,17 @@ internal static class QueryModel
         }
     }
 
-    private static void CheckMatch(VaultModel model, ModelFilter filter, long after, Position match)
+    /// <summary>Checks a match that was found behind a position, or that there is none.</summary>
+    /// <param name="model">All events that count.</param>
+    /// <param name="filter">What was looked for.</param>
+    /// <param name="after">Only events behind it.</param>
+    /// <param name="match">What was found.</param>
+    /// <param name="isNewest">Whether with one way to match it must be the newest match.</param>
+    public static void CheckMatch(VaultModel model, ModelFilter filter, long after, Position match, bool isNewest = true)
     {
         var matches = model.Events.Skip((int)after + 1).Where(e => model.IsVisible(e) && filter.Matches(e)).Select(e => e.Position).ToList();
         Assert.True(matches.Count == 0 ? match == Position.None : matches.Contains(match.Value), $"{filter} after {after}: {match} of {string.Join(',', matches)}.");
-        Assert.True(filter.Items.Length != 1 || filter.Items[0].Types.Length > 1 || matches.Count == 0 || match.Value == matches[^1], "With one way to match it is the newest match.");
+        Assert.True(!isNewest || filter.Items.Length != 1 || filter.Items[0].Types.Length > 1 || matches.Count == 0 || match.Value == matches[^1], "With one way to match it is the newest match.");
     }
 
     private static long RandomBound(Random random, int events) => random.Next(4) switch

@@ -10,6 +10,7 @@ internal static class ProjectReferences
         ["EventVault.Protocol"] = [],
         ["EventVault.Storage"] = [],
         ["EventVault.Raft"] = [],
+        ["EventVault.Temporal"] = ["EventVault.Storage"],
         ["EventVault.Rpc"] = [],
         ["EventVault.Rpc.Server"] = ["EventVault.Rpc"],
         ["EventVault.Client"] = ["EventVault.Rpc", "EventVault.Protocol"],

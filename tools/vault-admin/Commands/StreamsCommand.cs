@@ -4,16 +4,18 @@ using EventVault.Client;
 
 namespace EventVault.Admin.Commands;
 
-/// <summary><c>streams ls</c>, <c>streams show</c>, and what ends streams.</summary>
+/// <summary><c>streams ls</c>, <c>streams show</c>, what ends streams, and retention.</summary>
 internal static class StreamsCommand
 {
-    public static Command Create(GlobalOptions global) => new("streams", "List streams, show one, delete, tombstone or truncate one.")
+    public static Command Create(GlobalOptions global) => new("streams", "List streams, show one, end one, and say how long events are kept.")
     {
         CreateList(global),
         CreateShow(global),
         StreamLifeCommands.CreateDelete(global),
         StreamLifeCommands.CreateTombstone(global),
         StreamLifeCommands.CreateTruncate(global),
+        RetainCommand.Create(global),
+        RetentionCommand.Create(global),
     };
 
     private static Command CreateList(GlobalOptions global)

@@ -1,0 +1,227 @@
+// The leader's retention work: passes over what is due, at least once a minute, and a truncation through the sequencer's queue for
+// each stream that has events due, like a client's. Only the leader works, and from the start whenever it begins to lead.
+//
+// Unhurried: behind each step it rests three times as long as the step took, so it takes a quarter of a core at most, and
+// no more than a step's truncations wait in the queue at once.
+using System.Diagnostics;
+using EventVault.Storage;
+using EventVault.Storage.Index;
+using EventVault.Storage.Log;
+using Position = EventVault.Storage.Position;
+
+namespace EventVault.Node;
+
+/// <summary>Runs the retention work.</summary>
+internal sealed class RetentionLoop : IAsyncDisposable
+{
+    /// <summary>Rest behind a step, in multiples of what it took.</summary>
+    private const int Rest = 3;
+
+    /// <summary>Bytes that a truncation's objects take in the queue beside the name, roughly.</summary>
+    private const int QueuedBytes = 512;
+
+    /// <summary>A queue that was full is empty again in less, and a full disk is full for longer.</summary>
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(200);
+
+    private readonly VaultStorage _storage;
+    private readonly VaultLoop _loop;
+    private readonly NodeOptions _options;
+    private readonly ILogger _log;
+    private readonly Action<Exception, string> _onFailed;
+    private readonly RetentionWork _work;
+    private readonly SemaphoreSlim _passing = new(1, 1);
+    private readonly CancellationTokenSource _stopping = new();
+    private RetentionClock? _clock; // Null: it does not lead.
+    private bool _isAhead;
+    private Task _running = Task.CompletedTask;
+
+    /// <param name="storage">Whose rules and events.</param>
+    /// <param name="loop">Takes the truncations.</param>
+    /// <param name="options">How often, and by which clock.</param>
+    /// <param name="log">Gets warnings.</param>
+    /// <param name="onFailed">Called when a rule of the program was found broken; the work has ended then.</param>
+    public RetentionLoop(VaultStorage storage, VaultLoop loop, NodeOptions options, ILogger log, Action<Exception, string> onFailed)
+    {
+        (_storage, _loop, _options, _log, _onFailed) = (storage, loop, options, log, onFailed);
+        _work = new RetentionWork(storage);
+    }
+
+    /// <summary>Begins to work; the node leads or will.</summary>
+    public void Start() => _running = Task.Run(RunAsync);
+
+    /// <summary>Ends the work: the step that runs is finished. May be called more than once.</summary>
+    public void BeginStop() => _stopping.Cancel();
+
+    /// <summary>Works through all that is due now. For tests, and for the loop itself.</summary>
+    /// <returns>How many streams were truncated.</returns>
+    public async Task<int> PassAsync()
+    {
+        await _passing.WaitAsync(_stopping.Token).ConfigureAwait(false);
+        try
+        {
+            var truncated = 0;
+            do
+            {
+                if (!_loop.Leads)
+                {
+                    _clock = null;
+                    _work.Reset();
+                    return truncated;
+                }
+
+                _work.Begin(Now());
+                truncated += await StepAllAsync().ConfigureAwait(false);
+                if (_work.Damage is { } damage)
+                {
+                    LogMessages.RetentionMetDamage(_log, damage);
+                }
+            }
+            while (_work.HasMore);
+            return truncated;
+        }
+        finally
+        {
+            _passing.Release();
+        }
+    }
+
+    /// <summary>Ends when the work has ended. <see cref="BeginStop"/> was called.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        BeginStop();
+        await _running.ConfigureAwait(false);
+        await _passing.WaitAsync().ConfigureAwait(false);
+        _passing.Dispose();
+        _stopping.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            using var timer = new PeriodicTimer(_options.RetentionInterval, _options.Clock);
+            do
+            {
+                await PassAsync().ConfigureAwait(false);
+            }
+            while (await timer.WaitForNextTickAsync(_stopping.Token).ConfigureAwait(false));
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+        }
+        catch (Exception e)
+        {
+            // The boundary of the work: a rule of the program is broken.
+            _onFailed(e, "retention");
+        }
+    }
+
+    private long? Now()
+    {
+        if (_clock is null)
+        {
+            _clock = new RetentionClock(_options.Clock, NewestTime());
+        }
+
+        if (!_work.NeedsClock)
+        {
+            return null;
+        }
+
+        var now = _clock.Now();
+        if (_clock.Ahead is null == _isAhead)
+        {
+            _isAhead = !_isAhead;
+            if (_clock.Ahead is { } ahead)
+            {
+                LogMessages.ClockIsAhead(_log, ahead, RetentionClock.Confirmation);
+            }
+            else
+            {
+                LogMessages.ClockIsBelieved(_log);
+            }
+        }
+
+        return now;
+    }
+
+    private long? NewestTime()
+    {
+        var head = _storage.Head;
+        try
+        {
+            return head == Position.None ? null : _storage.Reader.RecordedAt(head);
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            LogMessages.RetentionMetDamage(_log, e);
+            return 0; // Nothing confirms the clock.
+        }
+    }
+
+    private async Task<int> StepAllAsync()
+    {
+        var (truncated, more) = (0, true);
+        var due = new List<DueEvents>();
+        while (more)
+        {
+            _stopping.Token.ThrowIfCancellationRequested();
+            var began = Stopwatch.GetTimestamp();
+            more = _work.Step(due);
+            var rest = Rest * Stopwatch.GetElapsedTime(began);
+            var outcomes = await Task.WhenAll(due.Select(TruncateAsync)).ConfigureAwait(false);
+            truncated += outcomes.Count(o => o == AppendOutcome.Appended);
+            if (outcomes.Contains(AppendOutcome.NotLeader))
+            {
+                _clock = null;
+                _work.Reset();
+                return truncated;
+            }
+
+            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second == AppendOutcome.Conflict))
+            {
+                _work.Refused(refused);
+            }
+
+            due.Clear();
+            if (more)
+            {
+                await Task.Delay(rest, _stopping.Token).ConfigureAwait(false);
+            }
+        }
+
+        return truncated;
+    }
+
+    // Until it is decided: the work has gone on and would not find these again. Whatever the sequencer finds in the way (a hold, another
+    // rule, a deletion) is an answer.
+    private async Task<AppendOutcome> TruncateAsync(DueEvents due)
+    {
+        while (true)
+        {
+            var append = new SingleAppend(_storage) { QueuedBytes = QueuedBytes + due.Stream.Length };
+            append.Content.OperationId = due.OperationId;
+            append.Content.SetChange(new StreamChange(StreamChangeKind.Truncate, due.Before) { DueBy = due.Rule }, due.Stream, ExpectedKind.Any, default);
+            var problem = append.Content.Check(out _, out _);
+            Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
+            var outcome = await AppendAsync(append).ConfigureAwait(false);
+            if (outcome is not (AppendOutcome.Overloaded or AppendOutcome.Full or AppendOutcome.TimedOut or AppendOutcome.Unknown))
+            {
+                return outcome;
+            }
+
+            await Task.Delay(RetryAfter, _stopping.Token).ConfigureAwait(false);
+        }
+    }
+
+    private ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
+    {
+        if (_storage.Reader.LookUp(append.Content, out _))
+        {
+            return ValueTask.FromResult(AppendOutcome.Known);
+        }
+
+        var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);
+        return refused == AppendOutcome.None ? append.WaitAsync() : ValueTask.FromResult(refused);
+    }
+}

@@ -1,0 +1,53 @@
+using EventVault.Protocol;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+
+namespace EventVault.Node.Services;
+
+/// <summary>Appends of which each has a caller of its own: sees to it that they are decided, and says what to answer.</summary>
+internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOptions options)
+{
+    /// <summary>Looks whether the vault knows the append already; if not, queues it and waits until it is decided.</summary>
+    /// <returns>Why it was not even queued; null: <see cref="QueuedAppend.Outcome"/> says what became of it.</returns>
+    public async ValueTask<Refusal?> DecideAsync(SingleAppend append)
+    {
+        if (storage.Reader.LookUp(append.Content, out var place))
+        {
+            append.Place = place;
+            append.Outcome = AppendOutcome.Known;
+            return null;
+        }
+
+        append.QueuedBytes = append.Content.Bytes.Length + append.Content.HeldBytes;
+        var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
+        if (refused != AppendOutcome.None)
+        {
+            return Errors.NotDone(refused);
+        }
+
+        await append.WaitAsync();
+        return null;
+    }
+
+    /// <summary>Appends what the vault records about a stream or about itself: one event that the node has written.</summary>
+    /// <param name="append">The append, its content filled.</param>
+    /// <exception cref="Rpc.RpcException">It was refused.</exception>
+    public async ValueTask<AppendResponse> RecordAsync(SingleAppend append)
+    {
+        var problem = append.Content.Check(out _, out _);
+        Invariant.Check(problem.Kind == EventProblemKind.None, "What we write ourselves breaks no rule.");
+        var refusal = await DecideAsync(append);
+        AppendResponse? response = null;
+        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+        return response ?? throw refusal!.ToException();
+    }
+
+    /// <summary>A new append on behalf of a call.</summary>
+    /// <param name="context">The call; its deadline is the append's.</param>
+    public SingleAppend New(RpcContext context) => new(storage) { Deadline = DeadlineOf(context) };
+
+    /// <summary>Until when an append may wait in the queue, as <see cref="VaultLoop.NowMs"/> counts.</summary>
+    public long DeadlineOf(RpcContext context) =>
+        context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
+}

@@ -1,0 +1,248 @@
+// Gives the space of hidden events back. The newest event `$scavenge-started` says at which point of the log: what is hidden
+// there, and not held, goes from every sealed segment that lies wholly before, oldest first, by a function of segment and
+// point (SegmentPlan, SegmentRewrite), so that all nodes come to the same. What is done shows in the segments' headers: a
+// restart goes over the segments once more, by their indexes, and goes on with the first one that is not done.
+//
+// Threads: Step is one background thread's. It shares nothing with sealing but the view, which is replaced under a lock:
+// sealing changes the catalog, heads, operations and state, scavenging none of them.
+using EventVault.Storage.Index;
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+
+namespace EventVault.Storage.Scavenging;
+
+/// <summary>Writes sealed segments anew without what is hidden. One background thread calls <see cref="Step"/>.</summary>
+public sealed class Scavenger : IDisposable
+{
+    /// <summary>Most segments that <see cref="Explain"/> tells of at once.</summary>
+    public const int MostExplained = 1000;
+
+    private readonly VaultStorage _storage;
+    private ScavengeMark _mark = ScavengeMark.None;
+    private ScavengeRules? _rules;
+    private SegmentRewrite? _rewrite;
+    private int _next; // The first sealed segment that was not looked at.
+    private bool _isStuck; // That segment is damaged: only a restart, or another scavenge, looks again.
+    private Status _status = new(0, IsDone: false, Why: null);
+
+    internal Scavenger(VaultStorage storage) => _storage = storage;
+
+    /// <summary>How far it is. For every thread.</summary>
+    public ScavengeProgress Progress
+    {
+        get
+        {
+            var mark = _storage.Lives.Scavenge;
+            var status = Volatile.Read(ref _status);
+            var view = _storage.View;
+            var freed = 0L;
+            var (total, rewritten) = (0, 0);
+            foreach (var segment in view.Sealed)
+            {
+                freed += _storage.SegmentSizeBytes - segment.FileLength;
+                total += IsBefore(segment, mark.Point) ? 1 : 0;
+                rewritten += segment.Scavenged is { } header && header.Point == mark.Point ? 1 : 0;
+            }
+
+            total += mark.Exists ? NotSealed(view, mark.Point) : 0;
+            var isOf = status.Point == mark.Point;
+            var state = !mark.Exists ? ScavengeState.Never
+                : isOf && status.IsDone ? ScavengeState.Done
+                : mark.IsStopped ? ScavengeState.Stopped
+                : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
+            var done = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Done, total);
+            return new ScavengeProgress(state, mark.Point, mark.StartedAt, done, total, rewritten, freed, state == ScavengeState.Waiting ? status.Why : null);
+        }
+    }
+
+    /// <summary>
+    /// Does a bounded piece of work: reads or writes some 1 MiB (an index or key file is written at once). The caller sleeps in
+    /// between as it sees fit. One background thread, which need not be the one that seals.
+    /// </summary>
+    /// <param name="heldByAll">
+    /// Only segments whose groups every member of the vault has, up to this index, are touched: the groups of a scavenged
+    /// segment can't be sent any more. <see cref="VaultStorage.CommitIndex"/> in a vault of one node.
+    /// </param>
+    /// <returns>False: there is nothing to do now. It is done or stopped, never began, or waits.</returns>
+    /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
+    public bool Step(LogIndex heldByAll)
+    {
+        var mark = _storage.Lives.Scavenge;
+        if (mark != _mark)
+        {
+            Abandon();
+            if (mark.Point != _mark.Point)
+            {
+                (_rules, _next, _isStuck) = (null, 0, false);
+                Tell(mark, isDone: false, why: null);
+            }
+
+            _mark = mark;
+        }
+
+        if (!mark.Exists || mark.IsStopped || _isStuck || Volatile.Read(ref _status) is { IsDone: true })
+        {
+            return false;
+        }
+
+        try
+        {
+            _rules ??= new ScavengeRules(_storage, mark.Point);
+            if (!_rules.IsComplete)
+            {
+                _rules.ReadPage();
+                return true;
+            }
+
+            return _rewrite is not null ? GoOn() : TakeNext(heldByAll);
+        }
+        catch (DiskException e) when (e.IsFull && _rewrite?.IsOwn(e.Path) != false)
+        {
+            Abandon();
+            return Wait($"the disk was full when segment {_next} was written anew");
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // Reads go on, and tell of it when they come there; nothing was changed. Whatever is read again would be damaged again.
+            Abandon();
+            _isStuck = true;
+            return Wait(e.Message);
+        }
+    }
+
+    /// <summary>What a scavenge that started now would do. For every thread; reads the stream <c>$streams</c> and indexes.</summary>
+    /// <param name="from">First segment.</param>
+    /// <param name="max">At most so many, 1 to <see cref="MostExplained"/>.</param>
+    /// <param name="next">Where the next page begins; null: there are no more.</param>
+    /// <exception cref="DamageException">A segment or its index is damaged.</exception>
+    public IReadOnlyList<SegmentExplanation> Explain(uint from, int max, out uint? next)
+    {
+        Invariant.Check(max is > 0 and <= MostExplained);
+        var explanation = new ScavengeExplanation(_storage);
+        var page = new List<SegmentExplanation>();
+        var count = explanation.SegmentCount;
+        for (var segment = from; segment < count && page.Count < max; segment++)
+        {
+            page.Add(explanation.Of(segment));
+        }
+
+        var end = from + (uint)page.Count;
+        next = end < count && page.Count > 0 ? end : null;
+        return page;
+    }
+
+    /// <summary>Lets go of what is under way; it begins anew after the next start. Storage calls it, when nobody steps any more.</summary>
+    void IDisposable.Dispose() => Abandon();
+
+    /// <summary>Whether all of a segment lies before a point of the log.</summary>
+    internal static bool IsBefore(SealedSegment segment, Position point) => segment.Record.LastPosition < point;
+
+    private bool TakeNext(LogIndex heldByAll)
+    {
+        var view = _storage.View;
+        if (_next >= view.Sealed.Length || !IsBefore(view.Sealed[_next], _mark.Point))
+        {
+            var unsealed = NotSealed(view, _mark.Point);
+            if (unsealed > 0)
+            {
+                return Wait($"{unsealed} segments before its point are not sealed yet");
+            }
+
+            _rules = null;
+            Tell(_mark, isDone: true, why: null);
+            return false;
+        }
+
+        var segment = view.Sealed[_next];
+        if (segment.Record.LastLogIndex > heldByAll)
+        {
+            return Wait($"not all nodes have the groups of segment {_next}, and behind them they could not get them any more");
+        }
+
+        if (segment.Scavenged is { } header && header.Point >= _mark.Point)
+        {
+            return Advance();
+        }
+
+        if (segment.Record.EventCount == 0 || Plan(segment) is not { Why: null } plan)
+        {
+            return Advance();
+        }
+
+        var needed = SegmentRewrite.NeededBytes(plan);
+        var free = _storage.FreeBytes;
+        if (free < needed)
+        {
+            return Wait($"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go");
+        }
+
+        _rewrite = new SegmentRewrite(_storage, plan, _mark.Point, Footer(segment), Header(segment));
+        Tell(_mark, isDone: false, why: null);
+        return true;
+    }
+
+    private bool GoOn()
+    {
+        if (_rewrite!.Step())
+        {
+            return true;
+        }
+
+        _rewrite.Dispose();
+        _rewrite = null;
+
+        // The old files' space comes back when nothing leads to their mappings any more. The collection runs beside all else.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+        return Advance();
+    }
+
+    private SegmentPlan Plan(SealedSegment segment) => SegmentPlan.Make(segment, _rules!, Footer(segment).Appends, _rules!.Floor);
+
+    private SegmentFooter Footer(SealedSegment segment) => Sealer.ReadFooter(_storage, segment.Record.Segment)
+        ?? throw new DamageException(SegmentHeader.FileName(segment.Record.Segment), segment.FileLength - Blocks.Size, "the segment's footer should stand here.", LogRecovery.NextStep);
+
+    private SegmentHeader Header(SealedSegment segment)
+    {
+        using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Record.Segment), FileOpening.ReadExisting);
+        return SegmentScanner.Open(file, segment.Record.Segment, _storage.Meta).Header;
+    }
+
+    private bool Advance()
+    {
+        _next++;
+        Tell(_mark, isDone: false, why: null);
+        return true;
+    }
+
+    private bool Wait(string why)
+    {
+        Tell(_mark, isDone: false, why);
+        return false;
+    }
+
+    private void Abandon()
+    {
+        _rewrite?.Dispose();
+        _rewrite = null;
+    }
+
+    private void Tell(ScavengeMark mark, bool isDone, string? why) =>
+        Volatile.Write(ref _status, new Status(_next, isDone, why) { Point = mark.Point });
+
+    // Full segments that wait to be sealed: those behind which another one begins before the point.
+    private static int NotSealed(LogView view, Position point)
+    {
+        var count = 0;
+        for (var i = 0; i + 1 < view.Unsealed.Length; i++)
+        {
+            count += view.Unsealed[i + 1].Index.FirstPosition <= point ? 1 : 0;
+        }
+
+        return count;
+    }
+
+    private sealed record Status(int Done, bool IsDone, string? Why)
+    {
+        public Position Point { get; init; } = Position.None;
+    }
+}

@@ -37,6 +37,7 @@ public sealed class ScavengeRestartTests
 
         vault.StepScavenge();
         vault.Model.Check(vault.Storage, new Random(1));
+        vault.Lead(5); // A term of its own for whoever leads after a start.
         vault.Write(vault.Scavenge(ScavengeChange.Stop));
         vault.Flush();
         var stopped = vault.Storage.Lives.Scavenge;

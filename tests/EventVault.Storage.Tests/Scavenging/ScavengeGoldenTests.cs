@@ -74,6 +74,10 @@ public sealed class ScavengeGoldenTests
 
         using (var storage = SmallVault.Open(files, horizon: Horizon))
         {
+            while (storage.StepBackground())
+            {
+            }
+
             wanted.Model.CheckAll(storage.Reader);
             wanted.Model.CheckStreams(storage.Reader);
             var scavenged = storage.View.Sealed.Where(s => s.Scavenged is not null).Select(s => s.Scavenged!).ToList();

@@ -228,7 +228,7 @@ public sealed class ScavengeTests
     }
 
     [Fact]
-    public async Task Damage_in_old_events_ends_neither_the_scavenge_nor_the_node()
+    public async Task Damage_in_old_events_rests_the_scavenge_and_not_the_node()
     {
         var disk = new SimulatedFileSystem(tracksLosses: false);
         await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Files = disk });
@@ -237,16 +237,15 @@ public sealed class ScavengeTests
         var path = "/vault/log/" + Segment;
         disk.FlipBit(path, offset: 300_000, bit: 3);
         await StartAsync(node);
-        var others = await UntilAsync(node, "done");
-        Assert.Contains(Segment, others.Why, StringComparison.Ordinal);
-        Assert.True(others.SegmentsRewritten > 1, others.ToString());
+        var waits = await UntilAsync(node, "waiting");
+        Assert.Contains(Segment, waits.Why, StringComparison.Ordinal);
         await node.AppendAsync("other", Make.NoStream);
         Assert.Equal("serving", node.Node.State);
 
         disk.FlipBit(path, offset: 300_000, bit: 3);
         await StartAsync(node);
         var done = await UntilAsync(node, "done");
-        Assert.True(done.SegmentsRewritten > 0 && done.Why.Length == 0, done.ToString());
+        Assert.True(done.SegmentsRewritten > 2, done.ToString());
     }
 
     private static NodeOptions AtFullSpeed(NodeOptions options) => options with { ScavengeBytesPerSecond = 0 };

@@ -177,7 +177,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
                 return truncated;
             }
 
-            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second == AppendOutcome.Conflict))
+            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second is AppendOutcome.Conflict or AppendOutcome.Damaged))
             {
                 _work.Refused(refused);
             }

@@ -530,6 +530,7 @@ public sealed class LogTail
             _ when rules.IsHeld(name) => StreamChangeProblem.Held,
             _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ when _storage.Lives.Count >= _storage.Options.ChangedStreams && _storage.Lives.OfTail(target.Key) == default => StreamChangeProblem.TooMany,
             _ => StreamChangeProblem.None,
         };
         if (change.Problem != StreamChangeProblem.None || !Holds(target))

@@ -44,9 +44,9 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
                     await Task.Delay(100);
                 }
             });
-            var alone = await ModestAsync(address, length / 4, CancellationToken.None);
+            var alone = await ModestAsync(address, length / 4);
             var flood = Enumerable.Range(0, writers).Select(i => Task.Run(() => FloodAsync(address, i, stop.Token))).ToList();
-            var modest = await ModestAsync(address, length, CancellationToken.None);
+            var modest = await ModestAsync(address, length);
             await stop.CancelAsync();
             await Task.WhenAll(flood.Append(sampling));
             await Task.Delay(TimeSpan.FromSeconds(5));
@@ -69,7 +69,8 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
     private Process StartNode(out Uri address)
     {
         var start = new ProcessStartInfo(
-            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", Path.Combine(directory, "overload"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "64MiB"]) { RedirectStandardOutput = true };
+            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", Path.Combine(directory, "overload"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "64MiB"])
+        { RedirectStandardOutput = true };
         var node = Process.Start(start)!;
         var ready = node.StandardOutput.ReadLine() ?? throw new InvalidOperationException("The node did not start.");
         address = new Uri("http://" + ready.Split(' ')[3].TrimEnd(','));
@@ -124,7 +125,7 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
         }));
     }
 
-    private async Task<string> ModestAsync(Uri address, TimeSpan length, CancellationToken stop)
+    private async Task<string> ModestAsync(Uri address, TimeSpan length)
     {
         await using var client = VaultClient.Connect(address.ToString());
         _modest.Clear();
@@ -133,7 +134,7 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
             var before = Stopwatch.GetTimestamp();
             try
             {
-                await client.AppendAsync("modest-1", Client.ExpectedVersion.Any, new Client.EventData("ItemRecorded", new byte[1000]));
+                await client.AppendAsync("modest-1", Client.ExpectedVersion.Any, new Client.EventData("ItemRecorded", new byte[1000]), cancellationToken: CancellationToken.None);
                 _modest.Add(Stopwatch.GetElapsedTime(before).TotalMilliseconds);
             }
             catch (VaultException)
@@ -141,7 +142,7 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
                 _modestFailures++;
             }
 
-            await Task.Delay(20, stop);
+            await Task.Delay(20);
         }
 
         _modest.Sort();

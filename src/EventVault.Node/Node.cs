@@ -253,7 +253,7 @@ internal sealed class Node : IAsyncDisposable
     // take long to go over, nor before the node serves.
     private static void GiveBackGarbage()
     {
-        const long MostBytes = 64L * 1024 * 1024;
+        const long MostBytes = 64L * 1024 * 1024; // Managed memory: some tens of milliseconds to go over.
         if (GC.GetTotalMemory(forceFullCollection: false) < MostBytes)
         {
             ThreadPool.UnsafeQueueUserWorkItem(static _ => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive), null);

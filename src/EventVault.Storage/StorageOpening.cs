@@ -436,7 +436,8 @@ internal sealed class StorageOpening
         foreach (var name in _files.ListFiles(_storage.IndexDirectory))
         {
             var dot = name.IndexOf('.', StringComparison.Ordinal);
-            if (dot > 0 && name[(dot + 1)..] is var rest && (rest.EndsWith("ix", StringComparison.Ordinal) || rest.EndsWith("kx", StringComparison.Ordinal))
+            if (dot > 0 && name[(dot + 1)..] is var rest
+                && (rest.EndsWith("ix", StringComparison.Ordinal) || rest.EndsWith("kx", StringComparison.Ordinal) || rest.EndsWith(SealedIndexFormat.TemporarySuffix, StringComparison.Ordinal))
                 && uint.TryParse(name.AsSpan(0, dot), NumberStyles.None, CultureInfo.InvariantCulture, out var segment)
                 && !names.Contains(name) && (segment < catalog.Count || rest.Contains('.', StringComparison.Ordinal)))
             {

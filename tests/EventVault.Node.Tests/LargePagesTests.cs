@@ -63,9 +63,10 @@ public sealed class LargePagesTests
         _clock.Step(LargePages.Patience);
         Assert.Equal(0, pages.CutSlow());
         pages.TryTake(Half, () => cut.Add("young"));
-        _ = pages.TakeAsync(Half, () => cut.Add("waiting"), default);
+        var waits = pages.TakeAsync(Half, () => cut.Add("waiting"), default).AsTask();
         Assert.Equal(1, pages.CutSlow());
         Assert.Equal(["slow"], cut);
+        Assert.False(waits.IsCompleted);
     }
 
     [Fact]

@@ -2,7 +2,6 @@ using EventVault.Node.Services;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
-using EventVault.Storage;
 using EventVault.Storage.Log;
 using Google.Protobuf;
 

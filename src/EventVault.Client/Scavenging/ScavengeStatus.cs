@@ -12,7 +12,7 @@ public enum ScavengeState
     /// <summary>It works, or will as soon as the node finds time.</summary>
     Running,
 
-    /// <summary>It can't go on for now; <see cref="ScavengeStatus.Why"/> says why.</summary>
+    /// <summary>It can't go on at the moment; <see cref="ScavengeStatus.Why"/> says why.</summary>
     Waiting,
 
     /// <summary>It was stopped before it was done.</summary>

@@ -1,4 +1,3 @@
-using EventVault.Rpc;
 using Google.Protobuf;
 
 namespace EventVault.Client.Tests.Support;

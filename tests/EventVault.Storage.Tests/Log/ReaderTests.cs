@@ -7,6 +7,26 @@ namespace EventVault.Storage.Tests.Log;
 
 public sealed class ReaderTests
 {
+    // Found by the model of the sequencer: the head says nothing of how many events a segment has that another one follows.
+    [Fact]
+    public void An_append_in_a_full_segment_is_found_by_its_id_when_the_next_one_has_begun()
+    {
+        var vault = new SmallVault();
+        var append = vault.Event("a", 10);
+        vault.Write(append);
+        while (vault.Storage.SegmentCounts.Unsealed < 2)
+        {
+            vault.Append("b", 20_000);
+            vault.Storage.Spares.Step();
+        }
+
+        for (var i = 0; i < 3; i++)
+        {
+            Assert.Equal(0, vault.Storage.Reader.FindAppend(append.Id)!.First.Value);
+            vault.Append("b", 100);
+        }
+    }
+
     [Fact]
     public void Times_versions_and_positions_are_found_as_in_a_plain_list()
     {

@@ -1,6 +1,5 @@
 using System.Text;
 using EventVault.Storage.Log;
-using EventVault.Storage.Queries;
 using EventVault.Storage.Tests.Log;
 using EventVault.Storage.Tests.Queries;
 
@@ -19,8 +18,11 @@ internal sealed record Attempt(
     /// <summary>Whether what it expects says where its events would stand.</summary>
     public bool IsExact => Append is not null && Append.Streams.All(s => s.Expected is ExpectedKind.Exact or ExpectedKind.NoStream);
 
-    /// <summary>Whether they do stand there: a stream that was deleted and begun again goes on behind its old versions.</summary>
-    public bool IsProvable(VaultModel all) => IsExact
+    /// <summary>
+    /// Whether they do stand there: a stream that was deleted and begun again goes on behind its old versions, and what was
+    /// deleted may be scavenged.
+    /// </summary>
+    public bool IsProvable(VaultModel all) => IsExact && all.Events.Skip(Written!.First).Take(Written.EventCount).All(all.IsVisible)
         && Append!.Streams.All(s => s.Expected == ExpectedKind.Exact || all.Events.Skip(Written!.First).First(e => e.Stream == s.Stream).Version == 0);
 
     public override string ToString() => $"append {Id}";
@@ -61,6 +63,17 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
         {
             Try(attempt, saysSeen: true, step.Between, step.IsChanged && attempt.Change is null, isRetry: true);
         }
+    }
+
+    public void Scavenge(ScavengeStep step)
+    {
+        var id = ++_lastId;
+        var content = Encoded.Scavenge(vault.Storage, id, step.Change);
+        Assert.False(vault.Storage.Reader.LookUp(content, out _));
+        var floor = vault.Storage.OperationFloor.Value;
+        Assert.Equal(AppendCheck.Ok, vault.Storage.Tail.Check(content, out _));
+        vault.Write(ModelAppend.Of(id, step.Change, floor), content);
+        vault.Count($"scavenge: {step.Change}");
     }
 
     /// <summary>Every append that was tried is found, or not, as it should be.</summary>

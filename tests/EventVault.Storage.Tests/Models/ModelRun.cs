@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using FsCheck;
 using FsCheck.Fluent;
@@ -15,6 +16,9 @@ internal static class ModelRun
     /// <summary>Steps of the longest runs: some segments of the smallest size.</summary>
     private const int MostSteps = 220;
 
+    /// <summary>A run that failed is made shorter for so long: on a busy machine to the very end takes minutes.</summary>
+    private static readonly TimeSpan MostShrinking = TimeSpan.FromSeconds(30);
+
     /// <summary>Runs many seeds.</summary>
     /// <param name="runs">How many by default.</param>
     /// <param name="reads">How many of 100 steps are reads.</param>
@@ -28,10 +32,19 @@ internal static class ModelRun
         var steps = 0L;
         for (var seed = first; seed < first + wanted; seed++)
         {
-            var property = Prop.ForAll(StepDraw.Runs(MostSteps, reads), run =>
+            long failed = 0;
+            var property = Prop.ForAll(StepDraw.Runs(MostSteps, reads, () => Stopwatch.GetElapsedTime(failed) < MostShrinking), run =>
             {
                 steps += run.All.Length;
-                Run(run, covered);
+                try
+                {
+                    Run(run, covered);
+                }
+                catch when (failed == 0)
+                {
+                    failed = Stopwatch.GetTimestamp();
+                    throw;
+                }
             });
             try
             {
@@ -99,6 +112,12 @@ internal static class ModelRun
                 break;
             case SealStep seal:
                 vault.Seal(seal.Times);
+                break;
+            case ScavengeStep scavenge:
+                appends.Scavenge(scavenge);
+                break;
+            case RewriteStep rewrite:
+                vault.Rewrite(rewrite.Times);
                 break;
             case RestartStep restart:
                 vault.Restart(restart);

@@ -118,6 +118,22 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
         }
     }
 
+    /// <summary>Whether some segment was written anew: times of what is gone are no longer known.</summary>
+    public bool IsScavenged => Storage.View.Sealed.Any(s => s.Scavenged is not null);
+
+    public void Rewrite(int times)
+    {
+        var before = Storage.View.Sealed.Count(s => s.Scavenged is not null);
+        while (times-- > 0 && Storage.Scavenger.Step(Storage.CommitIndex))
+        {
+        }
+
+        if (Storage.View.Sealed.Count(s => s.Scavenged is not null) > before)
+        {
+            Count("scavenged");
+        }
+    }
+
     public void Restart(RestartStep step)
     {
         if (step.IsClean)

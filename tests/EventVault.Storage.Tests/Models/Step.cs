@@ -1,5 +1,6 @@
 using System.Text;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Queries;
 
 namespace EventVault.Storage.Tests.Models;
@@ -90,6 +91,18 @@ internal sealed record CutStep(int Groups) : Step
 internal sealed record SealStep(int Times) : Step
 {
     public override string ToString() => $"background x{Times}";
+}
+
+/// <summary>An append starts or stops a scavenge.</summary>
+internal sealed record ScavengeStep(ScavengeChange Change) : Step
+{
+    public override string ToString() => $"scavenge: {Change}";
+}
+
+/// <summary>The scavenge that was started does so much work.</summary>
+internal sealed record RewriteStep(int Times) : Step
+{
+    public override string ToString() => $"rewrite x{Times}";
 }
 
 /// <summary>A clean stop, or a power loss, which keeps what luck wants of what was not flushed; then a start without some of the index files.</summary>

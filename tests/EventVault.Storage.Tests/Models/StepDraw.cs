@@ -1,4 +1,5 @@
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Queries;
 using FsCheck;
 using FsCheck.Fluent;
@@ -19,9 +20,10 @@ internal static class StepDraw
     /// <summary>Runs of so many steps at most.</summary>
     /// <param name="most">Most steps.</param>
     /// <param name="reads">How many of 100 steps are reads.</param>
-    public static Arbitrary<Steps> Runs(int most, int reads) =>
+    /// <param name="mayShrink">Whether a shorter run is still looked for, of one that failed.</param>
+    public static Arbitrary<Steps> Runs(int most, int reads, Func<bool> mayShrink) =>
         Arb.ToArbitrary(Gen.Choose(1, most).SelectMany(length => Gen.Choose(0, int.MaxValue - 1).Select(draw => One(new System.Random(draw), reads)).ArrayOf(length))
-            .Select(all => new Steps(all)), Steps.Shrink);
+            .Select(all => new Steps(all)), run => Steps.Shrink(run).TakeWhile(_ => mayShrink()));
 
     private static Step One(System.Random random, int reads) => random.Next(100) < reads ? Read(random) : random.Next(100) switch
     {
@@ -32,7 +34,9 @@ internal static class StepDraw
         < 82 => new FlushStep(),
         < 88 => new CommitStep(random.Next(1, 10)),
         < 90 => new CutStep(random.Next(1, 4)),
-        < 97 => new SealStep(random.Next(1, 20)),
+        < 93 => new SealStep(random.Next(1, 20)),
+        < 94 => new ScavengeStep(random.Next(6) == 0 ? ScavengeChange.Stop : ScavengeChange.Start),
+        < 97 => new RewriteStep(random.Next(1, 80)),
         < 98 => new RestartStep(IsClean: true, 0, random.Next(2) == 0 ? 0 : random.Next(1, 256)),
         _ => new RestartStep(IsClean: false, random.Next(1000), random.Next(2) == 0 ? 0 : random.Next(1, 256)),
     };

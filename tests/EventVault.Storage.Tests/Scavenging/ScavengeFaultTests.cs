@@ -46,7 +46,7 @@ public sealed class ScavengeFaultTests
             files = files.Crash(new Random(at));
             Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
             using var survivor = SmallVault.Open(files);
-            Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+            Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith(".tmp", StringComparison.Ordinal));
             var count = survivor.Scavenger.Progress.SegmentsRewritten;
             replaced += count;
             kept += 1 - count;
@@ -223,7 +223,7 @@ public sealed class ScavengeFaultTests
         var segment = vault.Storage.View.Sealed.First(s => s.Scavenged is { KeptEvents: > 0 });
         var files = vault.Copy();
         var missed = new List<long>();
-        foreach (var (path, step) in (ValueTuple<string, int>[])[($"{LogFolder}/{SegmentHeader.FileName(segment.Record.Segment)}", 41), (segment.IndexPath, 97), (segment.KeysPath, 97)])
+        foreach (var (path, step) in (ValueTuple<string, int>[])[($"{LogFolder}/{SegmentHeader.FileName(segment.Record.Segment)}", 83), (segment.IndexPath, 211), (segment.KeysPath, 211)])
         {
             var length = Length(files, path);
             for (long offset = 0; offset < length; offset += offset < 240 ? 7 : step)

@@ -1,7 +1,6 @@
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
 using EventVault.Storage.Tests.Log;
-using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Scavenging;
 

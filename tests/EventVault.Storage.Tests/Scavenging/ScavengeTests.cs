@@ -1,5 +1,4 @@
 using System.Text;
-using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
@@ -13,6 +12,40 @@ public sealed class ScavengeTests
 {
     private const string LogFolder = SmallVault.Directory + "/log";
     private const string IndexFolder = SmallVault.Directory + "/index";
+
+    // Found by the model of reads: the start was refused, and an old stop would have been the last word.
+    [Fact]
+    public void A_segment_that_is_walked_again_after_its_index_was_lost_says_nothing_new_of_scavenges()
+    {
+        var vault = new SmallVault();
+        vault.Write(vault.Scavenge());
+        vault.Write(vault.Scavenge(ScavengeChange.Stop));
+        vault.Flush();
+        for (var i = 0; vault.Storage.SegmentCounts.Sealed < 2; i++)
+        {
+            vault.Append("a", 5_000);
+            vault.StepAll();
+            if (vault.Storage.SegmentCounts == (1, 1) && vault.Storage.Lives.Scavenge.IsStopped)
+            {
+                vault.Write(vault.Scavenge()); // In the second segment.
+                vault.Flush();
+            }
+        }
+
+        var mark = vault.Storage.Lives.Scavenge;
+        Assert.False(mark.IsStopped);
+        foreach (var lost in (string[][])[["00000000000000000000.ix"], ["00000000000000000001.ix"], ["00000000000000000000.ix", "00000000000000000001.ix"]])
+        {
+            vault.Stop();
+            foreach (var name in lost)
+            {
+                vault.Files.DeleteFile($"{SmallVault.Directory}/index/{name}");
+            }
+
+            vault.Reopen();
+            Assert.Equal(mark, vault.Storage.Lives.Scavenge);
+        }
+    }
 
     [Fact]
     public void Every_read_is_the_same_before_during_and_after()

@@ -46,7 +46,7 @@ internal static class ScavengeExplanation
             : $"A scavenge would write {Rows.Number((ulong)anew.Count)} of {Rows.Number((ulong)all.Count)} segments anew and free about {Rows.Bytes(Sum(anew, s => s.RemovableBytes))} of {Rows.Bytes(Sum(all, s => s.Bytes))}.";
         foreach (var kept in all.Where(s => !s.Rewrites && s.RemovableEvents > 0).GroupBy(s => s.Why, StringComparer.Ordinal))
         {
-            yield return $"{Rows.Number(Sum(kept, s => s.RemovableEvents))} events that can't be read any more, about {Rows.Bytes(Sum(kept, s => s.RemovableBytes))}, stay for now in {Rows.Number((ulong)kept.Count())} segments: {kept.Key}.";
+            yield return $"{Rows.Number(Sum(kept, s => s.RemovableEvents))} events that can't be read any more, about {Rows.Bytes(Sum(kept, s => s.RemovableBytes))}, stay in {Rows.Number((ulong)kept.Count())} segments: {kept.Key}.";
         }
 
         if (Sum(all, Waiting) is var waiting and > 0)

@@ -7,7 +7,6 @@
 // times before it are steady (LogTimes).
 using EventVault.Storage;
 using EventVault.Storage.Index;
-using EventVault.Storage.Log;
 using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node;

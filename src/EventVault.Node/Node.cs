@@ -224,6 +224,7 @@ internal sealed class Node : IAsyncDisposable
         _background.Start();
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
         _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();

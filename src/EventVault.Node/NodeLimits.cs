@@ -56,6 +56,7 @@ internal sealed class NodeLimits
             new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),
             RetentionRules,
+            ChangedStreams,
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
             new("session_appends", options.SessionAppends, "session-appends"),
@@ -64,7 +65,10 @@ internal sealed class NodeLimits
         _byName = All.ToDictionary(limit => limit.Name);
     }
 
-    /// <summary>The sequencer's own, which needs no node to be known.</summary>
+    /// <summary>The sequencer's own, as the next one: streams that may ever have been deleted, tombstoned or truncated.</summary>
+    public static NodeLimit ChangedStreams { get; } = new("changed_streams", new StorageOptions().ChangedStreams);
+
+    /// <summary>Retention rules, of streams and of categories together. Needs no node to be known.</summary>
     public static NodeLimit RetentionRules { get; } = new("retention_rules", Storage.Log.RetentionRules.MostRules);
 
     public IReadOnlyList<NodeLimit> All { get; }

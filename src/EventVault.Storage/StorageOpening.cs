@@ -692,9 +692,9 @@ internal sealed class StorageOpening
     }
 
     // A stream's last version before the segment that is being walked. To look it up in the heads is a random read for each
-    // stream, more than all else that recovery does; the record says it, and the seal compares the two. The heads are asked only
-    // where they may hold what this walk comes to.
-    private StreamVersion LastVersion(UInt128 key, StreamVersion? expected)
+    // stream, more than all else that recovery does; the record says it, or a truncation at least how far it went, and the seal compares
+    // what records say. The heads are asked only where they may hold what this walk comes to.
+    private StreamVersion LastVersion(UInt128 key, StreamVersion expected)
     {
         for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
@@ -705,9 +705,9 @@ internal sealed class StorageOpening
             }
         }
 
-        if (_walked > 0 && _headsAreOfCatalog && expected is { } version)
+        if (_walked > 0 && _headsAreOfCatalog)
         {
-            return version;
+            return expected;
         }
 
         if (_walked == 0 || !_heads!.TryGet(key, out var head))

@@ -209,6 +209,49 @@ public sealed class ScavengeTests
             Assert.Equal(field, (await Fails.WithAsync(RpcCode.InvalidArgument, reason, call)).Field);
     }
 
+    // Else a disk that is full would have to be made larger before anything could be taken away.
+    [Fact]
+    public async Task On_a_full_disk_streams_are_deleted_and_a_scavenge_is_started_and_appends_go_on_behind_it()
+    {
+        const long Ample = 1L << 40;
+        var disk = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = Ample };
+        await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Files = disk });
+        await FillAsync(node, deletes: false);
+        disk.CapacityBytes = Ample - disk.FreeBytes("/vault") + (TestNode.SegmentSizeBytes * 7 / 4); // A segment wants twice its size free.
+        foreach (var size in (int[])[20_000, 2_000, 200, 1])
+        {
+            await FillUpAsync(() => node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', size))).AsTask());
+        }
+
+        // By what only hides events, too, until there is only room to start a scavenge.
+        await DeleteAsync(node);
+        var deleted = await FillUpAsync(() => node.RetainAsync(new RetentionScope { Stream = "s" }, new RetentionRule { MaxEvents = 1_000_000 }));
+        Assert.True(deleted > 20, $"{deleted}");
+        await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.StoreFull, () => node.AppendAsync("s", Make.Any).AsTask());
+        await StartAsync(node);
+        var done = await UntilAsync(node, "done");
+        Assert.True(done.BytesFreed > TestNode.SegmentSizeBytes, done.ToString());
+        await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
+        await node.AppendAsync("s", Make.Any);
+
+        static async Task<int> FillUpAsync(Func<Task> append)
+        {
+            for (var written = 0; ; written++)
+            {
+                try
+                {
+                    Assert.True(written < 10_000, "The disk never became full.");
+                    await append();
+                }
+                catch (RpcException e)
+                {
+                    Assert.Equal(Reason.StoreFull, Fails.Detail(RpcCode.ResourceExhausted, e).Failures[0].Reason);
+                    return written;
+                }
+            }
+        }
+    }
+
     [Fact]
     public async Task A_failed_disk_ends_the_node()
     {

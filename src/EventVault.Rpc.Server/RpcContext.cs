@@ -99,6 +99,11 @@ public sealed class RpcContext
 
     internal RpcServerOptions Options { get; }
 
+    internal ReceiveBudget Receiving => _server.Receiving;
+
+    /// <summary>The same for all calls of a connection, and for no others.</summary>
+    internal string ConnectionId => _http.Connection.Id;
+
     internal bool RequestIsGzip { get; }
 
     internal RpcFrameReader? Reader { get; set; }

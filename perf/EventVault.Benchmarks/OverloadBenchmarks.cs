@@ -69,7 +69,8 @@ internal sealed class OverloadBenchmarks(Report report, string directory)
     private Process StartNode(out Uri address)
     {
         var start = new ProcessStartInfo(
-            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", Path.Combine(directory, "overload"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "64MiB"]) { RedirectStandardOutput = true };
+            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", Path.Combine(directory, "overload"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "64MiB"])
+        { RedirectStandardOutput = true };
         var node = Process.Start(start)!;
         var ready = node.StandardOutput.ReadLine() ?? throw new InvalidOperationException("The node did not start.");
         address = new Uri("http://" + ready.Split(' ')[3].TrimEnd(','));

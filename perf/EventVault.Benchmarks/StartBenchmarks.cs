@@ -56,7 +56,8 @@ internal static class StartBenchmarks
     private static async Task<Started> StartAsync(string folder, bool kill, bool settle)
     {
         var start = new ProcessStartInfo(
-            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", folder, "--port", "0", "--http-port", "0", "--dev"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", folder, "--port", "0", "--http-port", "0", "--dev"])
+        { RedirectStandardOutput = true, RedirectStandardError = true };
         var begun = Stopwatch.GetTimestamp();
         using var node = Process.Start(start)!;
         var log = node.StandardError.ReadToEndAsync();

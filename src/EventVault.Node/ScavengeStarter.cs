@@ -14,7 +14,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     /// <summary>Worth it is one that frees at least one byte in so many of the log: written anew for less, a disk only wears.</summary>
     private const int WorthOneIn = 20;
 
-    /// <summary>Segments looked at in a step: each step reads all of <c>$streams</c> once.</summary>
+    /// <summary>Segments looked at in a step.</summary>
     private const int SegmentsAtOnce = 16;
 
     /// <summary>The first look after a start of the node, which has other work then.</summary>
@@ -65,7 +65,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
 
         try
         {
-            foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, out _nextSegment))
+            foreach (var segment in storage.Scavenger.Explain(from, SegmentsAtOnce, CancellationToken.None, out _nextSegment))
             {
                 _bytes += segment.Bytes;
                 _removable += segment.Rewrites ? segment.RemovableBytes : 0;

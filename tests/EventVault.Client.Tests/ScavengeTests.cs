@@ -18,7 +18,14 @@ public sealed class ScavengeTests
         Assert.Equal(DateTimeOffset.UnixEpoch.AddTicks(7), started.StartedAt);
         node.Scavenge.Status = new Protocol.ScavengeStatus
         {
-            State = "waiting", Point = 41, StartedAt = 7, SegmentsDone = 2, SegmentsTotal = 3, SegmentsRewritten = 1, BytesFreed = 5000, Why = "no room",
+            State = "waiting",
+            Point = 41,
+            StartedAt = 7,
+            SegmentsDone = 2,
+            SegmentsTotal = 3,
+            SegmentsRewritten = 1,
+            BytesFreed = 5000,
+            Why = "no room",
         };
         ScavengeStatus waits = await client.GetScavengeAsync();
         Assert.Equal((ScavengeState.Waiting, 2u, 1u, 5000ul, "no room"), (waits.State, waits.SegmentsDone, waits.SegmentsRewritten, waits.BytesFreed, waits.Why));
@@ -63,8 +70,16 @@ public sealed class ScavengeTests
         await using VaultClient client = node.Connect();
         node.Scavenge.Segments.AddRange(Enumerable.Range(0, 5).Select(i => new Protocol.SegmentScavenge
         {
-            Segment = (uint)i, FirstPosition = 10 * (ulong)i, Bytes = 100, Events = 10, RemovableEvents = 4, RemovableBytes = 40, VisibleEvents = 3,
-            SystemEvents = 2, HeldEvents = 1, Rewrites = true,
+            Segment = (uint)i,
+            FirstPosition = 10 * (ulong)i,
+            Bytes = 100,
+            Events = 10,
+            RemovableEvents = 4,
+            RemovableBytes = 40,
+            VisibleEvents = 3,
+            SystemEvents = 2,
+            HeldEvents = 1,
+            Rewrites = true,
         }));
         node.Scavenge.Segments[3].LastPosition = 39;
         node.Scavenge.Segments[3].ScavengedAt = 17;

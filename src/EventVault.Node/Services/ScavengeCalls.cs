@@ -18,7 +18,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
 {
     private const int UsualPageSegments = 100;
 
-    /// <summary>Segments looked at in one go: each go reads all of <c>$streams</c> once.</summary>
+    /// <summary>Segments looked at in one go, between two looks at the clock.</summary>
     private const int SegmentsAtOnce = 16;
 
     /// <summary>A page ends early once it took so long, and says where the next begins: a call has to be answered in time.</summary>
@@ -79,7 +79,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         await _explaining.WaitAsync(context.Cancellation);
         try
         {
-            return Explain(request.FromSegment, request.PageSize == 0 ? UsualPageSegments : (int)request.PageSize);
+            return Explain(request.FromSegment, request.PageSize == 0 ? UsualPageSegments : (int)request.PageSize, context.Cancellation);
         }
         finally
         {
@@ -87,7 +87,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         }
     }
 
-    private ExplainScavengeResponse Explain(uint from, int size)
+    private ExplainScavengeResponse Explain(uint from, int size, CancellationToken cancellation)
     {
         var response = new ExplainScavengeResponse();
         var began = Stopwatch.GetTimestamp();
@@ -95,7 +95,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
         while (next is { } first && response.Segments.Count < size && (response.Segments.Count == 0 || Stopwatch.GetElapsedTime(began) < MostWork))
         {
             var most = Math.Min(SegmentsAtOnce, size - response.Segments.Count);
-            response.Segments.AddRange(storage.Scavenger.Explain(first, most, out next).Select(Explained));
+            response.Segments.AddRange(storage.Scavenger.Explain(first, most, cancellation, out next).Select(Explained));
             Invariant.Check(next is null || next > first, "A page of segments ends.");
         }
 

@@ -90,7 +90,7 @@ public sealed class Scavenger : IDisposable
             _rules ??= new ScavengeRules(_storage, mark.Point);
             if (!_rules.IsComplete)
             {
-                _rules.ReadPage();
+                _rules.ReadPiece();
                 return true;
             }
 
@@ -110,12 +110,16 @@ public sealed class Scavenger : IDisposable
         }
     }
 
-    /// <summary>What a scavenge that started now would do. For every thread; reads the stream <c>$streams</c> and indexes.</summary>
+    /// <summary>
+    /// What a scavenge that started now would do. For every thread. Looks at whole indexes, some milliseconds for each segment:
+    /// not for a thread that others wait for.
+    /// </summary>
     /// <param name="from">First segment.</param>
     /// <param name="max">At most so many, 1 to <see cref="MostExplained"/>.</param>
+    /// <param name="cancellation">Looked at before each segment.</param>
     /// <param name="next">Where the next page begins; null: there are no more.</param>
-    /// <exception cref="DamageException">A segment or its index is damaged.</exception>
-    public IReadOnlyList<SegmentExplanation> Explain(uint from, int max, out uint? next)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public IReadOnlyList<SegmentExplanation> Explain(uint from, int max, CancellationToken cancellation, out uint? next)
     {
         Invariant.Check(max is > 0 and <= MostExplained);
         var explanation = new ScavengeExplanation(_storage);
@@ -123,6 +127,7 @@ public sealed class Scavenger : IDisposable
         var count = explanation.SegmentCount;
         for (var segment = from; segment < count && page.Count < max; segment++)
         {
+            cancellation.ThrowIfCancellationRequested();
             page.Add(explanation.Of(segment));
         }
 

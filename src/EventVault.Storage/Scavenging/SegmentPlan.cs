@@ -52,6 +52,14 @@ internal sealed class SegmentPlan
         + (Removed.Length * (long)(SealedIndexFormat.RunLength + sizeof(uint) + EstimatedName))
         + (KeepsAppends ? Appends * (sizeof(uint) + ScavengedHeader.AppendLength + ScavengedHeader.AppendStreamLength) : 0);
 
+    /// <summary>
+    /// How long the file becomes at the most, names and streams of appends as long and as many as they can be: a rewrite that
+    /// would not become shorter than the old file ends before it writes more. Bytes.
+    /// </summary>
+    public long MostLength => Math.Min(
+        Segment.FileLength,
+        EstimatedLength + (Removed.Length * (long)(RecordFormat.MaxNameBytes - EstimatedName)) + (KeepsAppends ? (Segment.Record.EventCount - Appends) * ScavengedHeader.AppendStreamLength : 0));
+
     /// <summary>Why it is not written anew; null: it is.</summary>
     public string? Why
     {
@@ -75,7 +83,7 @@ internal sealed class SegmentPlan
     /// <param name="rules">What may go.</param>
     /// <param name="appends">How many appends the segment had, by its footer.</param>
     /// <param name="floor">Operation ids go if the segment ends before it.</param>
-    public static SegmentPlan Make(SealedSegment segment, ScavengeRules rules, long appends, Position floor)
+    public static SegmentPlan Make(SealedSegment segment, IScavengeRules rules, long appends, Position floor)
     {
         var index = segment.Index;
         var removed = new int[index.StreamCount];
@@ -87,7 +95,7 @@ internal sealed class SegmentPlan
             Appends = appends,
             ContentBytes = records?.Length ?? segment.Record.EndOffset - (long)Blocks.Size,
         };
-        if (rules.Streams.Count < index.StreamCount && segment.Scavenged is null)
+        if (rules.Count < index.StreamCount && segment.Scavenged is null)
         {
             foreach (var stream in rules.Streams)
             {
@@ -109,7 +117,7 @@ internal sealed class SegmentPlan
         return plan;
     }
 
-    private void Add(SegmentReader reader, ScavengeRules rules, int entry)
+    private void Add(SegmentReader reader, IScavengeRules rules, int entry)
     {
         var index = Segment.Index;
         var run = index.Run(entry);

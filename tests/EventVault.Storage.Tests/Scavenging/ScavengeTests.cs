@@ -270,7 +270,7 @@ public sealed class ScavengeTests
         WriteSystem(vault, RetentionEvent.Encode(1_000_001, RetentionScope.Category, "case"u8, new RetentionRule { LegalHold = true }), 1_000_001);
         vault.Write(vault.Change(StreamChangeKind.Delete, "case-1"), vault.Change(StreamChangeKind.Delete, "free-1"));
         vault.Flush();
-        var explained = vault.Storage.Scavenger.Explain(0, 100, out _);
+        var explained = vault.Storage.Scavenger.Explain(0, 100, CancellationToken.None, out _);
         Assert.All(explained.Where(e => e.Rewrites), e => Assert.True(e.HeldEvents > 10 && e.RemovableEvents > 10));
         vault.ScavengeAll();
         Assert.All(vault.Storage.View.Sealed.Where(s => s.Scavenged is not null), s => Assert.InRange(s.Index.KeptCount, 1, (int)s.Record.EventCount - 10));

@@ -178,7 +178,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
                 return truncated;
             }
 
-            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second == AppendOutcome.Conflict))
+            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second is AppendOutcome.Conflict or AppendOutcome.Damaged))
             {
                 _work.Refused(refused);
             }
@@ -216,9 +216,18 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     private ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
     {
-        if (_storage.Reader.LookUp(append.Content, out _))
+        try
         {
-            return ValueTask.FromResult(AppendOutcome.Known);
+            if (_storage.Reader.LookUp(append.Content, out _))
+            {
+                return ValueTask.FromResult(AppendOutcome.Known);
+            }
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // What is due stays, and is found due again by the next pass.
+            LogMessages.RetentionMetDamage(_log, e);
+            return ValueTask.FromResult(AppendOutcome.Damaged);
         }
 
         var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);

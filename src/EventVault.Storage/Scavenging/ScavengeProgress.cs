@@ -1,3 +1,5 @@
+using EventVault.Storage.Log;
+
 namespace EventVault.Storage.Scavenging;
 
 /// <summary>What scavenging is doing.</summary>
@@ -32,6 +34,12 @@ public enum ScavengeState
 /// <param name="Why">What it waits for, in a sentence; null if it does not.</param>
 public sealed record ScavengeProgress(
     ScavengeState State, Position Point, long StartedAt, int SegmentsDone, int SegmentsTotal, int SegmentsRewritten, long BytesFreed, string? Why);
+
+/// <summary>What a scavenge that started now would go by.</summary>
+/// <param name="LastChange">Position of the newest event that hid others.</param>
+/// <param name="Sealed">Sealed segments.</param>
+/// <param name="Retention">The rules, which say what is held; an object that nobody changes.</param>
+public sealed record ScavengeBasis(Position LastChange, int Sealed, RetentionRules Retention);
 
 /// <summary>What a scavenge that started now would do with a segment.</summary>
 /// <param name="Segment">The segment.</param>

@@ -27,11 +27,13 @@ public enum ScavengeState
 /// Position of the event that started it: what was hidden there goes; <see cref="Position.None"/>: none was ever started.
 /// </param>
 /// <param name="StartedAt">When, 100 ns ticks since 1970; 0: never.</param>
-/// <param name="SegmentsDone">Sealed segments that it has looked at since the node started.</param>
+/// <param name="SegmentsDone">Sealed segments that it has looked at since the node started, but for damaged ones.</param>
 /// <param name="SegmentsTotal">Sealed segments that it looks at in all. Rises while segments before its point are being sealed.</param>
 /// <param name="SegmentsRewritten">Segments that were written anew at this point.</param>
 /// <param name="BytesFreed">Bytes that the log's files take less than they did when they were written, by all scavenges so far.</param>
-/// <param name="Why">What it waits for, in a sentence; null if it does not.</param>
+/// <param name="Why">
+/// What it waits for, in a sentence, and how many damaged segments it passed over, with the first one's reason; null: neither.
+/// </param>
 public sealed record ScavengeProgress(
     ScavengeState State, Position Point, long StartedAt, int SegmentsDone, int SegmentsTotal, int SegmentsRewritten, long BytesFreed, string? Why);
 

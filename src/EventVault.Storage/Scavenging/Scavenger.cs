@@ -5,6 +5,7 @@
 //
 // Threads: Step is one background thread's. It shares nothing with sealing but the view, which is replaced under a lock:
 // sealing changes the catalog, heads, operations and state, scavenging none of them.
+using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -17,13 +18,21 @@ public sealed class Scavenger : IDisposable
     /// <summary>Most segments that <see cref="Explain"/> tells of at once.</summary>
     public const int MostExplained = 1000;
 
+    /// <summary>How often collections are asked for at first while replaced files are mapped, and at last.</summary>
+    private static readonly TimeSpan CollectOften = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan CollectSeldom = TimeSpan.FromMinutes(5);
+
     private readonly VaultStorage _storage;
+    private readonly List<WeakReference> _retired = []; // What keeps the space of replaced files.
+    private TimeSpan _collectEvery = CollectOften;
+    private long _collected;
     private ScavengeMark _mark = ScavengeMark.None;
     private ScavengeRules? _rules;
     private SegmentRewrite? _rewrite;
     private int _next; // The first sealed segment that was not looked at.
-    private bool _isStuck; // That segment is damaged: only a restart, or another scavenge, looks again.
-    private Status _status = new(0, IsDone: false, Why: null);
+    private (int Count, string? First) _skipped; // Damaged segments: only a restart, or another scavenge, looks again.
+    private bool _isStuck; // The stream `$streams` can't be read: likewise.
+    private Status _status = new(0, IsDone: false, Why: null, default);
 
     internal Scavenger(VaultStorage storage) => _storage = storage;
 
@@ -50,10 +59,21 @@ public sealed class Scavenger : IDisposable
                 : mark.IsStopped ? ScavengeState.Stopped
                 : isOf && status.IsDone ? ScavengeState.Done
                 : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
-            var done = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Done, total);
-            return new ScavengeProgress(state, mark.Point, mark.StartedAt, done, total, rewritten, freed, state == ScavengeState.Waiting ? status.Why : null);
+            var looked = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Looked, total);
+            var skipped = isOf ? status.Skipped : default;
+            string?[] why =
+            [
+                state == ScavengeState.Waiting ? status.Why : null,
+                skipped.Count > 0 ? $"{skipped.Count} damaged segments were passed over, the first because {skipped.First}" : null,
+            ];
+            var told = string.Join("; ", why.Where(w => w is not null));
+            return new ScavengeProgress(
+                state, mark.Point, mark.StartedAt, Math.Max(looked - skipped.Count, 0), total, rewritten, freed, told.Length > 0 ? told : null);
         }
     }
+
+    /// <summary>Asks for collections at each step, for tests.</summary>
+    internal void CollectAtOnce() => _collectEvery = TimeSpan.Zero;
 
     /// <summary>
     /// What a scavenge that started now would go by: as long as it is equal, one would find what it found before. Null: nothing was
@@ -73,13 +93,14 @@ public sealed class Scavenger : IDisposable
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool Step(LogIndex heldByAll)
     {
+        AskForCollection();
         var mark = _storage.Lives.Scavenge;
         if (mark != _mark)
         {
             Abandon();
             if (mark.Point != _mark.Point)
             {
-                (_rules, _next, _isStuck) = (null, 0, false);
+                (_rules, _next, _isStuck, _skipped) = (null, 0, false, default);
                 Tell(mark, isDone: false, why: null);
             }
 
@@ -111,8 +132,19 @@ public sealed class Scavenger : IDisposable
         {
             // Reads go on, and tell of it when they come there; nothing was changed. Whatever is read again would be damaged again.
             Abandon();
-            _isStuck = true;
-            return Wait(e.Message);
+            if (_rules is not { IsComplete: true })
+            {
+                _isStuck = true;
+                return Wait(e.Message);
+            }
+
+            _skipped = (_skipped.Count + 1, _skipped.First ?? e.Message);
+            return Advance();
+        }
+        catch
+        {
+            Abandon(); // One that has thrown must not pass for one that ended.
+            throw;
         }
     }
 
@@ -180,11 +212,9 @@ public sealed class Scavenger : IDisposable
             return Advance();
         }
 
-        var needed = SegmentRewrite.NeededBytes(plan);
-        var free = _storage.FreeBytes;
-        if (free < needed)
+        if (NoRoom(SegmentRewrite.NeededBytes(plan)) is { } why)
         {
-            return Wait($"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go");
+            return Wait(why);
         }
 
         _rewrite = new SegmentRewrite(_storage, plan, _mark.Point, Footer(segment), Header(segment));
@@ -194,17 +224,53 @@ public sealed class Scavenger : IDisposable
 
     private bool GoOn()
     {
-        if (_rewrite!.Step())
+        // Others may have taken the room meanwhile. Once all is written, the switch gives room back.
+        if (_rewrite!.RemainingBytes is > 0 and var remaining && NoRoom(remaining) is { } why)
+        {
+            Abandon();
+            return Wait(why);
+        }
+
+        if (_rewrite.Step())
         {
             return true;
         }
 
-        _rewrite.Dispose();
-        _rewrite = null;
+        if (_rewrite.Replaced is { } replaced)
+        {
+            _retired.AddRange(replaced.Mappings());
+            _collectEvery = _collectEvery > CollectOften ? CollectOften : _collectEvery;
+        }
 
-        // The old files' space comes back when nothing leads to their mappings any more. The collection runs beside all else.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+        Abandon();
         return Advance();
+    }
+
+    // What must be left to others: sealing has looked whether there is room, and must not find the disk full behind that.
+    private string? NoRoom(long needed)
+    {
+        var free = _storage.FreeBytes;
+        var reserved = _storage.ReservedBytes;
+        return free >= needed + reserved ? null
+            : $"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go, beside {reserved} that the node keeps for itself";
+    }
+
+    // Replaced files' space comes back when nothing leads to their mappings any more, which only a collection finds out: asked
+    // for until it has found all of them, less and less often while a reader holds one. It runs beside all else.
+    private void AskForCollection()
+    {
+        if (_retired.Count == 0 || Stopwatch.GetElapsedTime(_collected) < _collectEvery)
+        {
+            return;
+        }
+
+        _retired.RemoveAll(mapping => !mapping.IsAlive);
+        if (_retired.Count > 0)
+        {
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+            _collected = Stopwatch.GetTimestamp();
+            _collectEvery = _collectEvery * 2 < CollectSeldom ? _collectEvery * 2 : CollectSeldom;
+        }
     }
 
     private SegmentPlan Plan(SealedSegment segment) => SegmentPlan.Make(segment, _rules!, Footer(segment).Appends, _rules!.Floor);
@@ -233,12 +299,13 @@ public sealed class Scavenger : IDisposable
 
     private void Abandon()
     {
-        _rewrite?.Dispose();
+        var rewrite = _rewrite;
         _rewrite = null;
+        rewrite?.Dispose();
     }
 
     private void Tell(ScavengeMark mark, bool isDone, string? why) =>
-        Volatile.Write(ref _status, new Status(_next, isDone, why) { Point = mark.Point });
+        Volatile.Write(ref _status, new Status(_next, isDone, why, _skipped) { Point = mark.Point });
 
     // Full segments that wait to be sealed: those behind which another one begins before the point.
     private static int NotSealed(LogView view, Position point)
@@ -252,7 +319,7 @@ public sealed class Scavenger : IDisposable
         return count;
     }
 
-    private sealed record Status(int Done, bool IsDone, string? Why)
+    private sealed record Status(int Looked, bool IsDone, string? Why, (int Count, string? First) Skipped)
     {
         public Position Point { get; init; } = Position.None;
     }

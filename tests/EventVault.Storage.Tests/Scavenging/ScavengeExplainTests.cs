@@ -86,19 +86,19 @@ public sealed class ScavengeExplainTests
     public void Rules_are_read_in_large_pieces()
     {
         var vault = new SmallVault(segmentSizeBytes: 4 * 1024 * 1024);
-        vault.Append("a");
-        for (var i = 0; i < 1000; i++)
+        var name = new string('n', 1000);
+        for (var i = 0; i < 300; i++)
         {
-            vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxEvents = i + 1 }));
+            vault.Write(vault.Retain(RetentionScope.Stream, name, new RetentionRule { MaxEvents = i + 1 }));
         }
 
         vault.Flush();
         var rules = new ScavengeRules(vault.Storage, vault.Storage.Head);
         rules.ReadPiece();
         Assert.True(rules.IsComplete);
-        for (var i = 0; i < 7000; i++)
+        for (var i = 0; i < 800; i++)
         {
-            vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxEvents = i + 1 }));
+            vault.Write(vault.Retain(RetentionScope.Stream, name, new RetentionRule { MaxEvents = i + 1 }));
         }
 
         vault.Flush();

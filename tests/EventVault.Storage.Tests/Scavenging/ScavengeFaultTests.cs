@@ -271,9 +271,10 @@ public sealed class ScavengeFaultTests
         }
     }
 
-    // The node goes on, and says what is wrong; damage that nobody reads must not end it at each start.
+    // The node goes on, and says what is wrong; damage that nobody reads must neither end it at each start nor keep what is
+    // behind it for ever.
     [Fact]
-    public void Damage_on_the_way_stops_the_scavenge_and_nothing_else()
+    public void Damaged_segments_are_passed_over_and_named()
     {
         foreach (var folder in (string[])["log", "index"])
         {
@@ -282,9 +283,18 @@ public sealed class ScavengeFaultTests
             vault.Flush();
             vault.StepAll();
             vault.Stop();
-            var segment = vault.Storage.View.Sealed[1];
+            int rewritten;
+            using (var intact = SmallVault.Open(vault.Copy()))
+            {
+                while (intact.Scavenger.Step(intact.CommitIndex))
+                {
+                }
+
+                rewritten = intact.Scavenger.Progress.SegmentsRewritten;
+            }
+
             var files = vault.Copy();
-            var path = folder == "log" ? $"{LogFolder}/{SegmentHeader.FileName(1)}" : segment.KeysPath;
+            var path = folder == "log" ? $"{LogFolder}/{SegmentHeader.FileName(1)}" : vault.Storage.View.Sealed[1].KeysPath;
             files.FlipBit(path, folder == "log" ? 30_000 : Length(files, path) - 3, 1);
             using var storage = SmallVault.Open(files);
             while (storage.Scavenger.Step(storage.CommitIndex))
@@ -292,11 +302,117 @@ public sealed class ScavengeFaultTests
             }
 
             var progress = storage.Scavenger.Progress;
-            Assert.Equal((ScavengeState.Waiting, 1, 1), (progress.State, progress.SegmentsDone, progress.SegmentsRewritten));
+            Assert.Equal((ScavengeState.Done, progress.SegmentsTotal - 1, rewritten - 1), (progress.State, progress.SegmentsDone, progress.SegmentsRewritten));
+            Assert.Contains("1 damaged segments were passed over", progress.Why, StringComparison.Ordinal);
             Assert.Contains(Path.GetFileName(path), progress.Why, StringComparison.Ordinal);
+            Assert.Null(storage.View.Sealed[1].Scavenged);
             Assert.False(storage.Scavenger.Step(storage.CommitIndex));
             Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
         }
+    }
+
+    // Sealing looks whether there is room, and then changes files that it can't finish without: scavenging must not take it.
+    [Fact]
+    public void It_leaves_the_room_that_sealing_counts_on()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.Write(vault.Scavenge());
+        vault.Flush();
+        vault.StepAll();
+        var used = vault.Files.AllFiles().Sum(f => Length(vault.Files, f));
+        var reserved = vault.Storage.ReservedBytes;
+        Assert.True(reserved > vault.Storage.SegmentSizeBytes);
+        vault.Files.CapacityBytes = used + 1024 * 1024 + vault.Storage.SegmentSizeBytes + reserved - 100_000;
+        var progress = vault.StepScavenge();
+        Assert.Equal((ScavengeState.Waiting, 0), (progress.State, progress.SegmentsRewritten));
+        Assert.DoesNotContain(vault.Files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+
+        // There is room, and at each step in turn others take it: it waits, leaves nothing, and never went below what it leaves.
+        for (var steps = 2; ; steps++)
+        {
+            vault.Files.CapacityBytes = null;
+            for (var i = 0; i < steps; i++)
+            {
+                Assert.True(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex));
+            }
+
+            if (vault.Storage.Scavenger.Progress.SegmentsRewritten > 0)
+            {
+                Assert.True(steps > 5);
+                break;
+            }
+
+            vault.Files.CapacityBytes = vault.Files.AllFiles().Sum(f => Length(vault.Files, f)) + reserved;
+            var isWritten = !vault.Storage.Scavenger.Step(vault.Storage.CommitIndex);
+            progress = vault.Storage.Scavenger.Progress;
+            Assert.Equal(isWritten ? ScavengeState.Waiting : ScavengeState.Running, progress.State);
+            Assert.True(isWritten || progress.SegmentsRewritten == 1);
+            if (!isWritten)
+            {
+                break;
+            }
+
+            Assert.Contains("bytes left", progress.Why, StringComparison.Ordinal);
+            Assert.DoesNotContain(vault.Files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+        }
+
+        vault.Files.CapacityBytes = null;
+        Assert.Equal(ScavengeState.Done, vault.StepScavenge().State);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
+    // A name is taken for 32 bytes where it is worth a rewrite, but never where it is asked whether there is room for one.
+    [Fact]
+    public void Long_names_take_no_more_room_than_was_asked_for()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 130; i++)
+        {
+            vault.Append($"{i:D4}-{new string('n', 900)}", 50);
+            vault.StepAll();
+        }
+
+        for (var i = 0; i < 130; i++)
+        {
+            vault.Write(vault.Change(StreamChangeKind.Delete, $"{i:D4}-{new string('n', 900)}"));
+        }
+
+        vault.Flush();
+        vault.Write(vault.Scavenge());
+        vault.Flush();
+        vault.StepAll();
+        var before = vault.Files.AllFiles().Sum(f => Length(vault.Files, f));
+        var (most, asked) = (0L, 0L);
+        vault.Files.OnOperation = operation => most = Math.Max(most, vault.Files.AllFiles().Sum(f => Length(vault.Files, f)) - before);
+        var own = EventVault.Storage.Index.StreamKey.Compute("$streams"u8, vault.Storage.Meta.SipKey);
+        foreach (var segment in vault.Storage.View.Sealed.Where(s => s.Index.Find(own) < 0))
+        {
+            var plan = SegmentPlan.Make(segment, new AllHidden(), segment.Record.EventCount, Position.None);
+            asked = Math.Max(asked, SegmentRewrite.NeededBytes(plan));
+            Assert.True(plan.MostLength > plan.EstimatedLength + 10_000);
+        }
+
+        vault.StepScavenge();
+        vault.Files.OnOperation = null;
+        Assert.InRange(most, 10_000, asked);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
+    // Only a collection finds out that nobody reads the old files any more; the one right behind the switch may come too early.
+    [Fact]
+    public void Space_that_a_reader_held_comes_back_without_anything_else_happening()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.Storage.Scavenger.CollectAtOnce();
+        var closed = HoldOver(vault);
+        for (var i = 0; i < 3000 && !closed(); i++)
+        {
+            Assert.False(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex)); // Done: a node steps it once a second.
+            GC.WaitForPendingFinalizers();
+            Thread.Sleep(10);
+        }
+
+        Assert.True(closed(), "The old segment is still mapped.");
     }
 
     // A version that does not know of them must not read on as if nothing was.
@@ -320,5 +436,16 @@ public sealed class ScavengeFaultTests
     {
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
         return file.Length;
+    }
+
+    private sealed class AllHidden : IScavengeRules
+    {
+        public int Count => int.MaxValue;
+
+        public IEnumerable<UInt128> Streams => [];
+
+        public StreamVersion FirstVisible(UInt128 stream) => new(long.MaxValue);
+
+        public bool IsHeld(ReadOnlySpan<byte> name) => false;
     }
 }

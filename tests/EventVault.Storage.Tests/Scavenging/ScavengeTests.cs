@@ -267,14 +267,15 @@ public sealed class ScavengeTests
             vault.StepAll();
         }
 
-        WriteSystem(vault, RetentionEvent.Encode(1_000_001, RetentionScope.Category, "case"u8, new RetentionRule { LegalHold = true }), 1_000_001);
         vault.Write(vault.Change(StreamChangeKind.Delete, "case-1"), vault.Change(StreamChangeKind.Delete, "free-1"));
+        vault.Write(vault.Retain(RetentionScope.Category, "case", new RetentionRule { LegalHold = true }));
         vault.Flush();
         var explained = vault.Storage.Scavenger.Explain(0, 100, CancellationToken.None, out _);
         Assert.All(explained.Where(e => e.Rewrites), e => Assert.True(e.HeldEvents > 10 && e.RemovableEvents > 10));
         vault.ScavengeAll();
         Assert.All(vault.Storage.View.Sealed.Where(s => s.Scavenged is not null), s => Assert.InRange(s.Index.KeptCount, 1, (int)s.Record.EventCount - 10));
-        WriteSystem(vault, RetentionEvent.Encode(1_000_002, RetentionScope.Category, "case"u8, null), 1_000_002);
+        vault.Write(vault.Retain(RetentionScope.Category, "case", null));
+        vault.Flush();
         vault.ScavengeAll();
         Assert.Contains(vault.Storage.View.Sealed, s => s.Index.KeptCount == 0);
         vault.Model.CheckAll(vault.Storage.Reader);

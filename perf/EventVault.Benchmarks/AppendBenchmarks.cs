@@ -9,6 +9,8 @@ internal static class AppendBenchmarks
 {
     private const int PayloadBytes = 256;
 
+    private static long AppendedByAll; // Warm-ups included.
+
     public static async Task RunAsync(Report report, string directory, TimeSpan length, int repetitions, int[] appenderCounts)
     {
         report.Section(
@@ -45,16 +47,14 @@ internal static class AppendBenchmarks
         foreach (var appenders in appenderCounts)
         {
             var cpu = Environment.CpuUsage.TotalTime;
-            var before = _appended;
+            var before = AppendedByAll;
             var measured = await AppendAsync(directory, appenders, length / 2, length);
             cpu = Environment.CpuUsage.TotalTime - cpu;
             report.Row(
                 $"{appenders}", Report.Figure(measured.PerSecond), Report.Figure(measured.Percentile(0.5)), Report.Figure(measured.Percentile(0.99)),
-                Report.Figure(measured.AllocatedPerOperation), $"{cpu.TotalMicroseconds / (_appended - before):0.00}");
+                Report.Figure(measured.AllocatedPerOperation), $"{cpu.TotalMicroseconds / (AppendedByAll - before):0.00}");
         }
     }
-
-    private static long _appended; // By all runs, warm-ups included.
 
     private static async Task<Measured> AppendAsync(string directory, int appenders, TimeSpan warmUp, TimeSpan length)
     {
@@ -81,7 +81,7 @@ internal static class AppendBenchmarks
                     return node.AppendAsync(append);
                 };
             }, static outcome => Expect(outcome == AppendOutcome.Appended));
-            _appended += node.Storage.Head.Value + 1;
+            AppendedByAll += node.Storage.Head.Value + 1;
             await node.StopAsync();
             Directory.Delete(folder, recursive: true);
             return measured;

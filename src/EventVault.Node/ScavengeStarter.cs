@@ -55,7 +55,7 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
 
             var progress = storage.Scavenger.Progress;
             return progress.State == ScavengeState.Never
-                || (progress.State == ScavengeState.Done && now - DateTimeOffset.UnixEpoch - TimeSpan.FromTicks(progress.StartedAt) >= _interval);
+                || ((progress.State == ScavengeState.Done || progress.IsStoppedByHold) && now - DateTimeOffset.UnixEpoch - TimeSpan.FromTicks(progress.StartedAt) >= _interval);
         }
     }
 

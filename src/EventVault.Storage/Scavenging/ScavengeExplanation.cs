@@ -78,7 +78,7 @@ internal sealed class ScavengeExplanation : IScavengeRules
         long system = index.Find(_system) is var entry and >= 0 ? index.Run(entry).Kept : 0;
         var visible = index.KeptCount - plan.RemovableEvents - plan.HeldEvents - system;
         Invariant.Check(visible >= 0, "An event is of one kind only.");
-        var freed = plan.Why is null ? Math.Max(0, segment.FileLength - plan.EstimatedLength) : plan.RemovableBytes;
+        var freed = plan.Why is null ? Math.Max(0, segment.FileLength - plan.EstimatedLength) : plan.RemovableBytes + plan.RemovableAppendBytes;
         return new SegmentExplanation(
             record.Segment, record.FirstPosition, record.LastPosition, bytes, index.KeptCount, plan.RemovableEvents, freed, visible, system,
             plan.HeldEvents, plan.Why is null, plan.Why, at);

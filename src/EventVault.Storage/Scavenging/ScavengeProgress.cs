@@ -14,7 +14,7 @@ public enum ScavengeState
     /// <summary>It can't go on now; <see cref="ScavengeProgress.Why"/> says what it waits for.</summary>
     Waiting,
 
-    /// <summary>It was stopped before it was done.</summary>
+    /// <summary>It was stopped before it was done: asked to, or by a legal hold that was set behind its point.</summary>
     Stopped,
 
     /// <summary>It has looked at all that there is.</summary>
@@ -32,10 +32,15 @@ public enum ScavengeState
 /// <param name="SegmentsRewritten">Segments that were written anew at this point.</param>
 /// <param name="BytesFreed">Bytes that the log's files take less than they did when they were written, by all scavenges so far.</param>
 /// <param name="Why">
-/// What it waits for, in a sentence, and how many damaged segments it passed over, with the first one's reason; null: neither.
+/// What it waits for, or that a legal hold stopped it, in a sentence, and how many damaged segments it passed over, with the first
+/// one's reason; null: none of these.
 /// </param>
 public sealed record ScavengeProgress(
-    ScavengeState State, Position Point, long StartedAt, int SegmentsDone, int SegmentsTotal, int SegmentsRewritten, long BytesFreed, string? Why);
+    ScavengeState State, Position Point, long StartedAt, int SegmentsDone, int SegmentsTotal, int SegmentsRewritten, long BytesFreed, string? Why)
+{
+    /// <summary>Whether it is stopped by a legal hold, and nobody asked for that: another one may be started at once.</summary>
+    public bool IsStoppedByHold { get; init; }
+}
 
 /// <summary>What a scavenge that started now would go by.</summary>
 /// <param name="LastChange">Position of the newest event that hid others.</param>
@@ -50,7 +55,7 @@ public sealed record ScavengeBasis(Position LastChange, int Sealed, RetentionRul
 /// <param name="Bytes">What its files take: the segment, its index and its keys. Bytes.</param>
 /// <param name="Events">Events that stand in it whole.</param>
 /// <param name="RemovableEvents">Of those, the ones that would go.</param>
-/// <param name="RemovableBytes">What that would free, an estimate.</param>
+/// <param name="RemovableBytes">What that would free, an estimate; with operation ids that need not be kept any more.</param>
 /// <param name="VisibleEvents">Of those that stay, the ones that can be read.</param>
 /// <param name="SystemEvents">The vault's own.</param>
 /// <param name="HeldEvents">Hidden ones that a legal hold keeps.</param>

@@ -61,14 +61,18 @@ public sealed class Scavenger : IDisposable
                 : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
             var looked = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Looked, total);
             var skipped = isOf ? status.Skipped : default;
+            var isByHold = state == ScavengeState.Stopped && mark.IsByHold;
             string?[] why =
             [
-                state == ScavengeState.Waiting ? status.Why : null,
+                state == ScavengeState.Waiting ? status.Why : isByHold ? "a legal hold was set since it began: start another one, which keeps what is held" : null,
                 skipped.Count > 0 ? $"{skipped.Count} damaged segments were passed over, the first because {skipped.First}" : null,
             ];
             var told = string.Join("; ", why.Where(w => w is not null));
             return new ScavengeProgress(
-                state, mark.Point, mark.StartedAt, Math.Max(looked - skipped.Count, 0), total, rewritten, freed, told.Length > 0 ? told : null);
+                state, mark.Point, mark.StartedAt, Math.Max(looked - skipped.Count, 0), total, rewritten, freed, told.Length > 0 ? told : null)
+            {
+                IsStoppedByHold = isByHold,
+            };
         }
     }
 

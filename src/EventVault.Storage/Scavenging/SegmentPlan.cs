@@ -41,6 +41,9 @@ internal sealed class SegmentPlan
     /// <summary>What their records take, and what is written around them. Bytes.</summary>
     public long RemovableBytes { get; private set; }
 
+    /// <summary>What operation ids take that an earlier scavenge kept and this one need not. Bytes.</summary>
+    public long RemovableAppendBytes { get; private init; }
+
     /// <summary>Hidden events that a legal hold keeps.</summary>
     public long HeldEvents { get; private set; }
 
@@ -65,12 +68,12 @@ internal sealed class SegmentPlan
     {
         get
         {
-            if (RemovableEvents == 0)
+            if (RemovableEvents == 0 && RemovableAppendBytes == 0)
             {
                 return HeldEvents > 0 ? "all that is hidden in it is under a legal hold" : "nothing in it is hidden";
             }
 
-            return RemovableBytes * LeastShare < ContentBytes
+            return (RemovableBytes + RemovableAppendBytes) * LeastShare < ContentBytes + RemovableAppendBytes
                 ? $"less than a {LeastShare}th of it would go"
                 : EstimatedLength > Segment.FileLength - (Segment.FileLength / LeastShare)
                     ? $"its file would become shorter by less than a {LeastShare}th: streams and operation ids have to be kept"
@@ -89,9 +92,11 @@ internal sealed class SegmentPlan
         var removed = new int[index.StreamCount];
         using var lease = new SegmentSource(segment).Lease();
         var records = segment.Scavenged?.Sections[ScavengedHeader.Records];
+        var keepsAppends = segment.Record.LastPosition >= floor && segment.Scavenged is not { KeptAppends: 0 };
         var plan = new SegmentPlan(segment, removed)
         {
-            KeepsAppends = segment.Record.LastPosition >= floor && segment.Scavenged is not { KeptAppends: 0 },
+            KeepsAppends = keepsAppends,
+            RemovableAppendBytes = keepsAppends || segment.Scavenged is not { } old ? 0 : old.Sections[ScavengedHeader.Appends].Length,
             Appends = appends,
             ContentBytes = records?.Length ?? segment.Record.EndOffset - (long)Blocks.Size,
         };

@@ -96,7 +96,7 @@ public sealed class ScavengeExplainTests
         var rules = new ScavengeRules(vault.Storage, vault.Storage.Head);
         rules.ReadPiece();
         Assert.True(rules.IsComplete);
-        for (var i = 0; i < 800; i++)
+        for (var i = 0; i < 1600; i++)
         {
             vault.Write(vault.Retain(RetentionScope.Stream, name, new RetentionRule { MaxEvents = i + 1 }));
         }

@@ -415,6 +415,55 @@ public sealed class ScavengeFaultTests
         Assert.True(closed(), "The old segment is still mapped.");
     }
 
+    // Its index can be made again, and the header only says what the version that wrote it made.
+    [Fact]
+    public void An_index_that_another_version_made_longer_is_as_good()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.ScavengeAll();
+        vault.Stop();
+        var segment = vault.Storage.View.Sealed.First(s => s.Scavenged is { KeptEvents: > 0 });
+        using (var file = vault.Files.OpenFile($"{LogFolder}/{SegmentHeader.FileName(segment.Record.Segment)}", FileOpening.Existing))
+        {
+            var block = new byte[4096];
+            file.Read(0, block);
+            var header = SegmentHeader.Decode(block, vault.Storage.Meta.ChecksumSeed, "x")!.Value;
+            new ScavengedWriter(file, vault.Storage.Meta).WriteHeader(header, header.Scavenged! with { Index = new(segment.Scavenged!.Index.LengthBytes + 4096, 17) });
+            file.Flush();
+        }
+
+        vault.Files.DeleteFile(segment.KeysPath); // It names the header's digest.
+        for (var i = 0; i < 3; i++)
+        {
+            using var storage = SmallVault.Open(vault.Files);
+            vault.Model.Check(storage, new Random(1));
+            Assert.Empty(LogVerifier.Verify(vault.Copy(), SmallVault.Directory).Damage);
+            if (i == 1)
+            {
+                vault.Files.DeleteFile(segment.IndexPath);
+            }
+        }
+    }
+
+    [Fact]
+    public void The_segment_behind_a_scavenged_one_is_missed()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.ScavengeAll();
+        vault.Stop();
+        var last = vault.Storage.View.Sealed.Last(s => s.Scavenged is not null).Record.Segment;
+        foreach (var name in vault.Files.ListFiles(LogFolder).Where(n => string.CompareOrdinal(n, SegmentHeader.FileName(last)) > 0))
+        {
+            vault.Files.DeleteFile($"{LogFolder}/{name}");
+        }
+
+        foreach (var lost in (string[])["catalog", "heads", "state"])
+        {
+            vault.Files.DeleteFile($"{IndexFolder}/{lost}");
+            Assert.Contains(SegmentHeader.FileName(last + 1), Assert.Throws<DamageException>(() => SmallVault.Open(vault.Copy())).Message, StringComparison.Ordinal);
+        }
+    }
+
     // A version that does not know of them must not read on as if nothing was.
     [Fact]
     public void The_file_says_that_it_needs_a_version_that_knows_of_scavenges()

@@ -132,6 +132,10 @@ internal sealed class ScavengeThread : IDisposable
         if (wasRunning && !isRunning)
         {
             LogMessages.ScavengeEnded(_log, progress.Point.Value, progress.State, progress.SegmentsRewritten, progress.SegmentsTotal, progress.BytesFreed);
+            if (progress.Why is { } why)
+            {
+                LogMessages.ScavengeIsNotWhole(_log, why);
+            }
         }
 
         return isRunning;

@@ -56,8 +56,9 @@ public sealed class Scavenger : IDisposable
             total += mark.Exists ? NotSealed(view, mark.Point) : 0;
             var isOf = status.Point == mark.Point;
             var state = !mark.Exists ? ScavengeState.Never
-                : mark.IsStopped ? ScavengeState.Stopped
+                : mark is { IsStopped: true, IsByHold: false } ? ScavengeState.Stopped // Also one that was done: none starts by itself.
                 : isOf && status.IsDone ? ScavengeState.Done
+                : mark.IsStopped ? ScavengeState.Stopped
                 : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
             var looked = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Looked, total);
             var skipped = isOf ? status.Skipped : default;

@@ -153,6 +153,27 @@ public class LimitTests
         }
     }
 
+    [Fact]
+    public async Task A_call_that_has_ended_is_not_cut_short_any_more_nor_is_the_next_one()
+    {
+        RpcContext? ended = null;
+        await using var host = await TestHost.StartAsync(configure: server => server.Use(async (context, next) =>
+        {
+            ended?.CutShort();
+            ended = context;
+            await next(context);
+        }));
+        await using var channel = host.Connect();
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Equal("t", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "t" })).Text);
+        }
+
+        await Wait.UntilAsync(() => host.Server.ActiveCalls == 0, "the last call to end");
+        ended!.CutShort();
+        Assert.Empty(host.Log.Problems);
+    }
+
     // Kestrel ends bodies of more than 30 MB by default; only single messages are limited here.
     [Fact]
     public async Task A_client_stream_may_be_longer_than_any_message()

@@ -199,6 +199,7 @@ internal sealed class Node : IAsyncDisposable
             await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
             _background.Dispose();
             _scavenge.Dispose();
+            _starter.Dispose();
             _vaultThread.Dispose();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
             if (!failed && !_failed.Task.IsCompleted)

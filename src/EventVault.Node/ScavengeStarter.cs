@@ -1,6 +1,7 @@
 // Starts a scavenge by itself: whoever set a retention rule expects the space back, and a disk that fills up at night while
 // a command is waited for helps nobody. Only on the leader, when a day (a setting) has passed since the last was started,
 // and only if it is worth it. Whoever stops one has a reason: then none starts by itself until one was started by hand.
+using System.Runtime.ExceptionServices;
 using EventVault.Node.Services;
 using EventVault.Rpc;
 using EventVault.Storage;
@@ -10,7 +11,7 @@ using EventVault.Storage.Scavenging;
 namespace EventVault.Node;
 
 /// <summary>Looks from time to time whether a scavenge is worth it, and starts it. One thread steps it.</summary>
-internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, SingleAppends appends, NodeOptions options, ILogger log)
+internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, SingleAppends appends, NodeOptions options, ILogger log) : IDisposable
 {
     /// <summary>Worth it is one that frees at least one byte in so many of the log: written anew for less, a disk only wears.</summary>
     private const int WorthOneIn = 20;
@@ -63,9 +64,9 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     /// <returns>False: there is nothing to do now.</returns>
     public bool Step()
     {
-        if (_starting.IsFaulted)
+        if (_starting.Exception?.InnerException is { } broken)
         {
-            _starting.GetAwaiter().GetResult(); // A rule of the program is broken: the thread's boundary tells of it.
+            ExceptionDispatchInfo.Throw(broken); // A rule of the program is: the thread's boundary tells of it.
         }
 
         if (_nextSegment is null && !(IsDue && _starting.IsCompleted))
@@ -123,11 +124,11 @@ internal sealed class ScavengeStarter(VaultStorage storage, VaultLoop loop, Sing
     public void BeginStop() => _stopping.Cancel();
 
     /// <summary>Ends when what it has begun is decided. <see cref="Step"/> is not called any more.</summary>
-    public async Task StopAsync()
-    {
+    public async Task StopAsync() =>
         await _starting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // Who steps has told of it, or the node ends anyway.
-        _stopping.Dispose();
-    }
+
+    /// <summary>Behind <see cref="StopAsync"/>.</summary>
+    public void Dispose() => _stopping.Dispose();
 
     private void EndLook()
     {

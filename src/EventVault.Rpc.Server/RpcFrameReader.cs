@@ -152,7 +152,9 @@ public class RpcFrameReader
         {
             if (!_pipe.TryRead(out result))
             {
-                result = await (_taken > 0 && !_isTaken ? ReadLargeAsync() : _pipe.ReadAsync(_context.Cancellation)).ConfigureAwait(false);
+                result = _taken > 0 && !_isTaken
+                    ? await ReadLargeAsync().ConfigureAwait(false)
+                    : await _pipe.ReadAsync(_context.Cancellation).ConfigureAwait(false);
             }
         }
         catch (BadHttpRequestException e)

@@ -77,6 +77,9 @@ public sealed class Scavenger : IDisposable
         }
     }
 
+    /// <summary>Collections that it asked for; for tests.</summary>
+    internal int CollectionsAsked { get; private set; }
+
     /// <summary>Asks for collections at each step, for tests.</summary>
     internal void CollectAtOnce() => _collectEvery = TimeSpan.Zero;
 
@@ -273,6 +276,7 @@ public sealed class Scavenger : IDisposable
         if (_retired.Count > 0)
         {
             GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+            CollectionsAsked++;
             _collected = Stopwatch.GetTimestamp();
             _collectEvery = _collectEvery * 2 < CollectSeldom ? _collectEvery * 2 : CollectSeldom;
         }

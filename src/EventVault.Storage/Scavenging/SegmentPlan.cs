@@ -63,6 +63,9 @@ internal sealed class SegmentPlan
         Segment.FileLength,
         EstimatedLength + (Removed.Length * (long)(RecordFormat.MaxNameBytes - EstimatedName)) + (KeepsAppends ? (Segment.Record.EventCount - Appends) * ScavengedHeader.AppendStreamLength : 0));
 
+    /// <summary>What the appends take, if each wrote to one stream, as nearly all do. Bytes.</summary>
+    public int AppendBytes => (int)Math.Min(Appends * (ScavengedHeader.AppendLength + ScavengedHeader.AppendStreamLength), Segment.FileLength);
+
     /// <summary>Why it is not written anew; null: it is.</summary>
     public string? Why
     {

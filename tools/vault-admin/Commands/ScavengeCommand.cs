@@ -91,7 +91,7 @@ internal sealed class ScavengeCommand
             if (status.Why != why)
             {
                 why = status.Why;
-                Output.Note(why.Length > 0 ? $"It waits: {why}" : "It goes on.");
+                Output.Note(why.Length == 0 ? "It goes on." : status.State == ScavengeState.Waiting ? $"It waits: {why}" : $"It goes on: {why}");
             }
 
             await Task.Delay(LookAgain, stop);

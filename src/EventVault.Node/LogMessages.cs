@@ -58,4 +58,10 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 33, Level = LogLevel.Error, Message = "The scavenge met damage and rests until another is started; nothing was changed. Stop the node, run vault-admin verify and restore the segment.")]
     public static partial void ScavengeDamaged(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 35, Level = LogLevel.Warning, Message = "The scavenge did not do all there was: {Why}")]
+    public static partial void ScavengeIsNotWhole(ILogger logger, string why);
+
+    [LoggerMessage(EventId = 34, Level = LogLevel.Warning, Message = "Damage was met while looking whether a scavenge is worth it; none starts by itself before the next look. Run vault-admin verify.")]
+    public static partial void ScavengeLookDamaged(ILogger logger, Exception error);
 }

@@ -123,6 +123,9 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>How often the node has looked whether a scavenge is worth it; for tests.</summary>
     public long ScavengeLooks => _starter.Looks;
 
+    /// <summary>How many segments it has looked at for that; for tests.</summary>
+    public long ScavengeExplained => _starter.Explained;
+
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
 
@@ -181,39 +184,31 @@ internal sealed class Node : IAsyncDisposable
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
         var scavenging = _scavenge.StopAsync();
-        await _vaultThread.StopAsync(_options.DrainTimeout);
-        failed |= _failed.Task.IsCompleted;
-        var limit = failed ? DrainAfterFailure : _options.DrainTimeout;
-        var open = _server.ActiveCalls;
-        if (!await _server.DrainAsync(limit))
+        try
         {
-            LogMessages.CallsCut(_log, open, limit);
+            await _vaultThread.StopAsync(_options.DrainTimeout);
+            failed |= _failed.Task.IsCompleted;
+            await StopServingAsync(failed ? DrainAfterFailure : _options.DrainTimeout);
         }
-
-        using (var patience = new CancellationTokenSource(limit))
+        finally
         {
-            await _app.StopAsync(patience.Token);
-        }
+            // Whatever happened: behind all that uses it the storage is closed.
+            await _background.StopAsync();
+            await scavenging;
+            await _scavengeCalls.DisposeAsync();
+            await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
+            _background.Dispose();
+            _scavenge.Dispose();
+            _starter.Dispose();
+            _vaultThread.Dispose();
+            LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
+            if (!failed && !_failed.Task.IsCompleted)
+            {
+                _storage.Dispose();
+            }
 
-        if (_tick is not null)
-        {
-            await _tick.DisposeAsync();
+            await _app.DisposeAsync();
         }
-
-        await _background.StopAsync();
-        await scavenging;
-        _background.Dispose();
-        _scavenge.Dispose();
-        _scavengeCalls.Dispose();
-        _vaultThread.Dispose();
-        await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
-        LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
-        if (!failed)
-        {
-            _storage.Dispose();
-        }
-
-        await _app.DisposeAsync();
     }
 
     /// <summary>As <see cref="StopAsync"/>.</summary>
@@ -257,6 +252,25 @@ internal sealed class Node : IAsyncDisposable
         if (GC.GetTotalMemory(forceFullCollection: false) < MostBytes)
         {
             ThreadPool.UnsafeQueueUserWorkItem(static _ => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive), null);
+        }
+    }
+
+    private async Task StopServingAsync(TimeSpan limit)
+    {
+        var open = _server.ActiveCalls;
+        if (!await _server.DrainAsync(limit))
+        {
+            LogMessages.CallsCut(_log, open, limit);
+        }
+
+        using (var patience = new CancellationTokenSource(limit))
+        {
+            await _app.StopAsync(patience.Token);
+        }
+
+        if (_tick is not null)
+        {
+            await _tick.DisposeAsync();
         }
     }
 

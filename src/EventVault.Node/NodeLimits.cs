@@ -59,6 +59,7 @@ internal sealed class NodeLimits
             ChangedStreams,
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
+            new("receiving_bytes", NodeOptions.ReceivingBytes),
             new("session_appends", options.SessionAppends, "session-appends"),
             new("operation_horizon_appends", options.OperationHorizon, "operation-horizon"),
         ];

@@ -215,9 +215,18 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     private ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
     {
-        if (_storage.Reader.LookUp(append.Content, out _))
+        try
         {
-            return ValueTask.FromResult(AppendOutcome.Known);
+            if (_storage.Reader.LookUp(append.Content, out _))
+            {
+                return ValueTask.FromResult(AppendOutcome.Known);
+            }
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // What is due stays, and is found due again by the next pass.
+            LogMessages.RetentionMetDamage(_log, e);
+            return ValueTask.FromResult(AppendOutcome.Damaged);
         }
 
         var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);

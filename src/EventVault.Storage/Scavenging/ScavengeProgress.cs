@@ -1,3 +1,5 @@
+using EventVault.Storage.Log;
+
 namespace EventVault.Storage.Scavenging;
 
 /// <summary>What scavenging is doing.</summary>
@@ -39,6 +41,12 @@ public sealed record ScavengeProgress(
     /// <summary>Whether it is stopped by a legal hold, and nobody asked for that: another one may be started at once.</summary>
     public bool IsStoppedByHold { get; init; }
 }
+
+/// <summary>What a scavenge that started now would go by.</summary>
+/// <param name="LastChange">Position of the newest event that hid others.</param>
+/// <param name="Sealed">Sealed segments.</param>
+/// <param name="Retention">The rules, which say what is held; an object that nobody changes.</param>
+public sealed record ScavengeBasis(Position LastChange, int Sealed, RetentionRules Retention);
 
 /// <summary>What a scavenge that started now would do with a segment.</summary>
 /// <param name="Segment">The segment.</param>

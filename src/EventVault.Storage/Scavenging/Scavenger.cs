@@ -56,6 +56,7 @@ public sealed class Scavenger : IDisposable
             total += mark.Exists ? NotSealed(view, mark.Point) : 0;
             var isOf = status.Point == mark.Point;
             var state = !mark.Exists ? ScavengeState.Never
+                : mark is { IsStopped: true, IsByHold: false } ? ScavengeState.Stopped // Also one that was done: none starts by itself.
                 : isOf && status.IsDone ? ScavengeState.Done
                 : mark.IsStopped ? ScavengeState.Stopped
                 : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
@@ -81,6 +82,12 @@ public sealed class Scavenger : IDisposable
 
     /// <summary>Asks for collections at each step, for tests.</summary>
     internal void CollectAtOnce() => _collectEvery = TimeSpan.Zero;
+
+    /// <summary>
+    /// What a scavenge that started now would go by: as long as it is equal, one would find what it found before. Null: nothing was
+    /// ever hidden, and one would find nothing. For every thread; costs nothing.
+    /// </summary>
+    public ScavengeBasis? Basis => _storage.Lives.IsEmpty ? null : new ScavengeBasis(_storage.Lives.LastChange, _storage.View.Sealed.Length, _storage.Retention);
 
     /// <summary>
     /// Does a bounded piece of work: reads or writes some 1 MiB (an index or key file is written at once). The caller sleeps in

@@ -43,36 +43,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             return false;
         }
 
-        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
-        var segment = view.Unsealed[0];
-        var roomForOthers = RoomForOthers(segment.Index);
-        Volatile.Write(ref _room, RoomForIndexes(segment.Index) + roomForOthers);
-        if (storage.FreeBytes < Room)
+        lock (storage.RoomLock)
         {
-            _blocked = true;
-            return false;
-        }
-
-        try
-        {
-            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
-            if (storage.FreeBytes < roomForOthers)
-            {
-                // The key file took more than was thought; the next time it is known.
-                _blocked = true;
-                return false;
-            }
-
-            storage.BeginMove(written);
-            Apply(written, headsChanged, segment.Index, history);
-            storage.MoveToSealed(written);
-            _blocked = false;
-            return true;
-        }
-        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
-        {
-            _blocked = true;
-            return false;
+            return TrySeal(view);
         }
     }
 
@@ -157,6 +130,41 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Digest = footer.Digest,
         Index = index,
     };
+
+    private bool TrySeal(LogView view)
+    {
+        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
+        var segment = view.Unsealed[0];
+        var roomForOthers = RoomForOthers(segment.Index);
+        Volatile.Write(ref _room, RoomForIndexes(segment.Index) + roomForOthers);
+        if (storage.FreeBytes < Room)
+        {
+            _blocked = true;
+            return false;
+        }
+
+        try
+        {
+            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
+            if (storage.FreeBytes < roomForOthers)
+            {
+                // The key file took more than was thought; the next time it is known.
+                _blocked = true;
+                return false;
+            }
+
+            storage.BeginMove(written);
+            Apply(written, headsChanged, segment.Index, history);
+            storage.MoveToSealed(written);
+            _blocked = false;
+            return true;
+        }
+        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
+        {
+            _blocked = true;
+            return false;
+        }
+    }
 
     private SealedSegment WriteFiles(
         UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged, out LogHistory? history)

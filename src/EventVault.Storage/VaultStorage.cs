@@ -161,7 +161,13 @@ public sealed class VaultStorage : IDisposable
     public long FreeBytes => Files.FreeBytes(Directory);
 
     /// <summary>
-    /// What whoever writes something that can wait leaves free: what is kept for the node's own files, and what sealing the next
+    /// Held from a look at the free bytes until what was found there is used: by sealing for a segment, by scavenging for a piece of
+    /// work. So neither takes what the other one has counted on.
+    /// </summary>
+    internal Lock RoomLock { get; } = new();
+
+    /// <summary>
+    /// What whoever writes something that can wait leaves free while appends go on: what is kept for the node's own files, and what sealing the next
     /// segment takes, which must not find the disk full behind the point at which it looked. Bytes. For every thread.
     /// </summary>
     internal long ReservedBytes

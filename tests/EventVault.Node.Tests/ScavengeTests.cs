@@ -265,8 +265,9 @@ public sealed class ScavengeTests
         Assert.True(deleted > 20, $"{deleted}");
         await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.StoreFull, () => node.AppendAsync("s", Make.Any).AsTask());
         await StartAsync(node);
-        var done = await UntilAsync(node, "done");
-        Assert.True(done.BytesFreed > TestNode.SegmentSizeBytes, done.ToString());
+
+        // On a full disk it takes what there is; once there is room for appends again, it leaves them some.
+        await UntilAsync(node, status => status.BytesFreed > TestNode.SegmentSizeBytes, "a segment's worth of space");
         await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
         await node.AppendAsync("s", Make.Any);
 

@@ -129,7 +129,15 @@ public sealed class Scavenger : IDisposable
                 return true;
             }
 
-            return _rewrite is not null ? GoOn() : TakeNext(heldByAll);
+            if (_rewrite is null)
+            {
+                return TakeNext(heldByAll);
+            }
+
+            lock (_storage.RoomLock)
+            {
+                return GoOn();
+            }
         }
         catch (DiskException e) when (e.IsFull && _rewrite?.IsOwn(e.Path) != false)
         {
@@ -254,11 +262,12 @@ public sealed class Scavenger : IDisposable
         return Advance();
     }
 
-    // What must be left to others: sealing has looked whether there is room, and must not find the disk full behind that.
+    // What is left to others, so that it is not the scavenge which makes the disk full. On one that is full nothing is left: no
+    // segment can begin there, and what helps is this.
     private string? NoRoom(long needed)
     {
         var free = _storage.FreeBytes;
-        var reserved = _storage.ReservedBytes;
+        var reserved = _storage.DiskIsFull ? 0 : _storage.ReservedBytes;
         return free >= needed + reserved ? null
             : $"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go, beside {reserved} that the node keeps for itself";
     }

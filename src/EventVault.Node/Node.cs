@@ -23,6 +23,9 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
+    /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
+    private static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
+
     private readonly NodeOptions _options;
     private readonly VaultStorage _storage;
     private readonly CommitSignal _committed = new();
@@ -255,9 +258,6 @@ internal sealed class Node : IAsyncDisposable
         }
     }
 
-    /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
-    private static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
-
     private async Task StopServingAsync(TimeSpan limit)
     {
         var open = _server.ActiveCalls;
@@ -266,13 +266,9 @@ internal sealed class Node : IAsyncDisposable
             LogMessages.CallsCut(_log, open, limit);
         }
 
-        if (open > 0)
-        {
-            // Kestrel closes connections at once, also those whose last answers were written and have not left yet: one in six clients
-            // that waited for an answer lost it, on a busy machine; none with this.
-            await Task.Delay(LastAnswers);
-        }
-
+        // Kestrel closes connections at once, also those whose last answers were written and have not left yet: one in six clients
+        // that waited for an answer lost it, on a busy machine; none with this.
+        await Task.Delay(LastAnswers);
         using (var patience = new CancellationTokenSource(limit))
         {
             await _app.StopAsync(patience.Token);

@@ -67,7 +67,7 @@ internal sealed class VaultFiller(VaultStorage storage, int payloadBytes)
 
             storage.Reader.LookUp(_append, out _);
             storage.Tail.Check(_append, out _);
-            if (!_group.IsEmpty && !storage.Tail.Fits(_group, _append.EncodedLength))
+            if (!_group.IsEmpty && !storage.Tail.Fits(_group, _append))
             {
                 Write();
             }

@@ -479,8 +479,9 @@ public sealed class VaultClient : IAsyncDisposable
     }
 
     /// <summary>
-    /// Ends the scavenge that runs, for good; what it has done stays. Does nothing if none runs. Recorded as an event of the
-    /// stream <c>$streams</c>. Retried as an append is.
+    /// Ends the scavenge that runs, for good; what it has done stays. From then on none starts by itself until one was started by
+    /// hand, also if none runs. Does nothing in a vault in which none was ever started. Recorded as an event of the stream
+    /// <c>$streams</c>. Retried as an append is.
     /// </summary>
     /// <param name="operationId">Names the stop: a repeat does nothing. Null: the client makes one.</param>
     /// <param name="cancellationToken">Cancels the waiting, not the stop.</param>

@@ -35,7 +35,7 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 11, Level = LogLevel.Information, Message = "There is space on the disk again: appends are accepted.")]
     public static partial void DiskHasSpace(ILogger logger);
 
-    [LoggerMessage(EventId = 20, Level = LogLevel.Warning, Message = "The clock is ahead of the newest event, or of the machine's monotonic clock, by {Ahead}: by it, retention finds no event too old until it has run steadily for {Confirmation}. If it is wrong, set it right before that; if it is right, nothing need be done.")]
+    [LoggerMessage(EventId = 20, Level = LogLevel.Warning, Message = "Nothing confirms the clock. It is ahead of the newest event, or of the machine's monotonic clock, by {Ahead}, or the newest events were recorded behind a step of more than an hour. By it, retention finds no event too old until it has run steadily for {Confirmation}. If it is wrong, set it right before that; if it is right, nothing need be done.")]
     public static partial void ClockIsAhead(ILogger logger, TimeSpan ahead, TimeSpan confirmation);
 
     [LoggerMessage(EventId = 21, Level = LogLevel.Information, Message = "The clock is believed: retention goes by it again.")]
@@ -58,4 +58,10 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 33, Level = LogLevel.Error, Message = "The scavenge met damage and rests until another is started; nothing was changed. Stop the node, run vault-admin verify and restore the segment.")]
     public static partial void ScavengeDamaged(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 35, Level = LogLevel.Warning, Message = "The scavenge did not do all there was: {Why}")]
+    public static partial void ScavengeIsNotWhole(ILogger logger, string why);
+
+    [LoggerMessage(EventId = 34, Level = LogLevel.Warning, Message = "Damage was met while looking whether a scavenge is worth it; none starts by itself before the next look. Run vault-admin verify.")]
+    public static partial void ScavengeLookDamaged(ILogger logger, Exception error);
 }

@@ -56,15 +56,20 @@ internal sealed class NodeLimits
             new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),
             RetentionRules,
+            ChangedStreams,
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
+            new("receiving_bytes", NodeOptions.ReceivingBytes),
             new("session_appends", options.SessionAppends, "session-appends"),
             new("operation_horizon_appends", options.OperationHorizon, "operation-horizon"),
         ];
         _byName = All.ToDictionary(limit => limit.Name);
     }
 
-    /// <summary>The sequencer's own, which needs no node to be known.</summary>
+    /// <summary>The sequencer's own, as the next one: streams that may ever have been deleted, tombstoned or truncated.</summary>
+    public static NodeLimit ChangedStreams { get; } = new("changed_streams", new StorageOptions().ChangedStreams);
+
+    /// <summary>Retention rules, of streams and of categories together. Needs no node to be known.</summary>
     public static NodeLimit RetentionRules { get; } = new("retention_rules", Storage.Log.RetentionRules.MostRules);
 
     public IReadOnlyList<NodeLimit> All { get; }

@@ -12,8 +12,8 @@ internal sealed record NodeOptions
     public const int SessionBytes = 32 * 1024 * 1024;
 
     /// <summary>
-    /// Bytes of requests over 64 KiB that are being received or answered, of all calls together; more are refused. As many as may
-    /// be queued by default: what is larger than a read holds its place in both.
+    /// Bytes of requests over 64 KiB that have arrived and are not answered, of all calls together, half of it of a connection's;
+    /// more are refused. As many as may be queued by default: what is larger than a read holds its place in both.
     /// </summary>
     public const long ReceivingBytes = 256L * 1024 * 1024;
 

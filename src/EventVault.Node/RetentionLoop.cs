@@ -7,7 +7,6 @@ using System.Diagnostics;
 using EventVault.Storage;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
-using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node;
 
@@ -31,7 +30,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
     private readonly RetentionWork _work;
     private readonly SemaphoreSlim _passing = new(1, 1);
     private readonly CancellationTokenSource _stopping = new();
-    private RetentionClock? _clock; // Null: it does not lead.
+    private RetentionClock? _clock; // Null: it has not begun.
     private bool _isAhead;
     private Task _running = Task.CompletedTask;
 
@@ -46,7 +45,27 @@ internal sealed class RetentionLoop : IAsyncDisposable
         _work = new RetentionWork(storage);
     }
 
-    /// <summary>Begins to work; the node leads or will.</summary>
+    /// <summary>
+    /// Notes what the log says of the time. To be called before anything is recorded by the clock of this start; it is watched from
+    /// here on, whoever leads.
+    /// </summary>
+    public void BeginClock()
+    {
+        LogTimes? times;
+        try
+        {
+            times = LogTimes.Of(_storage.Reader);
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            LogMessages.RetentionMetDamage(_log, e);
+            times = new LogTimes(0, IsSteady: false); // Nothing confirms the clock.
+        }
+
+        _clock = new RetentionClock(_options.Clock, times);
+    }
+
+    /// <summary>Begins to work, behind <see cref="BeginClock"/>; the node leads or will.</summary>
     public void Start() => _running = Task.Run(RunAsync);
 
     /// <summary>Ends the work: the step that runs is finished. May be called more than once.</summary>
@@ -64,7 +83,6 @@ internal sealed class RetentionLoop : IAsyncDisposable
             {
                 if (!_loop.Leads)
                 {
-                    _clock = null;
                     _work.Reset();
                     return truncated;
                 }
@@ -118,11 +136,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     private long? Now()
     {
-        if (_clock is null)
-        {
-            _clock = new RetentionClock(_options.Clock, NewestTime());
-        }
-
+        Invariant.Check(_clock is not null);
         if (!_work.NeedsClock)
         {
             return null;
@@ -145,20 +159,6 @@ internal sealed class RetentionLoop : IAsyncDisposable
         return now;
     }
 
-    private long? NewestTime()
-    {
-        var head = _storage.Head;
-        try
-        {
-            return head == Position.None ? null : _storage.Reader.RecordedAt(head);
-        }
-        catch (Exception e) when (e is DamageException or IndexDamageException)
-        {
-            LogMessages.RetentionMetDamage(_log, e);
-            return 0; // Nothing confirms the clock.
-        }
-    }
-
     private async Task<int> StepAllAsync()
     {
         var (truncated, more) = (0, true);
@@ -173,12 +173,11 @@ internal sealed class RetentionLoop : IAsyncDisposable
             truncated += outcomes.Count(o => o == AppendOutcome.Appended);
             if (outcomes.Contains(AppendOutcome.NotLeader))
             {
-                _clock = null;
                 _work.Reset();
                 return truncated;
             }
 
-            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second == AppendOutcome.Conflict))
+            foreach (var (refused, _) in due.Zip(outcomes).Where(d => d.Second is AppendOutcome.Conflict or AppendOutcome.Damaged))
             {
                 _work.Refused(refused);
             }
@@ -216,9 +215,18 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     private ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
     {
-        if (_storage.Reader.LookUp(append.Content, out _))
+        try
         {
-            return ValueTask.FromResult(AppendOutcome.Known);
+            if (_storage.Reader.LookUp(append.Content, out _))
+            {
+                return ValueTask.FromResult(AppendOutcome.Known);
+            }
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // What is due stays, and is found due again by the next pass.
+            LogMessages.RetentionMetDamage(_log, e);
+            return ValueTask.FromResult(AppendOutcome.Damaged);
         }
 
         var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);

@@ -2,6 +2,7 @@
 // times as long as the step took, so that it slows down by itself when the disk is busy, and as long as the rate demands.
 using System.Diagnostics;
 using EventVault.Storage;
+using EventVault.Storage.Index;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Node;
@@ -50,6 +51,9 @@ internal sealed class ScavengeThread : IDisposable
     /// </summary>
     public string? Problem => _problem;
 
+    /// <summary>Why no scavenge starts by itself before the next look, in a sentence; null: none is worth it. For every thread.</summary>
+    public string? StartProblem => _starter.Problem;
+
     public void Start()
     {
         _isStarted = true;
@@ -63,12 +67,14 @@ internal sealed class ScavengeThread : IDisposable
     public async Task StopAsync()
     {
         _stopping = true;
+        _starter.BeginStop();
         _wake.Set();
         if (_isStarted)
         {
             await _ended.Task;
-            await _starter.StopAsync();
         }
+
+        await _starter.StopAsync();
     }
 
     /// <summary>After the end, when nobody can call <see cref="Wake"/> any more.</summary>
@@ -110,7 +116,7 @@ internal sealed class ScavengeThread : IDisposable
         {
             return _storage.Scavenger.Step(_storage.CommitIndex);
         }
-        catch (DamageException e)
+        catch (Exception e) when (e is DamageException or IndexDamageException)
         {
             LogMessages.ScavengeDamaged(_log, e);
             _damagedAt = progress.Point;
@@ -126,6 +132,10 @@ internal sealed class ScavengeThread : IDisposable
         if (wasRunning && !isRunning)
         {
             LogMessages.ScavengeEnded(_log, progress.Point.Value, progress.State, progress.SegmentsRewritten, progress.SegmentsTotal, progress.BytesFreed);
+            if (progress.Why is { } why)
+            {
+                LogMessages.ScavengeIsNotWhole(_log, why);
+            }
         }
 
         return isRunning;

@@ -266,7 +266,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     private bool Add(QueuedAppend append)
     {
-        if (_open is { } full && !_tail.Fits(full.Buffer, append.Content.EncodedLength))
+        if (_open is { } full && !_tail.Fits(full.Buffer, append.Content))
         {
             Submit();
             if (!replica.CanPropose)
@@ -277,7 +277,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         if (_open is null)
         {
-            switch (_tail.CheckRoom(append.Content.EncodedLength))
+            switch (_tail.CheckRoom(append.Content))
             {
                 case RoomCheck.Wait:
                     _appendWaits = true;

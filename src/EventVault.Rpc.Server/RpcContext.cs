@@ -11,6 +11,12 @@ namespace EventVault.Rpc.Server;
 /// </summary>
 public sealed class RpcContext
 {
+    // What _life says. The host uses a call's objects again for another one: so nobody may cut a call that has ended, and none
+    // ends while it is being cut, which takes some instructions.
+    private const int Open = 0;
+    private const int Cutting = 1;
+    private const int Ended = 2;
+
     private readonly HttpContext _http;
     private readonly RpcServer _server;
     private readonly TimeSpan? _timeout;
@@ -19,6 +25,7 @@ public sealed class RpcContext
     private RpcMetadata? _responseHeaders;
     private RpcMetadata? _trailers;
     private CancellationTokenSource? _cancellation;
+    private int _life = Open;
     private bool _headersApplied;
     private bool _clientGone;
 
@@ -87,17 +94,26 @@ public sealed class RpcContext
 
     /// <summary>
     /// Ends a call whose client does not take what was written: nothing more reaches it but the reset of its stream, which says
-    /// RESOURCE_EXHAUSTED. From any thread, until the handler has returned.
+    /// RESOURCE_EXHAUSTED. From any thread, at any time: nothing happens to a call that has ended.
     /// </summary>
     public void CutShort()
     {
         const int EnhanceYourCalm = 11; // RFC 9113, section 7; gRPC makes RESOURCE_EXHAUSTED of it.
-        _http.Features.Get<IHttpResetFeature>()?.Reset(EnhanceYourCalm);
+        if (Interlocked.CompareExchange(ref _life, Cutting, Open) == Open)
+        {
+            _http.Features.Get<IHttpResetFeature>()?.Reset(EnhanceYourCalm);
+            Volatile.Write(ref _life, Open);
+        }
     }
 
     internal HttpContext Http => _http;
 
     internal RpcServerOptions Options { get; }
+
+    internal ReceiveBudget Receiving => _server.Receiving;
+
+    /// <summary>The same for all calls of a connection, and for no others.</summary>
+    internal string ConnectionId => _http.Connection.Id;
 
     internal bool RequestIsGzip { get; }
 
@@ -192,6 +208,12 @@ public sealed class RpcContext
 
     internal void Release()
     {
+        SpinWait spin = default;
+        while (Interlocked.CompareExchange(ref _life, Ended, Open) == Cutting)
+        {
+            spin.SpinOnce();
+        }
+
         Reader?.Release();
         _cancellation?.Dispose();
     }

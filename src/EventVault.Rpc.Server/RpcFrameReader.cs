@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.IO.Pipelines;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
@@ -18,6 +19,8 @@ public class RpcFrameReader
     private ReadOnlySequence<byte> _unread;
     private byte[]? _decompressed;
     private long _taken; // Of the server's budget, for a large message.
+    private long _patienceFrom; // When it last got on by what patience asks for.
+    private long _arrived; // How far it was then.
     private bool _holding;
     private bool _end;
     private bool _isTaken; // The message that _taken is for was handed out: with the next wait its bytes go.
@@ -149,7 +152,9 @@ public class RpcFrameReader
         {
             if (!_pipe.TryRead(out result))
             {
-                result = await _pipe.ReadAsync(_context.Cancellation).ConfigureAwait(false);
+                result = _taken > 0 && !_isTaken
+                    ? await ReadLargeAsync().ConfigureAwait(false)
+                    : await _pipe.ReadAsync(_context.Cancellation).ConfigureAwait(false);
             }
         }
         catch (BadHttpRequestException e)
@@ -173,32 +178,74 @@ public class RpcFrameReader
         TakeBudget();
     }
 
-    // Before the message is there: a client that may send on what it has announced fills memory.
+    // For what has arrived, not for what is announced: to announce costs nothing, and would keep others out.
     private void TakeBudget()
     {
-        if (_taken == 0 && Framing.TryReadHeader(_unread, _limitBytes, out _, out var length) && length > ReceiveBudget.FreeBytes)
+        if (!Framing.TryReadHeader(_unread, _limitBytes, out _, out var length) || length <= ReceiveBudget.FreeBytes)
         {
-            Take(length);
+            return;
+        }
+
+        var arrived = Math.Min(_unread.Length, Framing.HeaderBytes + length);
+        if (_taken == 0 || arrived - _arrived >= ReceiveBudget.FreeBytes)
+        {
+            (_arrived, _patienceFrom) = (arrived, Stopwatch.GetTimestamp());
+        }
+
+        if (arrived > _taken)
+        {
+            Take(arrived - _taken);
+        }
+    }
+
+    // The rest of a large message. One that no longer comes is given up when its room is wanted.
+    private async ValueTask<ReadResult> ReadLargeAsync()
+    {
+        var mostWait = _context.Options.ReceivePatience;
+        while (true)
+        {
+            var left = mostWait - Stopwatch.GetElapsedTime(_patienceFrom);
+            if (left <= TimeSpan.Zero)
+            {
+                if (_context.Receiving.IsTight)
+                {
+                    throw Overloaded();
+                }
+
+                left = mostWait;
+            }
+
+            using var patience = new CancellationTokenSource(left);
+            using var ends = CancellationTokenSource.CreateLinkedTokenSource(_context.Cancellation, patience.Token);
+            try
+            {
+                return await _pipe.ReadAsync(ends.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (patience.IsCancellationRequested && !_context.Cancellation.IsCancellationRequested)
+            {
+            }
         }
     }
 
     private void Take(long length)
     {
-        if (!_context.Options.Receiving.TryTake(length))
+        if (!_context.Receiving.TryTake(_context.ConnectionId, _taken, length))
         {
-            throw _context.Options.OverloadRefusal?.Invoke()
-                ?? new RpcException(RpcCode.ResourceExhausted, "The server holds as many bytes of requests as it may; this one was not taken. Try again, after a wait that grows.");
+            throw Overloaded();
         }
 
         _taken += length;
         _isTaken = false;
     }
 
+    private RpcException Overloaded() => _context.Options.OverloadRefusal?.Invoke()
+        ?? new RpcException(RpcCode.ResourceExhausted, "The server holds as many bytes of requests as it may; this one was not taken. Try again, after a wait that grows.");
+
     private void GiveBack()
     {
         if (_taken > 0)
         {
-            _context.Options.Receiving.GiveBack(_taken);
+            _context.Receiving.GiveBack(_context.ConnectionId, _taken);
             _taken = 0;
         }
     }

@@ -32,13 +32,19 @@ public sealed class RpcServer
 
     /// <summary>Creates a server without methods.</summary>
     /// <param name="options">Null takes the defaults.</param>
-    public RpcServer(RpcServerOptions? options = null) => _options = options ?? new RpcServerOptions();
+    public RpcServer(RpcServerOptions? options = null)
+    {
+        _options = options ?? new RpcServerOptions();
+        Receiving = new ReceiveBudget(_options.MaxReceivingBytes);
+    }
 
     /// <summary>Calls that are being handled now.</summary>
     public long ActiveCalls => Volatile.Read(ref _activeCalls);
 
     /// <summary>Fires when the server begins to drain.</summary>
     public CancellationToken Draining => _draining.Token;
+
+    internal ReceiveBudget Receiving { get; }
 
     internal CancellationToken Stopping => _stopping.Token;
 

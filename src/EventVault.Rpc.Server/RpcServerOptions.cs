@@ -5,14 +5,13 @@ namespace EventVault.Rpc.Server;
 /// <summary>Settings of an <see cref="RpcServer"/>.</summary>
 public sealed class RpcServerOptions
 {
-    private ReceiveBudget? _receiving;
-
     /// <summary>Largest request message in bytes, also after decompression; above it: RESOURCE_EXHAUSTED. Default 16 MiB.</summary>
     public int MaxReceiveBytes { get; init; } = 16 << 20;
 
     /// <summary>
-    /// Bytes of request messages over 64 KiB that are held at once, by all calls together: from when their length is known until
-    /// their call ends, or a stream asks for its next one. A message that does not fit is refused. Default 256 MiB.
+    /// Bytes of request messages over 64 KiB that are held at once, by all calls together: from when they arrive until their call
+    /// ends, or a stream asks for its next one. The calls of one connection may hold half. A message that does not fit is refused,
+    /// and while more than half is held also one of which less than 64 KiB arrive in 10 s. Default 256 MiB.
     /// </summary>
     public long MaxReceivingBytes { get; init; } = 256L << 20;
 
@@ -37,6 +36,6 @@ public sealed class RpcServerOptions
     /// <summary>What a call is refused with while the server drains; null: UNAVAILABLE with a plain message.</summary>
     public Func<RpcException>? DrainRefusal { get; init; }
 
-    /// <summary>Of the server that has these options.</summary>
-    internal ReceiveBudget Receiving => _receiving ??= new ReceiveBudget(MaxReceivingBytes);
+    /// <summary>How long a large message may take for its next 64 KiB when its room is wanted; for tests.</summary>
+    internal TimeSpan ReceivePatience { get; init; } = TimeSpan.FromSeconds(10);
 }

@@ -296,19 +296,23 @@ public sealed class EventReader
         return TryFindSealedOperation(operationId, out var known) ? ReadAnswer(known, operationId, default) : null;
     }
 
-    /// <summary>The answer that a committed append was given.</summary>
+    /// <summary>
+    /// The answer that a committed append was given; null: a scavenge has just removed what it was answered, its operation id is
+    /// behind the floor.
+    /// </summary>
     /// <param name="place">Where it stands.</param>
     /// <param name="append">The append that has its operation id now.</param>
-    public AppendAnswer ReadAnswer(OperationPlace place, AppendContent append) => ReadAnswer(place, append.OperationId, append.Digest);
+    public AppendAnswer? ReadAnswer(OperationPlace place, AppendContent append) => ReadAnswer(place, append.OperationId, append.Digest);
 
-    private AppendAnswer ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
+    private AppendAnswer? ReadAnswer(OperationPlace place, UInt128 operationId, UInt128 digest)
     {
         var source = SourceOf(place.Place.Segment);
         using var lease = source.Lease();
         if (source.Scavenged(lease.Reader, _storage.Meta) is { } scavenged)
         {
-            Invariant.Check(scavenged.TryFindAppend(place.Place.Offset, operationId, out var kept));
-            return scavenged.Answer(kept, digest, source.Sealed!.Index);
+            // Whoever found the place may have found it in the form before this one.
+            return scavenged.TryFindAppend(place.Place.Offset, operationId, out var kept)
+                ? scavenged.Answer(kept, digest, source.Sealed!.Index) : null;
         }
 
         var body = lease.Reader.ReadGroup(place.Place.Offset, out _);

@@ -374,7 +374,7 @@ public sealed class LogVerifier
                 else
                 {
                     using var index = SealedIndex.Open(_files, Path.Combine(directory, name), segment);
-                    if (scavenged is not null && index.Mark != scavenged.Index)
+                    if (scavenged is not null && (index.KeptCount != scavenged.KeptEvents || index.StreamCount != scavenged.StreamCount))
                     {
                         throw new IndexDamageException(name, 0, "the index of another form of the segment");
                     }

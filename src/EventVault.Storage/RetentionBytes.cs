@@ -25,8 +25,8 @@ internal sealed class RetentionBytes(EventReader reader)
     public void Clear() => _walks.Clear();
 
     /// <summary>
-    /// Finds the first version of a stream that is kept. A bounded piece of work: if it does not get to the end it remembers how
-    /// far it came.
+    /// Finds the first version of a stream that is kept: all, unless they take a tenth more than they may; then those that fit. A
+    /// bounded piece of work: if it does not get to the end it remembers how far it came.
     /// </summary>
     /// <param name="stream">The stream.</param>
     /// <param name="visible">Its first version that can be read.</param>
@@ -34,7 +34,7 @@ internal sealed class RetentionBytes(EventReader reader)
     /// <param name="last">Its last version, at or behind the first.</param>
     /// <param name="most">Bytes of <c>EventData</c> that are kept.</param>
     /// <param name="budget">Events that may be read; less by those that were, and at most 0 if that was not enough.</param>
-    /// <param name="kept">The first version from which on the events fit; the last one if not even that does.</param>
+    /// <param name="kept">The first version from which on the events fit, or all are little enough; the last one if not even that is.</param>
     /// <returns>False: call again.</returns>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public bool TryFindFirstKept(
@@ -42,11 +42,12 @@ internal sealed class RetentionBytes(EventReader reader)
     {
         Invariant.Check(visible.Value >= 0 && visible <= first && first <= last && most > 0);
         kept = default;
+        var bearable = most > long.MaxValue - (most / RetentionWork.SlackPart) ? long.MaxValue : most + (most / RetentionWork.SlackPart);
         var isNew = !_walks.Remove(stream.Key, out var walk);
         if (isNew || walk.Most != most || walk.From < visible || walk.Last > last || last.Value - walk.Last.Value > walk.Last.Value - walk.From.Value)
         {
             // Nothing is known, or little of what counts now.
-            walk = new Walk(last + 1, last, Sum: 0, most, IsDone: false);
+            walk = new Walk(last + 1, last, Sum: 0, most, bearable, IsDone: false);
         }
 
         var isDone = Advance(stream, last, ref walk, ref budget) && GoBack(stream, first, ref walk, ref budget) && Drop(stream, first, ref walk, ref budget);
@@ -62,7 +63,7 @@ internal sealed class RetentionBytes(EventReader reader)
         }
 
         _walks.Add(stream.Key, walk);
-        Invariant.Check(!isDone || (walk.From >= first && walk.From <= last && (walk.Sum <= most || walk.From == last)));
+        Invariant.Check(!isDone || (walk.From >= first && walk.From <= last && (walk.Sum <= bearable || walk.From == last)));
         kept = walk.From;
         return isDone;
     }
@@ -86,7 +87,7 @@ internal sealed class RetentionBytes(EventReader reader)
         return true;
     }
 
-    // Older events, as long as they fit. Once one did not, none ever will: what is behind it only grows.
+    // Older events, as long as they are bearable. Once one did not, none ever will: what is behind it only grows.
     private bool GoBack(in StreamReference stream, StreamVersion first, ref Walk walk, ref int budget)
     {
         while (!walk.IsDone && walk.From > first)
@@ -98,7 +99,7 @@ internal sealed class RetentionBytes(EventReader reader)
 
             foreach (var (version, bytes) in _page)
             {
-                if (version < walk.Last && walk.Sum + bytes > walk.Most)
+                if (version < walk.Last && walk.Sum + bytes > walk.Bearable)
                 {
                     walk = walk with { IsDone = true };
                     break;
@@ -111,12 +112,12 @@ internal sealed class RetentionBytes(EventReader reader)
         return true;
     }
 
-    // The oldest of those that fitted once and, with the newer ones, do not any more; and those that are due by another limit.
+    // Those that are due by another limit; and if the rest is too much, the oldest until it fits.
     private bool Drop(in StreamReference stream, StreamVersion first, ref Walk walk, ref int budget)
     {
-        while (walk.From < first || (walk.Sum > walk.Most && walk.From < walk.Last))
+        while (walk.From < first || (IsTooMuch(walk, first) && walk.Sum > walk.Most && walk.From < walk.Last))
         {
-            var until = walk.Sum > walk.Most ? walk.Last + -1 : first + -1;
+            var until = walk.From < first ? first + -1 : walk.Last + -1;
             if (!Read(stream, walk.From, until, backwards: false, ref budget))
             {
                 return false;
@@ -124,16 +125,23 @@ internal sealed class RetentionBytes(EventReader reader)
 
             foreach (var (version, bytes) in _page)
             {
-                if (version < first || walk.Sum > walk.Most)
+                if (version < first)
                 {
-                    // One that is due for another reason fits, and counts again should that reason go: the rule may be replaced.
-                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.Sum > walk.Most };
+                    // It counts again should the reason go for which it is due: the rule may be replaced.
+                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = walk.Sum > walk.Bearable };
+                }
+                else if (IsTooMuch(walk, first) && walk.Sum > walk.Most)
+                {
+                    walk = walk with { From = version + 1, Sum = walk.Sum - bytes, IsDone = true };
                 }
             }
         }
 
         return true;
     }
+
+    // Events that may be kept were left out already, or are more than can be borne.
+    private static bool IsTooMuch(in Walk walk, StreamVersion first) => walk.From > first || walk.Sum > walk.Bearable;
 
     // False: the budget is used up, or the stream was truncated meanwhile. Then what was summed up counts events that are gone,
     // and to go on with it could find events due that are not.
@@ -156,8 +164,9 @@ internal sealed class RetentionBytes(EventReader reader)
     /// <param name="Last">Last version that was counted.</param>
     /// <param name="Sum">What they take in bytes.</param>
     /// <param name="Most">For so many bytes.</param>
-    /// <param name="IsDone">Whether the event before the first one does not fit.</param>
-    private readonly record struct Walk(StreamVersion From, StreamVersion Last, long Sum, long Most, bool IsDone);
+    /// <param name="Bearable">So many are left alone.</param>
+    /// <param name="IsDone">Whether it ends there: with the event before the first one they are more than bearable, or were.</param>
+    private readonly record struct Walk(StreamVersion From, StreamVersion Last, long Sum, long Most, long Bearable, bool IsDone);
 
     private struct LengthSink(List<(StreamVersion Version, int Bytes)> page, int most) : IEventSink
     {

@@ -29,6 +29,12 @@ public sealed class RetentionWork
     /// <summary>Streams that a step looks at: some 0.5 ms of work, if what they need is in memory.</summary>
     private const int StepStreams = 64;
 
+    /// <summary>
+    /// A stream is truncated by number or bytes once it is over by this part of the limit, down to the limit: each truncation is an event
+    /// that is kept, and so there are no more of them than ten for each time that a stream is filled to its limit.
+    /// </summary>
+    internal const int SlackPart = 10;
+
     /// <summary>Pages of names or of matching events that a step reads: some 1 ms of work.</summary>
     private const int StepPages = 8;
 
@@ -52,16 +58,17 @@ public sealed class RetentionWork
     private readonly RetentionBytes _bytes;
     private readonly Dictionary<Position, CategoryWork> _categories = []; // By the event that set the rule.
     private readonly List<CategoryWork> _order = [];
-    private readonly Queue<byte[]> _streams = new();
+    private readonly Queue<(byte[] Name, bool IsLost)> _streams = new(); // Lost: nothing else will lead to it.
     private readonly HashSet<UInt128> _looked = [];
     private readonly Dictionary<long, Position> _cuts = []; // By the age in seconds.
-    private readonly List<byte[]> _refused = []; // To be looked at in the next pass.
+    private readonly List<byte[]> _again = []; // To be looked at in the next pass: nothing else will lead to them.
     private RetentionRules _rules = new();
     private Position _head = Position.None;
     private long? _now;
     private int _at;
     private int _events; // That this step may still sum up.
     private int _listed;
+    private bool _isOver; // There was too much to look at again: the next pass begins with nothing.
 
     /// <param name="storage">Whose rules and events.</param>
     public RetentionWork(VaultStorage storage)
@@ -86,30 +93,27 @@ public sealed class RetentionWork
         _categories.Clear();
         _order.Clear();
         _streams.Clear();
-        _refused.Clear();
+        _again.Clear();
         _bytes.Clear();
         _rules = new RetentionRules();
+        _isOver = false;
     }
 
     /// <summary>
-    /// What was found was refused, because of a hold or another rule. Both may be gone before anybody looks again, and the pass has gone on:
-    /// the next one looks at the stream once more.
+    /// What was found was refused, because of a hold, another rule or damage. Each may be gone before anybody looks again, and the pass
+    /// has gone on: the next one looks at the stream once more.
     /// </summary>
-    public void Refused(DueEvents due)
-    {
-        if (_refused.Count == MostLooked)
-        {
-            Reset(); // Sooner all of it again than a stream forgotten.
-            return;
-        }
-
-        _refused.Add(due.Stream);
-    }
+    public void Refused(DueEvents due) => LookAgain(due.Stream);
 
     /// <summary>Begins a pass.</summary>
     /// <param name="now">The clock, 100 ns ticks since 1970; null: it can't be trusted now, and no event is found too old.</param>
     public void Begin(long? now)
     {
+        if (_isOver)
+        {
+            Reset();
+        }
+
         _head = _storage.Head;
         var before = _rules;
         _rules = _storage.Retention; // Behind the head: at least what it covers.
@@ -120,18 +124,18 @@ public sealed class RetentionWork
         _streams.Clear();
         _at = 0;
         _listed = 0;
-        foreach (var name in _refused)
+        foreach (var name in _again)
         {
-            Enqueue(StreamKey.Compute(name, _storage.Meta.SipKey), name);
+            Enqueue(StreamKey.Compute(name, _storage.Meta.SipKey), name, isLost: true);
         }
 
-        _refused.Clear();
+        _again.Clear();
         if (_rules.LastChange != before.LastChange)
         {
             // A stream that lost its own rule falls back to its category's, which may have gone past it long ago.
             foreach (var lost in before.InOrder().Where(e => e.Scope == RetentionScope.Stream && _rules.Find(e.Scope, e.Name) is null))
             {
-                Enqueue(StreamKey.Compute(lost.Name, _storage.Meta.SipKey), lost.Name);
+                Enqueue(StreamKey.Compute(lost.Name, _storage.Meta.SipKey), lost.Name, isLost: true);
             }
 
             TakeCategories();
@@ -159,7 +163,7 @@ public sealed class RetentionWork
         {
             if (_streams.TryPeek(out var stream))
             {
-                if (!TryLook(stream, due))
+                if (!TryLook(stream.Name, stream.IsLost, due))
                 {
                     return true; // The step ends in the middle of the stream.
                 }
@@ -202,17 +206,39 @@ public sealed class RetentionWork
         Invariant.Check(_order.Count <= RetentionRules.MostRules);
     }
 
-    private bool TryLook(byte[] name, List<DueEvents> due)
+    private bool TryLook(byte[] name, bool isLost, List<DueEvents> due)
     {
         try
         {
+            if (isLost && _now is null && _rules.Rule(name) is { Rule.MaxAgeSeconds: not null })
+            {
+                LookAgain(name); // Its category's age may have gone past it long ago, and can't be told now.
+            }
+
             return Look(name, due);
         }
         catch (Exception e) when (e is DamageException or IndexDamageException)
         {
             Damage ??= e;
+            LookAgain(name);
             return true;
         }
+    }
+
+    private void LookAgain(byte[] name)
+    {
+        if (_again.Count > 0 && ReferenceEquals(_again[^1], name))
+        {
+            return; // The step before ended in the middle of the stream.
+        }
+
+        if (_again.Count == MostLooked)
+        {
+            _isOver = true; // Sooner all of it again than a stream forgotten.
+            return;
+        }
+
+        _again.Add(name);
     }
 
     private bool TryFindStreams(CategoryWork category)
@@ -224,7 +250,8 @@ public sealed class RetentionWork
         catch (Exception e) when (e is DamageException or IndexDamageException)
         {
             Damage ??= e;
-            return false; // It did not move on: the next pass tries the same again.
+            category.StepPastDamage();
+            return true;
         }
     }
 
@@ -245,7 +272,7 @@ public sealed class RetentionWork
         }
 
         var kept = first;
-        if (rule.MaxEvents is { } events && last.Value - events + 1 > kept.Value)
+        if (rule.MaxEvents is { } events && last.Value - events + 1 - kept.Value >= Math.Max(1, events / SlackPart))
         {
             kept = new StreamVersion(last.Value - events + 1);
         }
@@ -292,7 +319,16 @@ public sealed class RetentionWork
     {
         if (!_cuts.TryGetValue(age, out var cut))
         {
-            cut = _reader.FirstAtOrAfter(_now!.Value - (age * TimeSpan.TicksPerSecond) + 1);
+            try
+            {
+                cut = _reader.FirstAtOrAfter(_now!.Value - (age * TimeSpan.TicksPerSecond) + 1);
+            }
+            catch (Exception e) when (e is DamageException or IndexDamageException)
+            {
+                Damage ??= e;
+                cut = new Position(0); // Nothing is too old for this pass; the next one looks at other places, as the log has grown.
+            }
+
             cut = cut > _head ? _head + 1 : cut;
             _cuts.Add(age, cut);
         }
@@ -349,13 +385,21 @@ public sealed class RetentionWork
 
     private Position Match(CategoryWork category, Position from, Position until)
     {
+        if (category.Reach == 0)
+        {
+            category.Reach = 1;
+            return from + 1; // Damaged: whoever it leads to, others may, too.
+        }
+
         var sink = new NameSink(this);
+        until = until.Value - from.Value < category.Reach ? until : from + (category.Reach - 1);
         _reader.ReadMatching(category.Filter, from, until, backwards: false, ref sink, out var next);
         Invariant.Check(next > from && next <= until + 1, "Each page moves on.");
+        category.Reach = Math.Min(2 * category.Reach, CategoryWork.MostReach);
         return next;
     }
 
-    private void Enqueue(UInt128 key, ReadOnlySpan<byte> name)
+    private void Enqueue(UInt128 key, ReadOnlySpan<byte> name, bool isLost = false)
     {
         if (_looked.Count == MostLooked)
         {
@@ -364,7 +408,7 @@ public sealed class RetentionWork
 
         if (_looked.Add(key))
         {
-            _streams.Enqueue(name.ToArray());
+            _streams.Enqueue((name.ToArray(), isLost));
         }
     }
 
@@ -381,7 +425,16 @@ public sealed class RetentionWork
 
     private sealed class CategoryWork(RetentionEntry entry, EventFilter filter)
     {
+        /// <summary>Positions that a page goes over: as good as all.</summary>
+        public const long MostReach = long.MaxValue / 4;
+
+        /// <summary>Damage is searched from here on, by halves.</summary>
+        private const long FirstReach = 1024;
+
         public RetentionEntry Entry => entry;
+
+        /// <summary>Positions that the next page goes over at most; 0: its first one is damaged.</summary>
+        public long Reach { get; set; } = MostReach;
 
         public EventFilter Filter => filter;
 
@@ -400,6 +453,19 @@ public sealed class RetentionWork
 
         /// <summary>Streams with events before this position were looked at since; null: there was no time to go by.</summary>
         public Position? CutTo { get; set; }
+
+        /// <summary>Finds a way around damage: a list by events if not by names, and events page by page, each half as long as before.</summary>
+        public void StepPastDamage()
+        {
+            if (IsListed)
+            {
+                Reach = Math.Min(Reach / 2, FirstReach);
+                return;
+            }
+
+            (IsListed, SeenTo) = (true, Position.None);
+            CutTo = Age is null ? null : new Position(0);
+        }
     }
 
     private readonly struct NameSink(RetentionWork work) : IEventSink

@@ -12,7 +12,10 @@ namespace EventVault.Storage;
 /// <summary>Seals segments. One background thread.</summary>
 internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile heads, OperationsFiles operations, StateTable state) : IDisposable
 {
+    private const long UsualKeyBytes = 64; // For each event; measured: 39 at 6 keys each.
+
     private volatile bool _blocked;
+    private long _room;
     private (uint Segment, long Bytes) _keysLength; // Of the key file made last: known only when its keys were counted.
 
     /// <summary>Behind which position operation ids are kept.</summary>
@@ -20,6 +23,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
     /// <summary>Whether the disk is too full to seal.</summary>
     public bool IsBlocked => _blocked;
+
+    /// <summary>
+    /// Room on the disk that sealing found it needs when it looked last; what scavenging leaves free covers it. Bytes. For every
+    /// thread.
+    /// </summary>
+    public long Room => Volatile.Read(ref _room);
 
     /// <summary>Seals the oldest segment if all of it is committed; false if there is none.</summary>
     public bool Step()
@@ -34,35 +43,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             return false;
         }
 
-        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
-        var segment = view.Unsealed[0];
-        var roomForOthers = RoomForOthers(segment.Index);
-        if (storage.FreeBytes < RoomForIndexes(segment.Index) + roomForOthers)
+        lock (storage.RoomLock)
         {
-            _blocked = true;
-            return false;
-        }
-
-        try
-        {
-            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
-            if (storage.FreeBytes < roomForOthers)
-            {
-                // The key file took more than was thought; the next time it is known.
-                _blocked = true;
-                return false;
-            }
-
-            storage.BeginMove(written);
-            Apply(written, headsChanged, segment.Index, history);
-            storage.MoveToSealed(written);
-            _blocked = false;
-            return true;
-        }
-        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
-        {
-            _blocked = true;
-            return false;
+            return TrySeal(view);
         }
     }
 
@@ -76,6 +59,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Apply(written, headsChanged, segment.Index, history);
         return written;
     }
+
+    /// <summary>What index and keys of a segment like this one take, about. Bytes.</summary>
+    public static long UsualRoom(in CatalogEntry record) => record.Index.LengthBytes + (UsualKeyBytes * record.EventCount);
 
     public void Dispose()
     {
@@ -145,6 +131,41 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Index = index,
     };
 
+    private bool TrySeal(LogView view)
+    {
+        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
+        var segment = view.Unsealed[0];
+        var roomForOthers = RoomForOthers(segment.Index);
+        Volatile.Write(ref _room, RoomForIndexes(segment.Index) + roomForOthers);
+        if (storage.FreeBytes < Room)
+        {
+            _blocked = true;
+            return false;
+        }
+
+        try
+        {
+            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
+            if (storage.FreeBytes < roomForOthers)
+            {
+                // The key file took more than was thought; the next time it is known.
+                _blocked = true;
+                return false;
+            }
+
+            storage.BeginMove(written);
+            Apply(written, headsChanged, segment.Index, history);
+            storage.MoveToSealed(written);
+            _blocked = false;
+            return true;
+        }
+        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
+        {
+            _blocked = true;
+            return false;
+        }
+    }
+
     private SealedSegment WriteFiles(
         UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged, out LogHistory? history)
     {
@@ -186,7 +207,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     // take more, so what is left is looked at again when it is written.
     private long RoomForIndexes(ActiveIndex index)
     {
-        const long UsualKeyBytes = 64; // For each event; measured: 39 at 6 keys each.
         var keyBytes = _keysLength.Segment == index.Segment ? _keysLength.Bytes : 0;
         return (16L * index.EventCount) + (80L * index.StreamCount) + Math.Max(keyBytes, UsualKeyBytes * index.EventCount);
     }

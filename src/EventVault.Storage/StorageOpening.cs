@@ -351,6 +351,13 @@ internal sealed class StorageOpening
             _headsAreOfCatalog = false;
         }
 
+        if (segments > 0 && ReadScavenged((uint)segments - 1) is not null)
+        {
+            throw new DamageException(
+                SegmentHeader.FileName((uint)segments), 0, $"the segment's file should be here: segment {segments - 1} was scavenged, so it was sealed, and behind that there is always another.",
+                "The log was not changed. Put the missing file back, or restore it from another copy.");
+        }
+
         while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
         {
             catalog.Append(record);
@@ -399,7 +406,21 @@ internal sealed class StorageOpening
         }
 
         using var file = _files.OpenFile(path, FileOpening.ReadExisting);
-        return file.Length == (scavenged?.Index ?? record.Index).LengthBytes;
+        return file.Length == (scavenged?.Index ?? record.Index).LengthBytes || (scavenged is not null && IsIndex(path, record.Segment));
+    }
+
+    // That of a scavenged segment says by itself what it is of, and another version may have written it longer.
+    private bool IsIndex(string path, uint segment)
+    {
+        try
+        {
+            using var index = SealedIndex.Open(_files, path, segment);
+            return true;
+        }
+        catch (IndexDamageException)
+        {
+            return false;
+        }
     }
 
     // Indexes of scavenged segments follow from these alone, so they are there before anything else is looked at. What a
@@ -424,8 +445,7 @@ internal sealed class StorageOpening
             try
             {
                 using var lease = new SegmentSource(segment).Lease();
-                var mark = new ScavengedSegment(lease.Reader, scavenged, record.FirstPosition, _meta).WriteIndex(_files, path, (int)record.EventCount);
-                Invariant.Check(mark == scavenged.Index, "An index that is made again comes out equal.");
+                new ScavengedSegment(lease.Reader, scavenged, record.FirstPosition, _meta).WriteIndex(_files, path, (int)record.EventCount);
             }
             finally
             {
@@ -672,9 +692,9 @@ internal sealed class StorageOpening
     }
 
     // A stream's last version before the segment that is being walked. To look it up in the heads is a random read for each
-    // stream, more than all else that recovery does; the record says it, and the seal compares the two. The heads are asked only
-    // where they may hold what this walk comes to.
-    private StreamVersion LastVersion(UInt128 key, StreamVersion? expected)
+    // stream, more than all else that recovery does; the record says it, or a truncation at least how far it went, and the seal compares
+    // what records say. The heads are asked only where they may hold what this walk comes to.
+    private StreamVersion LastVersion(UInt128 key, StreamVersion expected)
     {
         for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
@@ -685,9 +705,9 @@ internal sealed class StorageOpening
             }
         }
 
-        if (_walked > 0 && _headsAreOfCatalog && expected is { } version)
+        if (_walked > 0 && _headsAreOfCatalog)
         {
-            return version;
+            return expected;
         }
 
         if (_walked == 0 || !_heads!.TryGet(key, out var head))

@@ -36,6 +36,12 @@ public sealed record StorageOptions
     /// </summary>
     public long SegmentKeyBytes { get; init; } = 96L * 1024 * 1024;
 
+    /// <summary>
+    /// Streams that may have been deleted, tombstoned or truncated; others are refused then. Each takes some 100 bytes of memory for
+    /// ever and 32 in a value of the state table, which is written with each segment and may have 2 GiB. Default 32 M: half of that.
+    /// </summary>
+    public int ChangedStreams { get; init; } = 32 * 1024 * 1024;
+
     /// <summary>Tests only: makes ids and secrets repeatable.</summary>
     public Random? Random { get; init; }
 }

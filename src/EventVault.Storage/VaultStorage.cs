@@ -160,6 +160,25 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Bytes that can still be written to the disk.</summary>
     public long FreeBytes => Files.FreeBytes(Directory);
 
+    /// <summary>
+    /// Held from a look at the free bytes until what was found there is used: by sealing for a segment, by scavenging for a piece of
+    /// work. So neither takes what the other one has counted on.
+    /// </summary>
+    internal Lock RoomLock { get; } = new();
+
+    /// <summary>
+    /// What whoever writes something that can wait leaves free while appends go on: what is kept for the node's own files, and what sealing the next
+    /// segment takes, which must not find the disk full behind the point at which it looked. Bytes. For every thread.
+    /// </summary>
+    internal long ReservedBytes
+    {
+        get
+        {
+            var last = View.Sealed is [.., var newest] ? Sealer.UsualRoom(newest.Record) : 0;
+            return SpareSegments.Reserve(SegmentSizeBytes) + Math.Max(_sealer.Room, last);
+        }
+    }
+
     /// <summary>The retention rules that are committed now, so at least those that any head covers that was read before. They never change: ask again.</summary>
     public RetentionRules Retention => Lives.Retention.Committed;
 

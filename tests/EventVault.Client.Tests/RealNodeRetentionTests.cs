@@ -25,6 +25,8 @@ public sealed class RealNodeRetentionTests
             AppliedRetention applied = await client.GetRetentionAsync(first);
             Assert.Equal((month with { LegalHold = true }, first), (applied.Rule, applied.From));
             Assert.Equal([orders], applied.HeldBy);
+            AppliedRetention onlyHeld = await client.GetRetentionAsync(RetentionScope.Stream("order-2"));
+            Assert.Equal((held, orders), (onlyHeld.Rule, onlyHeld.From));
             Assert.Equal(
                 [new RetentionEntry(orders, held, 2), new RetentionEntry(first, month, 3)], await client.ListRetentionAsync(pageSize: 1).ToListAsync());
             Assert.Equal("order-1", (await Assert.ThrowsAsync<StreamHeldException>(() => client.DeleteStreamAsync("order-1", ExpectedVersion.Any))).Stream);

@@ -110,6 +110,70 @@ public sealed class RetentionWorkTests
         Assert.Equal("3", await FirstAsync(node, "order-1"));
     }
 
+    // What the wrong clock recorded must not speak for it when the node starts again.
+    [Theory]
+    [InlineData(1)]
+    [InlineData(30)]
+    public async Task A_clock_that_jumped_ahead_is_not_believed_after_a_restart_because_of_what_it_recorded(int minutes)
+    {
+        var clock = new HandClock();
+        var node = await AgedAsync(clock);
+        try
+        {
+            clock.Jump(TimeSpan.FromDays(365));
+            for (var i = 0; i < minutes; i++)
+            {
+                await node.AppendAsync("order-2", Make.Any);
+                clock.Pass(TimeSpan.FromMinutes(1));
+                await node.Node.Retention.PassAsync();
+            }
+
+            for (var restarts = 0; restarts < 2; restarts++)
+            {
+                node = await node.RestartAsync();
+                clock.Pass(TimeSpan.FromMinutes(10));
+                await node.Node.Retention.PassAsync();
+                await node.AppendAsync("order-2", Make.Any);
+            }
+
+            Assert.Equal("0", await FirstAsync(node, "order-1"));
+            clock.Jump(-TimeSpan.FromDays(365)); // It is set right, and the right one needs its hour, too.
+            await node.Node.Retention.PassAsync();
+            clock.Pass(RetentionClock.Confirmation);
+            await node.Node.Retention.PassAsync();
+            Assert.Equal("0", await FirstAsync(node, "order-1"));
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task A_machine_that_starts_with_a_wrong_clock_is_not_believed_because_of_an_append_before_the_first_pass()
+    {
+        var clock = new HandClock();
+        var node = await AgedAsync(clock);
+        try
+        {
+            await node.StopAsync();
+            clock.Jump(TimeSpan.FromDays(365));
+            node = await node.RestartAsync();
+            for (var i = 0; i < 5; i++)
+            {
+                await node.AppendAsync("order-2", Make.Any);
+                await node.Node.Retention.PassAsync();
+                clock.Pass(TimeSpan.FromMinutes(10));
+            }
+
+            Assert.Equal("0", await FirstAsync(node, "order-1"));
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
+    }
+
     // It takes events away while clients append, delete and change the rules: whatever the order was, the sequencer saw to it.
     [Fact]
     public async Task Passes_race_with_clients_and_a_hold_that_was_acknowledged_holds()
@@ -139,6 +203,21 @@ public sealed class RetentionWorkTests
 
         await done.CancelAsync();
         await passes;
+    }
+
+    // A vault that is used every half an hour, and forgets after 30 days. No pass of its own comes between the test's.
+    private static async Task<TestNode> AgedAsync(HandClock clock)
+    {
+        var node = await TestNode.StartAsync(o => o with { Clock = clock, RetentionInterval = TimeSpan.FromMinutes(1) });
+        await node.RetainAsync(new RetentionScope { Category = "order" }, new RetentionRule { MaxAgeSeconds = 86_400 * 30 });
+        for (var i = 0; i < 3; i++)
+        {
+            await node.AppendAsync("order-1", Make.Any);
+            clock.Pass(TimeSpan.FromMinutes(30));
+        }
+
+        await node.Node.Retention.PassAsync();
+        return node;
     }
 
     private static async Task<string> FirstAsync(TestNode node, params string[] streams)

@@ -75,7 +75,7 @@ public sealed class ScavengeTests
             Assert.Equal("running", started.State);
             var stop = Make.Id();
             Assert.Equal("stopped", (await StopAsync(node, stop)).State);
-            Assert.Equal("stopped", (await StopAsync(node)).State);
+            Assert.Equal("stopped", (await StopAsync(node, stop)).State);
             var types = (await node.ReadAllAsync(new ReadAllRequest { IncludeSystem = true })).Select(e => e.Event.Type).ToList();
             Assert.Equal(["$scavenge-started", "$scavenge-stopped"], types.Where(t => t.StartsWith("$scavenge", StringComparison.Ordinal)));
             node = await node.RestartAsync();
@@ -151,7 +151,7 @@ public sealed class ScavengeTests
     }
 
     [Fact]
-    public async Task None_starts_by_itself_for_little_nor_too_soon()
+    public async Task None_starts_by_itself_for_little_nor_too_soon_and_segments_are_looked_at_only_if_something_changed()
     {
         var clock = new MovableClock();
         await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Clock = clock, ScavengeInterval = TimeSpan.FromHours(24) });
@@ -159,6 +159,7 @@ public sealed class ScavengeTests
         clock.Move(TimeSpan.FromHours(25));
         await Wait.UntilAsync(() => node.Node.ScavengeLooks == 1, "a look");
         Assert.Equal("never", (await GetAsync(node)).State);
+        Assert.Equal(0, node.Node.ScavengeExplained);
 
         // One that was started by hand counts, too: the next is due a day after it, not a day after the look.
         clock.Move(TimeSpan.FromHours(20));
@@ -175,6 +176,41 @@ public sealed class ScavengeTests
         }
 
         Assert.True((await UntilAsync(node, "done")).SegmentsRewritten > 0);
+        var explained = node.Node.ScavengeExplained;
+        Assert.True(explained > 3);
+        clock.Move(TimeSpan.FromHours(25));
+        await Wait.UntilAsync(() => node.Node.ScavengeLooks == 3, "a third look");
+        Assert.Equal(explained, node.Node.ScavengeExplained);
+    }
+
+    [Fact]
+    public async Task A_stop_counts_also_if_none_runs()
+    {
+        var clock = new MovableClock();
+        var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Clock = clock, ScavengeInterval = TimeSpan.FromHours(24) });
+        try
+        {
+            await node.AppendAsync("a", Make.NoStream);
+            await StartAsync(node);
+            await UntilAsync(node, "done");
+            var stop = Make.Id();
+            Assert.Equal("stopped", (await StopAsync(node, stop)).State);
+            clock.Move(TimeSpan.FromHours(100));
+            Assert.False(node.Node.LooksForScavenge);
+            node = await node.RestartAsync();
+            Assert.Equal("stopped", (await GetAsync(node)).State);
+            clock.Move(TimeSpan.FromHours(100));
+            Assert.False(node.Node.LooksForScavenge);
+
+            // Its retry does not stop what was started since.
+            await StartAsync(node);
+            await StopAsync(node, stop);
+            await UntilAsync(node, "done");
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
     }
 
     [Fact]
@@ -209,6 +245,50 @@ public sealed class ScavengeTests
             Assert.Equal(field, (await Fails.WithAsync(RpcCode.InvalidArgument, reason, call)).Field);
     }
 
+    // Else a disk that is full would have to be made larger before anything could be taken away.
+    [Fact]
+    public async Task On_a_full_disk_streams_are_deleted_and_a_scavenge_is_started_and_appends_go_on_behind_it()
+    {
+        const long Ample = 1L << 40;
+        var disk = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = Ample };
+        await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Files = disk });
+        await FillAsync(node, deletes: false);
+        disk.CapacityBytes = Ample - disk.FreeBytes("/vault") + (TestNode.SegmentSizeBytes * 7 / 4); // A segment wants twice its size free.
+        foreach (var size in (int[])[20_000, 2_000, 200, 1])
+        {
+            await FillUpAsync(() => node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', size))).AsTask());
+        }
+
+        // By what only hides events, too, until there is only room to start a scavenge.
+        await DeleteAsync(node);
+        var deleted = await FillUpAsync(() => node.RetainAsync(new RetentionScope { Stream = "s" }, new RetentionRule { MaxEvents = 1_000_000 }));
+        Assert.True(deleted > 20, $"{deleted}");
+        await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.StoreFull, () => node.AppendAsync("s", Make.Any).AsTask());
+        await StartAsync(node);
+
+        // On a full disk it takes what there is; once there is room for appends again, it leaves them some.
+        await UntilAsync(node, status => status.BytesFreed > TestNode.SegmentSizeBytes, "a segment's worth of space");
+        await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
+        await node.AppendAsync("s", Make.Any);
+
+        static async Task<int> FillUpAsync(Func<Task> append)
+        {
+            for (var written = 0; ; written++)
+            {
+                try
+                {
+                    Assert.True(written < 10_000, "The disk never became full.");
+                    await append();
+                }
+                catch (RpcException e)
+                {
+                    Assert.Equal(Reason.StoreFull, Fails.Detail(RpcCode.ResourceExhausted, e).Failures[0].Reason);
+                    return written;
+                }
+            }
+        }
+    }
+
     [Fact]
     public async Task A_failed_disk_ends_the_node()
     {
@@ -228,7 +308,7 @@ public sealed class ScavengeTests
     }
 
     [Fact]
-    public async Task Damage_in_old_events_rests_the_scavenge_and_not_the_node()
+    public async Task Damage_in_old_events_ends_neither_the_scavenge_nor_the_node()
     {
         var disk = new SimulatedFileSystem(tracksLosses: false);
         await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Files = disk });
@@ -237,15 +317,107 @@ public sealed class ScavengeTests
         var path = "/vault/log/" + Segment;
         disk.FlipBit(path, offset: 300_000, bit: 3);
         await StartAsync(node);
-        var waits = await UntilAsync(node, "waiting");
-        Assert.Contains(Segment, waits.Why, StringComparison.Ordinal);
+        var others = await UntilAsync(node, "done");
+        Assert.Contains(Segment, others.Why, StringComparison.Ordinal);
+        Assert.True(others.SegmentsRewritten > 1, others.ToString());
         await node.AppendAsync("other", Make.NoStream);
         Assert.Equal("serving", node.Node.State);
 
         disk.FlipBit(path, offset: 300_000, bit: 3);
         await StartAsync(node);
         var done = await UntilAsync(node, "done");
-        Assert.True(done.SegmentsRewritten > 2, done.ToString());
+        Assert.True(done.SegmentsRewritten > 0 && done.Why.Length == 0, done.ToString());
+    }
+
+    [Fact]
+    public async Task Operation_ids_that_cannot_be_looked_up_keep_from_starting_one_and_from_retention_and_end_nothing()
+    {
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        var clock = new MovableClock();
+        var node = await TestNode.StartAsync(o => AtFullSpeed(o) with
+        {
+            Clock = clock,
+            Files = disk,
+            ScavengeInterval = TimeSpan.FromHours(24),
+            OperationHorizon = 1024, // So small a table that each look meets a bucket.
+        });
+        try
+        {
+            await FillAsync(node);
+            await node.RetainAsync(new RetentionScope { Category = "kept" }, new RetentionRule { MaxEvents = 1 });
+            FlipOperations(disk);
+            clock.Move(TimeSpan.FromHours(25));
+            await Wait.UntilAsync(() => node.Node.ScavengeLooks == 1, "a look");
+            await UntilAsync(node, status => status.Why.Contains("operations-", StringComparison.Ordinal), "the problem to show");
+            Assert.Equal(0, await node.Node.Retention.PassAsync());
+            Assert.Equal(("serving", "never"), (node.Node.State, (await GetAsync(node)).State));
+
+            FlipOperations(disk);
+            Assert.Equal(3, await node.Node.Retention.PassAsync());
+            clock.Move(TimeSpan.FromHours(25));
+            Assert.Equal(string.Empty, (await UntilAsync(node, "done")).Why);
+            node = await node.RestartAsync();
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_stop_of_the_node_waits_for_one_segment_of_a_look_at_the_most(bool byItself)
+    {
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        var clock = new MovableClock();
+        await using var node = await TestNode.StartAsync(o => AtFullSpeed(o) with { Clock = clock, Files = disk, ScavengeInterval = TimeSpan.FromHours(24) });
+        await FillAsync(node);
+        using var goesOn = new ManualResetEventSlim();
+        var (looker, segments) = (0, new HashSet<string>());
+        var begun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        disk.OnOpening = path =>
+        {
+            // Who opens the first segment's file looks; no pool thread does.
+            var own = Environment.CurrentManagedThreadId;
+            if (path.EndsWith("0000.seg", StringComparison.Ordinal) && !Thread.CurrentThread.IsThreadPoolThread && Interlocked.CompareExchange(ref looker, own, 0) == 0)
+            {
+                begun.SetResult();
+                goesOn.Wait();
+            }
+
+            if (looker == own)
+            {
+                segments.Add(Path.GetFileNameWithoutExtension(path));
+            }
+        };
+        var explaining = byItself ? null : ExplainAsync(node);
+        clock.Move(byItself ? TimeSpan.FromHours(25) : TimeSpan.Zero);
+        await begun.Task.WaitAsync(Wait.Limit);
+        var stopping = node.StopAsync();
+        await Wait.UntilAsync(() => node.Node.State == "draining", "the stop to begin");
+        goesOn.Set();
+        await stopping.WaitAsync(Wait.Limit);
+        Assert.Single(segments);
+        if (explaining is not null)
+        {
+            await Fails.WithAsync(RpcCode.Unavailable, Reason.Draining, () => explaining);
+        }
+    }
+
+    // Damages each bucket of what says which operation ids there are; again, and it is sound.
+    private static void FlipOperations(SimulatedFileSystem disk)
+    {
+        const int Header = 8192;
+        const int Bucket = 64;
+        foreach (var path in disk.AllFiles().Where(p => p.Contains("/operations-", StringComparison.Ordinal)))
+        {
+            using var file = disk.OpenFile(path, FileOpening.ReadExisting);
+            for (long at = Header; at < file.Length; at += Bucket)
+            {
+                disk.FlipBit(path, at + 10, bit: 1);
+            }
+        }
     }
 
     private static NodeOptions AtFullSpeed(NodeOptions options) => options with { ScavengeBytesPerSecond = 0 };
@@ -297,18 +469,20 @@ public sealed class ScavengeTests
     private static Task<ExplainScavengeResponse> ExplainAsync(TestNode node, uint from = 0, uint size = 0) =>
         node.Channel.UnaryAsync(ExplainMethod, new ExplainScavengeRequest { FromSegment = from, PageSize = size }).AsTask();
 
-    private static async Task<ScavengeStatus> UntilAsync(TestNode node, string state)
+    private static Task<ScavengeStatus> UntilAsync(TestNode node, string state) => UntilAsync(node, status => status.State == state, state);
+
+    private static async Task<ScavengeStatus> UntilAsync(TestNode node, Func<ScavengeStatus, bool> condition, string what)
     {
         var end = DateTime.UtcNow + Wait.Limit;
         while (true)
         {
             var status = await GetAsync(node);
-            if (status.State == state)
+            if (condition(status))
             {
                 return status;
             }
 
-            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for {state}, it is: {status}");
+            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for {what}, it is: {status}");
             await Task.Delay(5);
         }
     }

@@ -162,6 +162,7 @@ public sealed class SessionTests
         Assert.Equal("draining", node.Node.State);
         gate.Open();
         var (results, busyEnd) = await ReadToFailureAsync(busy);
+        Assert.True(results.Count == 2, $"{results.Count} results, then {busyEnd}");
         Assert.Equal([1ul, 2ul], results.Select(r => r.Result.FirstPosition));
         Assert.Equal(Reason.Draining, Fails.Detail(RpcCode.Unavailable, busyEnd).Failures[0].Reason);
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Tests.Support;
 using EventVault.Rpc.Tests.Wire;
@@ -60,33 +61,117 @@ public class LimitTests
     }
 
     [Fact]
-    public async Task Large_requests_are_refused_before_they_arrive_when_others_hold_all_there_is()
+    public async Task Large_requests_are_refused_when_others_hold_all_there_is()
     {
-        const int Announced = 1 << 20;
-        ReceiveBudget? receiving = null;
-        await using var host = await TestHost.StartAsync(options: log =>
-        {
-            var options = new RpcServerOptions { MaxReceivingBytes = Announced + (Announced / 2), Logger = log };
-            receiving = options.Receiving;
-            return options;
-        });
+        const int Length = 1 << 20;
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions { MaxReceivingBytes = Length + (Length / 2), Logger = log });
+        var receiving = host.Server.Receiving;
         await using var channel = host.Connect();
-        var large = new EchoRequest { Payload = ByteString.CopyFrom(new byte[Announced - 100]) };
-        var small = new EchoRequest { Text = "small" };
+        var large = new EchoRequest { Payload = ByteString.CopyFrom(new byte[Length - 100]) };
         using var peer = await Http2Peer.ConnectAsync(host.Address);
-        await peer.SendRequestAsync(1, "/eventvault.test.v1.Echo/Unary");
-        await peer.SendDataAsync(1, [0, 0, Announced >> 16, 0, 0, 1], endStream: false); // A header, and one byte of the message.
-        await Wait.UntilAsync(() => receiving!.Taken == Announced, "the announced message to be counted");
+        await SendPartAsync(peer, 1, Length, Length - 100);
+        await Wait.UntilAsync(() => receiving.Taken == Length - 100, "what has arrived to be counted");
 
         var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, large));
         Assert.Equal(RpcCode.ResourceExhausted, error.Code);
-        Assert.Equal("small", (await channel.UnaryAsync(EchoService.Unary, small)).Text);
-        Assert.Equal(Announced, receiving!.Taken);
+        Assert.Equal("small", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "small" })).Text);
+        await Wait.UntilAsync(() => receiving.Taken == Length - 100, "what was refused to be given back");
 
         peer.Dispose();
-        await Wait.UntilAsync(() => receiving!.Taken == 0, "what the lost client announced to be given back");
+        await Wait.UntilAsync(() => receiving.Taken == 0, "what the lost client sent to be given back");
         Assert.Equal(large.Payload.Length, (await channel.UnaryAsync(EchoService.Unary, large)).Payload.Length);
-        await Wait.UntilAsync(() => receiving!.Taken == 0, "what was answered to be given back");
+        await Wait.UntilAsync(() => receiving.Taken == 0, "what was answered to be given back");
+    }
+
+    [Fact]
+    public async Task What_is_only_announced_keeps_nobody_out()
+    {
+        const int Length = 1 << 20;
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions { MaxReceivingBytes = 2 * Length, Logger = log });
+        await using var channel = host.Connect();
+        using var peer = await Http2Peer.ConnectAsync(host.Address);
+        for (var stream = 1; stream < 32; stream += 2)
+        {
+            await SendPartAsync(peer, stream, Length, 1000);
+        }
+
+        await Wait.UntilAsync(() => host.Server.Receiving.Taken == 16 * 1000, "all that has arrived to be counted");
+        var large = new EchoRequest { Payload = ByteString.CopyFrom(new byte[Length - 100]) };
+        Assert.Equal(large.Payload.Length, (await channel.UnaryAsync(EchoService.Unary, large)).Payload.Length);
+    }
+
+    [Fact]
+    public async Task One_connection_takes_half_of_what_there_is()
+    {
+        const int Length = 512 << 10;
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions { MaxReceivingBytes = 4 * Length, Logger = log });
+        var receiving = host.Server.Receiving;
+        await using var channel = host.Connect();
+        using var peer = await Http2Peer.ConnectAsync(host.Address);
+        for (var stream = 1; stream < 8; stream += 2)
+        {
+            await SendPartAsync(peer, stream, Length, Length - 100);
+        }
+
+        // Of four only as many stay as fit into the half; whatever was refused has been given back.
+        await Wait.UntilAsync(() => host.Server.ActiveCalls == 2 && receiving.Taken == 2 * (Length - 100), "two of four to be refused");
+        var large = new EchoRequest { Payload = ByteString.CopyFrom(new byte[(2 * Length) - 100]) };
+        Assert.Equal(large.Payload.Length, (await channel.UnaryAsync(EchoService.Unary, large)).Payload.Length);
+    }
+
+    [Fact]
+    public async Task A_large_message_that_no_longer_comes_is_given_up_when_its_room_is_wanted()
+    {
+        const int Length = 1 << 20;
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions
+        {
+            MaxReceivingBytes = Length,
+            ReceivePatience = TimeSpan.FromMilliseconds(20),
+            Logger = log,
+        });
+        var receiving = host.Server.Receiving;
+        using var peer = await Http2Peer.ConnectAsync(host.Address);
+        await SendPartAsync(peer, 1, Length, 100_000);
+        await Wait.UntilAsync(() => receiving.Taken == 100_000, "what has arrived to be counted");
+        using var other = await Http2Peer.ConnectAsync(host.Address);
+        await SendPartAsync(other, 1, Length, 500_000);
+
+        // Once one of the two is gone there is room again, and the other one is not asked any more.
+        await Wait.UntilAsync(() => host.Server.ActiveCalls <= 1 && !receiving.IsTight, "one of the two to be given up");
+    }
+
+    // A frame's header, which says how long it is, and the first so many bytes of it all.
+    private static async Task SendPartAsync(Http2Peer peer, int stream, int announced, int bytes)
+    {
+        const int MostFrame = 16 << 10;
+        await peer.SendRequestAsync(stream, "/eventvault.test.v1.Echo/Unary");
+        var part = new byte[bytes];
+        BinaryPrimitives.WriteInt32BigEndian(part.AsSpan(1), announced);
+        for (var sent = 0; sent < bytes; sent += MostFrame)
+        {
+            await peer.SendDataAsync(stream, part[sent..Math.Min(bytes, sent + MostFrame)], endStream: false);
+        }
+    }
+
+    [Fact]
+    public async Task A_call_that_has_ended_is_not_cut_short_any_more_nor_is_the_next_one()
+    {
+        RpcContext? ended = null;
+        await using var host = await TestHost.StartAsync(configure: server => server.Use(async (context, next) =>
+        {
+            ended?.CutShort();
+            ended = context;
+            await next(context);
+        }));
+        await using var channel = host.Connect();
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Equal("t", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "t" })).Text);
+        }
+
+        await Wait.UntilAsync(() => host.Server.ActiveCalls == 0, "the last call to end");
+        ended!.CutShort();
+        Assert.Empty(host.Log.Problems);
     }
 
     // Kestrel ends bodies of more than 30 MB by default; only single messages are limited here.

@@ -234,6 +234,81 @@ public sealed class RetentionWorkTests
         Assert.Single(Find(work, 0));
     }
 
+    [Fact]
+    public void A_stream_that_loses_its_own_rule_while_the_time_is_unknown_is_too_old_once_it_is_known()
+    {
+        var vault = new SmallVault();
+        vault.Clock = 1000 * Second;
+        vault.Append("order-1", 10);
+        vault.Append("order-2", 10);
+        vault.Write(
+            vault.Retain(RetentionScope.Category, "order", new RetentionRule { MaxAgeSeconds = 10 }), vault.Retain(RetentionScope.Stream, "order-1", new RetentionRule { Forever = true }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        Assert.Equal(1, RunPass(vault, work, 2000 * Second)); // The category's age has gone past both.
+        vault.Write(vault.Retain(RetentionScope.Stream, "order-1", rule: null));
+        vault.Flush();
+        Assert.Equal(0, RunPass(vault, work, null));
+        Assert.Equal(0, RunPass(vault, work, null));
+        Assert.Equal(1, RunPass(vault, work, 2000 * Second));
+        Assert.Equal(1, FirstVisible(vault, "order-1"));
+    }
+
+    // Each truncation is an event for ever: there must not be one for each append.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_stream_is_truncated_once_it_is_over_by_a_tenth_and_then_to_the_limit(bool byBytes)
+    {
+        var vault = new SmallVault();
+        vault.Append("order-1", 60);
+        var limit = byBytes ? 100L * vault.Model.Events[0].Bytes.Length : 100;
+        vault.Write(vault.Retain(RetentionScope.Category, "order", byBytes ? new RetentionRule { MaxBytes = limit } : new RetentionRule { MaxEvents = limit }));
+        var work = new RetentionWork(vault.Storage);
+        var (truncations, most) = (0, byBytes ? 110 : 109);
+        for (var i = 1; i < 400; i++)
+        {
+            vault.Append("order-1", 60);
+            var found = RunPass(vault, work, null);
+            truncations += found;
+            var visible = vault.Model.Versions["order-1"] + 1 - FirstVisible(vault, "order-1");
+            Assert.Equal(i + 1 - (FirstVisible(vault, "order-1")), visible);
+            Assert.True(found > 0 ? visible == 100 : visible <= most, $"{visible} events behind {i}");
+        }
+
+        Assert.Equal(byBytes ? 300 / 11 : 300 / 10, truncations);
+    }
+
+    [Fact]
+    public void What_stands_behind_damage_is_found_and_what_the_damage_hid_too_once_it_is_mended()
+    {
+        var vault = new SmallVault();
+        vault.Write(vault.Retain(RetentionScope.Category, "order", new RetentionRule { MaxBytes = 1 }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        Assert.Equal(0, RunPass(vault, work, null)); // Its streams are listed: from here on events lead to them.
+        for (var i = 0; i < 40; i++)
+        {
+            vault.Write(vault.Event($"order-{i / 4}", Encoding.UTF8.GetBytes($"event-{i:D3}-of-them")));
+        }
+
+        vault.Flush();
+        var path = $"{SmallVault.Directory}/log/{SegmentHeader.FileName(0)}";
+        var offset = vault.Files.ReadFlushed(path).AsSpan().IndexOf("event-006-of-them"u8); // The last event but one of order-1.
+        vault.Files.FlipBit(path, offset, 3);
+        var due = new List<DueEvents>();
+        work.Begin(null);
+        for (var steps = 0; work.Step(due); steps++)
+        {
+            Assert.True(steps < 1000, "It does not get past the damage.");
+        }
+
+        Assert.NotNull(work.Damage);
+        Assert.Equal(["order-0", "order-2", "order-3", "order-4", "order-5", "order-6", "order-7", "order-8", "order-9"], due.Select(d => Encoding.UTF8.GetString(d.Stream)).Order());
+        vault.Files.FlipBit(path, offset, 3);
+        Assert.Equal("order-1", Encoding.UTF8.GetString(Assert.Single(Find(work, null)).Stream));
+    }
+
     // Both work on the same log, and name what they do by what it is.
     [Fact]
     public void A_second_leader_finds_the_same_under_the_same_operation_ids()
@@ -358,20 +433,21 @@ public sealed class RetentionWorkTests
             return first;
         }
 
-        var events = vault.Model.Events.Where(e => e.Stream == stream && e.Version >= first).Reverse().ToList();
-        var (kept, bytes) = (0, 0L);
-        foreach (var e in events)
+        var events = vault.Model.Events.Where(e => e.Stream == stream && e.Version >= first).ToList();
+        var over = events.Count - (rule.MaxEvents ?? events.Count);
+        events.RemoveRange(0, (int)(over >= Math.Max(1, (rule.MaxEvents ?? 0) / 10) ? over : 0));
+        events.RemoveAll(e => e.RecordedAt <= vault.Clock - (rule.MaxAgeSeconds * Second));
+        if (rule.MaxBytes is { } bytes && Bytes() > bytes + (bytes / 10))
         {
-            bytes += e.Bytes.Length;
-            if (kept == rule.MaxEvents || (kept > 0 && bytes > rule.MaxBytes) || e.RecordedAt <= vault.Clock - (rule.MaxAgeSeconds * Second))
+            while (events.Count > 1 && Bytes() > bytes)
             {
-                break;
+                events.RemoveAt(0);
             }
-
-            kept++;
         }
 
-        return first + events.Count - kept;
+        return vault.Model.Versions[stream] + 1 - events.Count;
+
+        long Bytes() => events.Sum(e => (long)e.Bytes.Length);
     }
 
     private static long FirstVisible(SmallVault vault, string stream) =>

@@ -5,7 +5,7 @@ namespace EventVault.Client;
 /// What applies; null: everything is kept, as nothing was said. Of a stream: the limits of its own rule or else its category's,
 /// and a legal hold if either has one.
 /// </param>
-/// <param name="From">Where the limits come from; null: no rule was set.</param>
+/// <param name="From">Whose rule the limits are, also if that is a legal hold and has none; null: no rule was set.</param>
 /// <param name="HeldBy">Who has a legal hold: none, one, or both of the stream and its category.</param>
 public sealed record AppliedRetention(RetentionRule? Rule, RetentionScope? From, IReadOnlyList<RetentionScope> HeldBy)
 {

@@ -15,12 +15,13 @@ public sealed record RetentionRule
     /// </summary>
     public TimeSpan? MaxAge { get; init; }
 
-    /// <summary>Keeps a stream's last so many events, 1 to 2^63 − 1. Null: however many.</summary>
+    /// <summary>Keeps a stream's last so many events, 1 to 2^63 − 1; up to a tenth more stay readable, as the stream is truncated once it is
+    /// over by a tenth. Null: however many.</summary>
     public ulong? MaxEvents { get; init; }
 
     /// <summary>
-    /// Keeps a stream's last events as long as they take no more bytes than this, 1 to 2^63 − 1, counted as they are sent. The last
-    /// event is kept whatever its size. Null: whatever their size.
+    /// Keeps a stream's last events as long as they take no more bytes than this, 1 to 2^63 − 1, counted as they are sent; up to a tenth
+    /// more stay readable. The last event is kept whatever its size. Null: whatever their size.
     /// </summary>
     public ulong? MaxBytes { get; init; }
 

@@ -46,7 +46,10 @@ public sealed record ScavengeStatus
     /// <summary>So many bytes less does the log take on the disk than when it was written, by all scavenges so far.</summary>
     public required ulong BytesFreed { get; init; }
 
-    /// <summary>Why it waits, in a sentence; empty: it doesn't.</summary>
+    /// <summary>
+    /// Why it waits, or that a legal hold stopped it, in a sentence, and how many damaged segments it passed over; empty: none of
+    /// these.
+    /// </summary>
     public required string Why { get; init; }
 
     internal static ScavengeStatus From(Protocol.ScavengeStatus message) => new()

@@ -19,7 +19,11 @@ internal static class AppendAnswers
                 response = NewAnswer(append);
                 return null;
             case AppendOutcome.Known:
-                var first = reader.ReadAnswer(append.Place, append.Content);
+                if (reader.ReadAnswer(append.Place, append.Content) is not { } first)
+                {
+                    return Errors.RetryTooOld(reader.OperationFloor);
+                }
+
                 if (!first.SameContent)
                 {
                     return Errors.OperationIdReused(first.First);

@@ -14,18 +14,16 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The calls of <c>eventvault.v1.Admin</c> about scavenging.</summary>
-internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits) : IDisposable
+internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends, ScavengeThread thread, NodeLimits limits) : IAsyncDisposable
 {
     private const int UsualPageSegments = 100;
-
-    /// <summary>Segments looked at in one go: each go reads all of <c>$streams</c> once.</summary>
-    private const int SegmentsAtOnce = 16;
 
     /// <summary>A page ends early once it took so long, and says where the next begins: a call has to be answered in time.</summary>
     private static readonly TimeSpan MostWork = TimeSpan.FromSeconds(1);
 
     // One at a time: each reads whole indexes, and nobody needs two.
     private readonly SemaphoreSlim _explaining = new(1);
+    private readonly CancellationTokenSource _stopping = new();
 
     private static ServiceDescriptor Service => AdminReflection.Descriptor.Services[0];
 
@@ -41,8 +39,17 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
             RpcMethod<ExplainScavengeRequest, ExplainScavengeResponse>.Of(Service, "ExplainScavenge"),
             (request, context) => ExplainAsync(RequestFields.Parse(ExplainScavengeRequest.Parser, request), context));
 
-    /// <summary>When no call can come any more.</summary>
-    public void Dispose() => _explaining.Dispose();
+    /// <summary>
+    /// When no call can come any more: ends the explanation that runs, and waits for it. It looks at one segment to the end at the
+    /// most, and the storage must not be closed below it.
+    /// </summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        await _explaining.WaitAsync();
+        _explaining.Dispose();
+        _stopping.Dispose();
+    }
 
     private async ValueTask<ScavengeStatus> StartAsync(StartScavengeRequest request, RpcContext context)
     {
@@ -53,8 +60,9 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
 
     private async ValueTask<ScavengeStatus> StopAsync(StopScavengeRequest request, RpcContext context)
     {
-        var id = StreamChangeRequests.OperationId(request.OperationId);
-        if (storage.Scavenger.Progress.State is ScavengeState.Running or ScavengeState.Waiting || storage.Reader.FindAppend(id) is not null)
+        // Also if none runs: one could have started before a retry comes, and would be stopped by it.
+        StreamChangeRequests.OperationId(request.OperationId);
+        if (storage.Scavenger.Progress.State != ScavengeState.Never)
         {
             await RecordAsync(request.OperationId, ScavengeChange.Stop, context);
         }
@@ -76,26 +84,36 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
             throw Errors.LimitExceeded(limit, request.PageSize, "page_size").ToException();
         }
 
-        await _explaining.WaitAsync(context.Cancellation);
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation, context.Draining, _stopping.Token);
         try
         {
-            return Explain(request.FromSegment, request.PageSize == 0 ? UsualPageSegments : (int)request.PageSize);
+            await _explaining.WaitAsync(ends.Token);
+            try
+            {
+                // On a thread of its own: those of the pool answer appends and reads.
+                var size = request.PageSize == 0 ? UsualPageSegments : (int)request.PageSize;
+                return await Task.Factory.StartNew(
+                    () => Explain(request.FromSegment, size, ends.Token), ends.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            }
+            finally
+            {
+                _explaining.Release();
+            }
         }
-        finally
+        catch (OperationCanceledException) when (context.Draining.IsCancellationRequested)
         {
-            _explaining.Release();
+            throw Errors.Draining("the explanation was cut short").ToException();
         }
     }
 
-    private ExplainScavengeResponse Explain(uint from, int size)
+    private ExplainScavengeResponse Explain(uint from, int size, CancellationToken cancellation)
     {
         var response = new ExplainScavengeResponse();
         var began = Stopwatch.GetTimestamp();
         uint? next = from;
         while (next is { } first && response.Segments.Count < size && (response.Segments.Count == 0 || Stopwatch.GetElapsedTime(began) < MostWork))
         {
-            var most = Math.Min(SegmentsAtOnce, size - response.Segments.Count);
-            response.Segments.AddRange(storage.Scavenger.Explain(first, most, out next).Select(Explained));
+            response.Segments.AddRange(storage.Scavenger.Explain(first, max: 1, cancellation, out next).Select(Explained));
             Invariant.Check(next is null || next > first, "A page of segments ends.");
         }
 
@@ -128,7 +146,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
             SegmentsTotal = (uint)progress.SegmentsTotal,
             SegmentsRewritten = (uint)progress.SegmentsRewritten,
             BytesFreed = (ulong)Math.Max(progress.BytesFreed, 0),
-            Why = problem ?? progress.Why ?? string.Empty,
+            Why = problem ?? progress.Why ?? thread.StartProblem ?? string.Empty,
         };
         if (progress.Point != Position.None)
         {

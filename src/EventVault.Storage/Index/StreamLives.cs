@@ -39,6 +39,9 @@ internal sealed class StreamLives(SipKey key)
     /// <summary>Streams that have a committed change.</summary>
     public int Count => _streams.Count;
 
+    /// <summary>The key of one of them; they keep their numbers, 0 up to the count.</summary>
+    public UInt128 StreamAt(int number) => _streams[number];
+
     /// <summary>A stream's life as far as it is committed.</summary>
     public StreamLife Of(UInt128 stream)
     {

@@ -2,6 +2,7 @@
 // that covers them, for every thread; pending ones are the sequencer's alone, so that a legal hold which is on its way
 // already refuses a deletion behind it. Rebuildable, from the state table and the groups behind it.
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Index;
 
@@ -42,6 +43,11 @@ internal sealed class StreamRetention
 
         Invariant.Check(_tail is null || group.Index >= _newestPending);
         group.AddRetention(change);
+        if (change.Rule is { LegalHold: true })
+        {
+            group.AddScavenge(ScavengeMark.Hold(change.At));
+        }
+
         _tail ??= _committed.Copy();
         _tail.Apply(change);
         _newestPending = group.Index;

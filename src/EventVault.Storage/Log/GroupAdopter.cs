@@ -9,10 +9,10 @@ namespace EventVault.Storage.Log;
 /// <param name="meta">The vault.</param>
 /// <param name="lives">Gets the changes that the group's events make.</param>
 /// <param name="lastVersion">
-/// Last version of a stream that the group's own index does not have yet; with what it must be by the stream's next event,
-/// if there is one.
+/// Last version of a stream that the group's own index does not have yet; with what it must be by the stream's next event, or
+/// must be at least by what was done to the stream.
 /// </param>
-internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion?, StreamVersion> lastVersion)
+internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion, StreamVersion> lastVersion)
 {
     private readonly ulong[] _keys = new ulong[EventKeys.MostPerEvent];
     private readonly byte[] _lastName = new byte[RecordFormat.MaxNameBytes];
@@ -84,7 +84,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
 
                 if (view.IsSystem && !lives.Retention.Add(group, view) && lives.Add(group, view, out var change))
                 {
-                    Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream) + 1, "No stream is truncated behind its end.");
+                    Invariant.Check(change.Life.FirstVisible <= LastVersion(index, change.Stream, change.Life.FirstVisible + -1) + 1, "No stream is truncated behind its end.");
                 }
 
                 group.AddEvent(stream, offset);
@@ -98,10 +98,10 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
         Invariant.Check(appends == group.Appends);
     }
 
-    private StreamVersion LastVersion(ActiveIndex index, UInt128 key)
+    private StreamVersion LastVersion(ActiveIndex index, UInt128 key, StreamVersion expected)
     {
         var stream = index.FindStream(key);
-        return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key, null);
+        return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key, expected);
     }
 
     private int StreamOf(ActiveIndex index, ReadOnlySpan<byte> name, StreamVersion version)
@@ -113,7 +113,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
 
         var key = StreamKey.Compute(name, meta.SipKey);
         var stream = index.FindStream(key);
-        _lastStream = stream >= 0 ? stream : index.AddStream(key, lastVersion(key, new StreamVersion(version.Value - 1)));
+        _lastStream = stream >= 0 ? stream : index.AddStream(key, lastVersion(key, version + -1));
         _lastIndex = index;
         _lastNameLength = name.Length;
         name.CopyTo(_lastName);

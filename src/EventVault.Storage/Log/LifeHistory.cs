@@ -88,9 +88,13 @@ internal sealed class LifeHistory
         {
             Scavenge = Scavenge.Join(scavenge);
         }
-        else
+        else if (RetentionEvent.TryRead(e, out var rule))
         {
-            Retention.Add(e);
+            Retention.Apply(rule!);
+            if (rule!.Rule is { LegalHold: true })
+            {
+                Scavenge = Scavenge.Join(ScavengeMark.Hold(rule.At));
+            }
         }
     }
 

@@ -60,6 +60,12 @@ public sealed class LogTail
     /// <summary>Room for the no-ops of some 30 starts on a full disk, in bytes.</summary>
     private const int SystemReserveBytes = 4096;
 
+    /// <summary>
+    /// Room on a full disk for what gives space back, in bytes: some 300 deletions and truncations, and the start of a scavenge.
+    /// Of smaller segments no more than a sixteenth.
+    /// </summary>
+    private const int FreeingReserveBytes = 64 * 1024;
+
     private readonly VaultStorage _storage;
     private readonly uint _seed;
     private readonly GroupAdopter _adopter;
@@ -89,17 +95,25 @@ public sealed class LogTail
     /// <summary>Term of the last group, pending ones included; 0 if there is none.</summary>
     public Term LastTerm => _end.Term;
 
-    /// <summary>Encoded length of a system group's body, for <see cref="CheckRoom"/>.</summary>
+    /// <summary>Encoded length of a system group's body, for <see cref="CheckRoom(int, bool)"/>.</summary>
     /// <param name="contentLength">Bytes of its content.</param>
     public static int SystemLength(int contentLength) => SystemRecord.Length(contentLength);
 
-    /// <summary>Whether a group that begins with an append of this length can be begun now.</summary>
+    /// <summary>
+    /// Whether a group that begins with an append can be begun now. On a full disk there is some room for those that change what can be
+    /// read, and behind it for those that start a scavenge: without either it would stay full.
+    /// </summary>
+    public RoomCheck CheckRoom(AppendContent append) => CheckRoom(append.EncodedLength, isSystem: false, ReserveFor(append));
+
+    /// <summary>Whether a group that begins with an append of this length, by a client who wants to write events, can be begun now.</summary>
     /// <param name="encodedLength">Length of the append, or as <see cref="SystemLength"/> says.</param>
     /// <param name="isSystem">
     /// For a system group, which may open one segment more: a new leader commits what earlier terms left only with an entry
     /// of its own, so its no-op must not wait until they are committed and sealed.
     /// </param>
-    public RoomCheck CheckRoom(int encodedLength, bool isSystem = false)
+    public RoomCheck CheckRoom(int encodedLength, bool isSystem = false) => CheckRoom(encodedLength, isSystem, ReserveFor(null));
+
+    private RoomCheck CheckRoom(int encodedLength, bool isSystem, int reserve)
     {
         var unsealed = _storage.UnsealedSegments;
         if (!isSystem && unsealed > VaultStorage.MaxUnsealedSegments)
@@ -107,7 +121,7 @@ public sealed class LogTail
             return _storage.SealingIsBlocked ? RoomCheck.Full : RoomCheck.Wait;
         }
 
-        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || (HasRoomForKeys && LeavesReserve(GroupHeader.Length + encodedLength))))
+        if (FitsSegment(GroupHeader.Length + encodedLength) && (isSystem || (HasRoomForKeys && Leaves(reserve, GroupHeader.Length + encodedLength))))
         {
             return RoomCheck.Ok;
         }
@@ -135,14 +149,14 @@ public sealed class LogTail
     /// <summary>Whether the group that holds an operation is not committed yet.</summary>
     public bool IsPending(OperationPlace place) => place.Place.CompareTo(_storage.CommittedEnd.Place) >= 0;
 
-    /// <summary>Begins a group whose first append has this length. <see cref="CheckRoom"/> has just said Ok.</summary>
+    /// <summary>Begins a group whose first append has this length. <see cref="CheckRoom(AppendContent)"/> has just said Ok.</summary>
     /// <param name="group">An empty buffer.</param>
     /// <param name="encodedLength">Length of the first append.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
     public void Begin(GroupBuffer group, int encodedLength, long now) => Begin(group, GroupKind.Appends, encodedLength, now);
 
     /// <summary>
-    /// Makes a system group, to be closed by <see cref="Finish"/>. <see cref="CheckRoom"/> has just said Ok.
+    /// Makes a system group, to be closed by <see cref="Finish"/>. <see cref="CheckRoom(int, bool)"/> has just said Ok.
     /// </summary>
     /// <param name="group">An empty buffer.</param>
     /// <param name="kind">NoOp or Membership.</param>
@@ -156,12 +170,14 @@ public sealed class LogTail
         group.Length += SystemRecord.Encode(group.Group[GroupHeader.Length..], kind, content, _seed);
     }
 
-    /// <summary>Whether an append of this length still belongs into the begun group.</summary>
-    public bool Fits(GroupBuffer group, int encodedLength) =>
+    /// <summary>Whether an append still belongs into the begun group.</summary>
+    public bool Fits(GroupBuffer group, AppendContent append) => Fits(group, append.EncodedLength, ReserveFor(append));
+
+    private bool Fits(GroupBuffer group, int encodedLength, int reserve) =>
         group.Length + encodedLength <= VaultLimits.GroupBytes
         && group.Appends < ushort.MaxValue
         && FitsSegment(group.Length + encodedLength)
-        && LeavesReserve(group.Length + encodedLength);
+        && Leaves(reserve, group.Length + encodedLength);
 
     /// <summary>
     /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What
@@ -431,8 +447,20 @@ public sealed class LogTail
     private long GroupsEnd => _storage.Meta.SegmentSizeBytes - Blocks.Size - CommitMark.Length;
 
     // Without another segment ready appends leave room for no-ops: on a full disk a node could not even start without one.
-    private bool LeavesReserve(int groupLength) =>
-        _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + SystemReserveBytes <= GroupsEnd;
+    private bool Leaves(int reserve, int groupLength) =>
+        _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + reserve <= GroupsEnd;
+
+    // Deletions and truncations give nothing back without a scavenge, so they leave room to start one.
+    private int ReserveFor(AppendContent? append)
+    {
+        var freeing = (int)Math.Min(FreeingReserveBytes, _storage.Meta.SegmentSizeBytes / 16);
+        return SystemReserveBytes + append switch
+        {
+            { Scavenge: not null } => 0,
+            { Change: not null } or { Retention: not null } => freeing / 4,
+            _ => freeing,
+        };
+    }
 
     // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
     private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;
@@ -502,6 +530,7 @@ public sealed class LogTail
             _ when rules.IsHeld(name) => StreamChangeProblem.Held,
             _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ when _storage.Lives.Count >= _storage.Options.ChangedStreams && _storage.Lives.OfTail(target.Key) == default => StreamChangeProblem.TooMany,
             _ => StreamChangeProblem.None,
         };
         if (change.Problem != StreamChangeProblem.None || !Holds(target))

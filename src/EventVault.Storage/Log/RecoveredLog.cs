@@ -11,7 +11,7 @@ namespace EventVault.Storage.Log;
 /// <param name="meta">The vault.</param>
 /// <param name="lives">Has what the sealed segments say about streams; gets what the walked ones say.</param>
 /// <param name="lastVersion">Last version of a stream before the segment that is walked, as <see cref="GroupAdopter"/> asks for it.</param>
-internal sealed class RecoveredLog(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion?, StreamVersion> lastVersion)
+internal sealed class RecoveredLog(VaultMeta meta, StreamLives lives, Func<UInt128, StreamVersion, StreamVersion> lastVersion)
 {
     private readonly GroupAdopter _adopter = new(meta, lives, lastVersion);
     private readonly Stack<GroupBuffer> _free = new();

@@ -77,6 +77,13 @@ internal sealed class SealedSegment(
         _keys.Retire();
     }
 
+    /// <summary>What still keeps its files' space once it is retired; each is gone when nothing leads to it any more.</summary>
+    public IEnumerable<WeakReference> Mappings()
+    {
+        Invariant.Check(_retired is not null);
+        return [new(_retired), new(_index), new(_keys)];
+    }
+
     public void Close()
     {
         lock (_opening)

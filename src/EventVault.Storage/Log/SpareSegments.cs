@@ -35,6 +35,11 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     // A name of its own for each: the one handed out before may not have been renamed yet.
     private string CurrentPath => Path.Combine(logDirectory, $"spare{_number}{Suffix}");
 
+    /// <summary>
+    /// What is kept free beside a segment: less than the reserve only on disks too small for it. Bytes.
+    /// </summary>
+    public static long Reserve(uint sizeBytes) => Math.Min(ReserveBytes, sizeBytes);
+
     /// <summary>Hands out the prepared segment. Sequencer only; <see cref="State"/> is Ready.</summary>
     public SpareSegment Take()
     {
@@ -57,8 +62,7 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
         {
             if (_unfinished is null)
             {
-                // Less than the reserve is left free only on disks too small for it.
-                if (files.FreeBytes(logDirectory) < sizeBytes + Math.Min(ReserveBytes, sizeBytes))
+                if (files.FreeBytes(logDirectory) < sizeBytes + Reserve(sizeBytes))
                 {
                     _full = true;
                     return false;

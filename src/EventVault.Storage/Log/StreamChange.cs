@@ -33,6 +33,9 @@ public enum StreamChangeProblem
 
     /// <summary>Its events are not due by the rule for which it was to be truncated: there is another one now, or they are gone.</summary>
     NotDue,
+
+    /// <summary>It was never changed, and <see cref="StorageOptions.ChangedStreams"/> were.</summary>
+    TooMany,
 }
 
 /// <summary>

@@ -3,41 +3,64 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Storage.Scavenging;
 
-/// <summary>Explains what a scavenge that started now would do, segment by segment. One thread, one page.</summary>
-internal sealed class ScavengeExplanation
+/// <summary>
+/// Explains what a scavenge that started now would do, segment by segment. One thread, one page. What is hidden and held it
+/// takes from memory: nothing of <c>$streams</c> is read.
+/// </summary>
+internal sealed class ScavengeExplanation : IScavengeRules
 {
-    /// <summary>Streams of the vault's own that are told apart. There are a handful.</summary>
-    private const int MostSystemStreams = 1000;
-
     private readonly VaultStorage _storage;
     private readonly Position _head;
     private readonly LogView _view;
-    private readonly ScavengeRules _rules;
-    private readonly List<UInt128> _system = [];
+    private readonly RetentionRules _retention;
+    private readonly UInt128 _system;
 
     public ScavengeExplanation(VaultStorage storage)
     {
         _storage = storage;
         _head = storage.Head;
         _view = storage.View;
-        _rules = new ScavengeRules(storage, _head);
-        while (!_rules.IsComplete)
-        {
-            _rules.ReadPage();
-        }
-
-        foreach (var stream in storage.Streams.List("$"u8, default, MostSystemStreams))
-        {
-            _system.Add(StreamKey.Compute(stream.Name, storage.Meta.SipKey));
-        }
+        _retention = storage.Retention;
+        _system = StreamKey.Compute(StreamLifeEvent.Stream, storage.Meta.SipKey);
+        Count = storage.Lives.Count;
     }
+
+    /// <inheritdoc/>
+    public int Count { get; }
+
+    /// <inheritdoc/>
+    public IEnumerable<UInt128> Streams => Enumerable.Range(0, Count).Select(_storage.Lives.StreamAt);
+
+    /// <inheritdoc/>
+    public StreamVersion FirstVisible(UInt128 stream) => _storage.Lives.Of(stream).FirstVisible;
+
+    /// <inheritdoc/>
+    public bool IsHeld(ReadOnlySpan<byte> name) => _retention.IsHeld(name);
 
     /// <summary>Segments there are, sealed or not.</summary>
     public uint SegmentCount => (uint)(_view.Sealed.Length + _view.Unsealed.Length);
 
     /// <summary>Explains a segment.</summary>
-    public SegmentExplanation Of(uint segment) =>
-        segment < _view.Sealed.Length ? Of(_view.Sealed[segment]) : Of(_view.Unsealed[(int)segment - _view.Sealed.Length]);
+    public SegmentExplanation Of(uint segment)
+    {
+        if (segment >= _view.Sealed.Length)
+        {
+            return Of(_view.Unsealed[(int)segment - _view.Sealed.Length]);
+        }
+
+        try
+        {
+            return Of(_view.Sealed[segment]);
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // A scavenge would pass it over, too.
+            var damaged = _view.Sealed[segment];
+            return new SegmentExplanation(
+                segment, damaged.FirstPosition, damaged.Record.LastPosition, damaged.FileLength, damaged.Record.EventCount, 0, 0, 0, 0, 0,
+                Rewrites: false, $"it is damaged: {e.Message}", damaged.Scavenged?.Point ?? Position.None);
+        }
+    }
 
     private SegmentExplanation Of(SealedSegment segment)
     {
@@ -51,16 +74,11 @@ internal sealed class ScavengeExplanation
         }
 
         var footer = Sealer.ReadFooter(_storage, record.Segment);
-        var plan = SegmentPlan.Make(segment, _rules, footer?.Appends ?? 0, _storage.OperationFloor);
-        var system = 0L;
-        foreach (var stream in _system)
-        {
-            system += index.Find(stream) is var entry and >= 0 ? index.Run(entry).Kept : 0;
-        }
-
+        var plan = SegmentPlan.Make(segment, this, footer?.Appends ?? 0, _storage.OperationFloor);
+        long system = index.Find(_system) is var entry and >= 0 ? index.Run(entry).Kept : 0;
         var visible = index.KeptCount - plan.RemovableEvents - plan.HeldEvents - system;
         Invariant.Check(visible >= 0, "An event is of one kind only.");
-        var freed = plan.Why is null ? Math.Max(0, segment.FileLength - plan.EstimatedLength) : plan.RemovableBytes;
+        var freed = plan.Why is null ? Math.Max(0, segment.FileLength - plan.EstimatedLength) : plan.RemovableBytes + plan.RemovableAppendBytes;
         return new SegmentExplanation(
             record.Segment, record.FirstPosition, record.LastPosition, bytes, index.KeptCount, plan.RemovableEvents, freed, visible, system,
             plan.HeldEvents, plan.Why is null, plan.Why, at);
@@ -72,24 +90,29 @@ internal sealed class ScavengeExplanation
         var next = (int)(index.Segment - _view.Unsealed[0].Index.Segment) + 1;
         var last = next < _view.Unsealed.Length ? Math.Min(_head.Value, _view.Unsealed[next].Index.FirstPosition.Value - 1) : _head.Value;
         var events = (int)Math.Max(0, last - index.FirstPosition.Value + 1);
-        long system = 0, hidden = 0;
-        foreach (var stream in _system)
-        {
-            system += index.FindStream(stream) is var number and >= 0 ? index.Run(number, events, out _).Count : 0;
-        }
-
-        foreach (var stream in _rules.Streams)
-        {
-            if (index.FindStream(stream) is var number and >= 0)
-            {
-                var (first, count) = index.Run(number, events, out _);
-                hidden += Math.Clamp(_rules.FirstVisible(stream).Value - first.Value, 0, count);
-            }
-        }
-
+        long system = index.FindStream(_system) is var own and >= 0 ? index.Run(own, events, out _).Count : 0;
+        var hidden = HiddenIn(index, events);
         var why = hidden > 0 ? $"it is still being written, or not sealed yet; {hidden} hidden events in it wait for that" : "it is still being written, or not sealed yet";
         return new SegmentExplanation(
             index.Segment, index.FirstPosition, events > 0 ? index.FirstPosition + (events - 1) : Position.None, _storage.SegmentSizeBytes, events,
             0, 0, events - system - hidden, system, 0, Rewrites: false, why, Position.None);
+    }
+
+    // Over the streams of the one that has fewer of them.
+    private long HiddenIn(ActiveIndex index, int events)
+    {
+        var hidden = 0L;
+        var bySegment = index.StreamCount < Count;
+        for (var i = 0; i < (bySegment ? index.StreamCount : Count); i++)
+        {
+            var stream = bySegment ? index.StreamKeyOf(i) : _storage.Lives.StreamAt(i);
+            if (index.FindStream(stream) is var number and >= 0)
+            {
+                var (first, count) = index.Run(number, events, out _);
+                hidden += Math.Clamp(FirstVisible(stream).Value - first.Value, 0, count);
+            }
+        }
+
+        return hidden;
     }
 }

@@ -1,8 +1,11 @@
 // The newest scavenge, as the events of `$streams` tell. Kept as a value of the state table as of the last sealed segment,
 // absent while none was ever started:
 //
-//   scavenge   point i64, started at i64, floor i64, flags u32 (1 = stopped), zero u32, position of the newest event about
-//              scavenging i64. 40 bytes
+//   scavenge   point i64, started at i64, floor i64, flags u32 (1 = stopped, 3 = stopped by a legal hold), zero u32, position
+//              of the newest event about scavenging i64. 40 bytes
+//
+// A legal hold that is set while a scavenge runs ends it: what it holds was not held at the point, so the scavenge would
+// remove it. All nodes stop there, however far they have come; one that is started behind the hold keeps what is held.
 using System.Buffers.Binary;
 using EventVault.Storage.Index;
 
@@ -25,16 +28,23 @@ public enum ScavengeChange : byte
 /// Operation ids of appends in segments that end before it may have been removed; the highest that any scavenge named.
 /// </param>
 /// <param name="IsStopped">Whether it goes no further.</param>
-/// <param name="At">Position of the event that said so last, the start or a stop.</param>
+/// <param name="At">Position of the event that said so last: the start, a stop, or a legal hold.</param>
 internal sealed record ScavengeMark(Position Point, long StartedAt, Position Floor, bool IsStopped, Position At)
 {
     public const string ValueName = "scavenge";
 
     private const int ValueLength = 40;
     private const uint FlagStopped = 1;
+    private const uint FlagByHold = 2;
 
     /// <summary>None was ever started.</summary>
     public static ScavengeMark None { get; } = new(Position.None, 0, Position.None, false, Position.None);
+
+    /// <summary>Whether it was a legal hold that stopped it, and nobody who asked for that.</summary>
+    public bool IsByHold { get; init; }
+
+    /// <summary>What a legal hold that is set says about scavenging.</summary>
+    public static ScavengeMark Hold(Position at) => None with { IsStopped = true, IsByHold = true, At = at };
 
     /// <summary>Whether one was started, ever.</summary>
     public bool Exists => Point > Position.None;
@@ -53,7 +63,7 @@ internal sealed record ScavengeMark(Position Point, long StartedAt, Position Flo
         Invariant.Check(!later.Exists || later.Point > Point, "Scavenges come in the order of the log.");
         return later.Exists
             ? later with { Floor = later.Floor > Floor ? later.Floor : Floor }
-            : this with { IsStopped = IsStopped || later.IsStopped, At = later.At };
+            : this with { IsStopped = IsStopped || later.IsStopped, IsByHold = later.IsByHold && (IsByHold || !IsStopped), At = later.At };
     }
 
     /// <summary>The value of the state table.</summary>
@@ -64,7 +74,7 @@ internal sealed record ScavengeMark(Position Point, long StartedAt, Position Flo
         BinaryPrimitives.WriteInt64LittleEndian(value, Point.Value);
         BinaryPrimitives.WriteInt64LittleEndian(value.AsSpan(8), StartedAt);
         BinaryPrimitives.WriteInt64LittleEndian(value.AsSpan(16), Floor.Value);
-        BinaryPrimitives.WriteUInt32LittleEndian(value.AsSpan(24), IsStopped ? FlagStopped : 0);
+        BinaryPrimitives.WriteUInt32LittleEndian(value.AsSpan(24), IsStopped ? FlagStopped | (IsByHold ? FlagByHold : 0) : 0);
         BinaryPrimitives.WriteInt64LittleEndian(value.AsSpan(32), At.Value);
         return value;
     }
@@ -87,8 +97,11 @@ internal sealed record ScavengeMark(Position Point, long StartedAt, Position Flo
             new Position(BinaryPrimitives.ReadInt64LittleEndian(value)),
             BinaryPrimitives.ReadInt64LittleEndian(value.AsSpan(8)),
             new Position(BinaryPrimitives.ReadInt64LittleEndian(value.AsSpan(16))),
-            flags == FlagStopped,
-            new Position(BinaryPrimitives.ReadInt64LittleEndian(value.AsSpan(32))));
-        return mark.Exists && mark.StartedAt > 0 && mark.Floor >= Position.None && mark.Floor < mark.Point && flags <= FlagStopped && mark.At >= mark.Point && (mark.IsStopped || mark.At == mark.Point) ? mark : null;
+            (flags & FlagStopped) != 0,
+            new Position(BinaryPrimitives.ReadInt64LittleEndian(value.AsSpan(32))))
+        {
+            IsByHold = (flags & FlagByHold) != 0,
+        };
+        return mark.Exists && mark.StartedAt > 0 && mark.Floor >= Position.None && mark.Floor < mark.Point && flags is 0 or FlagStopped or (FlagStopped | FlagByHold) && mark.At >= mark.Point && (mark.IsStopped || mark.At == mark.Point) ? mark : null;
     }
 }

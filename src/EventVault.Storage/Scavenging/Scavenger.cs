@@ -5,6 +5,7 @@
 //
 // Threads: Step is one background thread's. It shares nothing with sealing but the view, which is replaced under a lock:
 // sealing changes the catalog, heads, operations and state, scavenging none of them.
+using System.Diagnostics;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -17,13 +18,21 @@ public sealed class Scavenger : IDisposable
     /// <summary>Most segments that <see cref="Explain"/> tells of at once.</summary>
     public const int MostExplained = 1000;
 
+    /// <summary>How often collections are asked for at first while replaced files are mapped, and at last.</summary>
+    private static readonly TimeSpan CollectOften = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan CollectSeldom = TimeSpan.FromMinutes(5);
+
     private readonly VaultStorage _storage;
+    private readonly List<WeakReference> _retired = []; // What keeps the space of replaced files.
+    private TimeSpan _collectEvery = CollectOften;
+    private long _collected;
     private ScavengeMark _mark = ScavengeMark.None;
     private ScavengeRules? _rules;
     private SegmentRewrite? _rewrite;
     private int _next; // The first sealed segment that was not looked at.
-    private bool _isStuck; // That segment is damaged: only a restart, or another scavenge, looks again.
-    private Status _status = new(0, IsDone: false, Why: null);
+    private (int Count, string? First) _skipped; // Damaged segments: only a restart, or another scavenge, looks again.
+    private bool _isStuck; // The stream `$streams` can't be read: likewise.
+    private Status _status = new(0, IsDone: false, Why: null, default);
 
     internal Scavenger(VaultStorage storage) => _storage = storage;
 
@@ -47,13 +56,38 @@ public sealed class Scavenger : IDisposable
             total += mark.Exists ? NotSealed(view, mark.Point) : 0;
             var isOf = status.Point == mark.Point;
             var state = !mark.Exists ? ScavengeState.Never
+                : mark is { IsStopped: true, IsByHold: false } ? ScavengeState.Stopped // Also one that was done: none starts by itself.
                 : isOf && status.IsDone ? ScavengeState.Done
                 : mark.IsStopped ? ScavengeState.Stopped
                 : isOf && status.Why is not null ? ScavengeState.Waiting : ScavengeState.Running;
-            var done = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Done, total);
-            return new ScavengeProgress(state, mark.Point, mark.StartedAt, done, total, rewritten, freed, state == ScavengeState.Waiting ? status.Why : null);
+            var looked = !isOf ? 0 : state == ScavengeState.Done ? total : Math.Min(status.Looked, total);
+            var skipped = isOf ? status.Skipped : default;
+            var isByHold = state == ScavengeState.Stopped && mark.IsByHold;
+            string?[] why =
+            [
+                state == ScavengeState.Waiting ? status.Why : isByHold ? "a legal hold was set since it began: start another one, which keeps what is held" : null,
+                skipped.Count > 0 ? $"{skipped.Count} damaged segments were passed over, the first because {skipped.First}" : null,
+            ];
+            var told = string.Join("; ", why.Where(w => w is not null));
+            return new ScavengeProgress(
+                state, mark.Point, mark.StartedAt, Math.Max(looked - skipped.Count, 0), total, rewritten, freed, told.Length > 0 ? told : null)
+            {
+                IsStoppedByHold = isByHold,
+            };
         }
     }
+
+    /// <summary>Collections that it asked for; for tests.</summary>
+    internal int CollectionsAsked { get; private set; }
+
+    /// <summary>Asks for collections at each step, for tests.</summary>
+    internal void CollectAtOnce() => _collectEvery = TimeSpan.Zero;
+
+    /// <summary>
+    /// What a scavenge that started now would go by: as long as it is equal, one would find what it found before. Null: nothing was
+    /// ever hidden, and one would find nothing. For every thread; costs nothing.
+    /// </summary>
+    public ScavengeBasis? Basis => _storage.Lives.IsEmpty ? null : new ScavengeBasis(_storage.Lives.LastChange, _storage.View.Sealed.Length, _storage.Retention);
 
     /// <summary>
     /// Does a bounded piece of work: reads or writes some 1 MiB (an index or key file is written at once). The caller sleeps in
@@ -67,13 +101,14 @@ public sealed class Scavenger : IDisposable
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool Step(LogIndex heldByAll)
     {
+        AskForCollection();
         var mark = _storage.Lives.Scavenge;
         if (mark != _mark)
         {
             Abandon();
             if (mark.Point != _mark.Point)
             {
-                (_rules, _next, _isStuck) = (null, 0, false);
+                (_rules, _next, _isStuck, _skipped) = (null, 0, false, default);
                 Tell(mark, isDone: false, why: null);
             }
 
@@ -90,11 +125,19 @@ public sealed class Scavenger : IDisposable
             _rules ??= new ScavengeRules(_storage, mark.Point);
             if (!_rules.IsComplete)
             {
-                _rules.ReadPage();
+                _rules.ReadPiece();
                 return true;
             }
 
-            return _rewrite is not null ? GoOn() : TakeNext(heldByAll);
+            if (_rewrite is null)
+            {
+                return TakeNext(heldByAll);
+            }
+
+            lock (_storage.RoomLock)
+            {
+                return GoOn();
+            }
         }
         catch (DiskException e) when (e.IsFull && _rewrite?.IsOwn(e.Path) != false)
         {
@@ -105,17 +148,32 @@ public sealed class Scavenger : IDisposable
         {
             // Reads go on, and tell of it when they come there; nothing was changed. Whatever is read again would be damaged again.
             Abandon();
-            _isStuck = true;
-            return Wait(e.Message);
+            if (_rules is not { IsComplete: true })
+            {
+                _isStuck = true;
+                return Wait(e.Message);
+            }
+
+            _skipped = (_skipped.Count + 1, _skipped.First ?? e.Message);
+            return Advance();
+        }
+        catch
+        {
+            Abandon(); // One that has thrown must not pass for one that ended.
+            throw;
         }
     }
 
-    /// <summary>What a scavenge that started now would do. For every thread; reads the stream <c>$streams</c> and indexes.</summary>
+    /// <summary>
+    /// What a scavenge that started now would do. For every thread. Looks at whole indexes, some milliseconds for each segment:
+    /// not for a thread that others wait for.
+    /// </summary>
     /// <param name="from">First segment.</param>
     /// <param name="max">At most so many, 1 to <see cref="MostExplained"/>.</param>
+    /// <param name="cancellation">Looked at before each segment.</param>
     /// <param name="next">Where the next page begins; null: there are no more.</param>
-    /// <exception cref="DamageException">A segment or its index is damaged.</exception>
-    public IReadOnlyList<SegmentExplanation> Explain(uint from, int max, out uint? next)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public IReadOnlyList<SegmentExplanation> Explain(uint from, int max, CancellationToken cancellation, out uint? next)
     {
         Invariant.Check(max is > 0 and <= MostExplained);
         var explanation = new ScavengeExplanation(_storage);
@@ -123,6 +181,7 @@ public sealed class Scavenger : IDisposable
         var count = explanation.SegmentCount;
         for (var segment = from; segment < count && page.Count < max; segment++)
         {
+            cancellation.ThrowIfCancellationRequested();
             page.Add(explanation.Of(segment));
         }
 
@@ -169,11 +228,9 @@ public sealed class Scavenger : IDisposable
             return Advance();
         }
 
-        var needed = SegmentRewrite.NeededBytes(plan);
-        var free = _storage.FreeBytes;
-        if (free < needed)
+        if (NoRoom(SegmentRewrite.NeededBytes(plan)) is { } why)
         {
-            return Wait($"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go");
+            return Wait(why);
         }
 
         _rewrite = new SegmentRewrite(_storage, plan, _mark.Point, Footer(segment), Header(segment));
@@ -183,17 +240,55 @@ public sealed class Scavenger : IDisposable
 
     private bool GoOn()
     {
-        if (_rewrite!.Step())
+        // Others may have taken the room meanwhile. Once all is written, the switch gives room back.
+        if (_rewrite!.RemainingBytes is > 0 and var remaining && NoRoom(remaining) is { } why)
+        {
+            Abandon();
+            return Wait(why);
+        }
+
+        if (_rewrite.Step())
         {
             return true;
         }
 
-        _rewrite.Dispose();
-        _rewrite = null;
+        if (_rewrite.Replaced is { } replaced)
+        {
+            _retired.AddRange(replaced.Mappings());
+            _collectEvery = _collectEvery > CollectOften ? CollectOften : _collectEvery;
+        }
 
-        // The old files' space comes back when nothing leads to their mappings any more. The collection runs beside all else.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+        Abandon();
         return Advance();
+    }
+
+    // What is left to others, so that it is not the scavenge which makes the disk full. On one that is full nothing is left: no
+    // segment can begin there, and what helps is this.
+    private string? NoRoom(long needed)
+    {
+        var free = _storage.FreeBytes;
+        var reserved = _storage.DiskIsFull ? 0 : _storage.ReservedBytes;
+        return free >= needed + reserved ? null
+            : $"the disk has {free} bytes left, and segment {_next} needs {needed} until its old files go, beside {reserved} that the node keeps for itself";
+    }
+
+    // Replaced files' space comes back when nothing leads to their mappings any more, which only a collection finds out: asked
+    // for until it has found all of them, less and less often while a reader holds one. It runs beside all else.
+    private void AskForCollection()
+    {
+        if (_retired.Count == 0 || Stopwatch.GetElapsedTime(_collected) < _collectEvery)
+        {
+            return;
+        }
+
+        _retired.RemoveAll(mapping => !mapping.IsAlive);
+        if (_retired.Count > 0)
+        {
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Forced, blocking: false);
+            CollectionsAsked++;
+            _collected = Stopwatch.GetTimestamp();
+            _collectEvery = _collectEvery * 2 < CollectSeldom ? _collectEvery * 2 : CollectSeldom;
+        }
     }
 
     private SegmentPlan Plan(SealedSegment segment) => SegmentPlan.Make(segment, _rules!, Footer(segment).Appends, _rules!.Floor);
@@ -222,12 +317,13 @@ public sealed class Scavenger : IDisposable
 
     private void Abandon()
     {
-        _rewrite?.Dispose();
+        var rewrite = _rewrite;
         _rewrite = null;
+        rewrite?.Dispose();
     }
 
     private void Tell(ScavengeMark mark, bool isDone, string? why) =>
-        Volatile.Write(ref _status, new Status(_next, isDone, why) { Point = mark.Point });
+        Volatile.Write(ref _status, new Status(_next, isDone, why, _skipped) { Point = mark.Point });
 
     // Full segments that wait to be sealed: those behind which another one begins before the point.
     private static int NotSealed(LogView view, Position point)
@@ -241,7 +337,7 @@ public sealed class Scavenger : IDisposable
         return count;
     }
 
-    private sealed record Status(int Done, bool IsDone, string? Why)
+    private sealed record Status(int Looked, bool IsDone, string? Why, (int Count, string? First) Skipped)
     {
         public Position Point { get; init; } = Position.None;
     }

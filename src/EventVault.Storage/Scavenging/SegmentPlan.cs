@@ -41,6 +41,9 @@ internal sealed class SegmentPlan
     /// <summary>What their records take, and what is written around them. Bytes.</summary>
     public long RemovableBytes { get; private set; }
 
+    /// <summary>What operation ids take that an earlier scavenge kept and this one need not. Bytes.</summary>
+    public long RemovableAppendBytes { get; private init; }
+
     /// <summary>Hidden events that a legal hold keeps.</summary>
     public long HeldEvents { get; private set; }
 
@@ -52,17 +55,28 @@ internal sealed class SegmentPlan
         + (Removed.Length * (long)(SealedIndexFormat.RunLength + sizeof(uint) + EstimatedName))
         + (KeepsAppends ? Appends * (sizeof(uint) + ScavengedHeader.AppendLength + ScavengedHeader.AppendStreamLength) : 0);
 
+    /// <summary>
+    /// How long the file becomes at the most, names and streams of appends as long and as many as they can be: a rewrite that
+    /// would not become shorter than the old file ends before it writes more. Bytes.
+    /// </summary>
+    public long MostLength => Math.Min(
+        Segment.FileLength,
+        EstimatedLength + (Removed.Length * (long)(RecordFormat.MaxNameBytes - EstimatedName)) + (KeepsAppends ? (Segment.Record.EventCount - Appends) * ScavengedHeader.AppendStreamLength : 0));
+
+    /// <summary>What the appends take, if each wrote to one stream, as nearly all do. Bytes.</summary>
+    public int AppendBytes => (int)Math.Min(Appends * (ScavengedHeader.AppendLength + ScavengedHeader.AppendStreamLength), Segment.FileLength);
+
     /// <summary>Why it is not written anew; null: it is.</summary>
     public string? Why
     {
         get
         {
-            if (RemovableEvents == 0)
+            if (RemovableEvents == 0 && RemovableAppendBytes == 0)
             {
                 return HeldEvents > 0 ? "all that is hidden in it is under a legal hold" : "nothing in it is hidden";
             }
 
-            return RemovableBytes * LeastShare < ContentBytes
+            return (RemovableBytes + RemovableAppendBytes) * LeastShare < ContentBytes + RemovableAppendBytes
                 ? $"less than a {LeastShare}th of it would go"
                 : EstimatedLength > Segment.FileLength - (Segment.FileLength / LeastShare)
                     ? $"its file would become shorter by less than a {LeastShare}th: streams and operation ids have to be kept"
@@ -75,19 +89,21 @@ internal sealed class SegmentPlan
     /// <param name="rules">What may go.</param>
     /// <param name="appends">How many appends the segment had, by its footer.</param>
     /// <param name="floor">Operation ids go if the segment ends before it.</param>
-    public static SegmentPlan Make(SealedSegment segment, ScavengeRules rules, long appends, Position floor)
+    public static SegmentPlan Make(SealedSegment segment, IScavengeRules rules, long appends, Position floor)
     {
         var index = segment.Index;
         var removed = new int[index.StreamCount];
         using var lease = new SegmentSource(segment).Lease();
         var records = segment.Scavenged?.Sections[ScavengedHeader.Records];
+        var keepsAppends = segment.Record.LastPosition >= floor && segment.Scavenged is not { KeptAppends: 0 };
         var plan = new SegmentPlan(segment, removed)
         {
-            KeepsAppends = segment.Record.LastPosition >= floor && segment.Scavenged is not { KeptAppends: 0 },
+            KeepsAppends = keepsAppends,
+            RemovableAppendBytes = keepsAppends || segment.Scavenged is not { } old ? 0 : old.Sections[ScavengedHeader.Appends].Length,
             Appends = appends,
             ContentBytes = records?.Length ?? segment.Record.EndOffset - (long)Blocks.Size,
         };
-        if (rules.Streams.Count < index.StreamCount && segment.Scavenged is null)
+        if (rules.Count < index.StreamCount && segment.Scavenged is null)
         {
             foreach (var stream in rules.Streams)
             {
@@ -109,7 +125,7 @@ internal sealed class SegmentPlan
         return plan;
     }
 
-    private void Add(SegmentReader reader, ScavengeRules rules, int entry)
+    private void Add(SegmentReader reader, IScavengeRules rules, int entry)
     {
         var index = Segment.Index;
         var run = index.Run(entry);

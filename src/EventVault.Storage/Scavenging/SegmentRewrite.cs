@@ -4,7 +4,10 @@
 // removes; behind it the new one. Nothing else changes: the catalog, heads, operations and state say of the segment what
 // they said before.
 //
-// Memory: 4 bytes for each event of the segment, 80 for each stream and its name, 100 for each operation id that is kept.
+// Memory, at most: 4 bytes for each event that the segment had; 16 for each that is kept, and 12 for each of its keys, of which
+// an event has some 6; 220 for each stream, and its name; 92 for each append whose operation id is kept, and 16 for each further
+// stream of it. With a million events in a segment of 256 MiB, all of them kept, that is some 100 MB and with ids 200 MB; it
+// goes back when the segment is done.
 using System.Buffers;
 using System.Buffers.Binary;
 using EventVault.Storage.Index;
@@ -34,12 +37,15 @@ internal sealed class SegmentRewrite : IDisposable
     private readonly int[] _entries; // Of each event, by ordinal.
     private readonly StreamRun[] _runs;
     private readonly byte[]?[] _names;
-    private readonly ArrayBufferWriter<byte> _appends = new();
-    private readonly List<int> _appendOffsets = [];
+    private readonly ArrayBufferWriter<byte> _appends;
+    private readonly List<int> _appendOffsets;
     private readonly List<(LogIndex First, Term Term)> _terms = [];
     private (LogIndex Index, byte[] Content) _membership = (default, []);
     private int _kept;
+    private readonly long _needed;
     private string? _indexPath;
+    private long _indexBytes;
+    private bool _isWritten;
     private bool _isDone;
     private bool _isDisposed;
 
@@ -51,6 +57,12 @@ internal sealed class SegmentRewrite : IDisposable
     public SegmentRewrite(VaultStorage storage, SegmentPlan plan, Position point, in SegmentFooter footer, in SegmentHeader header)
     {
         (_storage, _plan, _point, _footer, _header) = (storage, plan, point, footer, header);
+        _needed = NeededBytes(plan);
+
+        // In their size at once: growing takes three times as much.
+        var appends = plan.KeepsAppends ? (int)plan.Appends : 0;
+        _appends = new ArrayBufferWriter<byte>(Math.Max(1, plan.KeepsAppends ? plan.AppendBytes : 0));
+        _appendOffsets = new List<int>(appends);
         plan.Segment.OpenAll();
         var index = plan.Segment.Index;
         _runs = new StreamRun[index.StreamCount];
@@ -76,14 +88,22 @@ internal sealed class SegmentRewrite : IDisposable
     public bool IsOwn(string path) =>
         path == Temporary || (_indexPath is not null && Path.ChangeExtension(path, null).StartsWith(Path.ChangeExtension(_indexPath, null), StringComparison.Ordinal));
 
-    /// <summary>What the files will take, at most but for an estimate. Bytes.</summary>
+    /// <summary>What the files will take, at most. Bytes.</summary>
     public static long NeededBytes(SegmentPlan plan)
     {
-        const long MarginBytes = 1024 * 1024;
-        return plan.EstimatedLength + plan.Segment.Index.Mark.LengthBytes + plan.Segment.Keys.LengthBytes + MarginBytes;
+        const long MarginBytes = 1024 * 1024; // The membership, terms, and sections that end with a block.
+        var index = plan.Segment.Index;
+        var kept = index.EventCount / SealedIndexFormat.KeptOrdinals * (long)SealedIndexFormat.KeptLength; // The new index alone has it.
+        return plan.MostLength + index.Mark.LengthBytes + kept + plan.Segment.Keys.LengthBytes + MarginBytes;
     }
 
+    /// <summary>Of <see cref="NeededBytes"/>, what is not written yet; 0: all is. Bytes.</summary>
+    public long RemainingBytes => _isWritten ? 0 : _needed - _writer.Offset - _indexBytes;
+
     private string Temporary => Path.Combine(_storage.LogDirectory, TemporaryName);
+
+    /// <summary>What was replaced, once it was; null: the file would not have become shorter.</summary>
+    public SealedSegment? Replaced { get; private set; }
 
     /// <summary>Does the next piece; false: it was the last one, and the segment is replaced.</summary>
     /// <exception cref="DiskException">If <see cref="IsOwn"/>, and the disk is full, nothing has changed.</exception>
@@ -141,29 +161,41 @@ internal sealed class SegmentRewrite : IDisposable
 
         _writer.EndSection();
         yield return true;
+        var fileLength = Length();
+        if (fileLength >= _plan.Segment.FileLength)
+        {
+            // Long names. It was worth no more than it looked; nothing has changed.
+            _file.Dispose();
+            _storage.Files.DeleteFile(Temporary);
+            yield break;
+        }
+
         foreach (var _ in WriteTables())
         {
             yield return true;
         }
 
-        var length2 = _writer.WriteFooter(_footer);
+        var written = _writer.WriteFooter(_footer);
+        Invariant.Check(written == fileLength, "What the tables take is known before they are written.");
         _file.Flush();
         yield return true;
+        foreach (var _ in Finish(Header(fileLength)))
+        {
+            yield return true;
+        }
+    }
 
-        var header = Header(length2);
-        if (length2 < _plan.Segment.FileLength)
-        {
-            foreach (var _ in Finish(header))
-            {
-                yield return true;
-            }
-        }
-        else
-        {
-            // Long names. It was worth no more than it looked; nothing has changed.
-            _file.Dispose();
-            _storage.Files.DeleteFile(Temporary);
-        }
+    // Of the file, once all records are copied: what follows is known.
+    private long Length()
+    {
+        long[] sections =
+        [
+            _runs.Length * (long)SealedIndexFormat.RunLength,
+            _names.Sum(name => sizeof(uint) + sizeof(ushort) + (long)name!.Length),
+            (_appendOffsets.Count * (long)sizeof(uint)) + _appends.WrittenCount,
+            ConsensusContent.HeaderLength + (_terms.Count * (long)ConsensusContent.TermLength) + _membership.Content.Length,
+        ];
+        return Blocks.Ceiling(_writer.Offset + sections.Sum(bytes => (long)Blocks.Align((int)bytes))) + Blocks.Size;
     }
 
     private void ReadRuns()
@@ -460,6 +492,7 @@ internal sealed class SegmentRewrite : IDisposable
             }
 
             scavenged = scavenged with { Index = index.Write(_storage.Files, _indexPath, segment) };
+            _indexBytes = scavenged.Index.LengthBytes;
             yield return true;
             scavenged = _writer.WriteHeader(_header, scavenged).Scavenged!;
             _file.Flush();
@@ -468,6 +501,7 @@ internal sealed class SegmentRewrite : IDisposable
             var shape = SealedKeys.Measure(keys.Content, (int)old.Record.EventCount);
             var keysPath = Path.ChangeExtension(_indexPath, SealedKeysFormat.Extension);
             SealedKeys.Write(_storage.Files, keysPath, KeyedSegment.Of(old.Record, scavenged), keys.Content, shape);
+            _isWritten = true;
         }
         finally
         {
@@ -486,6 +520,7 @@ internal sealed class SegmentRewrite : IDisposable
         _storage.Files.MoveFile(Temporary, path);
         _storage.Files.FlushDirectory(_storage.LogDirectory);
         _storage.ReplaceSealed(old, replacement);
+        Replaced = old;
         _storage.Files.DeleteFile(old.IndexPath);
         _storage.Files.DeleteFile(old.KeysPath);
     }

@@ -109,7 +109,7 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
             Require.That(Rules.OperationsKnown, isKnown, $"node {node} does not know {append}, which stands at {append.First}.");
             var answer = storage.Reader.ReadAnswer(place, retry);
             var last = append.First.Value + append.EventCount - 1;
-            var isTrue = answer.SameContent && answer.First.Value == append.First && answer.Last.Value == last && answer.RecordedAt == ledger.Event(last).RecordedAt
+            var isTrue = answer is not null && answer.SameContent && answer.First.Value == append.First && answer.Last.Value == last && answer.RecordedAt == ledger.Event(last).RecordedAt
                 && answer.Versions.Select(v => v.Value).SequenceEqual(append.Streams.Select(s => ledger.LastVersion(s.Name, last)));
             Require.That(Rules.OperationsKnown, isTrue, $"node {node} answers a retry of {append}, which stands at {append.First}, with {answer}.");
         }

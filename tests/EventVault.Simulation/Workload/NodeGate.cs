@@ -233,7 +233,11 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     {
         try
         {
-            var first = _storage.Reader.ReadAnswer(append.Place, append.Content);
+            if (_storage.Reader.ReadAnswer(append.Place, append.Content) is not { } first)
+            {
+                return Refusal($"{AppendOutcome.TooOld}");
+            }
+
             return first.SameContent
                 ? new AppendReply(OperationOutcome.Duplicate, new AppendedAnswer(first.First.Value, first.Last.Value, first.RecordedAt, [.. first.Versions.Select(v => v.Value)]), null, "", Leader)
                 : new AppendReply(OperationOutcome.Reused, null, null, "", Leader);

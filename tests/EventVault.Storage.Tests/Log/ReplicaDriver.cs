@@ -196,7 +196,7 @@ internal sealed class ReplicaDriver
 
                 storage.Tail.Begin(group, content.EncodedLength, _clock += _random.Next(0, 3));
             }
-            else if (!storage.Tail.Fits(group, content.EncodedLength))
+            else if (!storage.Tail.Fits(group, content))
             {
                 break;
             }

@@ -112,7 +112,7 @@ internal sealed class SmallVault
                 Storage.Tail.Begin(group, content.EncodedLength, ++_clock);
             }
 
-            Assert.True(group.IsEmpty || Storage.Tail.Fits(group, content.EncodedLength));
+            Assert.True(group.IsEmpty || Storage.Tail.Fits(group, content));
             var (_, recordedAt) = Storage.Tail.Add(group, content);
             Model.Add(append, recordedAt);
         }

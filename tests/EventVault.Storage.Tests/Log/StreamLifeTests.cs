@@ -174,6 +174,36 @@ public sealed class StreamLifeTests
         }
     }
 
+    // What is known of changed streams is kept for ever, in memory and in a value that can't take any number of them.
+    [Fact]
+    public void No_more_streams_are_changed_than_the_limit_says_but_those_again()
+    {
+        var vault = new SmallVault();
+        foreach (var stream in (string[])["a", "b", "c"])
+        {
+            vault.Append(stream, 10);
+            vault.Append(stream, 10);
+        }
+
+        vault.Write(vault.Change(StreamChangeKind.Truncate, "a", 1), vault.Change(StreamChangeKind.Delete, "b"));
+        vault.Stop();
+        using var storage = VaultStorage.Open(
+            vault.Files, SmallVault.Directory, new StorageOptions { SegmentSizeBytes = StorageOptions.MinSegmentSizeBytes, ChangedStreams = 2 }, vault.Clock).CommitAll();
+        foreach (var kind in (StreamChangeKind[])[StreamChangeKind.Truncate, StreamChangeKind.Delete, StreamChangeKind.Tombstone])
+        {
+            Assert.Equal(StreamChangeProblem.None, Problem("a", kind));
+            Assert.Equal(StreamChangeProblem.TooMany, Problem("c", kind));
+        }
+
+        StreamChangeProblem Problem(string stream, StreamChangeKind kind)
+        {
+            var content = Encoded.Change(storage, 77, new ModelChange(kind, stream, 2));
+            storage.Reader.LookUp(content, out _);
+            storage.Tail.Check(content, out _);
+            return content.Change!.Problem;
+        }
+    }
+
     [Fact]
     public void Appends_and_changes_are_checked_as_a_plain_list_would_over_commits_seals_and_restarts()
     {

@@ -107,7 +107,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
 
                 tail.Begin(group, content.EncodedLength, _clock += random.Next(0, 3));
             }
-            else if (!tail.Fits(group, content.EncodedLength))
+            else if (!tail.Fits(group, content))
             {
                 break;
             }

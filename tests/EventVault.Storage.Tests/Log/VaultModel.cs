@@ -259,7 +259,7 @@ internal sealed class VaultModel
         var retry = append.Content(storage);
         var known = storage.Reader.LookUp(retry, out var place) || storage.Tail.Check(retry, out place) == AppendCheck.Known;
         Assert.True(known, $"Operation {append.Id:x} is in the log but not known.");
-        var answer = storage.Reader.ReadAnswer(place, retry);
+        var answer = storage.Reader.ReadAnswer(place, retry)!;
         var events = Events.GetRange(append.First, append.EventCount);
         Assert.Equal(events[0].Position, answer.First.Value);
         Assert.Equal(events[^1].Position, answer.Last.Value);

@@ -173,7 +173,7 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
         Assert.Equal(pending, vault.Storage.Tail.IsPending(place));
         if (!pending)
         {
-            var answer = vault.Storage.Reader.ReadAnswer(place, content);
+            var answer = vault.Storage.Reader.ReadAnswer(place, content)!;
             CheckAnswer(attempt, answer);
             Assert.Equal(isChanged == attempt.IsChanged, answer.SameContent);
             vault.Count(!answer.SameContent ? "id reused" : "first answer");

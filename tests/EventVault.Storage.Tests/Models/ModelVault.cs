@@ -34,7 +34,7 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
     public void Write(ModelAppend append, AppendContent content)
     {
         var tail = Storage.Tail;
-        if (_begun is not null && !tail.Fits(_begun, content.EncodedLength))
+        if (_begun is not null && !tail.Fits(_begun, content))
         {
             Close();
         }

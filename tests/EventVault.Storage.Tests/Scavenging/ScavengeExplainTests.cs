@@ -20,7 +20,7 @@ public sealed class ScavengeExplainTests
         uint? from = 0;
         while (from is not null)
         {
-            explained.AddRange(vault.Storage.Scavenger.Explain(from.Value, 3, out from));
+            explained.AddRange(vault.Storage.Scavenger.Explain(from.Value, 3, CancellationToken.None, out from));
         }
 
         Assert.Equal(vault.Storage.SegmentCounts.Sealed + vault.Storage.SegmentCounts.Unsealed, explained.Count);
@@ -40,11 +40,73 @@ public sealed class ScavengeExplainTests
             Assert.True(!e.Rewrites || Math.Abs(freed - e.RemovableBytes) < 6000, $"{e}, freed {freed}");
         }
 
-        var again = vault.Storage.Scavenger.Explain(0, Scavenger.MostExplained, out _);
+        var again = vault.Storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _);
         Assert.All(again.Where(e => e.ScavengedAt > Position.None), e => Assert.Equal((false, 0L), (e.Rewrites, e.RemovableEvents)));
         Assert.Contains(again, e => e.ScavengedAt == vault.Storage.Lives.Scavenge.Point);
-        Assert.Empty(vault.Storage.Scavenger.Explain(1000, 3, out var next));
+        Assert.Empty(vault.Storage.Scavenger.Explain(1000, 3, CancellationToken.None, out var next));
         Assert.Null(next);
+    }
+
+    // What is hidden is known from memory: with a `$streams` of which nothing can be read it is told all the same.
+    [Fact]
+    public void To_explain_nothing_of_streams_is_read_and_a_damaged_segment_is_named()
+    {
+        var vault = ScavengeVaults.Mixed();
+        var wanted = vault.Storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _);
+        vault.Stop();
+        using var storage = SmallVault.Open(vault.Files);
+        foreach (var segment in storage.View.Sealed)
+        {
+            Flip(segment, "$streams");
+        }
+
+        Assert.Throws<DamageException>(() => new ScavengeRules(storage, storage.Head).ReadPiece());
+        Assert.Equal(wanted, storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _));
+        Flip(storage.View.Sealed[1], "deleted");
+        var explained = storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _);
+        Assert.Equal(wanted.Where(e => e.Segment != 1), explained.Where(e => e.Segment != 1));
+        Assert.False(explained[1].Rewrites);
+        Assert.Contains("it is damaged: " + SegmentHeader.FileName(1), explained[1].Why, StringComparison.Ordinal);
+        using var cancelled = new CancellationTokenSource();
+        cancelled.Cancel();
+        Assert.Throws<OperationCanceledException>(() => storage.Scavenger.Explain(0, 3, cancelled.Token, out _));
+
+        void Flip(SealedSegment segment, string stream)
+        {
+            if (segment.Index.Find(StreamKey.Compute(Encoding.UTF8.GetBytes(stream), storage.Meta.SipKey)) is var entry and >= 0)
+            {
+                var place = segment.Index.OffsetOf(segment.Index.OrdinalOf(segment.Index.Run(entry), 0));
+                vault.Files.FlipBit($"{SmallVault.Directory}/log/{SegmentHeader.FileName(segment.Record.Segment)}", place + 40, 1);
+            }
+        }
+    }
+
+    // 1 MiB in a step, not a page: a node that starts again goes over all of it once more.
+    [Fact]
+    public void Rules_are_read_in_large_pieces()
+    {
+        var vault = new SmallVault(segmentSizeBytes: 4 * 1024 * 1024);
+        var name = new string('n', 1000);
+        for (var i = 0; i < 300; i++)
+        {
+            vault.Write(vault.Retain(RetentionScope.Stream, name, new RetentionRule { MaxEvents = i + 1 }));
+        }
+
+        vault.Flush();
+        var rules = new ScavengeRules(vault.Storage, vault.Storage.Head);
+        rules.ReadPiece();
+        Assert.True(rules.IsComplete);
+        for (var i = 0; i < 1600; i++)
+        {
+            vault.Write(vault.Retain(RetentionScope.Stream, name, new RetentionRule { MaxEvents = i + 1 }));
+        }
+
+        vault.Flush();
+        rules = new ScavengeRules(vault.Storage, vault.Storage.Head);
+        rules.ReadPiece();
+        Assert.False(rules.IsComplete);
+        rules.ReadPiece();
+        Assert.True(rules.IsComplete);
     }
 
     [Fact]

@@ -271,9 +271,10 @@ public sealed class ScavengeFaultTests
         }
     }
 
-    // The node goes on, and says what is wrong; damage that nobody reads must not end it at each start.
+    // The node goes on, and says what is wrong; damage that nobody reads must neither end it at each start nor keep what is
+    // behind it for ever.
     [Fact]
-    public void Damage_on_the_way_stops_the_scavenge_and_nothing_else()
+    public void Damaged_segments_are_passed_over_and_named()
     {
         foreach (var folder in (string[])["log", "index"])
         {
@@ -282,9 +283,18 @@ public sealed class ScavengeFaultTests
             vault.Flush();
             vault.StepAll();
             vault.Stop();
-            var segment = vault.Storage.View.Sealed[1];
+            int rewritten;
+            using (var intact = SmallVault.Open(vault.Copy()))
+            {
+                while (intact.Scavenger.Step(intact.CommitIndex))
+                {
+                }
+
+                rewritten = intact.Scavenger.Progress.SegmentsRewritten;
+            }
+
             var files = vault.Copy();
-            var path = folder == "log" ? $"{LogFolder}/{SegmentHeader.FileName(1)}" : segment.KeysPath;
+            var path = folder == "log" ? $"{LogFolder}/{SegmentHeader.FileName(1)}" : vault.Storage.View.Sealed[1].KeysPath;
             files.FlipBit(path, folder == "log" ? 30_000 : Length(files, path) - 3, 1);
             using var storage = SmallVault.Open(files);
             while (storage.Scavenger.Step(storage.CommitIndex))
@@ -292,10 +302,185 @@ public sealed class ScavengeFaultTests
             }
 
             var progress = storage.Scavenger.Progress;
-            Assert.Equal((ScavengeState.Waiting, 1, 1), (progress.State, progress.SegmentsDone, progress.SegmentsRewritten));
+            Assert.Equal((ScavengeState.Done, progress.SegmentsTotal - 1, rewritten - 1), (progress.State, progress.SegmentsDone, progress.SegmentsRewritten));
+            Assert.Contains("1 damaged segments were passed over", progress.Why, StringComparison.Ordinal);
             Assert.Contains(Path.GetFileName(path), progress.Why, StringComparison.Ordinal);
+            Assert.Null(storage.View.Sealed[1].Scavenged);
             Assert.False(storage.Scavenger.Step(storage.CommitIndex));
             Assert.DoesNotContain(files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+        }
+    }
+
+    // Sealing looks whether there is room, and then changes files that it can't finish without: scavenging must not take it.
+    [Fact]
+    public void It_leaves_the_room_that_sealing_counts_on()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.Write(vault.Scavenge());
+        vault.Flush();
+        vault.StepAll();
+        var used = vault.Files.AllFiles().Sum(f => Length(vault.Files, f));
+        var reserved = vault.Storage.ReservedBytes;
+        Assert.True(reserved > vault.Storage.SegmentSizeBytes);
+        vault.Files.CapacityBytes = used + 1024 * 1024 + vault.Storage.SegmentSizeBytes + reserved - 100_000;
+        var progress = vault.StepScavenge();
+        Assert.Equal((ScavengeState.Waiting, 0), (progress.State, progress.SegmentsRewritten));
+        Assert.DoesNotContain(vault.Files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+
+        // There is room, and at each step in turn others take it: it waits, leaves nothing, and never went below what it leaves.
+        for (var steps = 2; ; steps++)
+        {
+            vault.Files.CapacityBytes = null;
+            for (var i = 0; i < steps; i++)
+            {
+                Assert.True(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex));
+            }
+
+            if (vault.Storage.Scavenger.Progress.SegmentsRewritten > 0)
+            {
+                Assert.True(steps > 5);
+                break;
+            }
+
+            vault.Files.CapacityBytes = vault.Files.AllFiles().Sum(f => Length(vault.Files, f)) + reserved;
+            var isWritten = !vault.Storage.Scavenger.Step(vault.Storage.CommitIndex);
+            progress = vault.Storage.Scavenger.Progress;
+            Assert.Equal(isWritten ? ScavengeState.Waiting : ScavengeState.Running, progress.State);
+            Assert.True(isWritten || progress.SegmentsRewritten == 1);
+            if (!isWritten)
+            {
+                break;
+            }
+
+            Assert.Contains("bytes left", progress.Why, StringComparison.Ordinal);
+            Assert.DoesNotContain(vault.Files.AllFiles(), n => n.EndsWith("scavenge.tmp", StringComparison.Ordinal));
+        }
+
+        vault.Files.CapacityBytes = null;
+        Assert.Equal(ScavengeState.Done, vault.StepScavenge().State);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
+    // A name is taken for 32 bytes where it is worth a rewrite, but never where it is asked whether there is room for one.
+    [Fact]
+    public void Long_names_take_no_more_room_than_was_asked_for()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 130; i++)
+        {
+            vault.Append($"{i:D4}-{new string('n', 900)}", 50);
+            vault.StepAll();
+        }
+
+        for (var i = 0; i < 130; i++)
+        {
+            vault.Write(vault.Change(StreamChangeKind.Delete, $"{i:D4}-{new string('n', 900)}"));
+        }
+
+        vault.Flush();
+        vault.Write(vault.Scavenge());
+        vault.Flush();
+        vault.StepAll();
+        var before = vault.Files.AllFiles().Sum(f => Length(vault.Files, f));
+        var (most, asked) = (0L, 0L);
+        vault.Files.OnOperation = operation => most = Math.Max(most, vault.Files.AllFiles().Sum(f => Length(vault.Files, f)) - before);
+        var own = EventVault.Storage.Index.StreamKey.Compute("$streams"u8, vault.Storage.Meta.SipKey);
+        foreach (var segment in vault.Storage.View.Sealed.Where(s => s.Index.Find(own) < 0))
+        {
+            var plan = SegmentPlan.Make(segment, new AllHidden(), segment.Record.EventCount, Position.None);
+            asked = Math.Max(asked, SegmentRewrite.NeededBytes(plan));
+            Assert.True(plan.MostLength > plan.EstimatedLength + 10_000);
+        }
+
+        vault.StepScavenge();
+        vault.Files.OnOperation = null;
+        Assert.InRange(most, 10_000, asked);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
+    // Only a collection finds out that nobody reads the old files any more, and the one right behind the switch comes too early
+    // while somebody does.
+    [Fact]
+    public void Collections_are_asked_for_as_long_as_old_files_are_mapped_and_no_longer()
+    {
+        var vault = ScavengeVaults.Mixed();
+        var scavenger = vault.Storage.Scavenger;
+        scavenger.CollectAtOnce();
+        AskWhileHeld(vault);
+        var asked = scavenger.CollectionsAsked;
+        for (var quiet = 0; quiet < 2; quiet = asked == scavenger.CollectionsAsked ? quiet + 1 : 0)
+        {
+            asked = scavenger.CollectionsAsked;
+            Assert.False(scavenger.Step(vault.Storage.CommitIndex)); // Done: a node steps it once a second.
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            Assert.True(asked < 1000, "The old segments are still mapped.");
+        }
+    }
+
+    [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+    private static void AskWhileHeld(SmallVault vault)
+    {
+        var old = vault.Storage.View;
+        vault.ScavengeAll();
+        for (var i = 0; i < 3; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            var asked = vault.Storage.Scavenger.CollectionsAsked;
+            Assert.False(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex));
+            Assert.Equal(asked + 1, vault.Storage.Scavenger.CollectionsAsked);
+        }
+
+        GC.KeepAlive(old);
+    }
+
+    // Its index can be made again, and the header only says what the version that wrote it made.
+    [Fact]
+    public void An_index_that_another_version_made_longer_is_as_good()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.ScavengeAll();
+        vault.Stop();
+        var segment = vault.Storage.View.Sealed.First(s => s.Scavenged is { KeptEvents: > 0 });
+        using (var file = vault.Files.OpenFile($"{LogFolder}/{SegmentHeader.FileName(segment.Record.Segment)}", FileOpening.Existing))
+        {
+            var block = new byte[4096];
+            file.Read(0, block);
+            var header = SegmentHeader.Decode(block, vault.Storage.Meta.ChecksumSeed, "x")!.Value;
+            new ScavengedWriter(file, vault.Storage.Meta).WriteHeader(header, header.Scavenged! with { Index = new(segment.Scavenged!.Index.LengthBytes + 4096, 17) });
+            file.Flush();
+        }
+
+        vault.Files.DeleteFile(segment.KeysPath); // It names the header's digest.
+        for (var i = 0; i < 3; i++)
+        {
+            using var storage = SmallVault.Open(vault.Files);
+            vault.Model.Check(storage, new Random(1));
+            Assert.Empty(LogVerifier.Verify(vault.Copy(), SmallVault.Directory).Damage);
+            if (i == 1)
+            {
+                vault.Files.DeleteFile(segment.IndexPath);
+            }
+        }
+    }
+
+    [Fact]
+    public void The_segment_behind_a_scavenged_one_is_missed()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.ScavengeAll();
+        vault.Stop();
+        var last = vault.Storage.View.Sealed.Last(s => s.Scavenged is not null).Record.Segment;
+        foreach (var name in vault.Files.ListFiles(LogFolder).Where(n => string.CompareOrdinal(n, SegmentHeader.FileName(last)) > 0))
+        {
+            vault.Files.DeleteFile($"{LogFolder}/{name}");
+        }
+
+        foreach (var lost in (string[])["catalog", "heads", "state"])
+        {
+            vault.Files.DeleteFile($"{IndexFolder}/{lost}");
+            Assert.Contains(SegmentHeader.FileName(last + 1), Assert.Throws<DamageException>(() => SmallVault.Open(vault.Copy())).Message, StringComparison.Ordinal);
         }
     }
 
@@ -320,5 +505,16 @@ public sealed class ScavengeFaultTests
     {
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
         return file.Length;
+    }
+
+    private sealed class AllHidden : IScavengeRules
+    {
+        public int Count => int.MaxValue;
+
+        public IEnumerable<UInt128> Streams => [];
+
+        public StreamVersion FirstVisible(UInt128 stream) => new(long.MaxValue);
+
+        public bool IsHeld(ReadOnlySpan<byte> name) => false;
     }
 }

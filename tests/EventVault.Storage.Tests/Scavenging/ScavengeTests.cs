@@ -10,6 +10,7 @@ namespace EventVault.Storage.Tests.Scavenging;
 /// <summary>A scavenge gives space back, and no read tells that it ran.</summary>
 public sealed class ScavengeTests
 {
+    private const int Horizon = 64; // Appends whose ids are kept, in tests of what is behind it.
     private const string LogFolder = SmallVault.Directory + "/log";
     private const string IndexFolder = SmallVault.Directory + "/index";
 
@@ -113,7 +114,6 @@ public sealed class ScavengeTests
     [Fact]
     public void Operation_ids_within_the_horizon_answer_for_events_that_are_gone_and_others_do_not()
     {
-        const int Horizon = 64;
         var vault = new SmallVault(horizon: Horizon);
         for (var i = 0; i < 300; i++)
         {
@@ -267,17 +267,143 @@ public sealed class ScavengeTests
             vault.StepAll();
         }
 
-        WriteSystem(vault, RetentionEvent.Encode(1_000_001, RetentionScope.Category, "case"u8, new RetentionRule { LegalHold = true }), 1_000_001);
         vault.Write(vault.Change(StreamChangeKind.Delete, "case-1"), vault.Change(StreamChangeKind.Delete, "free-1"));
+        vault.Write(vault.Retain(RetentionScope.Category, "case", new RetentionRule { LegalHold = true }));
         vault.Flush();
-        var explained = vault.Storage.Scavenger.Explain(0, 100, out _);
+        var explained = vault.Storage.Scavenger.Explain(0, 100, CancellationToken.None, out _);
         Assert.All(explained.Where(e => e.Rewrites), e => Assert.True(e.HeldEvents > 10 && e.RemovableEvents > 10));
         vault.ScavengeAll();
         Assert.All(vault.Storage.View.Sealed.Where(s => s.Scavenged is not null), s => Assert.InRange(s.Index.KeptCount, 1, (int)s.Record.EventCount - 10));
-        WriteSystem(vault, RetentionEvent.Encode(1_000_002, RetentionScope.Category, "case"u8, null), 1_000_002);
+        vault.Write(vault.Retain(RetentionScope.Category, "case", null));
+        vault.Flush();
         vault.ScavengeAll();
         Assert.Contains(vault.Storage.View.Sealed, s => s.Index.KeptCount == 0);
         vault.Model.CheckAll(vault.Storage.Reader);
+    }
+
+    // What is held now was not held at its point: it would remove it.
+    [Fact]
+    public void A_legal_hold_that_is_set_behind_its_point_stops_it_for_good()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.Write(vault.Scavenge());
+        vault.Flush();
+        vault.StepAll();
+        while (vault.Storage.Scavenger.Progress.SegmentsRewritten < 1)
+        {
+            Assert.True(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex));
+        }
+
+        vault.Write(vault.Retain(RetentionScope.Stream, "other", new RetentionRule { MaxEvents = 5 }));
+        vault.Flush();
+        Assert.Equal(ScavengeState.Running, vault.Storage.Scavenger.Progress.State);
+        vault.Write(vault.Retain(RetentionScope.Stream, "dead", new RetentionRule { LegalHold = true }));
+        Assert.Equal(ScavengeState.Running, vault.Storage.Scavenger.Progress.State); // Pending.
+        vault.Flush();
+        CheckStopped();
+        vault.Write(vault.Retain(RetentionScope.Stream, "dead", null)); // It ends: nodes that came later stop all the same.
+        vault.Flush();
+        CheckStopped();
+        vault.Stop();
+        vault.Reopen();
+        CheckStopped();
+        vault.Lead(5);
+        vault.Append("big", 50_000);
+        vault.Append("big", 50_000);
+        vault.StepAll(); // Now by the state table.
+        vault.Stop();
+        vault.Reopen();
+        CheckStopped();
+        vault.Stop();
+        vault.Files.DeleteFile(IndexFolder + "/state");
+        vault.Reopen();
+        CheckStopped();
+        vault.Lead(6);
+        vault.Write(vault.Retain(RetentionScope.Stream, "dead", new RetentionRule { LegalHold = true }));
+        vault.Flush();
+        vault.StepAll();
+        Assert.Equal(ScavengeState.Done, vault.ScavengeAll().State);
+        Assert.True(vault.Storage.Scavenger.Progress.SegmentsRewritten > 1);
+        Assert.Contains(vault.Storage.Scavenger.Explain(0, 100, CancellationToken.None, out _), e => e.HeldEvents > 0);
+        CheckEverything(vault);
+
+        void CheckStopped()
+        {
+            Assert.False(vault.Storage.Scavenger.Step(vault.Storage.CommitIndex));
+            var progress = vault.Storage.Scavenger.Progress;
+            Assert.Equal((ScavengeState.Stopped, 1, true), (progress.State, progress.SegmentsRewritten, progress.IsStoppedByHold));
+            Assert.Contains("a legal hold was set", progress.Why, StringComparison.Ordinal);
+        }
+    }
+
+    // Whoever stops one has a reason, and a hold does not take it back.
+    [Fact]
+    public void Who_stops_a_scavenge_is_told_apart_from_a_hold()
+    {
+        var started = new ScavengeMark(new Position(50), 9, new Position(41), false, new Position(50));
+        var stop = ScavengeMark.None with { IsStopped = true, At = new Position(60) };
+        Assert.True(started.Join(ScavengeMark.Hold(new Position(55))) is { IsStopped: true, IsByHold: true });
+        Assert.True(started.Join(ScavengeMark.Hold(new Position(55))).Join(stop) is { IsStopped: true, IsByHold: false });
+        Assert.True(started.Join(stop).Join(ScavengeMark.Hold(new Position(65))) is { IsStopped: true, IsByHold: false });
+        Assert.True(ScavengeMark.None.Join(ScavengeMark.Hold(new Position(45))).Join(started) is { IsStopped: false, IsByHold: false });
+    }
+
+    // What a first scavenge kept for retries goes with a later one, though no event goes with it.
+    [Fact]
+    public void Operation_ids_that_one_scavenge_kept_go_with_a_later_one()
+    {
+        var vault = new SmallVault(horizon: Horizon);
+        for (var i = 0; i < 800; i++)
+        {
+            vault.Append(i % 2 == 0 ? "gone" : "stays", 100);
+            vault.StepAll();
+        }
+
+        vault.Write(vault.Change(StreamChangeKind.Delete, "gone"));
+        vault.Flush();
+        vault.ScavengeAll();
+        var kept = vault.Storage.View.Sealed.Where(s => s.Scavenged is { KeptAppends: > 0 }).ToList();
+        Assert.NotEmpty(kept);
+        for (var i = 0; i < 3 * Horizon; i++)
+        {
+            vault.Append("later", 1000);
+            vault.StepAll();
+        }
+
+        Assert.True(vault.Storage.OperationFloor > kept[^1].Record.LastPosition);
+        var explained = vault.Storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _);
+        Assert.All(kept, s => Assert.True(explained[(int)s.Record.Segment] is { Rewrites: true, RemovableEvents: 0, RemovableBytes: > 0 }, $"{explained[(int)s.Record.Segment]}"));
+        var freed = vault.Storage.Scavenger.Progress.BytesFreed;
+        Assert.True(vault.ScavengeAll().BytesFreed > freed);
+        Assert.All(kept, s => Assert.Equal(0, vault.Storage.View.Sealed[s.Record.Segment].Scavenged!.KeptAppends));
+        Assert.DoesNotContain(vault.Storage.Scavenger.Explain(0, Scavenger.MostExplained, CancellationToken.None, out _), e => e.Rewrites);
+        vault.Model.CheckAll(vault.Storage.Reader);
+        vault.Model.CheckStreams(vault.Storage.Reader);
+    }
+
+    // The id was found, and then its segment was written anew without ids.
+    [Fact]
+    public void An_answer_that_a_scavenge_removed_meanwhile_is_no_answer()
+    {
+        var vault = new SmallVault(horizon: Horizon);
+        var retried = vault.Event("gone", 100);
+        vault.Write(retried);
+        vault.Flush();
+        for (var i = 0; i < 3 * Horizon; i++)
+        {
+            vault.Append("gone", 1000);
+            vault.StepAll();
+        }
+
+        var place = new OperationPlace(0, 4096);
+        var content = retried.Content(vault.Storage);
+        Assert.NotNull(vault.Storage.Reader.ReadAnswer(place, content));
+        vault.Write(vault.Change(StreamChangeKind.Delete, "gone"));
+        vault.Flush();
+        vault.ScavengeAll();
+        Assert.Equal(0, vault.Storage.View.Sealed[0].Scavenged!.KeptAppends);
+        Assert.Null(vault.Storage.Reader.ReadAnswer(place, content));
+        Assert.Null(vault.Storage.Reader.FindAppend(retried.Id));
     }
 
     [Fact]
@@ -407,12 +533,6 @@ public sealed class ScavengeTests
             Assert.Equal(state, Read(files, IndexFolder + "/state"));
             Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
         }
-    }
-
-    private static void WriteSystem(SmallVault vault, byte[] e, UInt128 id)
-    {
-        vault.Write(new ModelAppend(id, [("$streams", ExpectedKind.Any, -1, [e])]));
-        vault.Flush();
     }
 
     private static bool IsLast(SmallVault vault, string name) => name == SegmentHeader.FileName((uint)vault.Storage.View.Sealed.Length);

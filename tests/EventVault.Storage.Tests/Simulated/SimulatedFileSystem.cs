@@ -67,6 +67,9 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     /// </summary>
     public Action<DiskOperation>? OnOperation { get; set; }
 
+    /// <summary>Called on the opening thread before a file is opened; it may wait.</summary>
+    public Action<string>? OnOpening { get; set; }
+
     /// <summary>The power goes out before the operation with this number takes effect.</summary>
     public long CrashAtOperation { get; set; } = long.MaxValue;
 
@@ -130,6 +133,7 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     public IFile OpenFile(string path, FileOpening opening)
     {
         BeginRead(path);
+        OnOpening?.Invoke(path);
         lock (Gate)
         {
             if (TryOpen(path, opening) is { } found)

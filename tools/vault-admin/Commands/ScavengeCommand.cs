@@ -22,7 +22,7 @@ internal sealed class ScavengeCommand
     private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(500);
 
     private readonly Option<bool> _explain = new("--explain") { Description = "Show what one would do, segment by segment, and what keeps the rest; change nothing." };
-    private readonly Option<bool> _stop = new("--stop") { Description = "End the one that runs, for good." };
+    private readonly Option<bool> _stop = new("--stop") { Description = "End the one that runs, for good; none starts by itself until one is started by hand." };
     private readonly Option<bool> _status = new("--status") { Description = "Show how it is doing; start nothing." };
     private readonly Option<bool> _wait = new("--wait") { Description = "Wait until it is done; interrupting ends the waiting, not the scavenge." };
     private readonly Option<Guid?> _operationId = new("--operation-id") { Description = "UUID of the start or stop: a repeat with the same one does nothing." };
@@ -68,6 +68,11 @@ internal sealed class ScavengeCommand
         }
 
         Write(context.Output, status);
+        if (stops && status.State == ScavengeState.Never)
+        {
+            Output.Note("Nothing was stopped. A node started with --scavenge-interval 0 starts none by itself.");
+        }
+
         if (!context.Output.Json && status.State == ScavengeState.Running && !shows)
         {
             context.Output.WriteLine("It runs in the background. scavenge --status shows how it is doing, scavenge --status --wait waits for it.");
@@ -86,7 +91,7 @@ internal sealed class ScavengeCommand
             if (status.Why != why)
             {
                 why = status.Why;
-                Output.Note(why.Length > 0 ? $"It waits: {why}" : "It goes on.");
+                Output.Note(why.Length == 0 ? "It goes on." : status.State == ScavengeState.Waiting ? $"It waits: {why}" : $"It goes on: {why}");
             }
 
             await Task.Delay(LookAgain, stop);

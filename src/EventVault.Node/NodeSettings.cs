@@ -36,7 +36,7 @@ internal sealed class NodeSettings
         new("append-bytes", "BYTES", "largest append (16MiB)"),
         new("append-events", "N", "most events in an append (50000)"),
         new("queued-appends", "N", "appends that may wait to be written, half of them of one connection; more are refused (65536)"),
-        new("queued-bytes", "BYTES", "bytes of appends that may wait to be written (256MiB)"),
+        new("queued-bytes", "BYTES", "bytes of appends that may wait to be written, half of them of one connection (256MiB)"),
         new("session-appends", "N", "unanswered appends of a session; beyond them it is not read (4096)"),
         new("progress-interval", "MS", "how often an idle subscription is told how far it is (1000)"),
         new("retention-interval", "MS", "how often to look which events are due by retention rules (20000)"),

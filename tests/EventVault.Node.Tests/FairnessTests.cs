@@ -69,7 +69,7 @@ public sealed class FairnessTests
         Assert.True(vault.Loop.Waiting >= 30, $"{vault.Loop.Waiting} wait");
         for (var i = 0; i < 20; i++)
         {
-            Assert.Equal(AppendOutcome.None, vault.Enqueue(vault.New(new AppendClient(), Large / 100)));
+            Assert.Equal(AppendOutcome.None, vault.Enqueue(vault.New(new AppendClient(), Large / 10)));
             Assert.Equal(AppendOutcome.None, vault.Enqueue(vault.New(null, 100))); // Retention's.
             Assert.Equal(AppendOutcome.Overloaded, vault.Enqueue(vault.New(flood[i % 10], Large)));
         }

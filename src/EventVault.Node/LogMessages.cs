@@ -59,6 +59,9 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 33, Level = LogLevel.Error, Message = "The scavenge met damage and rests until another is started; nothing was changed. Stop the node, run vault-admin verify and restore the segment.")]
     public static partial void ScavengeDamaged(ILogger logger, Exception error);
 
+    [LoggerMessage(EventId = 36, Level = LogLevel.Warning, Message = "Damage was met in {Path}, a file that only finds events: it was made again from the log. A disk that damages files should be looked at.")]
+    public static partial void KeysMadeAgain(ILogger logger, string path);
+
     [LoggerMessage(EventId = 35, Level = LogLevel.Warning, Message = "The scavenge did not do all there was: {Why}")]
     public static partial void ScavengeIsNotWhole(ILogger logger, string why);
 

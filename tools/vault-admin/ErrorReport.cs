@@ -24,7 +24,7 @@ internal static class ErrorReport
     public static Task<int> WriteAsync(Output output, Exception failure, string endpoint) => failure switch
     {
         UsageException => UsageAsync(output, failure.Message),
-        ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e.InnerException), e.WriteDetails),
+        ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e), e.WriteDetails),
         AppendConflictException e => WriteConflictAsync(output, e),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
@@ -65,8 +65,14 @@ internal static class ErrorReport
         _ => "INTERRUPTED",
     };
 
-    private static int ExitCodeOf(Exception? failure) => failure is not VaultException { Code: var code } ? ExitCode.Failed : code switch
+    // What the vault can't take of a file is no wrong usage.
+    private static int ExitCodeOf(ImportException failure) =>
+        failure.InnerException is VaultException e && ExitCodeOf(e) is var code and not ExitCode.Usage ? code : ExitCode.Failed;
+
+    private static int ExitCodeOf(VaultException failure) => failure.Code switch
     {
+        // A name or a value that can't be meant, whoever finds it: this tool, the client or the node.
+        VaultErrorCode.InvalidName or VaultErrorCode.ReservedName or VaultErrorCode.InvalidEvent or VaultErrorCode.InvalidRequest => ExitCode.Usage,
         VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed => ExitCode.Conflict,
         VaultErrorCode.Damaged => ExitCode.Damage,
 

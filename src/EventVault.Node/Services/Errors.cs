@@ -279,7 +279,7 @@ internal static class Errors
         AppendOutcome.Overloaded => new Refusal(RpcCode.ResourceExhausted, new Failure
         {
             Reason = Reason.Overloaded,
-            Message = "The node's queue of appends is full; the append was definitely not written. Try again, after a wait that grows.",
+            Message = "The node's queue of appends is full, or has as much of this connection as it leaves for others; the append was definitely not written. Try again, after a wait that grows.",
             RetryAfterMs = RetryAfterOverloadMs,
         }),
         AppendOutcome.LookAgain => new Refusal(RpcCode.ResourceExhausted, new Failure

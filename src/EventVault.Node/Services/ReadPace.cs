@@ -82,7 +82,7 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
     {
         if (!page.IsEmpty && page.IsLarge && _held is null)
         {
-            _held = pages.Large.TryTake(page.Length, context.CutShort);
+            _held = pages.Large.TryTake(page.Length, context.Connection, context.CutShort);
             return _held is not null;
         }
 
@@ -104,7 +104,7 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation, context.Draining);
         try
         {
-            _held = await pages.Large.TakeAsync(length, context.CutShort, ends.Token);
+            _held = await pages.Large.TakeAsync(length, context.Connection, context.CutShort, ends.Token);
         }
         catch (OperationCanceledException) when (context.Draining.IsCancellationRequested)
         {

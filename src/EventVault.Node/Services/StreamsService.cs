@@ -83,7 +83,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         }
 
         append.Reset();
-        append.Deadline = appends.DeadlineOf(context);
+        appends.Begin(append, context);
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.

@@ -113,7 +113,6 @@ public sealed class SegmentedLog
     public void WriteMark()
     {
         Invariant.Check(WantsMark);
-        _marked = true;
         var start = Blocks.Floor(_end);
         var inBlock = (int)(_end - start);
         var length = (int)(Blocks.Ceiling(_end + CommitMark.Length) - start);
@@ -131,6 +130,8 @@ public sealed class SegmentedLog
             _broken = true;
             throw;
         }
+
+        _marked = true; // Behind the flush: who sees from another thread that none is wanted knows that it is on the disk.
     }
 
     /// <summary>

@@ -29,6 +29,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     private readonly VaultStorage _storage = node.Storage;
     private readonly List<(long Position, Action Read)> _waiting = [];
     private readonly List<ServedSubscription> _subscriptions = [];
+    private readonly Dictionary<int, AppendClient> _clients = []; // A connection each.
     private bool _isClosed;
 
     private int Leader => node.Replica.Leader is { } leader ? (int)leader.Node : 0;
@@ -76,6 +77,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         {
             Deadline = VaultLoop.NowMs(node.Clock) + (long)patience.TotalMilliseconds,
             QueuedBytes = content.Bytes.Length,
+            Client = ClientOf(attempt.Client),
         };
         if (_storage.Reader.LookUp(content, out var place))
         {
@@ -157,6 +159,16 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     {
         var reference = _storage.Reader.Reference(System.Text.Encoding.UTF8.GetBytes(stream));
         return _storage.Reader.FirstVersionAtOrAfter(reference, new Position(position), _storage.Reader.LastVersion(reference)).Value;
+    }
+
+    private AppendClient ClientOf(int client)
+    {
+        if (!_clients.TryGetValue(client, out var known))
+        {
+            _clients[client] = known = new AppendClient();
+        }
+
+        return known;
     }
 
     private void Show(ReadOperation read, Action<ReadAnswer?> answer, bool ok)

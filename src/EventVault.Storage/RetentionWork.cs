@@ -364,10 +364,17 @@ public sealed class RetentionWork
             return true;
         }
 
-        if (category.Age is { } age && _now is not null && category.CutTo is { } from && from < CutOf(Bearable(age)))
+        if (category.Age is { } age && _now is not null && category.CutTo is { } from)
         {
-            category.CutTo = Match(category, from, CutOf(Bearable(age)) + -1);
-            return true;
+            var cut = CutOf(Bearable(age));
+            if (from < cut)
+            {
+                category.CutTo = Match(category, from, cut + -1);
+                return true;
+            }
+
+            // If the clock was set back, streams may be looked at too early now: they are led to once more when it is right.
+            category.CutTo = Damage is null ? cut : from;
         }
 
         return false;

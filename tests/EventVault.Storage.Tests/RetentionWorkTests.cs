@@ -256,6 +256,24 @@ public sealed class RetentionWorkTests
         Assert.Equal(1, FirstVisible(vault, "order-1"));
     }
 
+    [Fact]
+    public void A_stream_that_loses_its_own_rule_while_the_clock_is_set_back_is_too_old_once_it_is_right()
+    {
+        var vault = new SmallVault();
+        vault.Clock = 1000 * Second;
+        vault.Append("order-1", 10);
+        vault.Append("order-2", 10);
+        vault.Write(
+            vault.Retain(RetentionScope.Category, "order", new RetentionRule { MaxAgeSeconds = 10 }), vault.Retain(RetentionScope.Stream, "order-1", new RetentionRule { Forever = true }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        Assert.Equal(1, RunPass(vault, work, 2000 * Second)); // The category's age has gone past both.
+        vault.Write(vault.Retain(RetentionScope.Stream, "order-1", rule: null));
+        vault.Flush();
+        Assert.Equal(0, RunPass(vault, work, 1005 * Second));
+        Assert.Equal(1, RunPass(vault, work, 2001 * Second));
+    }
+
     // Each truncation is an event for ever: there must not be one for each append.
     [Theory]
     [InlineData(false)]

@@ -21,18 +21,19 @@ internal sealed class RetentionChecks(ModelVault vault, AppendChecks appends, Ac
     public void Pass(PassStep step)
     {
         MoveClock(step);
-        long? now = step.Time == PassTime.Unknown ? null : vault.Clock;
+        long? now = step.Time switch { PassTime.Unknown => null, PassTime.SetBack => vault.Clock - (step.Which * Second / 10), _ => vault.Clock };
         Pass(step, now);
         if (step.IsTwice)
         {
-            Pass(step with { Between = [] }, now);
+            Pass(step with { HoldsFirst = false, Between = [] }, now);
         }
     }
 
     private void Pass(PassStep step, long? now)
     {
         vault.Count("passes");
-        if (step.Between.Length == 0)
+        var isAlone = step.Between.Length == 0 && !step.HoldsFirst;
+        if (isAlone)
         {
             CommitAll();
         }
@@ -49,7 +50,7 @@ internal sealed class RetentionChecks(ModelVault vault, AppendChecks appends, Ac
                 var due = new List<DueEvents>();
                 more = work.Step(due);
                 found.AddRange(due);
-                if (step.Between.Length == 0)
+                if (isAlone)
                 {
                     Assert.Equal(0, Truncate(work, due, ref most));
                 }
@@ -59,10 +60,12 @@ internal sealed class RetentionChecks(ModelVault vault, AppendChecks appends, Ac
             var told = found.Select(d => (Stream: Encoding.UTF8.GetString(d.Stream), d.Before.Value, d.Rule.Value)).OrderBy(d => d.Stream, StringComparer.Ordinal);
             Assert.True(expected.SequenceEqual(told), $"Found due {string.Join(' ', told)} instead of {string.Join(' ', expected)}, at {now}, head {Model.Count - 1}.");
             expected.ForEach(d => vault.Count(vault.IsScavenged ? "due, segments scavenged" : "due"));
-            if (step.Between.Length > 0)
+            if (!isAlone)
             {
                 run(step.Between);
+                HoldFirst(step, found, new RetentionRule { LegalHold = true });
                 Truncate(work, found, ref most);
+                HoldFirst(step, found, rule: null);
             }
         }
         while (most > 0 && work.HasMore);
@@ -72,9 +75,17 @@ internal sealed class RetentionChecks(ModelVault vault, AppendChecks appends, Ac
             work.Reset();
             vault.Count("passes cut short");
         }
-        else if (step.Between.Length == 0)
+        else if (isAlone)
         {
             Assert.Empty(Due(now));
+        }
+    }
+
+    private void HoldFirst(PassStep step, List<DueEvents> found, RetentionRule? rule)
+    {
+        if (step.HoldsFirst && found.Count > 0)
+        {
+            appends.Retain(new RetainStep(RetentionScope.Stream, Encoding.UTF8.GetString(found[0].Stream), rule, []));
         }
     }
 

@@ -82,16 +82,18 @@ internal sealed record TimeStep(long Seconds) : Step
 /// <see cref="IsTwice"/>.
 /// </summary>
 /// <param name="Time">By which time.</param>
-/// <param name="Which">With <see cref="PassTime.AtTheAge"/>: of which event, in thousandths.</param>
+/// <param name="Which">With <see cref="PassTime.AtTheAge"/>: of which event, in thousandths. With <see cref="PassTime.SetBack"/>: by how many tenths of a second.</param>
+/// <param name="HoldsFirst">Whether the first stream that is found due is held before it is truncated, and released before anybody looks again.</param>
 /// <param name="Most">Truncations that it comes to; then another node leads for a moment.</param>
 /// <param name="IsTwice">Whether it looks again at once, and finds nothing.</param>
 /// <param name="Between">What clients do meanwhile.</param>
-internal sealed record PassStep(PassTime Time, int Which, int Most, bool IsTwice, Step[] Between) : Step
+internal sealed record PassStep(PassTime Time, int Which, bool HoldsFirst, int Most, bool IsTwice, Step[] Between) : Step
 {
-    public override IEnumerable<Step> Shrink() => Lists.Fewer(Between).Select(b => this with { Between = b }).Concat(IsTwice ? [this with { IsTwice = false }] : []);
+    public override IEnumerable<Step> Shrink() => Lists.Fewer(Between).Select(b => this with { Between = b }).Concat(IsTwice ? [this with { IsTwice = false }] : [])
+        .Concat(HoldsFirst ? [this with { HoldsFirst = false }] : []);
 
     public override string ToString() =>
-        $"retention {Time}{(Time is PassTime.Unknown or PassTime.Now ? "" : $" {Which}")}{(Most < int.MaxValue ? $", {Most} truncations" : "")}{(IsTwice ? ", twice" : "")}{Steps.Between(Between)}";
+        $"retention {Time}{(Time is PassTime.Unknown or PassTime.Now ? "" : $" {Which}")}{(HoldsFirst ? ", the first one held meanwhile" : "")}{(Most < int.MaxValue ? $", {Most} truncations" : "")}{(IsTwice ? ", twice" : "")}{Steps.Between(Between)}";
 }
 
 /// <summary>The time by which the leader goes.</summary>
@@ -108,6 +110,9 @@ internal enum PassTime
 
     /// <summary>A tick before that.</summary>
     JustBefore,
+
+    /// <summary>The clock was set back, by up to 100 s.</summary>
+    SetBack,
 }
 
 /// <summary>The begun group is closed and written.</summary>

@@ -82,8 +82,8 @@ internal static class StepDraw
         < 4 => Retain(random, isNested: false),
         < 6 => new TimeStep(random.NextInt64(random.Next(5) == 0 ? 50_000 : 30)),
         < 13 => new PassStep(
-            random.Next(6) switch { 0 => PassTime.Unknown, < 3 => PassTime.Now, < 5 => PassTime.AtTheAge, _ => PassTime.JustBefore }, random.Next(1000),
-            random.Next(8) == 0 ? random.Next(3) : int.MaxValue, IsTwice: random.Next(4) == 0, random.Next(2) == 0 ? [] : Meanwhile(random)),
+            random.Next(8) switch { 0 => PassTime.Unknown, < 4 => PassTime.Now, < 6 => PassTime.AtTheAge, 6 => PassTime.JustBefore, _ => PassTime.SetBack }, random.Next(1000),
+            HoldsFirst: random.Next(4) == 0, random.Next(8) == 0 ? random.Next(3) : int.MaxValue, IsTwice: random.Next(4) == 0, random.Next(2) == 0 ? [] : Meanwhile(random)),
         13 => new SealStep(random.Next(1, 20)),
         14 => new ScavengeStep(ScavengeChange.Start),
         _ => new RewriteStep(random.Next(1, 80)),

@@ -527,8 +527,8 @@ public sealed class LogTail
         {
             { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
             { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
-            _ when rules.IsHeld(name) => StreamChangeProblem.Held,
-            _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
+            _ when rules.IsHeld(name) && !Canary.Is(Canary.HoldIgnored) => StreamChangeProblem.Held,
+            _ when change.DueBy is { } rule && ((rules.Rule(name)?.SetAt != rule && !Canary.Is(Canary.RuleNotChecked)) || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
             _ when _storage.Lives.Count >= _storage.Options.ChangedStreams && _storage.Lives.OfTail(target.Key) == default => StreamChangeProblem.TooMany,
             _ => StreamChangeProblem.None,

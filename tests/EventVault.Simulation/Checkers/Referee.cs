@@ -16,6 +16,7 @@ internal sealed class Referee : ISimulationObserver
         History = new History(() => simulation.Now, Ledger);
         Appends = new AppendChecker(Ledger, History);
         Reads = new ReadChecker(Ledger, History);
+        Retention = new RetentionChecker(Ledger);
         _replicas = new ReplicaChecker(Ledger, Appends, new DurableState(simulation.Disks));
     }
 
@@ -26,6 +27,8 @@ internal sealed class Referee : ISimulationObserver
     public AppendChecker Appends { get; }
 
     public ReadChecker Reads { get; }
+
+    public RetentionChecker Retention { get; }
 
     /// <summary>The highest wall clock that any node has shown, 100 ns ticks since 1970; null: times are not held against it.</summary>
     public long? HighestClock

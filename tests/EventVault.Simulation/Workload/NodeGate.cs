@@ -65,7 +65,12 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     /// <summary>Appends; the client waits for so long.</summary>
     public void Append(AppendAttempt attempt, AppendPlan plan, TimeSpan patience, Action<AppendReply> answer)
     {
-        var content = plan.Encode(_storage);
+        Append(attempt, plan.Encode(_storage), patience, reply => simulation.ToClient(attempt.Client, node, () => answer(reply)));
+    }
+
+    /// <summary>Appends, for a client or for the node itself; the answer comes here.</summary>
+    public void Append(AppendAttempt attempt, AppendContent content, TimeSpan patience, Action<AppendReply> answer)
+    {
         var problem = content.Check(out _, out _);
         if (problem.Kind != EventProblemKind.None)
         {
@@ -207,7 +212,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
                 simulation.Referee.Refusing(attempt);
             }
 
-            simulation.ToClient(attempt.Client, node, () => answer(reply));
+            answer(reply);
         }
     }
 
@@ -268,7 +273,8 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
             matches[i] = content.Conditions[i].Match.Value;
         }
 
-        return new ConflictTold(StatesOf(content.Streams), StatesOf(content.Requires), matches, content.Change is { Problem: not StreamChangeProblem.None });
+        return new ConflictTold(StatesOf(content.Streams), StatesOf(content.Requires), matches, content.Change is { Problem: not StreamChangeProblem.None },
+            content.Change is { Problem: StreamChangeProblem.Held }, content.Change is { Problem: StreamChangeProblem.NotDue });
     }
 
     private static StreamState[] StatesOf(ReadOnlySpan<AppendStream> streams)

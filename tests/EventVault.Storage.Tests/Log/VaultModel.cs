@@ -75,6 +75,9 @@ internal sealed class VaultModel
     /// <summary>First version that can be read, and whether the stream is tombstoned; of streams that were ever changed.</summary>
     public Dictionary<string, (long First, bool IsTombstoned)> Lives { get; } = [];
 
+    /// <summary>The retention rules, and the positions of the events that set them.</summary>
+    public Dictionary<(RetentionScope Scope, string Name), (RetentionRule Rule, long SetAt)> Rules { get; } = [];
+
     public int Count => Events.Count;
 
     private List<ModelEvent> Visible => [.. Events.Where(IsVisible)];
@@ -84,6 +87,12 @@ internal sealed class VaultModel
 
     /// <summary>Whether an event can be read.</summary>
     public bool IsVisible(ModelEvent e) => e.Version >= Lives.GetValueOrDefault(e.Stream).First;
+
+    /// <summary>Whether a stream or its category is under a legal hold.</summary>
+    public bool IsHeld(string stream) => Own(stream) is { Rule.LegalHold: true } || OfCategory(stream) is { Rule.LegalHold: true };
+
+    /// <summary>The rule that counts for a stream: its own as a whole, else its category's.</summary>
+    public (RetentionRule Rule, long SetAt)? RuleOf(string stream) => Own(stream) ?? OfCategory(stream);
 
     public void Add(ModelAppend append, long recordedAt)
     {
@@ -109,6 +118,7 @@ internal sealed class VaultModel
         Events.RemoveRange(count, Count - count);
         Versions.Clear();
         Lives.Clear();
+        Rules.Clear();
         foreach (var e in Events)
         {
             Assert.Equal(Versions.GetValueOrDefault(e.Stream, -1) + 1, e.Version);
@@ -117,8 +127,22 @@ internal sealed class VaultModel
         }
     }
 
+    private (RetentionRule Rule, long SetAt)? Own(string stream) => Rules.TryGetValue((RetentionScope.Stream, stream), out var rule) ? rule : null;
+
+    private (RetentionRule Rule, long SetAt)? OfCategory(string stream) => Rules.TryGetValue((RetentionScope.Category, stream.Split('-')[0]), out var rule) ? rule : null;
+
     private void Change(ModelAppend append)
     {
+        if (append.Retention is { } setting)
+        {
+            var name = (setting.Scope, Encoding.UTF8.GetString(setting.Name));
+            Rules.Remove(name);
+            if (setting.Rule is { } rule)
+            {
+                Rules.Add(name, (rule, append.First));
+            }
+        }
+
         if (append.Change is { } change)
         {
             Assert.InRange(change.Before, 0, Versions[change.Stream] + 1);
@@ -142,6 +166,7 @@ internal sealed class VaultModel
         CheckStreams(storage.Reader);
         CheckListing(storage);
         CheckTimes(storage, random);
+        CheckRules(storage);
         KeysCheck.All(storage, this);
         QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
@@ -222,6 +247,16 @@ internal sealed class VaultModel
         }
 
         Assert.Equal(Versions.Keys.Where(n => n[0] != '$' && HasEvents(n)).Order(StringComparer.Ordinal), names);
+    }
+
+    private void CheckRules(VaultStorage storage)
+    {
+        var rules = storage.Retention.InOrder().ToDictionary(e => (e.Scope, Encoding.UTF8.GetString(e.Name)), e => (e.Rule, e.SetAt.Value));
+        Assert.Equal(Rules.Count, rules.Count);
+        foreach (var (name, rule) in Rules)
+        {
+            Assert.Equal((name, rule), (name, rules.GetValueOrDefault(name)));
+        }
     }
 
     // A time that lies among removed events is answered by a position between the same events that are left.

@@ -6,6 +6,7 @@ using System.Diagnostics;
 using System.Net;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
+using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
@@ -47,12 +48,12 @@ internal sealed class Node : IAsyncDisposable
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options)
+    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
     {
         _options = options;
-        var builder = NewHost(options);
-        var began = Stopwatch.GetTimestamp();
-        _storage = OpenStorage(options);
+        _app = app;
+        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _storage = storage;
         var writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
@@ -62,7 +63,6 @@ internal sealed class Node : IAsyncDisposable
         });
         if (!_replica.IsAlone)
         {
-            _storage.Dispose();
             throw new SettingException(
                 $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
         }
@@ -71,8 +71,6 @@ internal sealed class Node : IAsyncDisposable
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
-        _app = builder.Build();
-        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
         _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
@@ -102,7 +100,6 @@ internal sealed class Node : IAsyncDisposable
         _server.RequireComplete();
         _app.UseRpc(_server);
         _health.Map(_app);
-        LogOpened(began);
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -145,7 +142,7 @@ internal sealed class Node : IAsyncDisposable
     /// <exception cref="IOException">A port can't be opened.</exception>
     public static async Task<Node> StartAsync(NodeOptions options)
     {
-        var node = new Node(options);
+        var node = await OpenAsync(options);
         try
         {
             await node.StartAsync();
@@ -217,13 +214,43 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>As <see cref="StopAsync"/>.</summary>
     public async ValueTask DisposeAsync() => await StopAsync();
 
+    // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
+    private static async Task<Node> OpenAsync(NodeOptions options)
+    {
+        var opening = Task.Run(() => OpenStorage(options));
+        WebApplication? app = null;
+        try
+        {
+            app = NewHost(options).Build();
+            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            var (storage, took) = await opening;
+            var node = new Node(options, app, storage);
+            node.LogOpened(took);
+            return node;
+        }
+        catch
+        {
+            await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (opening.IsCompletedSuccessfully)
+            {
+                (await opening).Storage.Dispose();
+            }
+
+            if (app is not null)
+            {
+                await app.DisposeAsync();
+            }
+
+            throw;
+        }
+    }
+
     private async Task StartAsync()
     {
         _background.Start();
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);
@@ -232,6 +259,7 @@ internal sealed class Node : IAsyncDisposable
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _health.BeginServing();
+        _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
@@ -310,15 +338,16 @@ internal sealed class Node : IAsyncDisposable
         return builder;
     }
 
-    private static VaultStorage OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
+        var began = Stopwatch.GetTimestamp();
         var storage = new StorageOptions
         {
             SegmentSizeBytes = options.SegmentSizeBytes,
             Limits = options.Limits,
             OperationHorizon = options.OperationHorizon,
         };
-        return VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
+        return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
@@ -374,12 +403,11 @@ internal sealed class Node : IAsyncDisposable
         }
     }
 
-    private void LogOpened(long began)
+    private void LogOpened(TimeSpan took)
     {
         var (@sealed, @unsealed) = _storage.SegmentCounts;
-        var elapsed = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
         LogMessages.Opened(
             _log, _storage.VaultId, _options.Directory, _storage.StartNumber, _storage.Head.Value, @sealed, @unsealed,
-            _storage.SegmentSizeBytes, _storage.CutBytes, elapsed);
+            _storage.SegmentSizeBytes, _storage.CutBytes, took.TotalMilliseconds);
     }
 }

@@ -131,10 +131,7 @@ internal sealed class VaultThread : IDisposable
     private void End()
     {
         _loop.Stop();
-        if (_writer.WantsMark)
-        {
-            _writer.WriteMark();
-        }
+        _writer.Stop();
     }
 
     private void Rest()

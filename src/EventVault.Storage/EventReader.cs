@@ -192,7 +192,18 @@ public sealed class EventReader
     /// <summary>The first committed position recorded at or after a time; behind the head if there is none.</summary>
     public Position FirstAtOrAfter(long time)
     {
-        long low = 0, high = Head.Value + 1;
+        // The catalog says of whole segments when they end: only the one is looked into in which the time lies. At every start this is
+        // called, and each further look would take an index into memory.
+        var segments = _storage.View.Sealed;
+        int first = 0, behind = segments.Length;
+        while (first < behind)
+        {
+            var middle = (first + behind) / 2;
+            (first, behind) = segments[middle].Record.LastTime >= time ? (first, middle) : (middle + 1, behind);
+        }
+
+        var low = first == 0 ? 0 : segments[first - 1].FirstPosition.Value + segments[first - 1].Record.EventCount;
+        var high = first == segments.Length ? Head.Value + 1 : segments[first].FirstPosition.Value + segments[first].Record.EventCount;
         while (low < high)
         {
             var middle = low + ((high - low) / 2);

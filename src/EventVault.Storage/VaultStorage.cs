@@ -64,6 +64,7 @@ public sealed class VaultStorage : IDisposable
         Tail = new LogTail(this, _view.Unsealed[^1].Index, opened.Log.End);
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
+        StoppedInOrder = opened.StoppedInOrder;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -113,6 +114,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
+
+    /// <summary>Whether the run before ended in order, and said where its log ends: then nothing was looked for behind that.</summary>
+    public bool StoppedInOrder { get; }
 
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));

@@ -135,6 +135,34 @@ public sealed class SegmentedLog
     }
 
     /// <summary>
+    /// The end of the run, in order: marks the log's end, and notes that it is one behind which nothing is to be looked for. Nothing
+    /// may be written any more.
+    /// </summary>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public void Stop()
+    {
+        if (WantsMark)
+        {
+            WriteMark();
+        }
+
+        if (!_marked || HasUnflushed || _broken)
+        {
+            return; // Whoever starts next looks for the end.
+        }
+
+        _broken = true; // What is written behind it would not be looked for.
+        try
+        {
+            new CleanStop(new Place(_segment, _end), Durable, _lastGroup).Save(_files, _directory, _meta);
+        }
+        catch (DiskException e) when (e.IsFull)
+        {
+            // Then the next start takes longer.
+        }
+    }
+
+    /// <summary>
     /// Takes the groups behind the order's last one off the disk; durable when it returns. All groups that were pending when
     /// the order was made have been written.
     /// </summary>

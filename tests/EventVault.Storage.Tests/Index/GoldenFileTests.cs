@@ -2,6 +2,7 @@ using System.IO.Compression;
 using System.Text;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
+using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Index;
@@ -139,6 +140,18 @@ public sealed class GoldenFileTests
         var disk = new SimulatedFileSystem();
         StateTable.Open(disk, "/file").Rewrite(4, StateTableTests.Values(6));
         CheckBytes("state-1", disk, "/file");
+    }
+
+    [Fact]
+    public void The_note_of_a_stop_is_read_and_written_the_same()
+    {
+        var meta = VaultMeta.Create(nodeId: 1, segmentSizeBytes: 1 << 20, now: 1, new Random(5)) with { StartNumber = 7 };
+        var expected = new CleanStop(new Place(3, 81_920), new LogIndex(1_234), 0xC0FFEE11);
+        var disk = new SimulatedFileSystem();
+        disk.CreateDirectory("/index");
+        expected.Save(disk, "/", meta);
+        CheckBytes("clean-stop-1", disk, "/index/clean-stop");
+        Assert.Equal(expected, CleanStop.Read(disk, "/", meta with { StartNumber = 8 }));
     }
 
     private const string OperationsName = "/operations-00000000000000000000.op";

@@ -181,11 +181,7 @@ internal sealed class SmallVault
     public void Stop()
     {
         Flush();
-        if (Storage.Log.WantsMark)
-        {
-            Mark();
-        }
-
+        Storage.Log.Stop();
         Storage.Dispose();
     }
 

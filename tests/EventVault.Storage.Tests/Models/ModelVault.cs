@@ -146,11 +146,7 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
         if (step.IsClean)
         {
             Flush();
-            if (Storage.Log.WantsMark)
-            {
-                Storage.Log.WriteMark();
-            }
-
+            Storage.Log.Stop();
             Storage.Dispose();
             Count("restarts");
         }

@@ -194,6 +194,7 @@ internal static class Errors
         }),
         StreamChangeProblem.BehindEnd => InvalidRequest(
             "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
+        StreamChangeProblem.LookAgain => NotDone(AppendOutcome.LookAgain),
         StreamChangeProblem.TooMany => LimitExceeded(NodeLimits.ChangedStreams, NodeLimits.ChangedStreams.Allowed + 1, "stream"),
         _ => throw new InvariantException($"{change.Problem} is no problem."),
     };

@@ -3,6 +3,7 @@
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
+using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
 using Google.Protobuf;
 using Position = EventVault.Storage.Position;
@@ -21,7 +22,7 @@ internal readonly record struct ResolvedCut(Position Position, long? Occurred);
 internal readonly record struct CutScope(StreamReference? Stream, string StreamName, Reducer? Reducer);
 
 /// <summary>Resolves cuts. Thread-safe.</summary>
-internal sealed class Cuts(VaultStorage storage, VaultLoop loop, ConsistentReads consistent, TimeProvider clock)
+internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader states, ConsistentReads consistent, TimeProvider clock)
 {
     private readonly EventReader _reader = storage.Reader;
 
@@ -59,6 +60,7 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, ConsistentReads
     }
 
     /// <summary>Resolves a cut that was checked, behind the head that the call's consistency asks for.</summary>
+    /// <exception cref="HistoryTruncatedException">A version is gone, and with it where it stood; and what else <see cref="Errors.OfState"/> knows.</exception>
     /// <exception cref="Rpc.RpcException">OUT_OF_RANGE, FAILED_PRECONDITION: it is not reached yet. UNAVAILABLE, RESOURCE_EXHAUSTED: the time can't be closed.</exception>
     public async ValueTask<ResolvedCut> ResolveAsync(AsOf? asOf, string field, CutScope scope, RpcContext context)
     {
@@ -136,7 +138,7 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, ConsistentReads
                 : Errors.VersionNotReached(scope.StreamName, field, version, last)).ToException();
         }
 
-        return _reader.PositionOf(stream, new Storage.StreamVersion((long)version));
+        return states.CutOf(stream, new Storage.StreamVersion((long)version), scope.Reducer);
     }
 
     private async ValueTask<Position> ReachPositionAsync(ulong position, bool wait, string field, RpcContext context)

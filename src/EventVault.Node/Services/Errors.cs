@@ -198,6 +198,7 @@ internal static class Errors
             Field = "stream",
         }),
         StreamChangeProblem.BehindEnd => BehindEnd(name, change.Before, stream.Actual),
+        StreamChangeProblem.LookAgain => NotDone(AppendOutcome.LookAgain),
         StreamChangeProblem.TooMany => LimitExceeded(NodeLimits.ChangedStreams, NodeLimits.ChangedStreams.Allowed + 1, "stream"),
         _ => throw new InvariantException($"{change.Problem} is no problem."),
     };

@@ -23,9 +23,9 @@ internal sealed class FoldCalls(StateContext shared)
         var fold = CheckFold(request.Fold);
         shared.Cuts.Check(request.AsOf, "as_of", ofOneStream: true, takesOccurred: false);
         await shared.Consistent.WaitAsync(request.Consistency, context);
-        var cut = await shared.Cuts.ResolveAsync(request.AsOf, "as_of", new CutScope(stream, request.Stream, null), context);
         try
         {
+            var cut = await shared.Cuts.ResolveAsync(request.AsOf, "as_of", new CutScope(stream, request.Stream, null), context);
             var start = shared.States.StartFold(fold, stream, cut.Position, request.AllowPartial);
             writer.Write(new ReadForFoldResponse { Head = Head(start, cut) });
             using var page = new EventPage(shared.Pages);

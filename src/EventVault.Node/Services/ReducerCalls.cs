@@ -38,7 +38,7 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
             }
 
             var append = appends.New(context);
-            Fill(append.Content, id, seen, parsed, asked, version, reducers.Through);
+            Fill(append.Content, id, seen, asked, version, reducers.Through);
             if (await appends.DecideAsync(append) is { } refusal)
             {
                 throw refusal.ToException();
@@ -96,20 +96,16 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
         return reducers.ByName.Count < most.Allowed ? null : throw Errors.LimitExceeded(most, reducers.ByName.Count + 1, "name").ToException();
     }
 
-    private void Fill(
-        AppendContent content, UInt128 id, Position? seen, DefineReducerRequest request, AskedReducer asked, uint version, StreamVersion through)
+    private void Fill(AppendContent content, UInt128 id, Position? seen, AskedReducer asked, uint version, StreamVersion through)
     {
-        var name = ReducerEvent.Stream;
-        var e = ReducerEvent.Encode(request.OperationId, asked, version);
-        content.Reset([.. name, .. e]);
+        content.Reset([]);
         content.OperationId = id;
         content.AttemptedAfter = seen;
-        content.AddStream(0, name.Length, through == StreamVersion.None ? ExpectedKind.NoStream : ExpectedKind.Exact, through);
-        content.AddEvent(name.Length, e.Length);
+        content.SetReducer(ReducerEvent.Encode(asked, version), through, ReducerEvent.Encode(asked, version: 0));
         if (content.Check(out _, out _) is { Kind: not EventProblemKind.None } problem)
         {
             // Nothing but a node set up for very small events refuses it.
-            throw Errors.Event(problem, "definition", Errors.Name(name), 0, limits).ToException();
+            throw Errors.Event(problem, "definition", Errors.Name(ReducersStream.Name), 0, limits).ToException();
         }
     }
 

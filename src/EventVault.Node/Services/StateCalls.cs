@@ -36,7 +36,7 @@ internal sealed record StateContext(
     public Reducer ReducerOf(ReducerReference? reference, Reducer? read)
     {
         const string Field = "reducer.name";
-        return read ?? ReducerRequests.Readable(ReducerRequests.Find(Registry, reference!.Name, reference.Version, reference.Version == 0 ? Field : "reducer.version"), Field);
+        return read ?? ReducerRequests.Readable(ReducerRequests.Find(Registry, reference!.Name, reference.Version, Field), Field);
     }
 
     /// <summary>The state of a stream, in its turn.</summary>
@@ -74,9 +74,9 @@ internal sealed class StateCalls(StateContext shared)
         shared.Cuts.Check(parsed.AsOf, "as_of", ofOneStream: true, takesOccurred: true);
         await shared.Consistent.WaitAsync(parsed.Consistency, context);
         var reducer = shared.ReducerOf(parsed.Reducer, read);
-        var cut = await shared.Cuts.ResolveAsync(parsed.AsOf, "as_of", new CutScope(stream, parsed.Stream, reducer), context);
         try
         {
+            var cut = await shared.Cuts.ResolveAsync(parsed.AsOf, "as_of", new CutScope(stream, parsed.Stream, reducer), context);
             var answer = await shared.ReadAsync(reducer, stream, cut, parsed.AllowPartial, shared.NewBudget(), context);
             var state = StateMessages.ToMessage(parsed.Stream, reducer, answer, began);
             state.Cut = shared.Cuts.ToMessage(cut.Position);
@@ -121,7 +121,7 @@ internal sealed class StateCalls(StateContext shared)
         while (remaining > 0)
         {
             states.CheckGoesOn();
-            var names = shared.Storage.Streams.ListCategoryAt(category, after, cut, (int)Math.Min(remaining, MostListed), MostListed, out var lookedUntil);
+            var names = shared.Storage.Streams.ListCategoryAsOf(category, cut, after, (int)Math.Min(remaining, MostListed), MostListed, out var lookedUntil);
             foreach (var name in names)
             {
                 remaining -= await states.WriteAsync(Errors.Name(name), isListed: false) ? 1u : 0u;

@@ -5,6 +5,7 @@ using EventVault.Protocol;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
 using Google.Protobuf;
+using FoldCounts = EventVault.Protocol.FoldCounts;
 using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Services;

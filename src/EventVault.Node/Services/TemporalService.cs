@@ -1,5 +1,6 @@
 using System.Buffers;
 using EventVault.Protocol;
+using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 

@@ -6,6 +6,7 @@ using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
+using AnchorEvent = EventVault.Storage.Log.AnchorEvent;
 
 namespace EventVault.Node.States;
 
@@ -53,13 +54,13 @@ internal sealed class AnchorMaker(EventReader reader, StateReader states, Reduce
 
     private async ValueTask<AnchorEvent?> MakeAsync(Reducer reducer, StreamReference stream, StreamVersion before, long mostEvents, CancellationToken cancellation)
     {
+        AnchorEvent? Make() => states.MakeAnchor(reducer, stream, before, cancellation) is { } made ? new AnchorEvent(made.Stream, made.EventData) : null;
         if (mostEvents <= FoldPlaces.LongEvents)
         {
-            return states.MakeAnchor(reducer, stream, before, cancellation);
+            return Make();
         }
 
         using var place = await places.TakeAsync(cancellation, isOurOwn: true);
-        return await Task.Factory.StartNew(
-            () => states.MakeAnchor(reducer, stream, before, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        return await Task.Factory.StartNew(Make, cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
 }

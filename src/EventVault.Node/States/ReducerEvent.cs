@@ -15,29 +15,23 @@ using EventVault.Protocol;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Expressions;
 using EventVault.Temporal.Reducers;
-using Google.Protobuf;
 
 namespace EventVault.Node.States;
 
 /// <summary>Writes and reads the events of <c>$reducers</c>.</summary>
 internal static class ReducerEvent
 {
-    private const uint Schema = 1;
-    private const string Type = "$reducer-defined";
     private const string MergePatch = "merge_patch";
     private const string Slots = "slots";
 
     private static readonly JsonWriterOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    /// <summary>Name of the stream.</summary>
-    public static ReadOnlySpan<byte> Stream => "$reducers"u8;
+    private static readonly string Type = Encoding.UTF8.GetString(ReducersStream.Defined);
 
-    /// <summary>Encodes a definition as the event of its version.</summary>
-    /// <param name="id">16 bytes: the event's.</param>
+    /// <summary>A definition as the data of the event of its version.</summary>
     /// <param name="asked">What is defined.</param>
-    /// <param name="version">Which version of it.</param>
-    /// <returns>Bytes of <c>EventData</c>.</returns>
-    public static byte[] Encode(ByteString id, AskedReducer asked, uint version)
+    /// <param name="version">Which version of it; 0: not known yet.</param>
+    public static byte[] Encode(AskedReducer asked, uint version)
     {
         var json = new ArrayBufferWriter<byte>();
         using (var writer = new Utf8JsonWriter(json, Readable))
@@ -63,7 +57,7 @@ internal static class ReducerEvent
             writer.WriteEndObject();
         }
 
-        return new EventData { Id = id, Type = Type, Data = ByteString.CopyFrom(json.WrittenSpan), SchemaVersion = Schema }.ToByteArray();
+        return json.WrittenSpan.ToArray();
     }
 
     /// <summary>What an event of <c>$reducers</c> defines; null if it defines nothing, or names nothing that can be told.</summary>
@@ -81,7 +75,7 @@ internal static class ReducerEvent
             var root = json.RootElement;
             var named = new DefinedReducer(
                 root.GetProperty("name").GetString()!, root.GetProperty("version").GetUInt32(), null, null, ReadCategories(root), Eager: false, e.Position, e.RecordedAt);
-            return data.SchemaVersion == Schema ? ReadDefinition(root, named) : named;
+            return data.SchemaVersion == ReducersStream.Schema ? ReadDefinition(root, named) : named;
         }
         catch (Exception error) when (error is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {

@@ -17,7 +17,7 @@ internal sealed class ReducerRegistry
     public ReducerRegistry(EventReader reader)
     {
         _reader = reader;
-        _stream = reader.Reference(ReducerEvent.Stream);
+        _stream = reader.Reference(ReducersStream.Name);
     }
 
     /// <summary>All that are committed now.</summary>
@@ -74,9 +74,10 @@ internal sealed class ReducerRegistry
         var all = known.ByName.ToBuilder();
         for (var next = known.Through + 1; next <= last;)
         {
-            var sink = new Sink { All = [] };
+            var found = new List<DefinedReducer>();
+            var sink = new Sink { All = found };
             next += _reader.ReadStream(_stream, next, last, backwards: false, ref sink);
-            foreach (var defined in sink.All)
+            foreach (var defined in found)
             {
                 var versions = all.TryGetValue(defined.Name, out var named) ? named.Versions : [];
 
@@ -99,7 +100,7 @@ internal sealed class ReducerRegistry
 
         public bool Accept(in EventView e)
         {
-            if (e.Stream.SequenceEqual(ReducerEvent.Stream) && ReducerEvent.Read(e) is { } defined)
+            if (e.Stream.SequenceEqual(ReducersStream.Name) && ReducerEvent.Read(e) is { } defined)
             {
                 Last = defined;
                 All?.Add(defined);

@@ -284,7 +284,7 @@ public sealed class StateTests
         await RefusesAsync("consistency", new GetStateRequest { Stream = "s-1", Consistency = new Consistency() });
         Assert.Equal("reducer.name", (await Fails.WithAsync(RpcCode.NotFound, Reason.ReducerNotFound, () => node.StateAsync("s-1", reducer: StateCallsOfNode.Named("none")))).Field);
         var bad = await Fails.WithAsync(RpcCode.InvalidArgument, Reason.BadReducer, () => node.StateAsync("s-1", reducer: StateCallsOfNode.Slots("n = SUM(data.n), m = NO(1)")));
-        Assert.Equal(("reducer.inline.slots", 22u), (bad.Field, bad.TextOffset));
+        Assert.Equal(("reducer.inline.slots", 21u), (bad.Field, bad.TextOffset));
         var large = await Fails.WithAsync(RpcCode.InvalidArgument, Reason.LimitExceeded, () => node.StateAsync("s-1", reducer: StateCallsOfNode.Slots(new string(' ', 16 * 1024 + 1))));
         Assert.Equal("reducer_bytes", large.Limit.Limit);
         Assert.Equal("stream", (await Fails.WithAsync(RpcCode.InvalidArgument, Reason.InvalidName, () => node.StateAsync(""))).Field);

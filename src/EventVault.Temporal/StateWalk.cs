@@ -61,6 +61,10 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         }
     }
 
+    /// <summary>Throws if the state at the end of a history can't be told: then the history can't either.</summary>
+    /// <inheritdoc cref="StreamCuts.At" path="/exception"/>
+    public void CheckEnd(Position until) => Cuts.At(until, reducer, options.AllowPartial, options.CutTime);
+
     /// <summary>First version at which a history begins.</summary>
     /// <param name="from">As in <see cref="HistoryRange"/>.</param>
     public StreamVersion FirstOf(Position? from) => from is { } position ? Cuts.FirstFrom(position, reducer, options.AllowPartial) : Cuts.FirstTold();

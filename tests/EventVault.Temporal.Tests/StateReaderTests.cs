@@ -167,7 +167,11 @@ public sealed class StateReaderTests : IDisposable
     [Fact]
     public void What_is_kept_never_outgrows_its_bound_and_the_newest_use_stays()
     {
-        _vault.Append("s", Enumerable.Range(0, 600).Select(i => $$"""{"v":{{i}},"w":"{{new string('x', 2000)}}"}"""));
+        for (var i = 0; i < 30; i++)
+        {
+            _vault.Append("s", Enumerable.Range(0, 20).Select(v => $$"""{"v":{{v}},"w":"{{new string('x', 2000)}}"}"""));
+        }
+
         using (var kept = Kept(new StateSnapshotRule(1, 0), 1024 * 1024))
         {
             for (var i = 0; i < 40; i++)

@@ -42,9 +42,6 @@ internal sealed record Anchor(byte[] ReducerHash, byte[] Stream, StreamVersion F
     private const int HeaderBytes = 128;
     private const int CheckBytes = 16;
 
-    /// <summary>Truncations of one stream that may be on their way at once and yet be found.</summary>
-    private const int MostAtOnce = 16;
-
     /// <summary>Of the parts of its stream's name, 128 bits each.</summary>
     private const int NamePartBytes = 16;
 
@@ -114,7 +111,7 @@ internal sealed record Anchor(byte[] ReducerHash, byte[] Stream, StreamVersion F
     /// <exception cref="InvalidDataException">An event on the way is no anchor.</exception>
     public static Anchor? Find(EventReader reader, Reducer reducer, ReadOnlySpan<byte> stream, StreamVersion first, StreamVersion version)
     {
-        // Truncations go forwards, and so do the versions of their anchors, over all lives: a stream's versions never begin anew.
+        // Truncations with anchors go forwards, which the sequencer sees to, and so do the versions of their anchors, over all lives.
         var anchors = reader.Reference(StreamName(reducer.Hash, stream));
         var last = reader.LastVersion(anchors).Value;
         long low = 0, high = last + 1;
@@ -124,17 +121,8 @@ internal sealed record Anchor(byte[] ReducerHash, byte[] Stream, StreamVersion F
             (low, high) = VersionAt(reader, anchors, middle) < version.Value ? (middle + 1, high) : (low, middle);
         }
 
-        // Where two were on their way at once, the lower one may stand behind the other.
-        for (var at = Math.Max(0, low - MostAtOnce); at <= Math.Min(last, low + MostAtOnce); at++)
-        {
-            if (VersionAt(reader, anchors, at) == version.Value && ReadAt(reader, anchors, at) is var found && found.First == first
-                && found.Stream.AsSpan().SequenceEqual(stream) && found.ReducerHash.AsSpan().SequenceEqual(reducer.Hash))
-            {
-                return found;
-            }
-        }
-
-        return null;
+        return low <= last && ReadAt(reader, anchors, low) is var found && found.Version == version && found.First == first
+            && found.Stream.AsSpan().SequenceEqual(stream) && found.ReducerHash.AsSpan().SequenceEqual(reducer.Hash) ? found : null;
     }
 
     /// <summary>The state, to be folded on.</summary>

@@ -10,7 +10,14 @@ namespace EventVault.Temporal;
 /// </param>
 /// <param name="AllowPartial">If events are truncated and nothing stands in for them: fold what is left.</param>
 /// <param name="MostEvents">Events that may be folded.</param>
-public readonly record struct StateOptions(long? Occurred, bool AllowPartial, long MostEvents);
+public readonly record struct StateOptions(long? Occurred, bool AllowPartial, long MostEvents)
+{
+    /// <summary>
+    /// The time that the cut stands for, if it was given by time: of events that a scavenge removed nobody knows the times any more,
+    /// so the cut's position lies before them. The anchor that stands in for the last of them has its own.
+    /// </summary>
+    public long? CutTime { get; init; }
+}
 
 /// <summary>The state of a stream as of a cut.</summary>
 /// <param name="Exists">Whether the stream has events there; on the second axis, whether any of them occurred by then.</param>
@@ -52,8 +59,3 @@ public sealed record FoldStart(
     /// <summary>First version that is to be read and folded; behind <see cref="Last"/> if none is.</summary>
     public StreamVersion Next => Kept is not null ? KeptVersion + 1 : PartialFrom ?? First;
 }
-
-/// <summary>The event of an anchor, to be written in the same append as the truncation.</summary>
-/// <param name="Stream">Name of the stream that it goes to, UTF-8.</param>
-/// <param name="EventData">Bytes of <c>EventData</c>. The same state gives the same bytes.</param>
-public sealed record AnchorEvent(byte[] Stream, byte[] EventData);

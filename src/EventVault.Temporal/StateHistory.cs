@@ -11,7 +11,7 @@ internal static class StateHistory
     /// <summary>The steps of <see cref="StateReader.ReadHistory"/>.</summary>
     public static IEnumerable<StateAnswer> Along(StateWalk walk, HistoryRange range, CancellationToken cancellation)
     {
-        walk.Cuts.LifeAt(range.Until, reducer: null);
+        walk.CheckEnd(range.Until);
         var first = walk.FirstOf(range.From);
         var last = walk.Reader.LastVersionAt(walk.Stream, range.Until);
         var every = Math.Min(range.EveryEvents, MostEvery);

@@ -4,6 +4,7 @@
 // scavenge removes nothing is told, on a node that has not got so far neither, and where events were truncated only an anchor stands
 // in for them, never a state that happens to be kept on this node.
 using EventVault.Storage;
+using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
 
 namespace EventVault.Temporal;
@@ -32,7 +33,7 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
     public StateAnswer Read(Reducer reducer, in StreamReference stream, Position cut, StateOptions options, CancellationToken cancellation)
     {
         using var walk = Walk(reducer, stream, options);
-        return walk.At(cut, cancellation);
+        return walk.At(cut, options.CutTime, cancellation);
     }
 
     /// <summary>The state of a stream after a version: as of that event's position.</summary>
@@ -82,7 +83,7 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
         using var walk = Walk(reducer, stream, options);
         foreach (var time in times)
         {
-            yield return (time, walk.At(reader.LastAtOrBefore(time), cancellation));
+            yield return (time, walk.At(reader.LastAtOrBefore(time), time, cancellation));
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using EventVault.Storage;
+using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
 
 namespace EventVault.Temporal;
@@ -34,7 +35,14 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
     public Position CutOf(StreamVersion version) => Retry(version, static (walk, version, _) => walk.Cuts.PositionOf(version, walk._anchored), default);
 
     /// <summary>The state as of a cut.</summary>
-    public StateAnswer At(Position cut, CancellationToken cancellation) => Retry(cut, static (walk, cut, c) => walk.AtOnce(cut, c), cancellation);
+    /// <param name="cut">At or behind the one before, unless all of it is to be folded anew.</param>
+    /// <param name="time">As <see cref="StateOptions.CutTime"/>.</param>
+    /// <param name="cancellation">Ends it between pages of events.</param>
+    public StateAnswer At(Position cut, long? time, CancellationToken cancellation) =>
+        Retry((Cut: cut, Time: time), static (walk, at, c) => walk.AtOnce(at.Cut, at.Time, c), cancellation);
+
+    /// <inheritdoc cref="At(Position, long?, CancellationToken)"/>
+    public StateAnswer At(Position cut, CancellationToken cancellation) => At(cut, null, cancellation);
 
     /// <summary>The next state of this life that differs, up to a version; null if none does.</summary>
     public StateAnswer? NextChange(StreamVersion last, CancellationToken cancellation)
@@ -52,6 +60,10 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
             return At(CutOf(next), cancellation);
         }
     }
+
+    /// <summary>Throws if the state at the end of a history can't be told: then the history can't either.</summary>
+    /// <inheritdoc cref="StreamCuts.At" path="/exception"/>
+    public void CheckEnd(Position until) => Cuts.At(until, reducer, options.AllowPartial, options.CutTime);
 
     /// <summary>First version at which a history begins.</summary>
     /// <param name="from">As in <see cref="HistoryRange"/>.</param>
@@ -92,9 +104,9 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         }
     }
 
-    private StateAnswer AtOnce(Position cut, CancellationToken cancellation)
+    private StateAnswer AtOnce(Position cut, long? time, CancellationToken cancellation)
     {
-        var at = Cuts.At(cut, _anchored, options.AllowPartial);
+        var at = Cuts.At(cut, _anchored, options.AllowPartial, time);
         _hash = null;
         if (!at.Exists)
         {

@@ -35,11 +35,12 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
     /// <param name="cut">At most the head.</param>
     /// <param name="reducer">Whose anchors may stand in; null: nobody's.</param>
     /// <param name="allowPartial">Whether the first events may be missing.</param>
+    /// <param name="time">As <see cref="StateOptions.CutTime"/>.</param>
     /// <exception cref="StreamNotFoundException">There never was such a stream.</exception>
     /// <exception cref="StreamTombstonedException">It is tombstoned.</exception>
     /// <exception cref="HistoryTruncatedException">The events up to there are gone.</exception>
     /// <exception cref="IncompleteHistoryException">The first ones are, and must not be.</exception>
-    public StreamCut At(Position cut, Reducer? reducer, bool allowPartial)
+    public StreamCut At(Position cut, Reducer? reducer, bool allowPartial, long? time = null)
     {
         var life = LifeAt(cut, reducer);
         var last = reader.LastVersionAt(stream, cut);
@@ -49,7 +50,7 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
         }
 
         var anchor = AnchorOf(life, reducer);
-        if (anchor is null ? last < life.FirstKept : cut < anchor.Event.Position)
+        if (anchor is null ? last < life.FirstKept : cut < anchor.Event.Position && !(time >= anchor.Event.RecordedAt))
         {
             throw new HistoryTruncatedException(EarliestOf(life, reducer));
         }

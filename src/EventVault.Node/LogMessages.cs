@@ -44,6 +44,9 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 22, Level = LogLevel.Warning, Message = "Retention met damage; what it hides is not found due. Run vault-admin verify.")]
     public static partial void RetentionMetDamage(ILogger logger, Exception damage);
 
+    [LoggerMessage(EventId = 23, Level = LogLevel.Warning, Message = "{Count} streams have events due that stay until the states that stand on them can be recorded, the first is {Stream}. GetState tells what is wrong with it; a state that is too large goes when its reducer is defined anew, without the category or with less to keep.")]
+    public static partial void RetentionWaits(ILogger logger, Exception why, int count, string stream);
+
     [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
     public static partial void CannotStart(ILogger logger, Exception error);
 

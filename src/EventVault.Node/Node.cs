@@ -7,11 +7,14 @@ using System.Net;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
 using EventVault.Protocol;
+using EventVault.Node.States;
 using EventVault.Raft;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
 using EventVault.Storage;
 using EventVault.Storage.Io;
+using EventVault.Temporal;
+using EventVault.Temporal.Reducers;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -21,6 +24,9 @@ namespace EventVault.Node;
 /// <summary>One node, serving one vault. Start it, then stop it once.</summary>
 internal sealed class Node : IAsyncDisposable
 {
+    /// <summary>Folder of the data directory for states kept on the way. All in it can be deleted while the node is stopped.</summary>
+    public const string StatesFolder = "states";
+
     /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
@@ -34,6 +40,9 @@ internal sealed class Node : IAsyncDisposable
     private readonly Replica _replica;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly StateSnapshots _kept;
+    private readonly FoldPlaces _places = new();
+    private readonly EagerFolds _eager;
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
@@ -71,11 +80,16 @@ internal sealed class Node : IAsyncDisposable
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
-        _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
+        var limits = new NodeLimits(options, _storage);
+        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), new StateSnapshotRule());
+        var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
+        var registry = new ReducerRegistry(_storage.Reader);
+        var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);
+        _eager = new EagerFolds(_storage.Reader, states, registry, limits, OnFailed);
+        _retention = new RetentionLoop(_storage, _loop, anchors, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
         _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
-        var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
             MaxReceiveBytes = options.MessageBytes,
@@ -86,8 +100,13 @@ internal sealed class Node : IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = _streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
+        var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
+        var truncations = new TruncateCall(_storage, appends, anchors, limits);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
         streams.AddTo(_server);
+        var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
+        var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
+        new TemporalService(shared, new ReducerCalls(_storage, appends, reads.Consistent, registry, limits)).AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
@@ -131,6 +150,15 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>The retention work; for tests in the same process.</summary>
     public RetentionLoop Retention => _retention;
+
+    /// <summary>States kept on the way; for tests in the same process.</summary>
+    public StateSnapshots Kept => _kept;
+
+    /// <summary>The work for eager reducers; for tests in the same process.</summary>
+    public EagerFolds Eager => _eager;
+
+    /// <summary>Where long folds run; for tests in the same process.</summary>
+    public FoldPlaces Places => _places;
 
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
@@ -195,10 +223,12 @@ internal sealed class Node : IAsyncDisposable
             // Whatever happened: behind all that uses it the storage is closed.
             await _background.StopAsync();
             await scavenging;
+            await _eager.StopAsync();
             await _scavengeCalls.DisposeAsync();
             await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
             _background.Dispose();
             _scavenge.Dispose();
+            _eager.Dispose();
             _starter.Dispose();
             _vaultThread.Dispose();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
@@ -208,6 +238,8 @@ internal sealed class Node : IAsyncDisposable
             }
 
             await _app.DisposeAsync();
+            _kept.Dispose();
+            _places.Dispose();
         }
     }
 
@@ -258,6 +290,7 @@ internal sealed class Node : IAsyncDisposable
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
+        _eager.Start();
         _health.BeginServing();
         _scavenge.Start();
         GiveBackGarbage();

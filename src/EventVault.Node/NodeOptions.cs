@@ -65,6 +65,12 @@ internal sealed record NodeOptions
     /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
     public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
 
+    /// <summary>Bytes that a state may grow to, 64 KiB to 16 MiB: a state that is larger wants to be many.</summary>
+    public int StateBytes { get; init; } = 1024 * 1024;
+
+    /// <summary>Events that one state may take to fold: some seconds.</summary>
+    public long FoldEvents { get; init; } = 5_000_000;
+
     /// <summary>The disk.</summary>
     public IFileSystem Files { get; init; } = new NativeFileSystem();
 

@@ -43,6 +43,8 @@ internal sealed class NodeSettings
         new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
         new("scavenge-rate", "BYTES", "what scavenging reads and writes a second at the most, 0 as much as it can (32MiB)"),
         new("scavenge-interval", "HOURS", "how often to look whether a scavenge is worth it, and start one; 0 never (24)"),
+        new("state-bytes", "BYTES", "largest state (1MiB)"),
+        new("fold-events", "N", "events that one state may take to fold (5000000)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
@@ -128,6 +130,8 @@ internal sealed class NodeSettings
             },
             Queue = new AppendLimits((int)Number("queued-appends", 65_536, 1, 1 << 24), Number("queued-bytes", 256L << 20, 1024, 1L << 36)),
             SessionAppends = (int)Number("session-appends", 4096, 1, 1 << 20),
+            StateBytes = (int)Number("state-bytes", 1 << 20, 64 << 10, 16 << 20),
+            FoldEvents = Number("fold-events", 5_000_000, 1024, 1L << 32),
             ProgressInterval = TimeSpan.FromMilliseconds(Number("progress-interval", 1000, 10, 3_600_000)),
             RetentionInterval = TimeSpan.FromMilliseconds(Number("retention-interval", 20_000, 100, 60_000)), // At least once a minute, as the protocol says.
             ScavengeBytesPerSecond = Number("scavenge-rate", 32L << 20, 0, 1L << 40),

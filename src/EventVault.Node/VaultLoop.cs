@@ -25,6 +25,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private readonly ConcurrentQueue<IReadWaiter> _reads = new();
     private readonly QueuedAmount _waiting = new(); // Of all clients.
     private readonly AppendTurns _turns = new();
+    private readonly Fences _fences = new(storage, replica, clock);
     private InFlightGroup? _open; // Being filled; proposed at the end of the step.
     private InFlightGroup? _refused; // Decided without resting on anything.
     private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
@@ -43,10 +44,10 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool IsDraining => _draining;
 
     /// <summary>Whether nothing is queued, open or in flight.</summary>
-    public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !HasQueued;
+    public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !_fences.AreWaited && !HasQueued;
 
-    /// <summary>Whether appends or reads came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty;
+    /// <summary>Whether appends, reads or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || _fences.HasAsked;
 
     /// <summary>
     /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
@@ -57,7 +58,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool Leads => replica.Leads;
 
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
-    public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
+    public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom || _fences.WaitsForRoom;
 
     /// <summary>
     /// Queues appends of one client, in the order of their links, or refuses them at once. Each one's
@@ -128,6 +129,36 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         Wake();
     }
 
+    /// <summary>
+    /// Makes sure that nothing is ever recorded at or before a time; then all that was is visible here. At once if it is so already
+    /// (<see cref="VaultStorage.ClosedTime"/>), on every node; otherwise the leader writes a fence, one for all who wait. Whoever stops waiting
+    /// changes nothing.
+    /// </summary>
+    /// <param name="time">100 ns ticks since 1970.</param>
+    /// <param name="deadline">When to give up if no majority confirms it, as <see cref="NowMs"/> counts; never: <see cref="long.MaxValue"/>.</param>
+    public Task<CloseOutcome> CloseTimeAsync(long time, long deadline)
+    {
+        if (time <= storage.ClosedTime)
+        {
+            return Task.FromResult(CloseOutcome.Closed);
+        }
+
+        if (_draining)
+        {
+            return Task.FromResult(CloseOutcome.Draining);
+        }
+
+        var task = _fences.Ask(time, deadline);
+        if (_stopped)
+        {
+            // As in Enqueue: nobody else will tell it.
+            _fences.FailAsked();
+        }
+
+        Wake();
+        return task;
+    }
+
     /// <summary>Refuses new appends; what is queued is still done.</summary>
     public void BeginDrain() => _draining = true;
 
@@ -162,7 +193,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         Submit();
-        return worked;
+        return _fences.Step() || worked;
     }
 
     /// <summary>A tick passed: elections, heartbeats, and callers that have waited long enough.</summary>
@@ -170,6 +201,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     {
         replica.Tick();
         replica.GiveUp(NowMs(clock));
+        _fences.GiveUp(NowMs(clock));
     }
 
     /// <summary>
@@ -198,6 +230,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         RefuseQueued();
         FailReads();
+        _fences.Stop();
     }
 
     // Nobody has more in the queue than it leaves for the others: so who asks for little is not refused because of those who ask

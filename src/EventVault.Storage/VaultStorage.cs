@@ -35,6 +35,7 @@ public sealed class VaultStorage : IDisposable
     private LogView _view;
     private long _head;
     private long _commitIndex;
+    private long _closedTime;
     private bool _disposed;
 
     internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
@@ -59,6 +60,7 @@ public sealed class VaultStorage : IDisposable
         CommittedEnd = opened.Log.Committed;
         _head = CommittedEnd.Position.Value;
         _commitIndex = (long)CommittedEnd.Index.Value;
+        _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
         _groups = new GroupReader(this);
         Tail = new LogTail(this, _view.Unsealed[^1].Index, opened.Log.End);
@@ -120,6 +122,12 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
+
+    /// <summary>
+    /// When the last committed group was recorded, system groups included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever
+    /// be recorded at or before it. For every thread.
+    /// </summary>
+    public long ClosedTime => Volatile.Read(ref _closedTime);
 
     /// <summary>
     /// Index of the last committed group. At opening: as far as the log proves it, by what is sealed and by the commit index
@@ -253,6 +261,10 @@ public sealed class VaultStorage : IDisposable
             CommittedEnd = group.End;
             Volatile.Write(ref _commitIndex, (long)group.Index.Value);
             Volatile.Write(ref _head, _head + group.Events);
+
+            // Behind the head: whoever sees that a time is closed sees all that was recorded up to it.
+            Invariant.Check(CommittedEnd.Time > _closedTime, "Times rise along the log.");
+            Volatile.Write(ref _closedTime, CommittedEnd.Time);
         }
     }
 

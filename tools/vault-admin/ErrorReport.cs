@@ -40,6 +40,31 @@ internal static class ErrorReport
         _ => WriteAsync(output, "INTERNAL", $"This is a bug in vault-admin; please report it: {failure}", ExitCode.Failed, null),
     };
 
+    /// <summary>Tells the failure of one of many, which does not end the others.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="stream">The one.</param>
+    /// <param name="failure">The failure.</param>
+    public static void WriteOne(Output output, string stream, VaultException failure)
+    {
+        if (!output.Json)
+        {
+            output.WriteLine($"{stream}: {failure.Message}");
+            return;
+        }
+
+        output.WriteJson(w =>
+        {
+            w.WriteStartObject();
+            w.WriteString("stream", stream);
+            w.WriteStartObject("error");
+            w.WriteString("code", CodeOf(failure.Code));
+            w.WriteString("message", failure.Message);
+            WriteFailures(w, failure);
+            w.WriteEndObject();
+            w.WriteEndObject();
+        });
+    }
+
     /// <summary>The name of a code in the contract, such as <c>WRONG_EXPECTED_VERSION</c>.</summary>
     /// <param name="code">The code.</param>
     public static string CodeOf(VaultErrorCode code)
@@ -72,8 +97,8 @@ internal static class ErrorReport
     private static int ExitCodeOf(VaultException failure) => failure.Code switch
     {
         // A name or a value that can't be meant, whoever finds it: this tool, the client or the node.
-        VaultErrorCode.InvalidName or VaultErrorCode.ReservedName or VaultErrorCode.InvalidEvent or VaultErrorCode.InvalidRequest => ExitCode.Usage,
-        VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed => ExitCode.Conflict,
+        VaultErrorCode.InvalidName or VaultErrorCode.ReservedName or VaultErrorCode.InvalidEvent or VaultErrorCode.InvalidRequest or VaultErrorCode.BadReducer => ExitCode.Usage,
+        VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed or VaultErrorCode.DefinitionConflict => ExitCode.Conflict,
         VaultErrorCode.Damaged => ExitCode.Damage,
 
         // A node that takes connections and never answers is as good as none.
@@ -250,10 +275,38 @@ internal static class ErrorReport
             w.WriteNumber("floor", floor);
         }
 
+        WriteStateFailure(w, failure);
         if (failure.AttemptedAfter is { } seen)
         {
             // As --attempted-after takes it.
             w.WriteString("attemptedAfter", seen.Position is { } p ? p.ToString(CultureInfo.InvariantCulture) : "empty");
+        }
+    }
+
+    private static void WriteStateFailure(Utf8JsonWriter w, VaultFailure failure)
+    {
+        if (failure.Earliest is { } earliest)
+        {
+            w.WriteStartObject("earliest");
+            w.WriteNumber("version", earliest.Version);
+            w.WriteNumber("position", earliest.Position);
+            w.WriteTime("time", earliest.Time);
+            w.WriteEndObject();
+        }
+
+        if (failure.Version is { } version)
+        {
+            w.WriteNumber("version", version);
+        }
+
+        if (failure.ClosedTime is { } closed)
+        {
+            w.WriteTime("closedTime", closed);
+        }
+
+        if (failure.TextOffset is { } offset)
+        {
+            w.WriteNumber("textOffset", offset);
         }
     }
 

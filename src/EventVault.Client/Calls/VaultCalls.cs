@@ -4,16 +4,23 @@ using Google.Protobuf;
 namespace EventVault.Client;
 
 /// <summary>The calls that are answered once, with their retries.</summary>
-internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
+internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options, CancellationToken clientClosed)
 {
     /// <summary>A call that only reads, and so may be repeated at will.</summary>
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
+    public Task<TResponse> ReadAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new() => ReadAsync(method, request, TimeSpan.Zero, cancellation);
+
+    /// <summary>A call that only reads, and for which the node may wait beside the time that any call may take.</summary>
+    /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
     public async Task<TResponse> ReadAsync<TRequest, TResponse>(
-        RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan extra, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
-        var attempts = new Attempts(options.Retry, options.CallTimeout);
+        ThrowIfDisposed();
+        var attempts = new Attempts(options.Retry, options.CallTimeout + extra);
         while (true)
         {
             try
@@ -30,6 +37,23 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
 
                 await Task.Delay(wait, cancellation).ConfigureAwait(false);
             }
+        }
+    }
+
+    /// <summary>A call that does no harm when it fails, tried once.</summary>
+    /// <returns>Null: it failed.</returns>
+    public async Task<TResponse?> TryOnceAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        try
+        {
+            return await channel.UnaryAsync(method, request, new RpcCallOptions(options.CallTimeout), cancellation).ConfigureAwait(false);
+        }
+        catch (RpcException)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return null;
         }
     }
 
@@ -52,6 +76,7 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
+        ThrowIfDisposed();
         var attempts = new Attempts(options.Retry, options.CallTimeout);
         bool mayBeDone = false;
         while (true)
@@ -84,6 +109,8 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
             }
         }
     }
+
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(clientClosed.IsCancellationRequested, typeof(VaultClient));
 
     // A failed check holds for the earlier attempts too: the node looks for the operation id first, and would have answered
     // with what they did. What comes from Overloaded on, also a full disk, says nothing of an attempt whose answer was lost.

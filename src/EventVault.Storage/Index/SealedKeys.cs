@@ -110,6 +110,16 @@ internal sealed class SealedKeys : IDisposable
         }
     }
 
+    /// <summary>Whether it is an intact file of an older format version: the next start makes it anew.</summary>
+    public static bool IsOlder(IFileSystem fileSystem, string path)
+    {
+        using IFile file = fileSystem.OpenFile(path, FileOpening.ReadExisting);
+        Span<byte> header = stackalloc byte[SealedKeysFormat.HeaderLength];
+        return file.Read(0, header) == header.Length
+            && FileHeader.Fault(header, SealedKeysFormat.Magic) is null
+            && FileHeader.StoredVersion(header) < SealedKeysFormat.Version;
+    }
+
     /// <summary>Opens a key file and checks its header and its checksums.</summary>
     /// <exception cref="IndexDamageException">They are damaged, or it is the file of another segment.</exception>
     /// <exception cref="UnsupportedFormatException">It is of a later format.</exception>
@@ -263,6 +273,11 @@ internal sealed class SealedKeys : IDisposable
         if (fault is not null)
         {
             throw new IndexDamageException(path, 0, fault, NextStep);
+        }
+
+        if (FileHeader.StoredVersion(header) < SealedKeysFormat.Version)
+        {
+            throw new IndexDamageException(path, 8, $"format version {FileHeader.StoredVersion(header)}, which lacks keys; the next start makes it anew");
         }
 
         FileHeader.RequireSupported(path, header, SealedKeysFormat.Version);

@@ -39,7 +39,11 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 
     /// <summary>The append that changes the life of a stream, once it is known from which version on the stream is kept.</summary>
     public static ModelAppend Of(UInt128 id, ModelChange change) =>
-        new(id, [("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)])]) { Change = change };
+        new(id, [
+            ("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)]),
+            .. (change.Anchors?.Events ?? []).Select(a => (a.Stream, ExpectedKind.Any, -1L, (byte[][])[a.Event])),
+        ])
+        { Change = change };
 
     /// <summary>As it is handed to the log.</summary>
     public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change)
@@ -56,7 +60,14 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 /// <param name="Version">With an exact version: that.</param>
 /// <param name="DueBy">Of a truncation for a retention rule: the event that set it.</param>
 internal sealed record ModelChange(
-    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null);
+    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null)
+{
+    /// <summary>Of a truncation: events that go with it.</summary>
+    public ModelAnchors? Anchors { get; init; }
+}
+
+/// <summary>The anchors of a truncation, and what they rest on.</summary>
+internal sealed record ModelAnchors(long Reducers, long First, (string Stream, byte[] Event)[] Events);
 
 /// <summary>An event as the model knows it.</summary>
 internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);
@@ -91,7 +102,7 @@ internal sealed class VaultModel
         foreach (var (stream, _, _, events) in append.Streams)
         {
             var name = Encoding.UTF8.GetBytes(stream);
-            foreach (var bytes in events)
+            foreach (var bytes in stream == "$streams" ? Written(append, events) : events)
             {
                 var version = Versions.GetValueOrDefault(stream, -1) + 1;
                 Versions[stream] = version;
@@ -101,6 +112,12 @@ internal sealed class VaultModel
 
         Change(append);
     }
+
+    // A truncation to a version that is gone already says what is gone.
+    private byte[][] Written(ModelAppend append, byte[][] events) =>
+        append.Change is { Kind: StreamChangeKind.Truncate } change && Lives.GetValueOrDefault(change.Stream).First is var first && first > change.Before
+            ? [Encoded.ChangeEvent(append.Id, change with { Before = first })]
+            : events;
 
     /// <summary>Forgets what a crash lost; it must not end within an append.</summary>
     public void CutTo(int count)
@@ -142,6 +159,7 @@ internal sealed class VaultModel
         CheckStreams(storage.Reader);
         CheckListing(storage);
         CheckTimes(storage, random);
+        LivesCheck.Some(storage, this, random);
         KeysCheck.All(storage, this);
         QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
@@ -235,6 +253,8 @@ internal sealed class VaultModel
             var found = storage.Reader.FirstAtOrAfter(time).Value;
             expected = expected < 0 ? Count : expected;
             Assert.True(found == expected || (isScavenged && found < expected && !Events.Skip((int)found).Take((int)(expected - found)).Any(IsVisible)), $"Time {time} is answered by {found}, not {expected}.");
+            Assert.Equal(storage.Reader.FirstAtOrAfter(time + 1).Value - 1, storage.Reader.LastAtOrBefore(time).Value);
+            Assert.InRange(storage.ClosedTime, Events[^1].RecordedAt, long.MaxValue);
         }
     }
 

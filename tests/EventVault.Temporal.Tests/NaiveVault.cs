@@ -1,4 +1,3 @@
-using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
 

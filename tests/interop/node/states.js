@@ -96,7 +96,7 @@ const cases = {
     await numbers(a, of, 1, 2, 3);
     const before = await state(a, of, undefined, { name: reducer });
     await truncate(a, of, 2);
-    const after = await state(a, of, undefined, { name: reducer });
+    const after = await state(a, of, { token: before.token }, { name: reducer });
     assert.deepStrictEqual([after.json, after.state_hash, after.token], [before.json, before.state_hash, before.token]);
     const [gone] = await refused('OUT_OF_RANGE', 'HISTORY_TRUNCATED', state(a, of, { version: '0' }, { name: reducer }));
     assert.strictEqual(gone.earliest.version, '1');

@@ -131,7 +131,7 @@ def anchors(a):
     numbers(a, stream, 1, 2, 3)
     before = state(a, stream, reducer=Reference(name=reducer))
     truncate(a, stream, 2)
-    after = state(a, stream, reducer=Reference(name=reducer))
+    after = state(a, stream, AsOf(token=before.token), Reference(name=reducer))
     assert (after.json, after.state_hash, after.token) == (before.json, before.state_hash, before.token)
     assert refused("OUT_OF_RANGE", "HISTORY_TRUNCATED", lambda: state(a, stream, AsOf(version=0), Reference(name=reducer)))[0].earliest.version == 1
 

@@ -117,6 +117,7 @@ public sealed class StateStreamsTests
         Assert.Equal(
             ["1: 3", "3: 6"],
             Told(await node.HistoryAsync(Asks(r => (r.EachChange, r.From, r.Until) = (new Empty(), new AsOf { Time = answers[1].RecordedAt }, new AsOf { BeforeTime = answers[3].RecordedAt })))));
+        Assert.Empty(Told(await node.HistoryAsync(Asks(r => (r.EachChange, r.From, r.Until) = (new Empty(), new AsOf { Version = 3 }, new AsOf { Version = 1 })))));
         var step = (answers[3].RecordedAt - answers[0].RecordedAt) / 2;
         var ticks = await node.HistoryAsync(Asks(r => (r.Ticks, r.From, r.Until) = (step, new AsOf { Time = answers[0].RecordedAt - step }, new AsOf { Time = answers[3].RecordedAt })));
         Assert.Equal([-1, 0, 1, 2], ticks[1..].Select(t => (int)Math.Round((double)(t.Step.Time - answers[0].RecordedAt) / step)));

@@ -9,7 +9,6 @@ using EventVault.Storage;
 using EventVault.Storage.Index;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
-using Google.Protobuf;
 using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Services;

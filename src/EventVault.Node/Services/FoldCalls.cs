@@ -2,7 +2,6 @@
 // and page by page; but those that were deleted behind the cut are handed out, too, as long as they are there.
 using System.Buffers;
 using System.Text;
-using EventVault.Node.States;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;

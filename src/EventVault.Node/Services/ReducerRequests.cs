@@ -1,4 +1,5 @@
 // What requests say about reducers, checked: names, definitions, references.
+using System.Buffers;
 using System.Text;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -12,6 +13,8 @@ internal static class ReducerRequests
 {
     private const string NameRule = "must begin with a letter from a to z and have nothing but those, digits, -, _ and .";
 
+    private static readonly SearchValues<char> NameCharacters = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-_.");
+
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: it is no name.</exception>
     public static string CheckName(string name, string field, NodeLimits limits)
     {
@@ -21,7 +24,7 @@ internal static class ReducerRequests
             throw Errors.LimitExceeded(most, Encoding.UTF8.GetByteCount(name), field).ToException();
         }
 
-        return name is [>= 'a' and <= 'z', ..] && !name.AsSpan().ContainsAnyExcept("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+        return name is [>= 'a' and <= 'z', ..] && !name.AsSpan().ContainsAnyExcept(NameCharacters)
             ? name
             : throw Errors.InvalidRequest(field, NameRule).ToException();
     }

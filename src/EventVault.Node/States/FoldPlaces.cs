@@ -1,7 +1,6 @@
 // A fold of millions of events takes a core for seconds. Short ones run where they are called; long ones on threads of their own,
 // as many at once as leave the vault half of the cores, and the others wait for a place.
 using EventVault.Node.Services;
-using EventVault.Rpc.Server;
 using EventVault.Temporal;
 
 namespace EventVault.Node.States;

@@ -7,13 +7,11 @@ namespace EventVault.Node.Tests.Support;
 /// <summary>The temporal plane's calls, to a node under test.</summary>
 internal static class StateCallsOfNode
 {
-    private static readonly RpcMethod<GetStateRequest, State> GetState = Of<GetStateRequest, State>("GetState");
     private static readonly RpcMethod<GetStatesRequest, GetStatesResponse> GetStates = Of<GetStatesRequest, GetStatesResponse>("GetStates");
     private static readonly RpcMethod<GetStateHistoryRequest, GetStateHistoryResponse> GetStateHistory = Of<GetStateHistoryRequest, GetStateHistoryResponse>("GetStateHistory");
     private static readonly RpcMethod<ReadForFoldRequest, ReadForFoldResponse> ReadForFold = Of<ReadForFoldRequest, ReadForFoldResponse>("ReadForFold");
     private static readonly RpcMethod<PutFoldSnapshotRequest, PutFoldSnapshotResponse> PutFoldSnapshot = Of<PutFoldSnapshotRequest, PutFoldSnapshotResponse>("PutFoldSnapshot");
     private static readonly RpcMethod<ResolveTimeRequest, Cut> ResolveTime = Of<ResolveTimeRequest, Cut>("ResolveTime");
-    private static readonly RpcMethod<DefineReducerRequest, DefineReducerResponse> DefineReducer = Of<DefineReducerRequest, DefineReducerResponse>("DefineReducer");
     private static readonly RpcMethod<GetReducerRequest, NamedReducer> GetReducer = Of<GetReducerRequest, NamedReducer>("GetReducer");
     private static readonly RpcMethod<ListReducersRequest, ListReducersResponse> ListReducers = Of<ListReducersRequest, ListReducersResponse>("ListReducers");
 
@@ -21,7 +19,7 @@ internal static class StateCallsOfNode
         node.StateAsync(new GetStateRequest { Stream = stream, AsOf = asOf, Reducer = reducer, AllowPartial = allowPartial });
 
     public static Task<State> StateAsync(this TestNode node, GetStateRequest request, TimeSpan? timeout = null) =>
-        node.Channel.UnaryAsync(GetState, request, timeout is { } t ? new RpcCallOptions { Timeout = t } : default).AsTask();
+        node.Channel.UnaryAsync(Methods.GetState, request, timeout is { } t ? new RpcCallOptions { Timeout = t } : default).AsTask();
 
     public static Task<List<GetStatesResponse>> StatesAsync(this TestNode node, GetStatesRequest request) => ReadAsync(node, GetStates, request);
 
@@ -33,7 +31,7 @@ internal static class StateCallsOfNode
 
     public static Task<Cut> ResolveAsync(this TestNode node, ResolveTimeRequest request) => node.Channel.UnaryAsync(ResolveTime, request).AsTask();
 
-    public static Task<DefineReducerResponse> DefineAsync(this TestNode node, DefineReducerRequest request) => node.Channel.UnaryAsync(DefineReducer, request).AsTask();
+    public static Task<DefineReducerResponse> DefineAsync(this TestNode node, DefineReducerRequest request) => node.Channel.UnaryAsync(Methods.DefineReducer, request).AsTask();
 
     public static Task<DefineReducerResponse> DefineAsync(this TestNode node, string name, string slots, params string[] categories)
     {

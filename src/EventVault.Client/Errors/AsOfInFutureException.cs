@@ -10,6 +10,6 @@ public sealed class AsOfInFutureException : VaultException
     {
     }
 
-    /// <summary>The newest time that can be asked for now; null: the node has not said.</summary>
+    /// <summary>The newest time that is over, and so can be asked for; null: the node has not said.</summary>
     public DateTimeOffset? ClosedTime => Failures[0].ClosedTime;
 }

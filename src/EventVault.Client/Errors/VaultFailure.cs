@@ -63,7 +63,7 @@ public sealed record VaultFailure
     /// </summary>
     public ulong? Version { get; init; }
 
-    /// <summary>The newest time that can be asked for now, with <see cref="VaultErrorCode.AsOfInFuture"/>.</summary>
+    /// <summary>The newest time that is over, and so can be asked for, with <see cref="VaultErrorCode.AsOfInFuture"/>.</summary>
     public DateTimeOffset? ClosedTime { get; init; }
 
     /// <summary>Where in the text it broke the rules, in characters from its start, with <see cref="VaultErrorCode.BadReducer"/>.</summary>

@@ -6,7 +6,7 @@
 // waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue and ReadIndex, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread, but for Enqueue, ReadIndex and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;

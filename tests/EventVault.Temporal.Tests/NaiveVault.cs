@@ -29,6 +29,8 @@ internal sealed class NaiveStream(string name)
 
     public void Change(long position, StreamChangeKind kind, long before, bool hasAnchors) => _changes.Add((position, kind, before, hasAnchors));
 
+    public bool IsDeletedBetween(long after, long until) => _changes.Any(c => c.Kind == StreamChangeKind.Delete && c.Position > after && c.Position <= until);
+
     public NaiveAnswer StateAt(Reducer reducer, bool isAnchored, long cut, long? occurred, bool allowPartial, long newestScavenge)
     {
         if (Events.Count == 0)

@@ -214,13 +214,26 @@ internal sealed class RetentionLoop : IAsyncDisposable
         for (var i = 0; i < due.Count; i++)
         {
             tasks[i] = TruncateAsync(due[i]);
-            if (!tasks[i].IsCompleted && _anchors.AreNeeded(due[i].Stream))
+            if (!tasks[i].IsCompleted && HasAnchors(due[i]))
             {
                 await tasks[i].ConfigureAwait(false);
             }
         }
 
         return await Task.WhenAll(tasks).ConfigureAwait(false);
+    }
+
+    private bool HasAnchors(DueEvents due)
+    {
+        try
+        {
+            return _anchors.AreNeeded(due.Stream);
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // It waits for that, as its task says.
+            return false;
+        }
     }
 
     // Until it is decided: the work has gone on and would not find these again. Whatever the sequencer finds in the way (a hold, another

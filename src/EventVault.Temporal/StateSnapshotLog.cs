@@ -3,7 +3,7 @@
 // lost is time.
 //
 //  Header, 64 bytes
-//       0    8       magic "EVSTATE\n"
+//       0    8       magic "EVFOLDS\n"
 //       8    4 u32   version, 1
 //      12    4       zero
 //      16   32       hash of the reducer, which names definition and engine; of a fold of clients: SHA-256 over
@@ -66,7 +66,7 @@ internal sealed class StateSnapshotLog : IDisposable
     private StateSnapshotLog(IFileSystem files, string path, byte[] hash, Func<long, KeptRoom> takeRoom) =>
         (_files, _path, _hash, _takeRoom) = (files, path, hash, takeRoom);
 
-    private static ReadOnlySpan<byte> Magic => "EVSTATE\n"u8;
+    private static ReadOnlySpan<byte> Magic => "EVFOLDS\n"u8;
 
     /// <summary>Opens the file, if there is one; what is not readable in it is cut off.</summary>
     /// <param name="files">Where it is.</param>

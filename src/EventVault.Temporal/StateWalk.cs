@@ -7,7 +7,7 @@ namespace EventVault.Temporal;
 
 /// <summary>
 /// The states of a stream as of ascending cuts: goes on with the fold of before as long as the life is the same. One thread at a
-/// time.
+/// time; not to be used on once a call threw.
 /// </summary>
 internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLimits limits, Reducer reducer, StreamReference stream, StateOptions options) : IDisposable
 {

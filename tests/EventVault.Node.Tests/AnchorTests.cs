@@ -31,7 +31,11 @@ public sealed class AnchorTests
             await SameAsync();
 
             // Behind a deletion the cuts before it stay, too; what a scavenge removes the anchor does not need.
-            await node.AppendAsync("filler", Make.Any, [.. Enumerable.Range(0, 60).Select(_ => Make.Event(data: $"\"{new string('x', 20_000)}\""))]);
+            for (var i = 0; i < 60; i++)
+            {
+                await node.AppendAsync("filler", Make.Any, Make.Event(data: $"\"{new string('x', 20_000)}\""));
+            }
+
             await node.Channel.UnaryAsync(
                 RpcMethod<StartScavengeRequest, ScavengeStatus>.Of(AdminReflection.Descriptor.Services[0], "StartScavenge"), new StartScavengeRequest { OperationId = Make.Id() });
             await SameAsync();

@@ -32,13 +32,13 @@ public sealed class StateTruthTests
                 Assert.Equal(expected.Lines, state.Exists && state.Json() != """{"lines":null}""" ? state.Json()[9..^1] : "0");
             }
 
-            await SameAsync();
             node = await node.RestartAsync();
             await SameAsync();
             await node.StopAsync();
-            foreach (var file in node.Disk.ListFiles(Path.Combine(node.Directory, Node.StatesFolder)))
+            var folder = Path.Combine(node.Directory, Node.StatesFolder);
+            foreach (var file in node.Disk.ListFiles(folder))
             {
-                node.Disk.Delete(file);
+                node.Disk.DeleteFile(Path.Combine(folder, file));
             }
 
             node = await node.RestartAsync();

@@ -30,7 +30,7 @@ public sealed class StateModelTests
         for (var seed = 1; seed <= 3; seed++)
         {
             using var run = new Run(seed, interval);
-            for (var step = 0; step < 160; step++)
+            for (var step = 0; step < 120; step++)
             {
                 run.Step();
                 run.Look(4);
@@ -75,7 +75,7 @@ public sealed class StateModelTests
                     var least = _random.Next(8) == 0 ? 1 : stream.FirstVisible + 1;
                     Change(stream, StreamChangeKind.Truncate, _random.NextInt64(Math.Min(least, stream.Events.Count), stream.Events.Count + 1));
                     break;
-                case 4 when stream.IsAlive && _done.Count > 120:
+                case 4 when stream.IsAlive && _done.Count > 90:
                     Change(stream, StreamChangeKind.Tombstone, stream.Events.Count);
                     break;
                 case 5:

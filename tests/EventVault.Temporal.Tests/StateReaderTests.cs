@@ -312,6 +312,41 @@ public sealed class StateReaderTests : IDisposable
         }
     }
 
+    [Fact]
+    public void What_is_scavenged_on_the_way_is_stood_in_for_by_its_anchor()
+    {
+        var times = new List<long>();
+        for (var i = 0; i < 60; i++)
+        {
+            _vault.Append("s", Enumerable.Range(0, 20).Select(v => $$"""{"v":{{v}},"w":"{{new string('x', 500)}}"}"""));
+            times.Add(_vault.Now);
+        }
+
+        using var kept = Kept(new StateSnapshotRule(int.MaxValue, 0));
+        var (reader, stream) = (Reader(kept), _vault.Stream("s"));
+        using var steps = reader.ReadAtTimes(Slots, stream, [times[4], times[40], times[59]], All, default).GetEnumerator();
+        Assert.True(steps.MoveNext());
+        Assert.Equal((100, 100), (steps.Current.Answer.State!.Counts.Events, steps.Current.Answer.EventsFolded));
+        _vault.Change(StreamChangeKind.Truncate, "s", 700, reader.MakeAnchor(Slots, stream, new(700), default)!.Value);
+        _vault.Scavenge(isDone: true);
+        var sink = new Ignored();
+        _vault.Reader.ReadWritten(stream, new(100), new(100), ref sink);
+        Assert.False(sink.IsCalled, "The scavenge left what it should have removed.");
+
+        // Hundred were folded before, and the others went on from the anchor.
+        Assert.True(steps.MoveNext());
+        Assert.Equal((820, 699, 220), (steps.Current.Answer.State!.Counts.Events, steps.Current.Answer.KeptVersion!.Value.Value, steps.Current.Answer.EventsFolded));
+        Assert.True(steps.MoveNext());
+        Assert.Equal(1200, steps.Current.Answer.State!.Counts.Events);
+    }
+
+    private struct Ignored : IEventSink
+    {
+        public bool IsCalled;
+
+        public bool Accept(in EventView e) => IsCalled = true;
+    }
+
     private List<SomeEvent> Fill(int events)
     {
         var data = Enumerable.Range(0, events).Select(i => new SomeEvent($$"""{"v":{{i}},"w":"{{i}}"}""")).ToList();

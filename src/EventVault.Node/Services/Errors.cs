@@ -414,11 +414,11 @@ internal static class Errors
         FoldTooLongException @long => ScanLimit(limits[NodeLimits.FoldEvents], @long.Events, stream),
         StreamChangedException => StreamChanges(stream),
         VersionNotReachedException early => VersionNotReached(stream, "as_of.version", null, early.Last),
-        InvalidDataException damaged => DamagedAnchor(stream, damaged.Message),
+        InvalidDataException or UnsupportedFormatException => UnreadableAnchor(stream, e.Message),
         _ => null,
     };
 
-    private static Refusal DamagedAnchor(string stream, string what) => new(RpcCode.DataLoss, new Failure
+    private static Refusal UnreadableAnchor(string stream, string what) => new(RpcCode.DataLoss, new Failure
     {
         Reason = Reason.Damaged,
         Message = $"The state of the stream {stream} can't be told: {what} Ask another node, and run vault-admin verify.",

@@ -51,6 +51,8 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
                 case AppendOutcome.Conflict or AppendOutcome.Known:
                     // Another definition, or the first attempt of this one, came in between: look again.
                     break;
+                case AppendOutcome.Proven:
+                    return FirstAnswer(append.Content.Proof!.First, asked);
                 default:
                     throw AppendAnswers.Answer(storage.Reader, append, out _)!.ToException();
             }

@@ -121,7 +121,7 @@ internal sealed class StateCalls(StateContext shared)
         while (remaining > 0)
         {
             states.CheckGoesOn();
-            var names = shared.Storage.Streams.ListCategoryAsOf(category, cut, after, (int)Math.Min(remaining, MostListed), MostListed, out var lookedUntil);
+            var names = shared.Storage.Streams.ListCategoryAsOf(category, cut, after, MostListed, MostListed, out var lookedUntil);
             foreach (var name in names)
             {
                 remaining -= await states.WriteAsync(Errors.Name(name), isListed: false) ? 1u : 0u;

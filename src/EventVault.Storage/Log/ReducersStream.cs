@@ -1,5 +1,6 @@
 namespace EventVault.Storage.Log;
 
+#pragma warning disable CA1711 // A stream of events is what it is.
 /// <summary>The stream in which the vault keeps definitions of reducers. What stands in them, Storage does not look into.</summary>
 public static class ReducersStream
 {

@@ -69,7 +69,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         if (sent.Change is { } change)
         {
             var state = ledger.StateOf(change.Target.Name, long.MaxValue);
-            var before = change.Kind == ChangeKind.Truncate ? change.Before : state.Last + 1;
+            var before = change.Kind == ChangeKind.Truncate ? Math.Max(change.Before, state.First) : state.Last + 1;
             Require.That(Rules.ExpectationHeld, CanChange(change, state) && change.Target.Allows(state) && append.Events[0].Change!.Before == before,
                 $"{where}, group {group.Index}: {sent} was written as {append.Events[0].Change} when the stream was {state}.");
         }

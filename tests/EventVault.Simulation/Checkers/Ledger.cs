@@ -6,7 +6,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="Mark">Its term and checksum.</param>
 /// <param name="CommitTerm">Term of the node that committed it first: every leader of a later term must have it.</param>
 /// <param name="LastPosition">Position of the last event up to and with it.</param>
-internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition);
+/// <param name="LastTime">When its last append, or its system record, was recorded.</param>
+internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime);
 
 /// <summary>A committed event as the ledger keeps it.</summary>
 internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest, EventLabel Label);
@@ -41,6 +42,16 @@ internal sealed class Ledger
 
     /// <summary>Position of the last event in the groups up to this index.</summary>
     public long PositionAt(ulong index) => index == 0 ? -1 : Group(index).LastPosition;
+
+    /// <summary>
+    /// A node that shows the groups up to this index says that nothing will be recorded at or before a time. As times rise along the log, that
+    /// is so if it is the last time among what it shows.
+    /// </summary>
+    public void CheckClosed(string where, ulong shown, long time)
+    {
+        var last = shown == 0 ? 0 : Group(shown).LastTime;
+        Require.That(Rules.TimeStaysClosed, time == last, $"{where} says that {time} is closed; the times up to group {shown}, go to {last}.");
+    }
 
     /// <summary>A stream's number; −1 if it has no committed events.</summary>
     public int NumberOf(string stream) => _numbers.GetValueOrDefault(stream, -1);
@@ -155,7 +166,7 @@ internal sealed class Ledger
         }
 
         _freeTime = group.Time + group.Ticks;
-        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head));
+        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1));
     }
 
     private void Add(in CommittedEvent e, CommittedGroup group, string where)

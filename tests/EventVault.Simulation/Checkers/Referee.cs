@@ -50,6 +50,10 @@ internal sealed class Referee : ISimulationObserver
         _replicas.Started(view);
     }
 
+    /// <summary>A node says that a time is closed.</summary>
+    public static void Closed(SimulatedNode node, long time) =>
+        Require.That(Rules.TimeStaysClosed, node.Storage.ClosedTime >= time, $"node {node.Number} answers that {time} is closed, and {node.Storage.ClosedTime} is.");
+
     public void Stopped(SimulatedNode node, StopKind kind)
     {
         _running.Remove(node.Number);
@@ -62,6 +66,7 @@ internal sealed class Referee : ISimulationObserver
         {
             view.Refresh();
             _replicas.Look(view);
+            Ledger.CheckClosed($"node {node.Number}", node.Storage.CommitIndex.Value, node.Storage.ClosedTime);
         }
     }
 

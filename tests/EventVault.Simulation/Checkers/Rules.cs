@@ -35,6 +35,7 @@ internal static class Rules
     public const string VersionsDense = "versions-dense";
     public const string TimesRise = "times-rise";
     public const string TimeFromClock = "time-from-clock";
+    public const string TimeStaysClosed = "time-stays-closed";
     public const string OnlyWhatWasSent = "only-what-was-sent";
     public const string AppendWhole = "append-whole";
     public const string WrittenOnce = "written-once";

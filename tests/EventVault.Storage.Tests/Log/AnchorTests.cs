@@ -55,7 +55,8 @@ public sealed class AnchorTests
         {
             var content = Truncation(vault.Storage, 777, before: 2, new TruncationAnchors(new StreamVersion(reducers), new StreamVersion(first), [new("$state-1"u8.ToArray(), Encoded.Event(9, "$anchor", "x"u8))]));
             vault.Storage.Reader.LookUp(content, out _);
-            Assert.Equal(content.Change!.Problem == StreamChangeProblem.None ? AppendCheck.Ok : AppendCheck.Conflict, vault.Storage.Tail.Check(content, out _));
+            var check = vault.Storage.Tail.Check(content, out _);
+            Assert.Equal(content.Change!.Problem == StreamChangeProblem.None ? AppendCheck.Ok : AppendCheck.Conflict, check);
             return content.Change.Problem;
         }
     }

@@ -29,10 +29,10 @@ public sealed class ClosedTimeTests
         Assert.Equal(fence.Time, vault.Storage.ClosedTime);
 
         // A fence that is the last group of a sealed segment, and all there is behind it is another fence.
-        vault.Append("big", 60_000);
+        vault.Append("big", 55_000);
         var last = vault.WriteSystem(GroupKind.NoOp, []);
         vault.Flush();
-        vault.Append("big", 60_000);
+        vault.Append("big", 55_000);
         vault.StepAll();
         Assert.Equal(last.Time, vault.Storage.View.Sealed[^1].Record.LastTime);
         vault.Clock += 1_000;

@@ -131,7 +131,7 @@ public sealed class LifeAtTests
         var stream = $"s-{random.Next(4)}";
         if (!vault.Model.Lives.GetValueOrDefault(stream).IsTombstoned)
         {
-            vault.Write(vault.Event(stream, random.Next(3000)));
+            vault.Write(vault.Event(stream, random.Next(6000)));
         }
     }
 

@@ -55,7 +55,7 @@ internal static class ReducersCommand
         return command;
     }
 
-    private static Command CreateDefine(GlobalOptions global)
+    private static CommandWithExamples CreateDefine(GlobalOptions global)
     {
         var name = new Argument<string>("name") { Description = "Name: a-z, 0-9, - _ and . behind a letter." };
         var slots = new Option<string?>("--slots") { Description = "Named values over the events, such as \"lines = SUM(data.delta)\".", HelpName = "text" };

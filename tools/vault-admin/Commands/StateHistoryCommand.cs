@@ -6,6 +6,9 @@ namespace EventVault.Admin.Commands;
 /// <summary><c>state history</c>: the states of a stream along a range of it.</summary>
 internal sealed class StateHistoryCommand
 {
+    // What the vault gives in one call, its limit history_states.
+    private const int MostStates = 10_000;
+
     private readonly Argument<string> _stream = new("stream") { Description = "Name of the stream." };
     private readonly Option<bool> _eachChange = new("--each-change") { Description = "Where the state differs from the one before; the default." };
     private readonly Option<ulong?> _every = new("--every") { Description = "After every N-th event, and after the last one.", HelpName = "N" };
@@ -41,11 +44,18 @@ internal sealed class StateHistoryCommand
             Consistency = _consistency.Of(parse),
         };
         var reducer = _reducer.Of(parse);
+        var count = 0;
         await using var client = context.Connect();
         await foreach (var step in client.States.HistoryAsync(parse.GetValue(_stream)!, options, reducer, context.Stop))
         {
             StateText.Write(context.Output, step.State, step.Time);
             await context.Output.FlushIfFullAsync();
+            count++;
+        }
+
+        if (options.Limit == 0 && count >= MostStates)
+        {
+            Output.Note($"vault-admin: ended after {Rows.Number(MostStates)} states, as many as one call gives; go on behind the last one with {_from.Name}.");
         }
 
         return ExitCode.Done;

@@ -1,5 +1,4 @@
 using EventVault.Node.Tests.Support;
-using EventVault.Protocol;
 using EventVault.Storage;
 
 namespace EventVault.Node.Tests;

@@ -44,6 +44,7 @@ public sealed class CleanStopTests
         vault.Reopen();
         Assert.True(vault.Storage.StoppedInOrder);
         vault.Kill();
+        Write(vault.Files, Note, note); // It was deleted, and that was lost.
         vault.Reopen(); // Nothing was written, and yet it was no stop in order.
         Assert.False(vault.Storage.StoppedInOrder);
         vault.Lead(3);

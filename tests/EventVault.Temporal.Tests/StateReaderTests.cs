@@ -327,7 +327,7 @@ public sealed class StateReaderTests : IDisposable
         using var steps = reader.ReadAtTimes(Slots, stream, [times[4], times[40], times[59]], All, default).GetEnumerator();
         Assert.True(steps.MoveNext());
         Assert.Equal((100, 100), (steps.Current.Answer.State!.Counts.Events, steps.Current.Answer.EventsFolded));
-        _vault.Change(StreamChangeKind.Truncate, "s", 700, reader.MakeAnchor(Slots, stream, new(700), default)!.Value);
+        _vault.Change(StreamChangeKind.Truncate, "s", 300, reader.MakeAnchor(Slots, stream, new(300), default)!.Value);
         _vault.Scavenge(isDone: true);
         var sink = new Ignored();
         _vault.Reader.ReadWritten(stream, new(100), new(100), ref sink);
@@ -335,9 +335,14 @@ public sealed class StateReaderTests : IDisposable
 
         // Hundred were folded before, and the others went on from the anchor.
         Assert.True(steps.MoveNext());
-        Assert.Equal((820, 699, 220), (steps.Current.Answer.State!.Counts.Events, steps.Current.Answer.KeptVersion!.Value.Value, steps.Current.Answer.EventsFolded));
+        Assert.Equal((820, 299, 620), (steps.Current.Answer.State!.Counts.Events, steps.Current.Answer.KeptVersion!.Value.Value, steps.Current.Answer.EventsFolded));
         Assert.True(steps.MoveNext());
         Assert.Equal(1200, steps.Current.Answer.State!.Counts.Events);
+
+        // When its last event was recorded, nobody but the anchor knows any more: the time's position lies before it.
+        var cut = _vault.Reader.LastAtOrBefore(times[14]);
+        Assert.Equal(300, reader.Read(Slots, stream, cut, All with { CutTime = times[14] }, default).State!.Counts.Events);
+        Assert.Throws<HistoryTruncatedException>(() => reader.Read(Slots, stream, cut, All with { CutTime = times[14] - 1 }, default));
     }
 
     private struct Ignored : IEventSink

@@ -5,7 +5,7 @@
 // committed and visible; a conflict only once leadership was confirmed after it came; refusals are definite. It never
 // waits for company: a group is whatever queued up while the last one was written. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue and ReadIndex, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread, but for Enqueue, ReadIndex and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;

@@ -1,4 +1,3 @@
-using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Temporal.Reducers;
 
@@ -29,6 +28,8 @@ internal sealed class NaiveStream(string name)
     public long FirstVisible => _changes.Count == 0 ? 0 : _changes.Max(c => c.Before);
 
     public void Change(long position, StreamChangeKind kind, long before, bool hasAnchors) => _changes.Add((position, kind, before, hasAnchors));
+
+    public bool IsDeletedBetween(long after, long until) => _changes.Any(c => c.Kind == StreamChangeKind.Delete && c.Position > after && c.Position <= until);
 
     public NaiveAnswer StateAt(Reducer reducer, bool isAnchored, long cut, long? occurred, bool allowPartial, long newestScavenge)
     {

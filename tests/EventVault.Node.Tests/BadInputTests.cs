@@ -198,7 +198,7 @@ public sealed class BadInputTests
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[0].tags", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(Make.Item("", string.Join(',', Enumerable.Repeat("t", 17)))) } });
         var wide = Make.Item(string.Join(',', Enumerable.Repeat("t", 32)), string.Join(',', Enumerable.Repeat("t", 16)));
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[2]", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(wide, wide, Make.Item("t")) } });
-        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query([.. Enumerable.Repeat(Make.Item("t"), 1001)]) } });
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query([.. Enumerable.Repeat(Make.Item("t"), 2001)]) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "consistency", new ReadAllRequest { Consistency = new Consistency() });
         await Read(node, Methods.ReadStream, Reason.InvalidRequest, "consistency", new ReadStreamRequest { Stream = "a", Consistency = new Consistency() });
         await Read(node, Methods.GetStream, Reason.InvalidRequest, "consistency", new GetStreamRequest { Stream = "a", Consistency = new Consistency() });

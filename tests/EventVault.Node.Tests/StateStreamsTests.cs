@@ -227,7 +227,11 @@ public sealed class StateStreamsTests
         await using var node = await TestNode.StartAsync();
         await node.DefineAsync(new DefineReducerRequest
         {
-            OperationId = Make.Id(), Name = "r", Definition = Sum.Inline, Categories = { "e" }, Eager = true,
+            OperationId = Make.Id(),
+            Name = "r",
+            Definition = Sum.Inline,
+            Categories = { "e" },
+            Eager = true,
         });
         await node.AppendAsync("e-1", Make.Any, Make.Events(2_000));
         await node.AppendAsync("f-1", Make.Any, Make.Events(2_000));

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Temporal;
 
 namespace EventVault.Node;
 
@@ -70,6 +71,9 @@ internal sealed record NodeOptions
 
     /// <summary>Events that one state may take to fold: some seconds.</summary>
     public long FoldEvents { get; init; } = 5_000_000;
+
+    /// <summary>When states are kept on the way. Tests have more of them kept than nodes would.</summary>
+    public StateSnapshotRule KeptStates { get; init; } = new();
 
     /// <summary>The disk.</summary>
     public IFileSystem Files { get; init; } = new NativeFileSystem();

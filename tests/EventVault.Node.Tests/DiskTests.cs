@@ -8,6 +8,9 @@ namespace EventVault.Node.Tests;
 
 public sealed class DiskTests
 {
+    /// <summary>Behind it the damage is met when the file is read, not at the start.</summary>
+    private const int KeyFileHeader = 128;
+
     [Fact]
     public async Task A_failed_flush_stops_the_node_and_nothing_further_is_acknowledged()
     {
@@ -35,6 +38,67 @@ public sealed class DiskTests
         await Fails.WithAsync(RpcCode.Unavailable, Reason.Draining, () => node.AppendAsync("s", Make.Any).AsTask());
         await node.StopAsync();
         Assert.Equal("failed", node.Node.State);
+    }
+
+    [Fact]
+    public async Task A_node_that_stops_in_order_notes_it_and_one_whose_disk_failed_does_not()
+    {
+        var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.NoStream);
+        for (var restart = 1; restart <= 2; restart++)
+        {
+            node = await node.RestartAsync();
+            Assert.True(node.Node.Storage.StoppedInOrder);
+            await node.AppendAsync("s", Make.Any);
+        }
+
+        // The mark of a resting log is not what fails, nor a note: the flush of an append.
+        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
+        node.Disk.OnOperation = operation =>
+        {
+            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault")
+            {
+                throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
+            }
+        };
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.OutcomeUnknown, () => node.AppendAsync("s", Make.Any).AsTask());
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+        await node.StopAsync();
+        node.Disk.OnOperation = null;
+        node.Disk.ReleaseLocks(); // As the end of its process does.
+        await using var after = await TestNode.StartAsync(o => o with { Files = node.Disk });
+        Assert.False(after.Node.Storage.StoppedInOrder);
+        Assert.True((await after.ReadAllAsync()).Count >= 3);
+    }
+
+    // Who reads it is told at once; the thread that scavenges makes it again from its segment.
+    [Fact]
+    public async Task A_key_file_that_is_found_damaged_is_made_again_while_the_node_runs()
+    {
+        await using var node = await TestNode.StartAsync();
+        var data = new string('x', 20_000);
+        while (node.Node.Storage.SegmentCounts.Sealed < 1)
+        {
+            await node.AppendAsync("s", Make.Any, Make.Event("wanted", $"\"{data}\""));
+        }
+
+        var path = $"{node.Directory}/index/{0:D20}.kx";
+        using (var file = node.Disk.OpenFile(path, FileOpening.ReadExisting))
+        {
+            for (long offset = KeyFileHeader; offset < file.Length; offset += 64)
+            {
+                node.Disk.FlipBit(path, offset, bit: 1);
+            }
+        }
+
+        var wanted = new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(Make.Item("wanted")) } };
+        await Fails.WithAsync(RpcCode.DataLoss, Reason.Damaged, () => node.ReadAllAsync(wanted));
+        var end = DateTime.UtcNow + Wait.Limit;
+        while (await TryReadAsync(node, wanted) is not { } found || !found.SequenceEqual(await node.ReadAllAsync()))
+        {
+            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for the key file to be made again");
+            await Task.Delay(5);
+        }
     }
 
     [Fact]
@@ -171,6 +235,18 @@ public sealed class DiskTests
         Assert.True(at > 0);
         file.Position = at;
         file.WriteByte((byte)(what[0] ^ 1));
+    }
+
+    private static async Task<List<RecordedEvent>?> TryReadAsync(TestNode node, ReadAllRequest request)
+    {
+        try
+        {
+            return await node.ReadAllAsync(request);
+        }
+        catch (RpcException e) when (e.Code == RpcCode.DataLoss)
+        {
+            return null;
+        }
     }
 
     private static async Task<ErrorDetail?> TryAppendAsync(TestNode node, string payload)

@@ -4,6 +4,7 @@ using System.Reflection;
 using System.Text.Json;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
+using EventVault.Temporal;
 
 namespace EventVault.Node.Tests;
 
@@ -16,10 +17,13 @@ public sealed class StateTruthTests
 
     private static string Data => typeof(StateTruthTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().First(a => a.Key == "Data").Value!;
 
-    [Fact]
-    public async Task All_2000_answers_stay_the_same_over_restarts_without_kept_states_and_behind_100_000_more_appends()
+    // The longest of the streams has fewer events than a node folds without keeping a state, so one run keeps states more often.
+    [Theory]
+    [InlineData(1024, false)]
+    [InlineData(64, true)]
+    public async Task All_2000_answers_stay_the_same_over_restarts_without_kept_states_and_behind_100_000_more_appends(int keptEach, bool areKept)
     {
-        var node = await TestNode.StartAsync(o => o with { SegmentSizeBytes = 16 * 1024 * 1024 });
+        var node = await TestNode.StartAsync(o => o with { SegmentSizeBytes = 16 * 1024 * 1024, KeptStates = new StateSnapshotRule(keptEach) });
         try
         {
             var positions = await AppendAsync(node, ReadHistory());
@@ -36,6 +40,7 @@ public sealed class StateTruthTests
             await SameAsync();
             await node.StopAsync();
             var folder = Path.Combine(node.Directory, Node.StatesFolder);
+            Assert.Equal(areKept, node.Disk.ListFiles(folder).Count > 0);
             foreach (var file in node.Disk.ListFiles(folder))
             {
                 node.Disk.DeleteFile(Path.Combine(folder, file));
@@ -48,8 +53,13 @@ public sealed class StateTruthTests
             await SameAsync();
             Assert.Equal(first[0].Token, (await node.StateAsync(truth[0].Stream, new AsOf { Token = first[0].Token }, Lines)).Token);
 
-            async Task SameAsync() => Assert.Equal(
-                first.Select(s => (s.Exists, s.StateHash, s.Json, s.Token)), (await AskAsync(node, truth)).Select(s => (s.Exists, s.StateHash, s.Json, s.Token)));
+            // Some of the answers come from states that were kept for those before them, if not for earlier rounds.
+            async Task SameAsync()
+            {
+                var answers = await AskAsync(node, truth);
+                Assert.Equal(areKept, answers.Any(s => s.Cost.HasKeptVersion));
+                Assert.Equal(first.Select(s => (s.Exists, s.StateHash, s.Json, s.Token)), answers.Select(s => (s.Exists, s.StateHash, s.Json, s.Token)));
+            }
         }
         finally
         {

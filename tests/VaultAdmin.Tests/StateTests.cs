@@ -61,7 +61,7 @@ public sealed class StateTests(TestNode node) : IClassFixture<TestNode>
         var future = (await node.RunAsync("state", stream, "--at-time", "2999-01-01T00:00:00Z")).MustBe(1);
         Assert.Equal("AS_OF_IN_FUTURE", future.ErrorCode);
         Assert.True(Error(future).TryGetProperty("closedTime", out _));
-        var bad = (await node.RunAsync("state", stream, "--slots", "n = COUNT(*), = 3")).MustBe(1);
+        var bad = (await node.RunAsync("state", stream, "--slots", "n = COUNT(*), = 3")).MustBe(2);
         Assert.Equal(("BAD_REDUCER", 14), (bad.ErrorCode, Error(bad).GetProperty("textOffset").GetInt32()));
         Assert.Equal("REDUCER_NOT_FOUND", (await node.RunAsync("state", stream, "--reducer", "nobody")).MustBe(1).ErrorCode);
 

@@ -93,15 +93,9 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
             throw new VersionNotReachedException(last);
         }
 
-        var sink = new PositionSink { Found = Position.None };
-        if (last != StreamVersion.None)
+        if (last != StreamVersion.None && Find(version) is var found && found > Position.None)
         {
-            reader.ReadWritten(stream, version, version, ref sink);
-        }
-
-        if (sink.Found > Position.None)
-        {
-            return sink.Found;
+            return found;
         }
 
         // A scavenge removed it: where it stood is not known, in which life it was is.
@@ -147,6 +141,9 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
         return FirstKeptFrom(reader.FirstAtOrAfter(time), at.Life);
     }
 
+    /// <summary>Whether a scavenge removed a version that there was.</summary>
+    public bool IsRemoved(StreamVersion version) => Find(version) == Position.None;
+
     /// <summary>Whether versions are a whole life, or the first ones of it, and all there.</summary>
     public bool IsWhole(StreamVersion first, StreamVersion version)
     {
@@ -159,6 +156,14 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
     {
         var first = reader.FirstVersionAtOrAfter(stream, from, reader.LastVersion(stream));
         return first < life.FirstKept ? life.FirstKept : first;
+    }
+
+    // Where a version stands; None: a scavenge removed it.
+    private Position Find(StreamVersion version)
+    {
+        var sink = new PositionSink { Found = Position.None };
+        reader.ReadWritten(stream, version, version, ref sink);
+        return sink.Found;
     }
 
     private Anchor? AnchorOf(in StreamLifeAt life, Reducer? reducer) =>

@@ -75,11 +75,11 @@ public sealed class AnchorTests
         try
         {
             await node.DefineAsync("sum", "n = SUM(data.n)", "s");
-            var times = new List<long>();
+            var (times, large) = (new List<long>(), Make.Event(data: $"\"{new string('x', 20_000)}\""));
             for (var i = 0; i < 8; i++)
             {
                 times.Add((await node.AppendNumbersAsync("s-1", 1, first: i))[0].RecordedAt);
-                times.Add((await node.AppendNumbersAsync("gone-1", 1))[0].RecordedAt);
+                times.Add((await node.AppendAsync("gone-1", Make.Any, large)).RecordedAt);
             }
 
             await node.AppendNumbersAsync("s-2", 1);
@@ -87,7 +87,7 @@ public sealed class AnchorTests
             await node.TruncateAsync("gone-1", 8);
             for (var i = 0; i < 60; i++)
             {
-                await node.AppendAsync("filler", Make.Any, Make.Event(data: $"\"{new string('x', 20_000)}\""));
+                await node.AppendAsync("filler", Make.Any, large);
             }
 
             var asked = times.SelectMany(t => (AsOf[])[new AsOf { BeforeTime = t }, new AsOf { Time = t }, new AsOf { Time = t + 1 }, new AsOf { BeforeTime = t + 2 }]).ToList();

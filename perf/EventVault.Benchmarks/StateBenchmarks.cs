@@ -38,7 +38,7 @@ internal static class StateBenchmarks
         var stream = storage.Reader.Reference("order-1"u8);
         foreach (var (name, reducer) in new (string, Reducer)[] { ("slots", SlotsReducer.Parse("n = COUNT(*), qty = SUM(data.qty), spent = SUM(data.qty * data.price), last = LAST(data.sku)")), ("merge_patch", MergePatchReducer.Instance) })
         {
-            using var kept = new StateSnapshots(Files, Path.Combine(folder, name), new StateSnapshotRule());
+            using var kept = new StateSnapshots(Files, Path.Combine(folder, name), default, new StateSnapshotRule());
             var reader = new StateReader(storage.Reader, kept, FoldLimits.Default);
             var (first, _) = Time(storage.Reader.RecordedAt(storage.Head), out var state);
             var times = new double[cuts];

@@ -81,7 +81,7 @@ internal sealed class Node : IAsyncDisposable
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
         var limits = new NodeLimits(options, _storage);
-        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), options.KeptStates);
+        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates);
         var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
         var registry = new ReducerRegistry(_storage.Reader);
         var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);

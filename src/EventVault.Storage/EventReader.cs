@@ -201,6 +201,14 @@ public sealed class EventReader
         return lease.Reader.Read(segment.OffsetOf(ordinal), segment.FirstPosition + ordinal).RecordedAt;
     }
 
+    /// <summary>Whether a committed event is still there, or a scavenge removed it.</summary>
+    public bool IsThere(Position position)
+    {
+        var segment = SegmentOf(_storage.View, position, out _);
+        var ordinal = (uint)(position.Value - segment.FirstPosition.Value);
+        return segment.NextKept(ordinal) == ordinal;
+    }
+
     /// <summary>The first committed position recorded at or after a time; behind the head if there is none.</summary>
     public Position FirstAtOrAfter(long time)
     {

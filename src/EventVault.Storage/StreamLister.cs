@@ -44,13 +44,13 @@ public sealed class StreamLister
     public IReadOnlyList<StreamDetails> ListCategory(
         ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
     {
-        return ListCategory(category, after, most, mostLooks, new Position(long.MaxValue), name => Find(name), out lookedUntil);
+        return ListCategory(category, after, most, mostLooks, name => Find(name), out lookedUntil);
     }
 
     /// <summary>
     /// A page of the names of the streams of a category as of a position: those whose first event stands at or before it, in the order of their
-    /// names, also those that were deleted, truncated or tombstoned, before or since. Of a stream whose first event a scavenge removed
-    /// it is known only in which segment that was.
+    /// names, also those that were deleted, truncated or tombstoned, before or since. A stream whose first event was truncated, or
+    /// deleted and scavenged, is named at every position: where it stood is known only as long as no scavenge removed it.
     /// </summary>
     /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
     /// <param name="cut">The position.</param>
@@ -60,23 +60,25 @@ public sealed class StreamLister
     /// <param name="lookedUntil">Likewise.</param>
     public IReadOnlyList<byte[]> ListCategoryAsOf(
         ReadOnlySpan<byte> category, Position cut, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
-        ListCategory(category, after, most, mostLooks, cut, name => ExistsAt(name, cut), out lookedUntil);
+        ListCategory(category, after, most, mostLooks, name => ExistsAt(name, cut), out lookedUntil);
 
     /// <summary>The same of the streams whose names begin with a prefix, as in <see cref="List(ReadOnlySpan{byte}, ReadOnlySpan{byte}, int)"/>.</summary>
     public IReadOnlyList<byte[]> ListAsOf(
         ReadOnlySpan<byte> prefix, Position cut, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
-        List(prefix, after, most, mostLooks, cut, name => ExistsAt(name, cut), out lookedUntil);
+        List(prefix, after, most, mostLooks, name => ExistsAt(name, cut), out lookedUntil);
 
     private byte[]? ExistsAt(byte[] name, Position cut)
     {
-        var stream = _storage.Reader.Reference(name);
+        var reader = _storage.Reader;
+        var stream = reader.Reference(name);
         var first = new StreamVersion(0);
-        return _storage.Reader.LastVersion(stream) >= first && _storage.Reader.PositionOf(stream, first) <= cut ? name : null;
+        return reader.LastVersion(stream) >= first && reader.PositionOf(stream, first) is var position
+            && (position <= cut || reader.LifeAt(stream, position) is { IsScavenged: true } or { FirstKept.Value: > 0 }) ? name : null;
     }
 
     // The stream that is called like the category stands before all others of it, though not right before them.
     private List<T> ListCategory<T>(
-        ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, Position cut, Func<byte[], T?> look, out byte[]? lookedUntil)
+        ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, Func<byte[], T?> look, out byte[]? lookedUntil)
         where T : class
     {
         var page = new List<T>();
@@ -88,7 +90,7 @@ public sealed class StreamLister
         Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
         category.CopyTo(prefix);
         prefix[category.Length] = (byte)'-';
-        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, cut, look, out lookedUntil));
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, look, out lookedUntil));
         return page;
     }
 
@@ -108,11 +110,11 @@ public sealed class StreamLister
     /// <param name="mostLooks">At most so many names are looked at.</param>
     /// <param name="lookedUntil">The last name that was looked at, if the page ends there for that reason; else null.</param>
     public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
-        List(prefix, after, most, mostLooks, new Position(long.MaxValue), name => Find(name), out lookedUntil);
+        List(prefix, after, most, mostLooks, name => Find(name), out lookedUntil);
 
-    // Of the streams whose first event stands in a segment that begins at or before the cut, those of which `look` makes something.
+    // The streams of which `look` makes something.
     private List<T> List<T>(
-        ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, Position cut, Func<byte[], T?> look, out byte[]? lookedUntil)
+        ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, Func<byte[], T?> look, out byte[]? lookedUntil)
         where T : class
     {
         var head = _storage.Head;
@@ -121,11 +123,6 @@ public sealed class StreamLister
         var lists = new PriorityQueue<NameList, byte[]>(Comparer<byte[]>.Create(static (a, b) => a.AsSpan().SequenceCompareTo(b)));
         for (var i = 0; i < view.Sealed.Length + view.Unsealed.Length; i++)
         {
-            if ((i < view.Sealed.Length ? view.Sealed[i].FirstPosition : view.Unsealed[i - view.Sealed.Length].Index.FirstPosition) > cut)
-            {
-                break;
-            }
-
             var list = i < view.Sealed.Length
                 ? NameList.Of(view.Sealed[i], _storage.Meta)
                 : NameList.Of(NamesOf(view.Unsealed[i - view.Sealed.Length], head));

@@ -127,9 +127,15 @@ internal sealed record Anchor(byte[] ReducerHash, byte[] Stream, StreamVersion F
 
     /// <summary>The state, to be folded on.</summary>
     /// <exception cref="InvalidDataException">It is not the one that was saved.</exception>
+    /// <exception cref="StateTooLargeException">It is larger than states may be by now.</exception>
     public FoldState Restore(Reducer reducer, FoldLimits limits)
     {
         var state = reducer.Restore(Saved, limits);
+        if (state.Bytes > limits.StateBytes)
+        {
+            throw new StateTooLargeException(state.Bytes, limits.StateBytes);
+        }
+
         return state.JsonHash().AsSpan().SequenceEqual(StateHash) ? state : throw new InvalidDataException(
             $"The state of an anchor after version {Version} of '{Encoding.UTF8.GetString(Stream)}' is not the one that was saved: its hash differs.");
     }

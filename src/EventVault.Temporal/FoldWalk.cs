@@ -43,8 +43,8 @@ internal sealed class FoldWalk : IDisposable
     {
         (_reader, _kept, _limits, _reducer, _stream, _origin, _mostEvents) = (reader, kept, limits, reducer, stream, origin, mostEvents);
         _key = StateSnapshotLog.KeyOf(stream.Name);
-        _log = kept.Rent(reducer.Hash);
         Begin();
+        _log = kept.Rent(reducer.Hash); // Last: what throws in a constructor is never disposed of.
     }
 
     /// <summary>The state; the same object until a call of <see cref="AdvanceTo"/> finds one on the way.</summary>
@@ -125,7 +125,7 @@ internal sealed class FoldWalk : IDisposable
         try
         {
             var state = _reducer.Restore(saved, _limits);
-            return state.JsonHash().AsSpan().SequenceEqual(hash) ? state : null;
+            return state.JsonHash().AsSpan().SequenceEqual(hash) && state.Bytes <= _limits.StateBytes ? state : null;
         }
         catch (InvalidDataException)
         {

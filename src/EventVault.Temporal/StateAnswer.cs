@@ -40,10 +40,16 @@ public sealed record StateAnswer(
 }
 
 /// <summary>Which states of a stream are wanted along its events.</summary>
-/// <param name="From">The first event at or behind it is the first that counts; null: the first one that can be told.</param>
+/// <param name="From">
+/// The first event at or behind it is the first that counts; null: as <see cref="FromTime"/> says, or the first one that can be told.
+/// </param>
 /// <param name="Until">The last one at or before it is the last that counts. At most the head.</param>
 /// <param name="EveryEvents">The state after every so many events of the range and after its last one; 0: each that differs from the one before.</param>
-public readonly record struct HistoryRange(Position? From, Position Until, long EveryEvents);
+public readonly record struct HistoryRange(Position? From, Position Until, long EveryEvents)
+{
+    /// <summary>The first event recorded at or after it is the first that counts; 100 ns ticks since 1970, closed.</summary>
+    public long? FromTime { get; init; }
+}
 
 /// <summary>What a client needs to fold a stream by itself.</summary>
 /// <param name="Exists">Whether the stream has events at the cut.</param>

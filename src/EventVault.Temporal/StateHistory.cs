@@ -11,17 +11,15 @@ internal static class StateHistory
     /// <summary>The steps of <see cref="StateReader.ReadHistory"/>.</summary>
     public static IEnumerable<StateAnswer> Along(StateWalk walk, HistoryRange range, CancellationToken cancellation)
     {
-        walk.CheckEnd(range.Until);
-        var first = walk.FirstOf(range.From);
-        var last = walk.Reader.LastVersionAt(walk.Stream, range.Until);
+        var last = walk.LastOf(range.Until);
+        var first = walk.FirstOf(range);
         var every = Math.Min(range.EveryEvents, MostEvery);
         for (var next = first; next <= last;)
         {
-            var begin = walk.CutOf(next);
-            var life = walk.Cuts.LifeAt(begin, reducer: null);
+            var life = walk.LifeOf(next);
             var isEnded = life.EndedAt > Position.None && life.EndedAt <= range.Until;
             var end = isEnded ? walk.Reader.LifeAt(walk.Stream, life.EndedAt).First + -1 : last;
-            var steps = every == 0 ? Changes(walk, begin, end, cancellation) : Events(walk, first, next, end, isLast: end == last, every, cancellation);
+            var steps = every == 0 ? Changes(walk, walk.CutOf(next), end, cancellation) : Events(walk, first, next, end, isLast: end == last, every, cancellation);
             foreach (var step in steps)
             {
                 yield return step;

@@ -113,6 +113,13 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
         try
         {
             var state = log.Find<byte[]>(StateSnapshotLog.KeyOf(stream.Name), at.Life.First.Value, at.Life.First.Value, at.Last.Value, ClientState.Restore, out var version);
+
+            // Truncated and scavenged while this looked, the last version may lie behind the cut, and so may the state.
+            if (lives.IsRemoved(at.Last))
+            {
+                throw new StreamChangedException();
+            }
+
             return new FoldStart(true, false, at.Life.First, at.Last, null, state, state is null ? StreamVersion.None : new StreamVersion(version));
         }
         finally

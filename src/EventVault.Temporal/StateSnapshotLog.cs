@@ -2,13 +2,14 @@
 // fold. Rebuildable, and only a cache: the file just grows, is never flushed, and what a crash leaves torn is dropped; all that is
 // lost is time.
 //
-//  Header, 64 bytes
+//  Header, 80 bytes
 //       0    8       magic "EVFOLDS\n"
-//       8    4 u32   version, 1
+//       8    4 u32   version, 2; others are begun anew
 //      12    4       zero
 //      16   32       hash of the reducer, which names definition and engine; of a fold of clients: SHA-256 over
 //                    "client fold", a zero byte, and its name
-//      48   16       first half of SHA-256 over the 48 bytes before
+//      48   16       the vault's id: states of another log would be folded on as if they were of this one
+//      64   16       first half of SHA-256 over the 64 bytes before
 //
 //  Record, a multiple of 8 bytes
 //       0    4 u32   length, with header and padding
@@ -22,6 +23,7 @@
 //     104            saved state (Reducer.Restore; of a fold of clients what it gave), padded with zeros
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using EventVault.Storage;
 using EventVault.Storage.Io;
 
 namespace EventVault.Temporal;
@@ -41,10 +43,10 @@ internal delegate T? RestoreKept<out T>(ReadOnlySpan<byte> saved, ReadOnlySpan<b
 /// <summary>The state snapshots of one reducer, or of one fold of clients. Safe for concurrent use.</summary>
 internal sealed class StateSnapshotLog : IDisposable
 {
-    private const int FileHeaderBytes = 64;
+    private const int FileHeaderBytes = 80;
     private const int HeaderBytes = 104;
     private const int CheckBytes = 16;
-    private const uint FormatVersion = 1;
+    private const uint FormatVersion = 2;
 
     /// <summary>No state is larger when it is saved: a length beyond it is damage.</summary>
     private const int MostSavedBytes = 256 * 1024 * 1024;
@@ -53,6 +55,7 @@ internal sealed class StateSnapshotLog : IDisposable
     private readonly IFileSystem _files;
     private readonly string _path;
     private readonly byte[] _hash;
+    private readonly Guid _vault;
     private readonly Func<long, KeptRoom> _takeRoom;
 
     // Ascending by version within a stream.
@@ -63,8 +66,8 @@ internal sealed class StateSnapshotLog : IDisposable
     private long _end = FileHeaderBytes;
     private bool _failed;
 
-    private StateSnapshotLog(IFileSystem files, string path, byte[] hash, Func<long, KeptRoom> takeRoom) =>
-        (_files, _path, _hash, _takeRoom) = (files, path, hash, takeRoom);
+    private StateSnapshotLog(IFileSystem files, string path, byte[] hash, Guid vault, Func<long, KeptRoom> takeRoom) =>
+        (_files, _path, _hash, _vault, _takeRoom) = (files, path, hash, vault, takeRoom);
 
     private static ReadOnlySpan<byte> Magic => "EVFOLDS\n"u8;
 
@@ -72,11 +75,12 @@ internal sealed class StateSnapshotLog : IDisposable
     /// <param name="files">Where it is.</param>
     /// <param name="path">The file.</param>
     /// <param name="hash">What its header names.</param>
+    /// <param name="vault">And of which vault it is.</param>
     /// <param name="takeRoom">Asked with the bytes of each record before it is written; without locks held.</param>
     /// <exception cref="DiskException">The disk failed.</exception>
-    public static StateSnapshotLog Open(IFileSystem files, string path, byte[] hash, Func<long, KeptRoom> takeRoom)
+    public static StateSnapshotLog Open(IFileSystem files, string path, byte[] hash, Guid vault, Func<long, KeptRoom> takeRoom)
     {
-        var log = new StateSnapshotLog(files, path, hash, takeRoom);
+        var log = new StateSnapshotLog(files, path, hash, vault, takeRoom);
         if (!files.FileExists(path))
         {
             return log;
@@ -210,7 +214,8 @@ internal sealed class StateSnapshotLog : IDisposable
         Magic.CopyTo(header);
         BinaryPrimitives.WriteUInt32LittleEndian(header[8..], FormatVersion);
         _hash.CopyTo(header[16..]);
-        Check(header[..48], header[48..]);
+        Invariant.Check(_vault.TryWriteBytes(header[48..]));
+        Check(header[..64], header[64..]);
     }
 
     private static StateSnapshotPlace Newest(List<StateSnapshotPlace> places, long first, long least, long most)

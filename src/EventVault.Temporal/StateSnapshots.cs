@@ -32,11 +32,12 @@ internal enum KeptRoom
 /// </summary>
 /// <param name="files">Where they are kept.</param>
 /// <param name="directory">A folder of their own; all in it can be deleted while the node is stopped.</param>
+/// <param name="vault">The id of the vault whose states they are: those of another one are no use.</param>
 /// <param name="rule">When states are kept.</param>
 /// <param name="mostBytes">
 /// What all files may take, at least 1 MiB. The file whose last use is longest ago goes first; one that alone takes half is begun anew.
 /// </param>
-public sealed class StateSnapshots(IFileSystem files, string directory, StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes) : IDisposable
+public sealed class StateSnapshots(IFileSystem files, string directory, Guid vault, StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes) : IDisposable
 {
     /// <summary>1 GiB: with a state of 1 KiB each 1,024 events, a billion events.</summary>
     public const long DefaultMostBytes = 1L << 30;
@@ -92,7 +93,7 @@ public sealed class StateSnapshots(IFileSystem files, string directory, StateSna
 
                 try
                 {
-                    _open[name] = open = new OpenLog(StateSnapshotLog.Open(files, PathOf(name), hash, bytes => TakeRoom(name, bytes)));
+                    _open[name] = open = new OpenLog(StateSnapshotLog.Open(files, PathOf(name), hash, vault, bytes => TakeRoom(name, bytes)));
                 }
                 catch (DiskException)
                 {

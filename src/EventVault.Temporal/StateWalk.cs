@@ -61,13 +61,21 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         }
     }
 
-    /// <summary>Throws if the state at the end of a history can't be told: then the history can't either.</summary>
+    /// <summary>Last version of a history. Throws if the state at its end can't be told: then the history can't either.</summary>
     /// <inheritdoc cref="StreamCuts.At" path="/exception"/>
-    public void CheckEnd(Position until) => Cuts.At(until, reducer, options.AllowPartial, options.CutTime);
+    public StreamVersion LastOf(Position until) => Cuts.At(until, reducer, options.AllowPartial, options.CutTime).Last;
+
+    /// <summary>The life that a version lies in, which a history comes to; it is told from there on, or not at all.</summary>
+    /// <inheritdoc cref="StreamCuts.At" path="/exception"/>
+    public StreamLifeAt LifeOf(StreamVersion version) => Cuts.At(CutOf(version), reducer, options.AllowPartial).Life;
 
     /// <summary>First version at which a history begins.</summary>
-    /// <param name="from">As in <see cref="HistoryRange"/>.</param>
-    public StreamVersion FirstOf(Position? from) => from is { } position ? Cuts.FirstFrom(position, reducer, options.AllowPartial) : Cuts.FirstTold();
+    /// <param name="range">Where it begins.</param>
+    /// <inheritdoc cref="StreamCuts.At" path="/exception"/>
+    public StreamVersion FirstOf(HistoryRange range) =>
+        range.From is { } position ? Cuts.FirstFrom(position, reducer, options.AllowPartial)
+        : range.FromTime is { } time ? Cuts.FirstSince(time, reducer, options.AllowPartial)
+        : Cuts.FirstTold();
 
     /// <summary>The anchor for a truncation; null if it takes nothing away.</summary>
     /// <inheritdoc cref="StateReader.MakeAnchor" path="/param|/exception"/>

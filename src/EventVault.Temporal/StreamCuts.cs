@@ -93,15 +93,9 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
             throw new VersionNotReachedException(last);
         }
 
-        var sink = new PositionSink { Found = Position.None };
-        if (last != StreamVersion.None)
+        if (last != StreamVersion.None && Find(version) is var found && found > Position.None)
         {
-            reader.ReadWritten(stream, version, version, ref sink);
-        }
-
-        if (sink.Found > Position.None)
-        {
-            return sink.Found;
+            return found;
         }
 
         // A scavenge removed it: where it stood is not known, in which life it was is.
@@ -128,15 +122,48 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
     public StreamVersion FirstFrom(Position from, Reducer reducer, bool allowPartial)
     {
         var at = At(from, reducer, allowPartial);
-        return at.Anchor is { } anchor && anchor.Event.Position == from
-            ? anchor.Version : reader.FirstVersionAtOrAfter(stream, from, reader.LastVersion(stream));
+        return at.Anchor is { } anchor && anchor.Event.Position == from ? anchor.Version : FirstKeptFrom(from, at.Life);
     }
+
+    /// <summary>
+    /// First version recorded at or after a time, from which on something is to be told. Of what a scavenge removed nobody knows the
+    /// times any more: so whether something is missing follows from the state as of that time, as <see cref="At"/> tells it.
+    /// </summary>
+    /// <inheritdoc cref="At" path="/exception"/>
+    public StreamVersion FirstSince(long time, Reducer reducer, bool allowPartial)
+    {
+        var at = At(reader.LastAtOrBefore(time), reducer, allowPartial, time);
+        if (at.Anchor is { } anchor && anchor.Event.RecordedAt == time)
+        {
+            return anchor.Version;
+        }
+
+        return FirstKeptFrom(reader.FirstAtOrAfter(time), at.Life);
+    }
+
+    /// <summary>Whether a scavenge removed a version that there was.</summary>
+    public bool IsRemoved(StreamVersion version) => Find(version) == Position.None;
 
     /// <summary>Whether versions are a whole life, or the first ones of it, and all there.</summary>
     public bool IsWhole(StreamVersion first, StreamVersion version)
     {
         var life = reader.LifeAt(stream, reader.PositionOf(stream, version));
         return life.First == first && life.FirstKept == first && !life.IsScavenged && !life.IsTombstoned;
+    }
+
+    // Removed versions stand where their segment begins, or before.
+    private StreamVersion FirstKeptFrom(Position from, in StreamLifeAt life)
+    {
+        var first = reader.FirstVersionAtOrAfter(stream, from, reader.LastVersion(stream));
+        return first < life.FirstKept ? life.FirstKept : first;
+    }
+
+    // Where a version stands; None: a scavenge removed it.
+    private Position Find(StreamVersion version)
+    {
+        var sink = new PositionSink { Found = Position.None };
+        reader.ReadWritten(stream, version, version, ref sink);
+        return sink.Found;
     }
 
     private Anchor? AnchorOf(in StreamLifeAt life, Reducer? reducer) =>
@@ -165,10 +192,13 @@ internal sealed class StreamCuts(EventReader reader, StreamReference stream)
         }
 
         // If all of a life was truncated, the version stands in the next one.
+        if (life.EndedAt > Position.None && reader.LifeAt(stream, life.EndedAt) is var next && next.First <= life.FirstKept)
+        {
+            return Earliest(life.EndedAt, next, reducer);
+        }
+
         var position = reader.PositionOf(stream, life.FirstKept);
-        return life.EndedAt > Position.None && position > life.EndedAt
-            ? Earliest(life.EndedAt, reader.LifeAt(stream, life.EndedAt), reducer)
-            : new EarliestMoment(life.FirstKept, position, reader.RecordedAt(position));
+        return new EarliestMoment(life.FirstKept, position, reader.RecordedAt(position));
     }
 
     // A scavenge takes all lives that ended before it, so what is behind the last of them is not taken.

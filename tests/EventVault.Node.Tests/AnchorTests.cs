@@ -67,6 +67,101 @@ public sealed class AnchorTests
         }
     }
 
+    // Of removed events nobody knows the times any more: whatever is asked by time must follow from what is left.
+    [Fact]
+    public async Task What_is_asked_by_time_is_answered_alike_before_and_after_a_scavenge()
+    {
+        var node = await TestNode.StartAsync(o => o with { ScavengeBytesPerSecond = 0 });
+        try
+        {
+            await node.DefineAsync("sum", "n = SUM(data.n)", "s");
+            var (times, large) = (new List<long>(), Make.Event(data: $"\"{new string('x', 20_000)}\""));
+            for (var i = 0; i < 8; i++)
+            {
+                times.Add((await node.AppendNumbersAsync("s-1", 1, first: i))[0].RecordedAt);
+                times.Add((await node.AppendAsync("gone-1", Make.Any, large)).RecordedAt);
+            }
+
+            await node.AppendNumbersAsync("s-2", 1);
+            await node.TruncateAsync("s-1", 5);
+            await node.TruncateAsync("gone-1", 8);
+            for (var i = 0; i < 60; i++)
+            {
+                await node.AppendAsync("filler", Make.Any, large);
+            }
+
+            var asked = times.SelectMany(t => (AsOf[])[new AsOf { BeforeTime = t }, new AsOf { Time = t }, new AsOf { Time = t + 1 }, new AsOf { BeforeTime = t + 2 }]).ToList();
+            var tokens = await TokensAsync(asked);
+            var cut = (await node.StateAsync("s-1", new AsOf { Version = 4 }, Named)).Cut;
+            Assert.Equal(times[8], cut.RecordedAt);
+            var before = await AnswersAsync([.. asked, .. tokens]);
+            Assert.Contains(before, a => a.Contains("truncated", StringComparison.OrdinalIgnoreCase));
+            await node.Channel.UnaryAsync(
+                RpcMethod<StartScavengeRequest, ScavengeStatus>.Of(AdminReflection.Descriptor.Services[0], "StartScavenge"), new StartScavengeRequest { OperationId = Make.Id() });
+            await Wait.UntilAsync(() => node.Node.Storage.Scavenger.Progress.State == Storage.Scavenging.ScavengeState.Done, "the scavenge");
+            Assert.Equal(before, await AnswersAsync([.. asked, .. tokens]));
+            Assert.Equal(before, await AnswersAsync([.. asked, .. await TokensAsync(asked)]));
+            node = await node.RestartAsync();
+            Assert.Equal(before, await AnswersAsync([.. asked, .. tokens]));
+
+            // A cut whose own event is gone does not tell another one's time.
+            Assert.False(node.Node.Storage.Reader.IsThere(new Storage.Position((long)cut.Position)));
+            var now = (await node.StateAsync("s-1", new AsOf { Position = cut.Position }, Named)).Cut;
+            Assert.Equal((cut.Position, 0, false), (now.Position, now.RecordedAt, now.SplitsAppend));
+        }
+        finally
+        {
+            await node.DisposeAsync();
+        }
+
+        async Task<List<AsOf>> TokensAsync(List<AsOf> cuts)
+        {
+            var tokens = new List<AsOf>();
+            foreach (var cut in cuts)
+            {
+                // Of a stream that is whole, so that there is one for each cut.
+                tokens.Add(new AsOf { Token = (await node.StateAsync("s-2", cut, Named)).Token });
+            }
+
+            return tokens;
+        }
+
+        async Task<List<string>> AnswersAsync(List<AsOf> cuts)
+        {
+            var answers = new List<string>();
+            foreach (var cut in cuts)
+            {
+                var many = await node.StatesAsync(new GetStatesRequest { Category = "s", AsOf = cut, Reducer = Named });
+                answers.AddRange(many.Skip(1).Select(m => m.State is { } state ? Text(state) : m.Failure.ToString()));
+                answers.Add(await ToldAsync(async () => Text(await node.StateAsync("s-1", cut, Named))));
+                var from = new GetStateHistoryRequest { Stream = "s-1", Reducer = Named, From = cut, Events = 1 };
+                if (cut.CutCase != AsOf.CutOneofCase.Token)
+                {
+                    answers.Add(await ToldAsync(async () => string.Join('\n', (await node.HistoryAsync(from)).Skip(1).Select(m => Text(m.Step.State)))));
+                }
+
+                var until = new GetStateHistoryRequest { Stream = "s-1", Reducer = Named, Until = cut, Events = 1 };
+                answers.Add(await ToldAsync(async () => string.Join('\n', (await node.HistoryAsync(until)).Skip(1).Select(m => Text(m.Step.State)))));
+            }
+
+            return answers;
+        }
+
+        static async Task<string> ToldAsync(Func<Task<string>> ask)
+        {
+            try
+            {
+                return await ask();
+            }
+            catch (RpcException e)
+            {
+                return Fails.Detail(e.Code, e).ToString();
+            }
+        }
+
+        static string Text(State state) => $"{state.Stream} {state.Exists} {state.Version} {state.Position} {state.RecordedAt} {state.Json()} {state.StateHash.ToBase64()}";
+    }
+
     [Fact]
     public async Task Anchors_stand_in_the_append_of_their_truncation_for_the_newest_version_of_each_reducer_of_the_category()
     {

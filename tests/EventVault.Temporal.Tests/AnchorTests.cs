@@ -83,7 +83,7 @@ public sealed class AnchorTests
     {
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 50).Select(i => $$"""{"v":{{i}}}"""));
-        using var kept = new StateSnapshots(vault.Files, vault.StateFolder, new StateSnapshotRule());
+        using var kept = new StateSnapshots(vault.Files, vault.StateFolder, vault.Storage.VaultId, new StateSnapshotRule());
         var (reader, stream, reducer) = (new StateReader(vault.Reader, kept, FoldLimits.Default), vault.Stream("s"), Reducers["slots"]);
         Assert.Null(reader.MakeAnchor(reducer, vault.Stream("typo"), new(5), default));
         Assert.Null(reader.MakeAnchor(reducer, stream, new(0), default));
@@ -105,7 +105,7 @@ public sealed class AnchorTests
     {
         using var vault = new TestVault();
         vault.Append("s", Enumerable.Range(0, 50).Select(i => $$"""{"v":{{i}}}"""));
-        using var kept = new StateSnapshots(vault.Files, vault.StateFolder, new StateSnapshotRule(1, 0));
+        using var kept = new StateSnapshots(vault.Files, vault.StateFolder, vault.Storage.VaultId, new StateSnapshotRule(1, 0));
         var (reader, stream, all) = (new StateReader(vault.Reader, kept, FoldLimits.Default), vault.Stream("s"), new StateOptions(null, false, long.MaxValue));
         reader.Read(Reducers["slots"], stream, vault.Reader.Head, all, default);
         reader.Read(Reducers["merge"], stream, vault.Reader.Head, all, default);

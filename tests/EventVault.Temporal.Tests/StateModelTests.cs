@@ -175,7 +175,7 @@ public sealed class StateModelTests
 
         private (StateSnapshots Kept, StateReader Reader) Open()
         {
-            var kept = new StateSnapshots(_vault.Files, _vault.StateFolder, _rule, 4 * 1024 * 1024);
+            var kept = new StateSnapshots(_vault.Files, _vault.StateFolder, _vault.Storage.VaultId, _rule, 4 * 1024 * 1024);
             return (kept, new StateReader(_vault.Reader, kept, FoldLimits.Default));
         }
 

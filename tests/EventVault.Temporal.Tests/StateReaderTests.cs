@@ -58,7 +58,7 @@ public sealed class StateReaderTests : IDisposable
         foreach (var order in new[] { new long[] { 699 }, [10, 333, 90, 500, 699] })
         {
             var folder = Path.Combine(_vault.Folder, "state" + order.Length);
-            using (var kept = new StateSnapshots(_vault.Files, folder, new StateSnapshotRule(20, 4)))
+            using (var kept = new StateSnapshots(_vault.Files, folder, _vault.Storage.VaultId, new StateSnapshotRule(20, 4)))
             {
                 foreach (var last in order)
                 {
@@ -123,7 +123,7 @@ public sealed class StateReaderTests : IDisposable
 
         // All checksums hold, and the state is a sound one: only its hash says that it is another.
         var path = Assert.Single(Directory.GetFiles(_vault.StateFolder));
-        using (var log = StateSnapshotLog.Open(_vault.Files, path, Slots.Hash, _ => KeptRoom.WithoutTheOld))
+        using (var log = StateSnapshotLog.Open(_vault.Files, path, Slots.Hash, _vault.Storage.VaultId, _ => KeptRoom.WithoutTheOld))
         {
             Assert.True(log.Add(StateSnapshotLog.KeyOf("s"u8), 0, 70, Slots.Start(FoldLimits.Default).Saved(), Some.Fold(Slots, new SomeEvent("{}")).JsonHash()));
         }
@@ -132,6 +132,55 @@ public sealed class StateReaderTests : IDisposable
         {
             Assert.Equal((100, null), (At(Reader(kept), 99).State!.Counts.Events, At(Reader(kept), 80).KeptVersion?.Value is 70 ? 70 : (int?)null));
         }
+    }
+
+    // Who puts another log into the directory may leave these behind: what they say of equal versions is of another history.
+    [Fact]
+    public void States_that_another_vault_kept_are_not_folded_on()
+    {
+        Fill(300);
+        using (var other = new TestVault())
+        {
+            other.Append("s", Enumerable.Range(0, 300).Select(i => """{"v":1000}"""));
+            using var kept = new StateSnapshots(_vault.Files, _vault.StateFolder, other.Storage.VaultId, new StateSnapshotRule(10, 0));
+            new StateReader(other.Reader, kept, FoldLimits.Default).ReadAtVersion(Slots, other.Stream("s"), new(299), All, default);
+            Assert.True(new StateReader(other.Reader, kept, FoldLimits.Default).KeepFold("f", other.Stream("s"), new(0), new(299), "x"u8));
+        }
+
+        Assert.Equal(2, Directory.GetFiles(_vault.StateFolder).Length);
+        using (var kept = Kept(new StateSnapshotRule(int.MaxValue, 0)))
+        {
+            Assert.Equal((0, 300), Both(Reader(kept)));
+        }
+
+        using (var kept = Kept(new StateSnapshotRule(10, 0)))
+        {
+            Assert.Equal((0, 300), Both(Reader(kept))); // They were begun anew, and are this vault's now.
+            Assert.NotNull(At(Reader(kept), 299).KeptVersion);
+        }
+
+        (int Kept, long Events) Both(StateReader reader) =>
+            (reader.StartFold("f", _vault.Stream("s"), _vault.Reader.Head, allowPartial: false).Kept?.Length ?? 0, At(reader, 299).EventsFolded);
+    }
+
+    [Fact]
+    public void A_state_that_is_too_large_by_now_is_told_so_whatever_is_kept()
+    {
+        _vault.Append("s", Enumerable.Range(0, 100).Select(i => $$"""{"v":{{i}},"w":"{{new string('x', i)}}"}"""));
+        var large = SlotsReducer.Parse("w = LAST(w)");
+        using var kept = Kept(new StateSnapshotRule(50, 0));
+        At(Reader(kept), 99, reducer: large);
+        var less = new StateReader(_vault.Reader, kept, new FoldLimits(80));
+        Assert.Throws<StateTooLargeException>(() => At(less, 99, reducer: large));
+        _vault.Change(StreamChangeKind.Truncate, "s", 90, Reader(kept).MakeAnchor(large, _vault.Stream("s"), new(90), default)!.Value);
+
+        // Each of these gives back what it uses: else nothing was kept any more behind so many open files.
+        for (var i = 0; i < 3; i++)
+        {
+            Assert.Throws<StateTooLargeException>(() => At(less, 89, reducer: large));
+        }
+
+        Assert.Equal(90, At(Reader(kept), 89, reducer: large).State!.Counts.Events);
     }
 
     [Fact]
@@ -359,7 +408,7 @@ public sealed class StateReaderTests : IDisposable
         return data;
     }
 
-    private StateSnapshots Kept(StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes) => new(_vault.Files, _vault.StateFolder, rule, mostBytes);
+    private StateSnapshots Kept(StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes) => new(_vault.Files, _vault.StateFolder, _vault.Storage.VaultId, rule, mostBytes);
 
     private StateReader Reader(StateSnapshots kept) => new(_vault.Reader, kept, FoldLimits.Default);
 

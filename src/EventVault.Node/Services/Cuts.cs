@@ -12,8 +12,9 @@ namespace EventVault.Node.Services;
 
 /// <summary>A moment, resolved.</summary>
 /// <param name="Position">The last position inside it; <see cref="Position.None"/>: before the vault's first event.</param>
+/// <param name="Time">The time that it stands for, as <see cref="StateOptions.CutTime"/>; null: it was not given by time.</param>
 /// <param name="Occurred">The second axis, 100 ns ticks since 1970; null: not on it.</param>
-internal readonly record struct ResolvedCut(Position Position, long? Occurred);
+internal readonly record struct ResolvedCut(Position Position, long? Time, long? Occurred);
 
 /// <summary>The stream and reducer for which a cut is resolved.</summary>
 /// <param name="Stream">The one stream; null: there are many.</param>
@@ -68,13 +69,14 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
         switch (asOf?.CutCase)
         {
             case AsOf.CutOneofCase.Version:
-                return new ResolvedCut(await ReachVersionAsync(asOf.Version, field + ".version", scope, asOf.Wait, context), occurred);
+                return new ResolvedCut(await ReachVersionAsync(asOf, field + ".version", scope, context), null, occurred);
             case AsOf.CutOneofCase.Position:
-                return new ResolvedCut(await ReachPositionAsync(asOf.Position, asOf.Wait, field + ".position", context), occurred);
+                return new ResolvedCut(await ReachPositionAsync(asOf.Position, asOf.Wait, field + ".position", context), null, occurred);
             case AsOf.CutOneofCase.Time:
-                return new ResolvedCut(await ReachTimeAsync(asOf.Time, asOf.Wait, field + ".time", context), occurred);
+                return new ResolvedCut(await ReachTimeAsync(asOf.Time, asOf.Wait, field + ".time", context), asOf.Time, occurred);
             case AsOf.CutOneofCase.BeforeTime:
-                return new ResolvedCut(await ReachTimeAsync(JustBefore(asOf.BeforeTime), asOf.Wait, field + ".before_time", context), occurred);
+                var before = JustBefore(asOf.BeforeTime);
+                return new ResolvedCut(await ReachTimeAsync(before, asOf.Wait, field + ".before_time", context), before, occurred);
             case AsOf.CutOneofCase.Token:
                 var token = ReadToken(asOf.Token, field);
                 if (scope.Reducer is { } reducer && !token.IsOf(reducer))
@@ -82,11 +84,9 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
                     throw Errors.InvalidRequest(field + ".token", "belongs to an answer of another reducer: ask with the one that it was made with").ToException();
                 }
 
-                return token.Position == Position.None
-                    ? new ResolvedCut(Position.None, token.Occurred)
-                    : new ResolvedCut(await ReachPositionAsync((ulong)token.Position.Value, asOf.Wait, field + ".token", context), token.Occurred);
+                return await ReachTokenAsync(token, asOf.Wait, field + ".token", context);
             default:
-                return new ResolvedCut(_reader.Head, occurred);
+                return new ResolvedCut(_reader.Head, null, occurred);
         }
     }
 
@@ -106,7 +106,9 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
     /// <summary>The time just before another one.</summary>
     public static long JustBefore(long time) => time == long.MinValue ? time : time - 1;
 
-    /// <summary>A cut as answers tell it.</summary>
+    /// <summary>
+    /// A cut as answers tell it. Of an event that a scavenge removed nobody knows when it was recorded and what it was appended with.
+    /// </summary>
     public Cut ToMessage(Position position)
     {
         var closed = _reader.ClosedTime;
@@ -114,6 +116,11 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
         if (position != Position.None)
         {
             cut.Position = (ulong)position.Value;
+            if (!_reader.IsThere(position))
+            {
+                return cut;
+            }
+
             cut.RecordedAt = _reader.RecordedAt(position);
 
             // Appends differ in when they were recorded, the events of one don't.
@@ -126,19 +133,33 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
     private StateToken ReadToken(ByteString token, string field) =>
         StateToken.TryRead(token.Span, storage.VaultId) ?? throw Errors.InvalidRequest(field + ".token", "is no token of this vault").ToException();
 
-    private async ValueTask<Position> ReachVersionAsync(ulong version, string field, CutScope scope, bool wait, RpcContext context)
+    private async ValueTask<Position> ReachVersionAsync(AsOf asOf, string field, CutScope scope, RpcContext context)
     {
+        var version = asOf.Version;
         var stream = scope.Stream!.Value;
         bool HasReached() => _reader.LastVersion(stream) is { Value: >= 0 } last && (ulong)last.Value >= version;
-        if (!HasReached() && !(wait && await consistent.ReachAsync(HasReached, context)))
+        if (!HasReached() && !(asOf.Wait && await consistent.ReachAsync(HasReached, context)))
         {
             var last = _reader.LastVersion(stream);
-            throw (last == Storage.StreamVersion.None && !wait
+            throw (last == Storage.StreamVersion.None && !asOf.Wait
                 ? Errors.StreamNotFound(scope.StreamName)
                 : Errors.VersionNotReached(scope.StreamName, field, version, last)).ToException();
         }
 
-        return states.CutOf(stream, new Storage.StreamVersion((long)version), scope.Reducer);
+        // On the second axis no anchor stands in, so none tells where the last version stood that was truncated.
+        return states.CutOf(stream, new Storage.StreamVersion((long)version), asOf.HasOccurred ? null : scope.Reducer);
+    }
+
+    // Of a time the position is only how far the node must be: where a scavenge removed events it lies before them, and on a node that
+    // still has them behind.
+    private async ValueTask<ResolvedCut> ReachTokenAsync(StateToken token, bool wait, string field, RpcContext context)
+    {
+        if (token.Position != Position.None)
+        {
+            await ReachPositionAsync((ulong)token.Position.Value, wait, field, context);
+        }
+
+        return new ResolvedCut(token.Time is { } time ? await ReachTimeAsync(time, wait, field, context) : token.Position, token.Time, token.Occurred);
     }
 
     private async ValueTask<Position> ReachPositionAsync(ulong position, bool wait, string field, RpcContext context)

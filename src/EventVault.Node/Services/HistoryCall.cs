@@ -28,13 +28,13 @@ internal sealed class HistoryCall(StateContext shared)
         var scope = new CutScope(stream, request.Stream, reducer);
         try
         {
-            var until = (await shared.Cuts.ResolveAsync(request.Until, "until", scope, context)).Position;
-            var from = await FromAsync(request.From, scope, context);
-            writer.Write(new GetStateHistoryResponse { Cut = shared.Cuts.ToMessage(until) });
+            var until = await shared.Cuts.ResolveAsync(request.Until, "until", scope, context);
+            var range = await FromAsync(request.From, scope, context) with { Until = until.Position, EveryEvents = (long)request.Events };
+            writer.Write(new GetStateHistoryResponse { Cut = shared.Cuts.ToMessage(until.Position) });
             using var pace = new ReadPace(writer, context, shared.Pages, shared.Options.Clock, shared.Options.ProgressInterval);
             using var ends = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation, context.Draining);
-            using var steps = Steps(request, reducer, stream, from, until, ends.Token).GetEnumerator();
-            await WriteAsync(steps, IsLong(stream, from, until), pace, context, ends.Token);
+            using var steps = Steps(request, reducer, stream, range, until.Time, ends.Token).GetEnumerator();
+            await WriteAsync(steps, IsLong(stream, range), pace, context, ends.Token);
         }
         catch (OperationCanceledException e) when (context.Draining.IsCancellationRequested)
         {
@@ -71,33 +71,33 @@ internal sealed class HistoryCall(StateContext shared)
 
     private static long TimeOf(AsOf end) => end.CutCase == AsOf.CutOneofCase.Time ? end.Time : Cuts.JustBefore(end.BeforeTime);
 
-    // The first position of the range; null: from the first event that can be told. A time begins with what was recorded at it.
-    private async ValueTask<Position?> FromAsync(AsOf? from, CutScope scope, RpcContext context)
+    // Where the range begins; if nothing is named, with the first event that can be told. A time begins with what was recorded at it.
+    private async ValueTask<HistoryRange> FromAsync(AsOf? from, CutScope scope, RpcContext context)
     {
         if (from?.CutCase is null or AsOf.CutOneofCase.None)
         {
-            return null;
+            return default;
         }
 
         var cut = (await shared.Cuts.ResolveAsync(from, "from", scope, context)).Position;
         return from.CutCase switch
         {
-            AsOf.CutOneofCase.Time => _reader.FirstAtOrAfter(from.Time),
-            AsOf.CutOneofCase.BeforeTime => _reader.FirstAtOrAfter(from.BeforeTime),
-            _ => cut,
+            AsOf.CutOneofCase.Time => new HistoryRange { FromTime = from.Time },
+            AsOf.CutOneofCase.BeforeTime => new HistoryRange { FromTime = from.BeforeTime },
+            _ => new HistoryRange { From = cut },
         };
     }
 
     private IEnumerable<StateStepAt> Steps(
-        GetStateHistoryRequest request, Reducer reducer, StreamReference stream, Position? from, Position until, CancellationToken cancellation)
+        GetStateHistoryRequest request, Reducer reducer, StreamReference stream, HistoryRange range, long? untilTime, CancellationToken cancellation)
     {
         var began = Stopwatch.GetTimestamp();
         var most = (long)shared.Limits[NodeLimits.HistoryStates].Allowed;
         var limit = request.Limit == 0 ? most : (long)Math.Min(request.Limit, (ulong)most);
-        var options = new StateOptions(null, request.AllowPartial, shared.Limits[NodeLimits.FoldEvents].Allowed);
+        var options = new StateOptions(null, request.AllowPartial, shared.Limits[NodeLimits.FoldEvents].Allowed) { CutTime = untilTime };
         var answers = request.StepCase == GetStateHistoryRequest.StepOneofCase.Ticks
             ? shared.States.ReadAtTimes(reducer, stream, Times(TimeOf(request.From), TimeOf(request.Until), request.Ticks), options, cancellation)
-            : shared.States.ReadHistory(reducer, stream, new HistoryRange(from, until, (long)request.Events), options, cancellation).Select(static answer => (Time: 0L, Answer: answer));
+            : shared.States.ReadHistory(reducer, stream, range, options, cancellation).Select(static answer => (Time: 0L, Answer: answer));
         var folded = 0L;
         foreach (var (time, answer) in answers)
         {
@@ -124,10 +124,11 @@ internal sealed class HistoryCall(StateContext shared)
     }
 
     // By its versions: what lies before the range is folded from states on the way, as a rule.
-    private bool IsLong(in StreamReference stream, Position? from, Position until)
+    private bool IsLong(in StreamReference stream, in HistoryRange range)
     {
+        var from = range.FromTime is { } time ? _reader.FirstAtOrAfter(time) : range.From;
         var first = from is { Value: > 0 } position ? _reader.LastVersionAt(stream, position + -1).Value : -1;
-        return _reader.LastVersionAt(stream, until).Value - first > FoldPlaces.LongEvents;
+        return _reader.LastVersionAt(stream, range.Until).Value - first > FoldPlaces.LongEvents;
     }
 
     private async ValueTask WriteAsync(IEnumerator<StateStepAt> steps, bool isLong, ReadPace pace, RpcContext context, CancellationToken cancellation)

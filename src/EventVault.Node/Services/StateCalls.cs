@@ -47,7 +47,7 @@ internal sealed record StateContext(
         var ended = ends.Token;
         try
         {
-            var answer = await Places.RunAsync(most => States.Read(reducer, stream, cut.Position, new StateOptions(cut.Occurred, allowPartial, most), ended), budget, ended);
+            var answer = await Places.RunAsync(most => States.Read(reducer, stream, cut.Position, new StateOptions(cut.Occurred, allowPartial, most) { CutTime = cut.Time }, ended), budget, ended);
             budget.Spend(answer.EventsFolded);
             return answer;
         }
@@ -79,7 +79,7 @@ internal sealed class StateCalls(StateContext shared)
             var answer = await shared.ReadAsync(reducer, stream, cut, parsed.AllowPartial, shared.NewBudget(), context);
             var state = StateMessages.ToMessage(parsed.Stream, reducer, answer, began);
             state.Cut = shared.Cuts.ToMessage(cut.Position);
-            state.Token = StateToken.Encode(cut.Position, cut.Occurred, reducer, shared.Storage.VaultId);
+            state.Token = StateToken.Encode(cut, reducer, shared.Storage.VaultId);
             return state;
         }
         catch (Exception e) when (Errors.OfState(e, parsed.Stream, shared.Limits) is { } refusal)

@@ -42,9 +42,23 @@ internal sealed class LifeReader(VaultStorage storage)
         }
 
         var endedAt = TryFindOldest(ends, cut, head, out var end) ? end.At : Position.None;
-        var isTruncated = TryFindNewest(truncations, begin, endedAt == Position.None ? head : endedAt, out var truncation);
-        var kept = isTruncated && truncation.Life.FirstVisible > first ? truncation.Life.FirstVisible : first;
+        var most = endedAt == Position.None ? life.FirstVisible : end.Life.FirstVisible;
+        var kept = FirstKept(truncations, begin, endedAt == Position.None ? head : endedAt, first, most);
         return new StreamLifeAt(first, endedAt, kept, endedAt > Position.None && storage.Lives.Scavenge.Point > endedAt, life.IsTombstoned);
+    }
+
+    // The most that a truncation of the life took away. The newest one says it, unless an earlier version of EventVault wrote it, which took
+    // one that changed nothing as it was asked for: then those before it are looked at, too. No more than `most` can have been taken.
+    private StreamVersion FirstKept(in Search truncations, Position begin, Position until, StreamVersion first, StreamVersion most)
+    {
+        var kept = first;
+        while (kept < most && TryFindNewest(truncations, begin, until, out var truncation))
+        {
+            kept = truncation.Life.FirstVisible > kept ? truncation.Life.FirstVisible : kept;
+            until = truncation.At + -1;
+        }
+
+        return kept;
     }
 
     // The newest change behind `after`, up to `until`.

@@ -101,6 +101,59 @@ public sealed class LifeAtTests
         Assert.True(vault.Storage.Reader.LifeAt(a, new Position(0)).IsScavenged);
     }
 
+    // Earlier versions of EventVault wrote a truncation as it was asked for, also where an earlier one had taken more.
+    [Fact]
+    public void What_was_truncated_stays_so_whatever_truncations_of_less_stand_behind()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 20; i++)
+        {
+            vault.Append("a", 10);
+        }
+
+        foreach (var before in (int[])[3, 12, 0, 5])
+        {
+            Truncate(before);
+        }
+
+        Reopen();
+        Check(new Position(7), first: 0, kept: 12);
+        vault.Write(vault.Change(StreamChangeKind.Delete, "a"));
+        vault.Flush();
+        var deleted = vault.Storage.Head;
+        for (var i = 0; i < 5; i++)
+        {
+            vault.Append("a", 10);
+        }
+
+        Truncate(23);
+        Truncate(1);
+        Reopen();
+        Check(new Position(7), first: 0, kept: 12);
+        Check(deleted, first: 20, kept: 23);
+        Check(vault.Storage.Head, first: 20, kept: 23);
+
+        void Truncate(long before)
+        {
+            var last = vault.Model.Versions.GetValueOrDefault("$streams", -1);
+            vault.Write(new ModelAppend((UInt128)(1000 + vault.Model.Count), [("$streams", ExpectedKind.Exact, last, [StreamLifeEvent.Encode(1, StreamChangeKind.Truncate, "a"u8, new StreamVersion(before))])]));
+            vault.Flush();
+        }
+
+        // What this version does not write it reads.
+        void Reopen()
+        {
+            vault.Stop();
+            vault.Reopen();
+        }
+
+        void Check(Position cut, long first, long kept)
+        {
+            var life = vault.Storage.Reader.LifeAt(vault.Storage.Reader.Reference("a"u8), cut);
+            Assert.Equal((first, kept), (life.First.Value, life.FirstKept.Value));
+        }
+    }
+
     // What is said of a position is never taken back: only more of it becomes known.
     private static void Compare(SmallVault vault, Random random, Dictionary<(string Stream, long Cut), StreamLifeAt> told)
     {

@@ -134,7 +134,7 @@ public sealed class StateTests
         Assert.Null(asked[0].Consistency);
         foreach (Protocol.GetStatesRequest again in asked.Skip(1))
         {
-            Assert.Equal(new Protocol.AsOf { Position = 40, Occurred = NoonTicks }, again.AsOf);
+            Assert.Equal(new Protocol.AsOf { Time = NoonTicks, Occurred = NoonTicks }, again.AsOf);
             Assert.Equal(40ul, again.Consistency.AtLeast);
         }
     }
@@ -158,8 +158,8 @@ public sealed class StateTests
         Assert.Equal(["b", "a"], asked[0].Streams);
         Assert.Equal("a", Assert.Single(asked[1].Streams));
 
-        // Nothing was recorded yet: the moment is named by the time that was closed.
-        Assert.Equal(new Protocol.AsOf { Time = 77 }, asked[1].AsOf);
+        // The vault was empty: what came since does not come in.
+        Assert.Equal(new Protocol.AsOf { Time = long.MinValue }, asked[1].AsOf);
     }
 
     [Fact]
@@ -175,7 +175,8 @@ public sealed class StateTests
         node.States.Stream = (n, _) => n switch
         {
             1 => [cut, steps[0], steps[1], null],
-            2 => [cut, steps[0], null],
+            2 => [cut, steps[1], null],
+            3 => [cut, .. steps[1..]],
             _ => [cut, .. steps],
         };
         var options = new StateHistoryOptions { From = AsOf.Time(Noon), Until = AsOf.Time(Noon.AddHours(1)), Step = HistoryStep.Time(TimeSpan.FromMinutes(1)), Limit = 9 };
@@ -185,7 +186,8 @@ public sealed class StateTests
         Protocol.GetStateHistoryRequest[] asked = node.States.AskedFor<Protocol.GetStateHistoryRequest>();
         Assert.Equal((NoonTicks, 9ul, TimeSpan.TicksPerMinute), (asked[0].From.Time, asked[0].Limit, asked[0].Ticks));
         Assert.Equal(NoonTicks + TimeSpan.TicksPerHour, asked[0].Until.Time);
-        Assert.All(asked.Skip(1), r => Assert.Equal((9ul, 9ul, 9ul), (r.Until.Position, r.Consistency.AtLeast, r.Limit)));
+        Assert.All(asked.Skip(1), r => Assert.Equal((asked[0].Until, 9ul), (r.Until, r.Consistency.AtLeast)));
+        Assert.Equal([NoonTicks + 1, NoonTicks + 1], asked.Skip(1).Select(r => r.From.Time));
 
         await client.States.HistoryAsync("s", new StateHistoryOptions { Step = HistoryStep.Events(3) }).ToListAsync();
         await client.States.HistoryAsync("s").ToListAsync();

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using EventVault.Admin.Tests.Support;
+using EventVault.Client;
 
 namespace EventVault.Admin.Tests;
 
@@ -103,6 +104,39 @@ public sealed class StateTests(TestNode node) : IClassFixture<TestNode>
         Assert.Equal("[]", same.GetProperty("changes").GetRawText());
         var whole = (await node.RunAsync("state", "diff", stream, "--from", "2001-01-01T00:00:00Z", "--to", "v0")).MustBe(0).Json;
         Assert.Equal(("", "added"), (whole.GetProperty("changes")[0].GetProperty("path").GetString(), whole.GetProperty("changes")[0].GetProperty("change").GetString()));
+    }
+
+    [Fact]
+    public async Task A_state_deeper_than_its_events_is_compared_and_read()
+    {
+        // With the key, the slot and the list around them these are 66 levels.
+        var deep = new string('[', 63) + new string(']', 63);
+        var stream = await NewStreamAsync($$"""{"k":"x","a":{{deep}}}""", """{"k":"y"}""");
+        string[] reducer = ["--slots", "all = SET_ADD(a) BY k"];
+        var diff = (await node.RunAsync(["state", "diff", stream, "--from", "v0", "--to", "v1", .. reducer])).MustBe(0);
+        Assert.Contains("\"path\":\"/y\"", diff.Stdout, StringComparison.Ordinal);
+        await using var client = VaultClient.Connect(node.Endpoint);
+        var state = await client.States.GetAsync(stream, AsOf.Version(0), Reducer.Slots(reducer[1]));
+        Assert.Equal(JsonValueKind.Object, state.As<JsonElement>().ValueKind);
+    }
+
+    [Fact]
+    public async Task A_history_that_ends_by_itself_says_so_whatever_limit_was_given()
+    {
+        var stream = $"s-{Guid.NewGuid():N}";
+        await using (var client = VaultClient.Connect(node.Endpoint))
+        {
+            for (var i = 0; i < 10_001; i += 1000)
+            {
+                await client.AppendAsync(stream, ExpectedVersion.Any, Enumerable.Range(i, Math.Min(1000, 10_001 - i)).Select(n => EventData.Json("T", new { n })));
+            }
+        }
+
+        foreach (var (limit, count, isNoted) in new[] { ("20000", 10_000, true), ("10000", 10_000, false) })
+        {
+            var history = (await node.RunAsync("state", "history", stream, "--limit", limit)).MustBe(0);
+            Assert.Equal((count, isNoted), (history.Lines.Count, history.Stderr.Contains("ended after 10,000 states", StringComparison.Ordinal)));
+        }
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace EventVault.Admin;
@@ -8,7 +9,7 @@ namespace EventVault.Admin;
 /// <param name="To">What stands there now; null: nothing.</param>
 internal sealed record JsonChange(string Path, JsonElement? From, JsonElement? To);
 
-/// <summary>Compares canonical JSON, in which equal values have equal texts.</summary>
+/// <summary>Compares canonical JSON, in which equal values have equal texts and members come in the order of their names' bytes.</summary>
 internal static class JsonDifference
 {
     /// <summary>The places that differ, in the order of the members. Objects are compared member by member, all else whole.</summary>
@@ -25,10 +26,7 @@ internal static class JsonDifference
     {
         if (from is { ValueKind: JsonValueKind.Object } old && to is { ValueKind: JsonValueKind.Object } now)
         {
-            foreach (var name in old.EnumerateObject().Concat(now.EnumerateObject()).Select(p => p.Name).Distinct().Order(StringComparer.Ordinal))
-            {
-                Compare($"{path}/{name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal)}", Member(old, name), Member(now, name), changes);
-            }
+            Merge(path, [.. old.EnumerateObject()], [.. now.EnumerateObject()], changes);
         }
         else if (from?.GetRawText() != to?.GetRawText())
         {
@@ -36,5 +34,16 @@ internal static class JsonDifference
         }
     }
 
-    private static JsonElement? Member(JsonElement element, string name) => element.TryGetProperty(name, out var member) ? member : null;
+    // Both are in one order: a state may have tens of thousands of members, too many to look each one up.
+    private static void Merge(string path, List<JsonProperty> old, List<JsonProperty> now, List<JsonChange> changes)
+    {
+        for (var (i, j) = (0, 0); i < old.Count || j < now.Count;)
+        {
+            var order = i == old.Count ? 1 : j == now.Count ? -1 : CompareNames(old[i].Name, now[j].Name);
+            var name = (order <= 0 ? old[i] : now[j]).Name.Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal);
+            Compare($"{path}/{name}", order <= 0 ? old[i++].Value : null, order >= 0 ? now[j++].Value : null, changes);
+        }
+    }
+
+    private static int CompareNames(string a, string b) => Encoding.UTF8.GetBytes(a).AsSpan().SequenceCompareTo(Encoding.UTF8.GetBytes(b));
 }

@@ -13,43 +13,62 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
 {
     /// <summary>Runs a call to its end. What fails in passing is asked for again.</summary>
     /// <param name="method">The call.</param>
-    /// <param name="nextRequest">Makes the request for what is left; called before each attempt.</param>
-    /// <param name="wait">How long the node may wait for the moment that was asked for, beside the time that any call may take.</param>
+    /// <param name="nextRequest">Makes the request for what is left, told whether it may wait for its moment; called before each attempt.</param>
+    /// <param name="wait">
+    /// How long the moment may be waited for. Then it is asked for without waiting: that is refused by its own reason, or answered.
+    /// </param>
     /// <param name="cancellation">Ends it.</param>
     /// <returns>The messages, encoded; each is valid until the next one is asked for.</returns>
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
     public async IAsyncEnumerable<ReadOnlyMemory<byte>> RunAsync<TRequest, TResponse>(
-        RpcMethod<TRequest, TResponse> method, Func<TRequest> nextRequest, TimeSpan wait, [EnumeratorCancellation] CancellationToken cancellation)
+        RpcMethod<TRequest, TResponse> method, Func<bool, TRequest> nextRequest, TimeSpan wait, [EnumeratorCancellation] CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         ObjectDisposedException.ThrowIf(clientClosed.IsCancellationRequested, typeof(VaultClient));
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, clientClosed);
         var backoff = new Backoff(options.Retry);
+        long waitsUntil = Environment.TickCount64 + (long)wait.TotalMilliseconds;
         while (true)
         {
-            RpcCall<TRequest, TResponse> call = channel.Start(method, nextRequest(), default, stop.Token);
+            var waitLeft = TimeSpan.FromMilliseconds(waitsUntil - Environment.TickCount64);
+            bool waits = waitLeft > TimeSpan.Zero;
+            TimeSpan limit = waits ? waitLeft : options.CallTimeout;
+            RpcCall<TRequest, TResponse> call = channel.Start(method, nextRequest(waits), default, stop.Token);
             VaultException? failure;
+            bool? isMessage;
             await using (call.ConfigureAwait(false))
             {
                 bool isFirst = true;
                 while (true)
                 {
-                    (bool isMessage, failure) = await NextAsync(call, isFirst ? options.CallTimeout + wait : null, method.Path, cancellation).ConfigureAwait(false);
-                    if (!isMessage)
+                    (isMessage, failure) = await NextAsync(call, isFirst ? limit : null, cancellation).ConfigureAwait(false);
+                    if (isMessage is not true)
                     {
                         break;
                     }
 
-                    isFirst = false;
+                    // The moment was reached.
+                    (isFirst, waitsUntil) = (false, 0);
                     backoff.Progressed();
                     yield return call.RawMessage;
                 }
 
-                if (failure is null && isFirst)
+                if (isMessage is false && failure is null && isFirst)
                 {
                     throw VaultErrors.ProtocolViolation($"{method.Path} ended without a message");
                 }
+            }
+
+            if (isMessage is null)
+            {
+                if (!waits)
+                {
+                    throw VaultErrors.NoHead(method.Path, position: null, limit);
+                }
+
+                waitsUntil = 0;
+                continue;
             }
 
             if (failure is null)
@@ -79,15 +98,15 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
         }
     }
 
-    // No message and no failure: the end.
-    private async ValueTask<(bool IsMessage, VaultException? Failure)> NextAsync<TRequest, TResponse>(
-        RpcCall<TRequest, TResponse> call, TimeSpan? limit, string path, CancellationToken cancellation)
+    // No message and no failure: the end. Null: none came in time.
+    private async ValueTask<(bool? IsMessage, VaultException? Failure)> NextAsync<TRequest, TResponse>(
+        RpcCall<TRequest, TResponse> call, TimeSpan? limit, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         try
         {
-            return (limit is { } l ? await FirstInTimeAsync(call, l, path).ConfigureAwait(false) : await call.MoveNextRawAsync().ConfigureAwait(false), null);
+            return (limit is { } l ? await FirstInTimeAsync(call, l).ConfigureAwait(false) : await call.MoveNextRawAsync().ConfigureAwait(false), null);
         }
         catch (RpcException e) when (!cancellation.IsCancellationRequested && !clientClosed.IsCancellationRequested)
         {
@@ -100,7 +119,7 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
     }
 
     // The time-out of the call itself would cut a long answer; so only the wait for its first message is bounded, by hand.
-    private static async Task<bool> FirstInTimeAsync<TRequest, TResponse>(RpcCall<TRequest, TResponse> call, TimeSpan limit, string path)
+    private static async Task<bool?> FirstInTimeAsync<TRequest, TResponse>(RpcCall<TRequest, TResponse> call, TimeSpan limit)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
@@ -115,7 +134,7 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
 
             // Ends with the call; what it ends with was of no use any more.
             await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            throw VaultErrors.NoHead(path, position: null, limit);
+            return null;
         }
     }
 

@@ -10,17 +10,45 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
     public Task<TResponse> ReadAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
-        where TResponse : class, IMessage<TResponse>, new() => ReadAsync(method, request, TimeSpan.Zero, cancellation);
+        where TResponse : class, IMessage<TResponse>, new() => ReadInTimeAsync(method, request, options.CallTimeout, cancellation);
 
-    /// <summary>A call that only reads, and for which the node may wait beside the time that any call may take.</summary>
+    /// <summary>A call that only reads, and for which the node may wait.</summary>
+    /// <param name="method">The call.</param>
+    /// <param name="request">The request, which says that it waits.</param>
+    /// <param name="wait">How long; zero: not at all.</param>
+    /// <param name="stopWaiting">Makes it a request that does not.</param>
+    /// <param name="cancellation">Cancels the call.</param>
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
     public async Task<TResponse> ReadAsync<TRequest, TResponse>(
-        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan extra, CancellationToken cancellation)
+        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan wait, Action<TRequest> stopWaiting, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        if (wait > TimeSpan.Zero)
+        {
+            try
+            {
+                // The node stops waiting a tenth of the call's time, and at most 500 ms, before its deadline.
+                TimeSpan reserve = TimeSpan.FromTicks(Math.Min(wait.Ticks / 9, TimeSpan.TicksPerSecond / 2));
+                return await ReadInTimeAsync(method, request, wait + reserve, cancellation).ConfigureAwait(false);
+            }
+            catch (VaultException e) when (e.IsTransient)
+            {
+                // Asked without waiting it is refused by its own reason; or it was reached, and only the answer took longer.
+                stopWaiting(request);
+            }
+        }
+
+        return await ReadInTimeAsync(method, request, options.CallTimeout, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<TResponse> ReadInTimeAsync<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan timeout, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
-        var attempts = new Attempts(options.Retry, options.CallTimeout + extra);
+        var attempts = new Attempts(options.Retry, timeout);
         while (true)
         {
             try

@@ -64,7 +64,7 @@ public readonly record struct AsOf
     /// <param name="time">The time, precise to 100 ns; the future is as good as any other.</param>
     public AsOf WithOccurred(DateTimeOffset time) => new(this, VaultTime.ToTicks(time), _wait);
 
-    /// <summary>The same moment, waited for if it is not reached yet, instead of being refused.</summary>
+    /// <summary>The same moment, waited for if it is not reached yet. What is not reached by then is refused as without waiting.</summary>
     /// <param name="atMost">How long to wait, longer than zero and at most 24 days.</param>
     public AsOf OrWait(TimeSpan atMost)
     {

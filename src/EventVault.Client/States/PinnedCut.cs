@@ -3,8 +3,8 @@ using Google.Protobuf;
 namespace EventVault.Client;
 
 /// <summary>
-/// The moment that an answer in many messages rests on. Fixed by the first message: a call that was cut goes on as of the same
-/// position, with the same reducer, or not at all.
+/// The moment that an answer in many messages rests on. A call that was cut goes on as of the same one, with the same reducer, or
+/// not at all: what names a moment is asked for again, and the newest one is fixed by the first message.
 /// </summary>
 /// <param name="asked">The moment as it was asked for; null: the newest.</param>
 /// <param name="consistency">What the answer must have seen.</param>
@@ -37,17 +37,16 @@ internal sealed class PinnedCut(Protocol.AsOf? asked, Consistency consistency, S
     }
 
     /// <summary>The moment for the next request.</summary>
-    public Protocol.AsOf? Next()
+    /// <param name="waits">Whether it may still be waited for.</param>
+    public Protocol.AsOf? Next(bool waits)
     {
-        if (_cut is null)
+        if (_cut is null || asked is { CutCase: not Protocol.AsOf.CutOneofCase.None })
         {
-            return asked;
+            return Again(asked, waits);
         }
 
-        // Nothing can come into a moment before the first event any more: it was closed before the answer was given.
-        Protocol.AsOf next = _cut.Position is { } position
-            ? new Protocol.AsOf { Position = position }
-            : new Protocol.AsOf { Time = _cut.ClosedTime is { } closed ? VaultTime.ToTicks(closed) : 0 };
+        // Of an empty vault: the begin of time, into which nothing is ever recorded.
+        Protocol.AsOf next = _cut.Position is { } position ? new Protocol.AsOf { Position = position } : new Protocol.AsOf { Time = long.MinValue };
         if (asked is { HasOccurred: true })
         {
             next.Occurred = asked.Occurred;
@@ -55,6 +54,12 @@ internal sealed class PinnedCut(Protocol.AsOf? asked, Consistency consistency, S
 
         return next;
     }
+
+    /// <summary>The same moment once more.</summary>
+    /// <param name="asOf">The moment; null: the newest.</param>
+    /// <param name="waits">Whether it may still be waited for.</param>
+    public static Protocol.AsOf? Again(Protocol.AsOf? asOf, bool waits) =>
+        waits || asOf is not { Wait: true } ? asOf : new Protocol.AsOf(asOf) { Wait = false };
 
     /// <summary>What the next request must have seen.</summary>
     public Protocol.Consistency? Consistency() => (_cut?.Position is { } position ? Client.Consistency.AtLeast(position) : consistency).ToMessage(seen);

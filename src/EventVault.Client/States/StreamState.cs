@@ -6,6 +6,9 @@ namespace EventVault.Client;
 /// <summary>The state of a stream as of a moment. Immutable.</summary>
 public sealed record StreamState
 {
+    // An event's JSON has at most 64 levels, and a state's slots stand around values of it.
+    private static readonly JsonSerializerOptions Deep = new() { MaxDepth = 128 };
+
     /// <summary>Name of the stream.</summary>
     public required string Stream { get; init; }
 
@@ -56,10 +59,10 @@ public sealed record StreamState
 
     /// <summary>The state as an object.</summary>
     /// <typeparam name="T">Type of the object.</typeparam>
-    /// <param name="options">How to read it; null: the serializer's defaults.</param>
+    /// <param name="options">How to read it; null: the serializer's defaults, and levels enough for every state.</param>
     /// <returns>Null if the stream does not exist at the cut, or its state is JSON's <c>null</c>.</returns>
     /// <exception cref="JsonException">The state is not of that form.</exception>
-    public T? As<T>(JsonSerializerOptions? options = null) => Json.IsEmpty ? default : JsonSerializer.Deserialize<T>(Json.Span, options);
+    public T? As<T>(JsonSerializerOptions? options = null) => Json.IsEmpty ? default : JsonSerializer.Deserialize<T>(Json.Span, options ?? Deep);
 
     internal static StreamState From(Protocol.State state, Cut cut) => new()
     {

@@ -47,7 +47,7 @@ public sealed class VaultStates
             Consistency = (options?.Consistency ?? default).ToMessage(_seen),
             AllowPartial = options?.AllowPartial ?? false,
         };
-        Protocol.State state = await _calls.ReadAsync(VaultMethods.GetState, request, asOf.Wait, cancellationToken).ConfigureAwait(false);
+        Protocol.State state = await _calls.ReadAsync(VaultMethods.GetState, request, asOf.Wait, static r => r.AsOf.Wait = false, cancellationToken).ConfigureAwait(false);
         return StreamState.From(state, Seen(state.Cut));
     }
 
@@ -149,7 +149,7 @@ public sealed class VaultStates
                 throw new ArgumentException($"Only AsOf.Time and AsOf.BeforeTime are resolved, not {time}.", nameof(time));
         }
 
-        return Seen(await _calls.ReadAsync(VaultMethods.ResolveTime, request, time.Wait, cancellationToken).ConfigureAwait(false));
+        return Seen(await _calls.ReadAsync(VaultMethods.ResolveTime, request, time.Wait, static r => r.Wait = false, cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>
@@ -188,14 +188,21 @@ public sealed class VaultStates
         return new FoldRun<TState>(_calls, _streamed, _seen, fold, stream, until, options ?? new StateOptions()).StepAsync(from, cancellationToken);
     }
 
-    // What is left is asked for as of the same position, so that all states stand for one moment whatever was appended meanwhile.
+    // What is left is asked for as of the same moment, so that all states stand for it whatever was appended meanwhile.
     private async IAsyncEnumerable<StateResult> ManyAsync(
         Protocol.GetStatesRequest request, AsOf asOf, Reducer? reducer, StateOptions options, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var pinned = new PinnedCut(asOf.ToMessage(), options.Consistency, _seen);
         request.Reducer = reducer?.ToMessage();
         request.AllowPartial = options.AllowPartial;
-        Protocol.GetStatesRequest NextRequest() => Pinned(request, pinned.Next(), pinned.Consistency());
+        Protocol.GetStatesRequest NextRequest(bool waits)
+        {
+            Protocol.GetStatesRequest next = request.Clone();
+            next.AsOf = pinned.Next(waits);
+            next.Consistency = pinned.Consistency();
+            return next;
+        }
+
         bool isList = request.Streams.Count > 0;
         bool isLimited = request.Limit > 0;
         await foreach (ReadOnlyMemory<byte> message in _streamed.RunAsync(VaultMethods.GetStates, NextRequest, asOf.Wait, cancellation).ConfigureAwait(false))
@@ -240,19 +247,16 @@ public sealed class VaultStates
         }
     }
 
-    // Asked for again, the same range gives the same steps; those that were delivered are passed over.
     private async IAsyncEnumerable<StateStep> StepsAsync(
         Protocol.GetStateHistoryRequest request, StateHistoryOptions options, [EnumeratorCancellation] CancellationToken cancellation)
     {
         var pinned = new PinnedCut(request.Until, options.Consistency, _seen);
         TimeSpan wait = options.Until.Wait + (options.From?.Wait ?? TimeSpan.Zero);
-        int delivered = 0;
-        int at = 0;
-        Protocol.GetStateHistoryRequest NextRequest()
+        var progress = new HistoryProgress(request);
+        Protocol.GetStateHistoryRequest NextRequest(bool waits)
         {
-            at = 0;
-            Protocol.GetStateHistoryRequest next = request.Clone();
-            next.Until = pinned.Next();
+            Protocol.GetStateHistoryRequest next = progress.Next(waits);
+            next.Until = pinned.Next(waits);
             next.Consistency = pinned.Consistency();
             return next;
         }
@@ -267,21 +271,20 @@ public sealed class VaultStates
             else if (answer.Step?.State is { } state)
             {
                 pinned.SetReducer(state.ReducerHash);
-                if (at++ == delivered)
+                if (!progress.IsNext(answer.Step))
                 {
-                    delivered++;
-                    yield return new StateStep(StreamState.From(state, pinned.Cut), VaultTime.FromTicksOrNone(answer.Step.Time));
+                    continue;
+                }
+
+                yield return new StateStep(StreamState.From(state, pinned.Cut), VaultTime.FromTicksOrNone(answer.Step.Time));
+                if (progress.IsAtLimit)
+                {
+                    yield break;
                 }
             }
         }
-    }
 
-    private static Protocol.GetStatesRequest Pinned(Protocol.GetStatesRequest request, Protocol.AsOf? asOf, Protocol.Consistency? consistency)
-    {
-        Protocol.GetStatesRequest next = request.Clone();
-        next.AsOf = asOf;
-        next.Consistency = consistency;
-        return next;
+        progress.CheckEnd();
     }
 
     private static T Parse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> message)

@@ -7,6 +7,9 @@ namespace EventVault.Admin.Commands;
 /// <summary><c>state diff</c>: what changed in a stream's state between two moments.</summary>
 internal sealed class StateDiffCommand
 {
+    // A state may be some levels deeper than the events' 64.
+    private static readonly JsonDocumentOptions Deep = new() { MaxDepth = JsonText.MaxDepth };
+
     private readonly Argument<string> _stream = new("stream") { Description = "Name of the stream." };
     private readonly Option<string> _from = new("--from") { Description = $"The earlier moment, as a rule: {CutText.Form}.", HelpName = "moment", Required = true };
     private readonly Option<string> _to = new("--to") { Description = $"The other moment: {CutText.Form}.", HelpName = "moment", Required = true };
@@ -39,8 +42,8 @@ internal sealed class StateDiffCommand
             throw new UsageException("The reducer was defined anew between the two answers. Ask again, or name its version.");
         }
 
-        using var old = before.Exists ? JsonDocument.Parse(before.Json) : null;
-        using var now = after.Exists ? JsonDocument.Parse(after.Json) : null;
+        using var old = before.Exists ? JsonDocument.Parse(before.Json, Deep) : null;
+        using var now = after.Exists ? JsonDocument.Parse(after.Json, Deep) : null;
         var changes = JsonDifference.Between(old?.RootElement, now?.RootElement);
         if (context.Output.Json)
         {

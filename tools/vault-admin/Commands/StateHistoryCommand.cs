@@ -15,7 +15,7 @@ internal sealed class StateHistoryCommand
     private readonly Option<string?> _everyTime = new("--every-time") { Description = "At the begin and each so much later: 90s, 30m, 12h, 30d, 4w. --from and --until are times then.", HelpName = "duration" };
     private readonly Option<string?> _from = new("--from") { Description = $"Where to begin, inclusive: {CutText.Form}. By default the first event.", HelpName = "moment" };
     private readonly Option<string?> _until = new("--until") { Description = $"Where to end, inclusive: {CutText.Form}.", HelpName = "moment" };
-    private readonly Option<ulong?> _limit = new("--limit") { Description = "At most this many states.", HelpName = "N" };
+    private readonly Option<ulong?> _limit = new("--limit") { Description = "At most this many states; 10,000 are as many as one call gives.", HelpName = "N" };
     private readonly ReducerOptions _reducer = new();
     private readonly ConsistencyOption _consistency = new();
 
@@ -53,7 +53,7 @@ internal sealed class StateHistoryCommand
             count++;
         }
 
-        if (options.Limit == 0 && count >= MostStates)
+        if (options.Limit is 0 or > MostStates && count >= MostStates)
         {
             Output.Note($"vault-admin: ended after {Rows.Number(MostStates)} states, as many as one call gives; go on behind the last one with {_from.Name}.");
         }

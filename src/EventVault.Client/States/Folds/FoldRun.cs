@@ -128,14 +128,14 @@ internal sealed class FoldRun<TState>
         }
     }
 
-    private Protocol.ReadForFoldRequest NextRequest()
+    private Protocol.ReadForFoldRequest NextRequest(bool waits)
     {
         _callHasHead = false;
         return new Protocol.ReadForFoldRequest
         {
             Stream = _stream,
             Fold = _asksForKept ? _fold.WireName : "",
-            AsOf = _pinned.Next(),
+            AsOf = _pinned.Next(waits),
             Consistency = _pinned.Consistency(),
             AllowPartial = _options.AllowPartial,
         };
@@ -159,7 +159,7 @@ internal sealed class FoldRun<TState>
         _pinned.Set(cut);
         if (_head is null)
         {
-            _next = head.FirstVersion;
+            _next = head.HasPartialFromVersion ? head.PartialFromVersion : head.FirstVersion;
         }
         else if (head.HasPartialFromVersion && head.PartialFromVersion > _next)
         {

@@ -264,6 +264,12 @@ internal sealed class RetentionLoop : IAsyncDisposable
                 continue;
             }
 
+            if (outcome == AppendOutcome.Full && anchors.Events.Count > 0)
+            {
+                // The others need less room, and may make some.
+                return WaitsFor(due, new IOException("The disk is full, and its anchors don't get the room that is kept for what gives space back."));
+            }
+
             if (outcome is not (AppendOutcome.Overloaded or AppendOutcome.Full or AppendOutcome.TimedOut or AppendOutcome.Unknown))
             {
                 return outcome;
@@ -280,7 +286,8 @@ internal sealed class RetentionLoop : IAsyncDisposable
         {
             return await _anchors.MakeAsync(due.Stream, due.Before, _stopping.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is StateTooLargeException or StreamChangedException or RpcException or InvalidDataException or DamageException or IndexDamageException)
+        catch (Exception e) when (e is StateTooLargeException or StreamChangedException or RpcException or InvalidDataException or UnsupportedFormatException
+            or DamageException or IndexDamageException)
         {
             WaitsFor(due, e);
             return null;

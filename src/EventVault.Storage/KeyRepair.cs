@@ -4,6 +4,7 @@
 // Owned by the thread that scavenges, which alone replaces files of sealed segments. A crash leaves the old file or the new one.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
+using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
 
@@ -27,18 +28,7 @@ public sealed class KeyRepair(VaultStorage storage)
 
             try
             {
-                lock (storage.RoomLock)
-                {
-                    if (storage.FreeBytes < Sealer.UsualRoom(segment.Record) + storage.ReservedBytes)
-                    {
-                        return null;
-                    }
-
-                    Sealer.WriteKeys(storage, segment);
-                }
-
-                segment.ReopenKeys();
-                return segment.KeysPath;
+                return TryRepair(segment) ? segment.KeysPath : null;
             }
             catch (DiskException e) when (e.IsFull)
             {
@@ -52,5 +42,32 @@ public sealed class KeyRepair(VaultStorage storage)
         }
 
         return null;
+    }
+
+    // The lock is held for a look only, and the room promised: sealing must not wait for seconds.
+    private bool TryRepair(SealedSegment segment)
+    {
+        var content = Sealer.CollectKeys(storage, segment, out var shape);
+        lock (storage.RoomLock)
+        {
+            if (storage.FreeBytes < shape.FileLength + storage.ReservedBytes)
+            {
+                return false;
+            }
+
+            storage.PromisedBytes = shape.FileLength;
+        }
+
+        try
+        {
+            SealedKeys.Write(storage.Files, segment.KeysPath, segment.Keyed, content, shape);
+        }
+        finally
+        {
+            storage.PromisedBytes = 0;
+        }
+
+        segment.ReopenKeys();
+        return true;
     }
 }

@@ -34,6 +34,7 @@ public sealed class VaultStorage : IDisposable
     private readonly GroupReader _groups;
     private LogView _view;
     private long _head;
+    private long _promisedBytes;
     private long _commitIndex;
     private long _closedTime;
     private bool _disposed;
@@ -169,8 +170,18 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 
-    /// <summary>Bytes that can still be written to the disk.</summary>
-    public long FreeBytes => Files.FreeBytes(Directory);
+    /// <summary>Bytes that can still be written to the disk, beside what is promised.</summary>
+    public long FreeBytes => Files.FreeBytes(Directory) - PromisedBytes;
+
+    /// <summary>
+    /// What a file that is being written without <see cref="RoomLock"/> takes in the end. Bytes. Set by the thread that repairs key
+    /// files, to more than 0 with the lock held.
+    /// </summary>
+    internal long PromisedBytes
+    {
+        get => Volatile.Read(ref _promisedBytes);
+        set => Volatile.Write(ref _promisedBytes, value);
+    }
 
     /// <summary>
     /// Held from a look at the free bytes until what was found there is used: by sealing for a segment, by scavenging for a piece of

@@ -1,7 +1,17 @@
+using System.Text;
+using EventVault.Node.States;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
+using EventVault.Storage;
+using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Simulated;
+using EventVault.Temporal;
+using EventVault.Temporal.Reducers;
 using Microsoft.Extensions.Logging;
+using RetentionRule = EventVault.Protocol.RetentionRule;
+using RetentionScope = EventVault.Protocol.RetentionScope;
+using StreamVersion = EventVault.Storage.StreamVersion;
 
 namespace EventVault.Node.Tests;
 
@@ -262,6 +272,66 @@ public sealed class AnchorTests
         Assert.Equal("before", (await Fails.WithAsync(RpcCode.InvalidArgument, Reason.InvalidRequest, () => node.TruncateAsync("s-1", 3))).Field);
         await node.TruncateAsync("s-1", 2); // All of it.
         Assert.Equal("""{"n":3}""", (await node.StateAsync("s-1", new AsOf { Version = 1 }, Named)).Json());
+    }
+
+    [Fact]
+    public async Task An_anchor_of_a_later_version_holds_up_its_own_stream_alone()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.DefineAsync("sum", "n = SUM(data.n)", "s");
+        await node.AppendNumbersAsync("s-0", 5);
+        await node.AppendNumbersAsync("s-1", 5);
+        await TruncateWithLaterAnchorAsync(node, "s-0", 2);
+        await node.RetainAsync(new RetentionScope { Category = "s" }, new RetentionRule { MaxEvents = 1 });
+        await node.Node.Retention.PassAsync();
+        Assert.Single(await node.ReadStreamAsync(new ReadStreamRequest { Stream = "s-1" }));
+        Assert.Equal(3, (await node.ReadStreamAsync(new ReadStreamRequest { Stream = "s-0" })).Count);
+        await Fails.WithAsync(RpcCode.DataLoss, Reason.Damaged, () => node.StateAsync("s-0", reducer: Named));
+        Assert.False(node.Node.Failed.IsCompleted);
+    }
+
+    [Fact]
+    public async Task On_a_full_disk_a_truncation_with_anchors_waits_and_takes_nothing_of_what_is_kept_for_others()
+    {
+        await using var node = await TestNode.StartAsync(o => o with
+        {
+            Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = (2 * TestNode.SegmentSizeBytes) + 500_000 },
+        });
+        await node.DefineAsync("large", "large = LAST(data.large)", "s");
+        await node.AppendAsync("s-1", Make.Any, Make.Event(data: $$"""{"large":"{{new string('x', 10_000)}}"}"""), Make.Event(data: "{}"));
+        await node.AppendNumbersAsync("t-1", 2);
+        await node.AppendNumbersAsync("t-2", 2);
+        await DiskTests.FillAsync(node);
+        await node.RetainAsync(new RetentionScope { Category = "s" }, new RetentionRule { MaxEvents = 1 });
+        await node.RetainAsync(new RetentionScope { Category = "t" }, new RetentionRule { MaxEvents = 1 });
+
+        await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.StoreFull, () => node.TruncateAsync("s-1", 1));
+        Assert.Equal(2, await node.Node.Retention.PassAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(2, (await node.ReadStreamAsync(new ReadStreamRequest { Stream = "s-1" })).Count);
+        Assert.Single(await node.ReadStreamAsync(new ReadStreamRequest { Stream = "t-1" }));
+        await node.DeleteAsync("t-1");
+
+        node.Disk.CapacityBytes = null;
+        await Wait.UntilAsync(() => !node.Node.Storage.DiskIsFull, "the node to notice");
+        Assert.Equal(2, await node.Node.Retention.PassAsync()); // And the stream s, which has filled the disk.
+        Assert.Single(await node.ReadStreamAsync(new ReadStreamRequest { Stream = "s-1" }));
+    }
+
+    // As a node of a later version would: an anchor whose format is the next one's.
+    private static async Task TruncateWithLaterAnchorAsync(TestNode node, string stream, long before)
+    {
+        var storage = node.Node.Storage;
+        using var places = new FoldPlaces();
+        var maker = new AnchorMaker(storage.Reader, new StateReader(storage.Reader, node.Node.Kept, new FoldLimits(1 << 20)), new ReducerRegistry(storage.Reader), places);
+        var name = Encoding.UTF8.GetBytes(stream);
+        var anchors = await maker.MakeAsync(name, new StreamVersion(before), default);
+        var data = Assert.Single(anchors.Events).EventData;
+        data[data.AsSpan().IndexOf("EVANCHOR"u8) + "EVANCHOR".Length]++;
+        var append = new SingleAppend(storage);
+        append.Content.OperationId = new UInt128(0, 1);
+        append.Content.SetChange(new StreamChange(StreamChangeKind.Truncate, new StreamVersion(before)) { Anchors = anchors }, name, ExpectedKind.Any, default);
+        Assert.Equal(EventProblemKind.None, append.Content.Check(out _, out _).Kind);
+        Assert.Equal(AppendOutcome.Appended, await node.Node.AppendAsync(append));
     }
 
     private sealed class ListLogger(List<string> lines) : ILoggerProvider, ILogger

@@ -147,17 +147,7 @@ public sealed class DiskTests
         });
         try
         {
-            // Down to the smallest append, so that nothing of a size to speak of is left.
-            var written = 0;
-            foreach (var size in new[] { 50_000, 5_000, 500, 1 })
-            {
-                while (await TryAppendAsync(node, new string('x', size)) is null)
-                {
-                    written++;
-                    Assert.True(written < 10_000, "The disk never became full.");
-                }
-            }
-
+            var written = await FillAsync(node);
             for (var start = 0; start < 5; start++)
             {
                 // Each start writes the no-op of its election: appends have left room for it.
@@ -205,6 +195,23 @@ public sealed class DiskTests
         {
             Directory.Delete(directory, recursive: true);
         }
+    }
+
+    /// <summary>Appends down to the smallest one, so that nothing of a size to speak of is left.</summary>
+    /// <returns>How many events were written.</returns>
+    internal static async Task<int> FillAsync(TestNode node)
+    {
+        var written = 0;
+        foreach (var size in new[] { 50_000, 5_000, 500, 1 })
+        {
+            while (await TryAppendAsync(node, new string('x', size)) is null)
+            {
+                written++;
+                Assert.True(written < 10_000, "The disk never became full.");
+            }
+        }
+
+        return written;
     }
 
     private static async Task ExpectDamage<T>(RpcCall<T, ReadResponse> call, string before)

@@ -108,6 +108,35 @@ public sealed class LargePagesTests
     }
 
     [Fact]
+    public void Who_waits_for_what_it_holds_itself_has_nobody_else_cut()
+    {
+        var pages = new LargePages(_clock);
+        var cut = new List<string>();
+        Assert.NotNull(pages.TryTake(Half, _a, () => cut.Add("a")));
+        Assert.NotNull(pages.TryTake(Half / 4, _b, () => cut.Add("b")));
+        _clock.Step(LargePages.Patience);
+        var greedy = pages.TakeAsync(Page, _a, Never, default).AsTask();
+        Assert.Equal(1, pages.CutSlow());
+        Assert.Equal(["a"], cut);
+        Assert.False(greedy.IsCompleted);
+    }
+
+    [Fact]
+    public void Who_waits_for_others_has_those_cut_that_hold_as_much()
+    {
+        var pages = new LargePages(_clock);
+        var cut = new List<string>();
+        Assert.NotNull(pages.TryTake(Half, _b, () => cut.Add("b")));
+        Assert.NotNull(pages.TryTake(Half / 2, _a, () => cut.Add("a")));
+        Assert.NotNull(pages.TryTake(Half / 4, new object(), () => cut.Add("c")));
+        _clock.Step(LargePages.Patience);
+        var waits = pages.TakeAsync(Half / 2, _a, Never, default).AsTask();
+        Assert.Equal(2, pages.CutSlow());
+        Assert.Equal(["a", "b"], cut.Order());
+        Assert.False(waits.IsCompleted);
+    }
+
+    [Fact]
     public void The_more_calls_are_open_the_smaller_their_pages()
     {
         var share = new PageShare(_clock);

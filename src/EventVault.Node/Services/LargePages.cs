@@ -126,18 +126,21 @@ internal sealed class LargePages(TimeProvider clock)
     /// <returns>How many.</returns>
     public int CutSlow()
     {
-        var slow = new List<Part>();
+        var slow = new HashSet<Part>();
         lock (_lock)
         {
-            if (_waiting.Count == 0)
+            var held = _held.TakeWhile(part => clock.GetElapsedTime(part.Since) >= Patience).ToList();
+            foreach (var client in _waiting)
             {
-                return 0;
+                slow.UnionWith(held.Where(part => HoldsUp(part, client)));
             }
-
-            slow.AddRange(_held.TakeWhile(part => clock.GetElapsedTime(part.Since) >= Patience));
         }
 
-        slow.ForEach(static part => part.Cut());
+        foreach (var part in slow)
+        {
+            part.Cut();
+        }
+
         return slow.Count;
     }
 
@@ -147,6 +150,14 @@ internal sealed class LargePages(TimeProvider clock)
     private bool IsNext(Client client) => client.Waiting.Count == 0 && (_waiting.Min is not { } first || client.HeldBytes < first.HeldBytes);
 
     private bool HasRoomFor(Client client, int bytes) => _heldBytes == 0 || client.HeldBytes + bytes <= MostBytes - _heldBytes - bytes;
+
+    // Whether a client that waits could go on for a part: its own, or, if its own are not what it waits for, that of one who holds as much.
+    private static bool HoldsUp(Part part, Client waiting)
+    {
+        var bytes = waiting.Waiting.First!.Value.Bytes;
+        var waitsForItself = waiting.HeldBytes > 0 && waiting.HeldBytes + bytes > MostBytes - waiting.HeldBytes - bytes;
+        return waitsForItself ? part.Client == waiting : part.Client.HeldBytes >= waiting.HeldBytes;
+    }
 
     // The client does not stand among those who wait.
     private void Give(Part part)

@@ -459,12 +459,14 @@ public sealed class LogTail
     private bool Leaves(int reserve, int groupLength) =>
         _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + reserve <= GroupsEnd;
 
-    // Deletions and truncations give nothing back without a scavenge, so they leave room to start one.
+    // Deletions and truncations give nothing back without a scavenge, so they leave room to start one. Anchors may be large: one truncation
+    // with some would take what is kept for hundreds without.
     private int ReserveFor(AppendContent? append)
     {
         return SystemReserveBytes + append switch
         {
             { Scavenge: not null } => 0,
+            { Change.Anchors.Events.Count: > 0 } => FreeingReserve,
             { Change: not null } or { Retention: not null } => FreeingReserve / 4,
             _ => FreeingReserve,
         };

@@ -138,7 +138,19 @@ public sealed class RebuildTests
                 var segment = storage.View.Sealed[2];
                 var damage = Assert.Throws<IndexDamageException>(() => segment.Keys.CheckAll());
                 Assert.Contains("makes it again", damage.Message, StringComparison.Ordinal);
+                var free = storage.FreeBytes;
+                files.OnOperation = operation =>
+                {
+                    if (operation.Kind == DiskOperationKind.Flush && operation.Path.StartsWith(path, StringComparison.Ordinal))
+                    {
+                        // Sealing goes on meanwhile, and does not count on the room of this file.
+                        Assert.False(storage.RoomLock.IsHeldByCurrentThread);
+                        Assert.Equal(length, storage.PromisedBytes);
+                    }
+                };
                 Assert.Equal(path, repair.Step());
+                files.OnOperation = null;
+                Assert.Equal((0L, free), (storage.PromisedBytes, storage.FreeBytes));
                 Assert.Null(repair.Step());
                 segment.Keys.CheckAll();
                 vault.Model.Check(storage, new Random(1));

@@ -75,9 +75,10 @@ public sealed class InteropTests(ITestOutputHelper output)
 
         using var folder = new TemporaryFolder();
         var port = NodeProcess.FreePort();
+        // One client may have half of them: three wait while the time of one goes by.
         using var node = await NodeProcess.StartAsync(
             folder.Path, port, 4 * 1024 * 1024,
-            "env", "EVENTVAULT_QUEUED_APPENDS=4", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100000");
+            "env", "EVENTVAULT_QUEUED_APPENDS=8", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100000");
         await RunAsync(client, "vault_errors", node, port, "overloaded", "overloaded_session", "timed_out_in_queue", "answers_share_messages");
     }
 

@@ -23,7 +23,6 @@
 //     104            saved state (Reducer.Restore; of a fold of clients what it gave), padded with zeros
 using System.Buffers.Binary;
 using System.Security.Cryptography;
-using EventVault.Storage;
 using EventVault.Storage.Io;
 
 namespace EventVault.Temporal;
@@ -214,7 +213,7 @@ internal sealed class StateSnapshotLog : IDisposable
         Magic.CopyTo(header);
         BinaryPrimitives.WriteUInt32LittleEndian(header[8..], FormatVersion);
         _hash.CopyTo(header[16..]);
-        Invariant.Check(_vault.TryWriteBytes(header[48..]));
+        Invariant.Check(_vault.TryWriteBytes(header[48..], bigEndian: true, out _));
         Check(header[..64], header[64..]);
     }
 

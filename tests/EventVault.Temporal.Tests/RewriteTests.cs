@@ -143,7 +143,7 @@ public sealed class RewriteTests
         TestVault vault, StateReader reader, Reducer reducer, StreamReference stream, StateOptions options, string about, Dictionary<string, string> answers)
     {
         var head = vault.Reader.Head;
-        for (var at = 0L; at <= head.Value; at += 3)
+        for (var at = 0L; at <= head.Value; at++)
         {
             var time = SomeEvent.Time + (at * (vault.Now - SomeEvent.Time) / head.Value / 5 * 5);
             foreach (var every in (long[])[0, 1, 5])
@@ -151,9 +151,12 @@ public sealed class RewriteTests
                 Add($"from position {at}", new HistoryRange(new Position(at), head, every), options);
                 Add($"until position {at}", new HistoryRange(null, new Position(at), every), options);
                 Add($"from time {time}", new HistoryRange(null, head, every) { FromTime = time }, options);
-                var until = new HistoryRange(null, vault.Reader.LastAtOrBefore(time + 100), every);
-                Add($"until time {time + 100}", until, options with { CutTime = time + 100 });
-                Add($"from time {time} until {time + 100}", until with { FromTime = time }, options with { CutTime = time + 100 });
+                foreach (var end in (long[])[time + 5, time + 100])
+                {
+                    var until = new HistoryRange(null, vault.Reader.LastAtOrBefore(end), every);
+                    Add($"until time {end}", until, options with { CutTime = end });
+                    Add($"from time {time} until {end}", until with { FromTime = time }, options with { CutTime = end });
+                }
             }
         }
 

@@ -7,7 +7,6 @@ using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
-using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Services;
 

@@ -8,12 +8,12 @@ namespace EventVault.Client.Tests;
 /// States whose connection is cut in the middle, at one place after the other, with a real node behind: what comes is what would
 /// have come without the cut, whatever was appended and truncated meanwhile, or the call says that it can't.
 /// </summary>
-public sealed class RealNodeResumeTests : IAsyncLifetime
+public sealed class RealNodeResumeTests : IAsyncLifetime, IAsyncDisposable
 {
     private static readonly Fold<string> Joined = new("joined", 1, () => "", (state, e) => $"{state} {Encoding.UTF8.GetString(e.Data.Span)}");
 
     // What the client is given of an answer comes by frames of HTTP/2, of 16 KiB.
-    private const int MoreThanAFrame = 40_000;
+    private const int MoreThanAFrame = 24_000;
 
     private NodeProcess _node = null!;
     private CuttingProxy _proxy = null!;
@@ -28,7 +28,9 @@ public sealed class RealNodeResumeTests : IAsyncLifetime
         _cut = VaultClient.Connect(_proxy.Address, Some.Quick);
     }
 
-    public async Task DisposeAsync()
+    Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
+
+    public async ValueTask DisposeAsync()
     {
         await _cut.DisposeAsync();
         await _direct.DisposeAsync();
@@ -124,20 +126,21 @@ public sealed class RealNodeResumeTests : IAsyncLifetime
         };
         List<StateStep> whole = await _direct.States.HistoryAsync("s-1", options).ToListAsync();
         Assert.True(whole.Count > 8, $"{whole.Count} steps");
-        for (int bytes = 100; bytes < 90_000; bytes += 7100)
+        foreach (int count in new[] { 1, 2, 3, 5 })
         {
             await GetInfoAsync();
-            _proxy.CutAfter(bytes);
-            List<StateStep> again = await _cut.States.HistoryAsync("s-1", options).ToListAsync();
+            var delivered = new TaskCompletionSource();
+            _proxy.CutAfter(MoreThanAFrame + (count * 8200), when: delivered.Task);
+            List<StateStep> again = await ToListAsync(_cut.States.HistoryAsync("s-1", options), delivered, count);
             Assert.Equal(whole.Select(Text), again.Select(Text));
 
             await GetInfoAsync();
-            _proxy.CutAfter(bytes);
+            _proxy.CutAfter(500 * count);
             List<StateStep> some = await _cut.States.HistoryAsync("s-1", options with { Limit = 7 }).ToListAsync();
             Assert.Equal(whole.Take(7).Select(Text), some.Select(Text));
         }
 
-        Assert.True(_proxy.Cuts > 5, $"{_proxy.Cuts} cuts");
+        Assert.Equal(8, _proxy.Cuts);
     }
 
     [Fact]
@@ -196,7 +199,7 @@ public sealed class RealNodeResumeTests : IAsyncLifetime
         Assert.True(_proxy.Cuts > 5, $"{_proxy.Cuts} cuts");
     }
 
-    private static EventData Large(int number) => new("happened", Encoding.UTF8.GetBytes($"{{\"n\":{number},\"pad\":\"{new string('x', 3000)}\"}}"));
+    private static EventData Large(int number) => new("happened", Encoding.UTF8.GetBytes($"{{\"n\":{number},\"pad\":\"{new string('x', 8000)}\"}}"));
 
     private static EventData Occurred(int number, DateTimeOffset time) =>
         new("happened", Encoding.UTF8.GetBytes($"{{\"n\":{number}}}")) { OccurredAt = time };
@@ -204,18 +207,21 @@ public sealed class RealNodeResumeTests : IAsyncLifetime
     private static string Text(StateStep step) => string.Create(
         CultureInfo.InvariantCulture, $"{step.Time?.Ticks} {step.State.Version} {step.State.Position} {step.State.Deleted} {step.State.StateHash}");
 
-    private static async Task<List<T>> ToListAsync<T>(IAsyncEnumerable<T> source, TaskCompletionSource first)
+    private static async Task<List<T>> ToListAsync<T>(IAsyncEnumerable<T> source, TaskCompletionSource delivered, int count = 1)
     {
         var list = new List<T>();
         await foreach (T item in source)
         {
             list.Add(item);
-            first.TrySetResult();
+            if (list.Count == count)
+            {
+                delivered.TrySetResult();
+            }
         }
 
         return list;
     }
 
     // So that what comes next runs over a connection that is open.
-    private Task GetInfoAsync() => _cut.GetInfoAsync();
+    private Task<VaultInfo> GetInfoAsync() => _cut.GetInfoAsync();
 }

@@ -38,6 +38,7 @@ internal sealed class Node : IAsyncDisposable
     private readonly CommitSignal _committed = new();
     private readonly VaultLoop _loop;
     private readonly Replica _replica;
+    private readonly LogWriter _writer;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
     private readonly StateSnapshots _kept;
@@ -63,7 +64,7 @@ internal sealed class Node : IAsyncDisposable
         _app = app;
         _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
         _storage = storage;
-        var writer = new LogWriter(_storage.Log);
+        var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
         {
@@ -81,7 +82,7 @@ internal sealed class Node : IAsyncDisposable
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
         var limits = new NodeLimits(options, _storage);
-        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates);
+        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
         var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
         var registry = new ReducerRegistry(_storage.Reader);
         var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);
@@ -198,8 +199,8 @@ internal sealed class Node : IAsyncDisposable
     }
 
     /// <summary>
-    /// Stops: refuses new calls, ends reads and subscriptions, finishes queued appends, marks the log's end, closes. After
-    /// a failure it writes nothing more.
+    /// Stops: refuses new calls, ends reads and subscriptions, finishes queued appends, ends all threads, marks the log's end, closes.
+    /// After a failure it writes nothing more.
     /// </summary>
     public async Task StopAsync()
     {
@@ -231,8 +232,9 @@ internal sealed class Node : IAsyncDisposable
             _eager.Dispose();
             _starter.Dispose();
             _vaultThread.Dispose();
+            EndLog();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
-            if (!failed && !_failed.Task.IsCompleted)
+            if (!_failed.Task.IsCompleted)
             {
                 _storage.Dispose();
             }
@@ -245,6 +247,24 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>As <see cref="StopAsync"/>.</summary>
     public async ValueTask DisposeAsync() => await StopAsync();
+
+    // Nobody writes any more: the vault's thread has ended, and all others.
+    private void EndLog()
+    {
+        if (_failed.Task.IsCompleted)
+        {
+            return;
+        }
+
+        try
+        {
+            _writer.Stop();
+        }
+        catch (DiskException e)
+        {
+            OnFailed(e, "stop");
+        }
+    }
 
     // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
     private static async Task<Node> OpenAsync(NodeOptions options)
@@ -422,6 +442,11 @@ internal sealed class Node : IAsyncDisposable
         _committed.Publish();
         _streams.CutSlow();
         var full = _storage.DiskIsFull;
+        if (full)
+        {
+            _kept.DropUnused(); // What can be folded again gives way to what can't.
+        }
+
         if (full != _wasFull)
         {
             _wasFull = full;

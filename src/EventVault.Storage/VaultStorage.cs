@@ -174,6 +174,12 @@ public sealed class VaultStorage : IDisposable
     public long FreeBytes => Files.FreeBytes(Directory) - PromisedBytes;
 
     /// <summary>
+    /// Whether so many bytes may be written that nobody needs: a segment beyond what sealing, scavenging and the node's own files need is left,
+    /// so that none of them ever finds that room taken behind a look at it. For every thread.
+    /// </summary>
+    public bool CanSpare(long bytes) => FreeBytes - bytes >= ReservedBytes + SegmentSizeBytes;
+
+    /// <summary>
     /// What a file that is being written without <see cref="RoomLock"/> takes in the end. Bytes. Set by the thread that repairs key
     /// files, to more than 0 with the lock held.
     /// </summary>

@@ -37,7 +37,9 @@ internal enum KeptRoom
 /// <param name="mostBytes">
 /// What all files may take, at least 1 MiB. The file whose last use is longest ago goes first; one that alone takes half is begun anew.
 /// </param>
-public sealed class StateSnapshots(IFileSystem files, string directory, Guid vault, StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes) : IDisposable
+/// <param name="leavesRoom">Whether the disk has so many bytes beside what others need; null: always. Asked before each state that is kept.</param>
+public sealed class StateSnapshots(
+    IFileSystem files, string directory, Guid vault, StateSnapshotRule rule, long mostBytes = StateSnapshots.DefaultMostBytes, Func<long, bool>? leavesRoom = null) : IDisposable
 {
     /// <summary>1 GiB: with a state of 1 KiB each 1,024 events, a billion events.</summary>
     public const long DefaultMostBytes = 1L << 30;
@@ -82,24 +84,22 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
     internal StateSnapshotLog? Rent(byte[] hash)
     {
         var name = NameOf(hash);
+        OpenLog? open;
         lock (_lock)
         {
-            if (!_open.TryGetValue(name, out var open))
+            if (!TryListFiles())
             {
-                if (!TryListFiles() || (_open.Count == MostOpen && !CloseOne()))
+                return null;
+            }
+
+            if (!_open.TryGetValue(name, out open))
+            {
+                if (_open.Count == MostOpen && !CloseOne())
                 {
                     return null;
                 }
 
-                try
-                {
-                    _open[name] = open = new OpenLog(StateSnapshotLog.Open(files, PathOf(name), hash, vault, bytes => TakeRoom(name, bytes)));
-                }
-                catch (DiskException)
-                {
-                    // Answers need no state snapshots, only their speed does.
-                    return null;
-                }
+                _open[name] = open = new OpenLog(() => StateSnapshotLog.Open(files, PathOf(name), hash, vault, bytes => TakeRoom(name, bytes)));
             }
 
             open.Rented++;
@@ -108,9 +108,23 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
             {
                 file.Used = _uses;
             }
-
-            return open.Log;
         }
+
+        // A large file takes long to open, and the others go on meanwhile.
+        if (open.TryOpen() is { } log)
+        {
+            return log;
+        }
+
+        lock (_lock)
+        {
+            if (--open.Rented == 0 && _open.GetValueOrDefault(name) == open)
+            {
+                _open.Remove(name);
+            }
+        }
+
+        return null;
     }
 
     /// <summary>Ends the use of what was rented.</summary>
@@ -119,6 +133,18 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
         lock (_lock)
         {
             _open[NameOf(hash)].Rented--;
+        }
+    }
+
+    /// <summary>Drops all files that no fold uses, to give their space back: whatever is in them can be folded again.</summary>
+    public void DropUnused()
+    {
+        lock (_lock)
+        {
+            while (TryListFiles() && DropOne())
+            {
+                // One after the other.
+            }
         }
     }
 
@@ -141,6 +167,18 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
     // A record is about to be written to a file that is rented, so it is not dropped here itself.
     private KeptRoom TakeRoom(string name, long bytes)
     {
+        try
+        {
+            if (leavesRoom?.Invoke(bytes) == false)
+            {
+                return KeptRoom.None;
+            }
+        }
+        catch (DiskException)
+        {
+            return KeptRoom.None;
+        }
+
         lock (_lock)
         {
             var most = Math.Max(mostBytes, LeastMostBytes);
@@ -172,7 +210,7 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
 
         if (_open.Remove(name, out var closed))
         {
-            closed.Log.Dispose();
+            closed.Dispose();
         }
 
         try
@@ -223,17 +261,40 @@ public sealed class StateSnapshots(IFileSystem files, string directory, Guid vau
             return false;
         }
 
-        oldest.Log.Dispose();
+        oldest.Dispose();
         return _open.Remove(name);
     }
 
-    private sealed class OpenLog(StateSnapshotLog log)
+    private sealed class OpenLog(Func<StateSnapshotLog> open) : IDisposable
     {
-        public StateSnapshotLog Log { get; } = log;
+        private readonly Lazy<StateSnapshotLog?> _log = new(() =>
+        {
+            try
+            {
+                return open();
+            }
+            catch (DiskException)
+            {
+                // Answers need no state snapshots, only their speed does.
+                return null;
+            }
+        });
 
         public int Rented { get; set; }
 
         public long Used { get; set; }
+
+        /// <summary>Opens it if nobody has; null: the disk does not let it be. Without the lock.</summary>
+        public StateSnapshotLog? TryOpen() => _log.Value;
+
+        /// <summary>Nobody rents it, so nobody opens it.</summary>
+        public void Dispose()
+        {
+            if (_log.IsValueCreated)
+            {
+                _log.Value?.Dispose();
+            }
+        }
     }
 
     private sealed class KeptFile

@@ -102,6 +102,102 @@ public sealed class DiskTests
     }
 
     [Fact]
+    public async Task A_stop_in_order_is_noted_when_all_threads_have_ended_and_nothing_failed()
+    {
+        const string Note = "/vault/index/clean-stop";
+        var disk = new SimulatedFileSystem();
+        var node = await TestNode.StartAsync(o => o with { Files = disk });
+        await node.AppendAsync("s", Make.NoStream);
+        node = await node.RestartAsync();
+        Assert.True(node.Node.Storage.StoppedInOrder);
+
+        // Sealing fails, beside a log in which nothing did.
+        disk.OnOperation = operation =>
+        {
+            if (Thread.CurrentThread.Name == "background" && operation.Path.EndsWith(".ix.tmp", StringComparison.Ordinal))
+            {
+                throw new DiskException("pwrite", operation.Path, 5, "Input/output error");
+            }
+        };
+        for (var i = 0; i < 15; i++)
+        {
+            try
+            {
+                await node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', 100_000)));
+            }
+            catch (RpcException e)
+            {
+                Fails.Detail(RpcCode.Unavailable, e); // It may have failed by now.
+            }
+        }
+
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+        await node.StopAsync();
+        Assert.False(disk.FileExists(Note));
+    }
+
+    [Fact]
+    public async Task States_on_the_way_leave_room_for_the_log_and_can_give_theirs_back()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        var kept = node.Node.Kept.Bytes;
+        Assert.True(kept > 0);
+
+        // What is left the log needs: no more states, but those that are there stay.
+        node.Disk.CapacityBytes = (1L << 50) - node.Disk.FreeBytes("/vault") + (2 * TestNode.SegmentSizeBytes) - 4096;
+        Assert.Equal(1_100ul, (await node.StateAsync("s", reducer: StateCallsOfNode.Slots("b = COUNT(*)"))).Counts.Events);
+        Assert.Equal(kept, node.Node.Kept.Bytes);
+
+        // As the node does for as long as the disk is full.
+        node.Node.Kept.DropUnused();
+        Assert.Equal(0, node.Node.Kept.Bytes);
+        Assert.Empty(node.Disk.ListFiles("/vault/states"));
+        Assert.Equal(1_100ul, (await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"))).Counts.Events);
+        Assert.Equal(0, node.Node.Kept.Bytes);
+
+        node.Disk.CapacityBytes = null;
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        Assert.Equal(kept, node.Node.Kept.Bytes);
+    }
+
+    [Fact]
+    public async Task A_file_of_states_that_takes_long_to_open_holds_up_nobody_else()
+    {
+        var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        node = await node.RestartAsync();
+        Assert.True(node.Node.Kept.Bytes > 0);
+        using var mayOpen = new ManualResetEventSlim();
+        using var opens = new SemaphoreSlim(0);
+        node.Disk.OnOpening = path =>
+        {
+            if (path.EndsWith(".states", StringComparison.Ordinal) && !mayOpen.IsSet)
+            {
+                opens.Release();
+                mayOpen.Wait(Wait.Limit);
+            }
+        };
+        var held = node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        try
+        {
+            Assert.True(await opens.WaitAsync(Wait.Limit));
+            var other = node.StateAsync(new GetStateRequest { Stream = "s", AsOf = new AsOf { Version = 9 }, Reducer = StateCallsOfNode.Slots("b = COUNT(*)") }, Wait.Limit / 2);
+            Assert.Equal("""{"b":10}""", (await other).Json());
+            Assert.False(held.IsCompleted);
+        }
+        finally
+        {
+            mayOpen.Set();
+        }
+
+        Assert.Equal("""{"a":1100}""", (await held).Json());
+        await node.StopAsync();
+    }
+
+    [Fact]
     public async Task A_full_disk_refuses_appends_reads_go_on_and_appends_resume_when_space_returns()
     {
         await using var node = await TestNode.StartAsync(o => o with

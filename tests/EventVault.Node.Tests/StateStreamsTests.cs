@@ -1,3 +1,4 @@
+using EventVault.Node.States;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -10,6 +11,53 @@ namespace EventVault.Node.Tests;
 public sealed class StateStreamsTests
 {
     private static readonly ReducerReference Sum = StateCallsOfNode.Slots("n = SUM(data.n)");
+
+    [Fact]
+    public async Task A_history_waits_its_turn_if_much_lies_before_its_range()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(FoldPlaces.LongEvents + 10));
+        var held = new List<IDisposable>();
+        for (var i = 0; i < FoldPlaces.Places; i++)
+        {
+            held.Add(await node.Node.Places.TakeAsync(default));
+        }
+
+        var history = node.HistoryAsync(new GetStateHistoryRequest
+        {
+            Stream = "s",
+            From = new AsOf { Version = FoldPlaces.LongEvents + 5 },
+            Events = 1,
+            Reducer = StateCallsOfNode.Slots("n = COUNT(*)"),
+        });
+        await Wait.UntilAsync(() => node.Node.Places.Waiting == 1, "the history");
+        held.ForEach(place => place.Dispose());
+        Assert.Equal(5, (await history).Count(message => message.Step is not null));
+    }
+
+    [Fact]
+    public async Task A_call_of_many_short_folds_waits_for_its_turn_once_in_as_many_events()
+    {
+        using var places = new FoldPlaces();
+        var budget = new FoldBudget(1_000_000);
+        budget.Spend(FoldPlaces.LongEvents);
+        Assert.Equal(1, await places.RunAsync(_ => 1, budget, default)); // In its turn.
+        budget.Spend(1);
+        var held = new List<IDisposable>();
+        for (var i = 0; i < FoldPlaces.Places; i++)
+        {
+            held.Add(await places.TakeAsync(default));
+        }
+
+        var next = places.RunAsync(_ => 2, budget, default);
+        Assert.True(next.IsCompletedSuccessfully);
+        Assert.Equal(2, await next);
+        budget.Spend(FoldPlaces.LongEvents);
+        var later = places.RunAsync(_ => 3, budget, default);
+        Assert.False(later.IsCompleted);
+        held.ForEach(place => place.Dispose());
+        Assert.Equal(3, await later);
+    }
 
     [Fact]
     public async Task A_category_is_told_as_of_one_cut_in_the_order_of_names()

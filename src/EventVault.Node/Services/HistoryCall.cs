@@ -1,5 +1,6 @@
 // GetStateHistory: one fold along a range, whose states go out on the way. A page of them is folded, then the client is waited for;
-// so what is held is one state and one page. Long ranges are folded in turn with other long folds, a page at a time.
+// so what is held is one state and one page. Long ranges are folded in turn with other long folds, a page at a time; and so is the first
+// page where much may lie before the range.
 using System.Diagnostics;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -13,6 +14,9 @@ namespace EventVault.Node.Services;
 /// <summary>GetStateHistory.</summary>
 internal sealed class HistoryCall(StateContext shared)
 {
+    /// <summary>Events of a range behind each of which the state is hashed, which may be of a MiB and more: beyond it is long.</summary>
+    private const int LongHashed = 100;
+
     private readonly EventReader _reader = shared.Storage.Reader;
 
     public async ValueTask RunAsync(GetStateHistoryRequest request, RpcWriter<GetStateHistoryResponse> writer, RpcContext context)
@@ -33,7 +37,9 @@ internal sealed class HistoryCall(StateContext shared)
             using var pace = new ReadPace(writer, context, shared.Pages, shared.Options.Clock, shared.Options.ProgressInterval);
             using var ends = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation, context.Draining);
             using var steps = Steps(request, reducer, stream, range, until.Time, ends.Token).GetEnumerator();
-            await WriteAsync(steps, IsLong(stream, range), pace, context, ends.Token);
+            var isEachChange = request.StepCase == GetStateHistoryRequest.StepOneofCase.EachChange;
+            var toRange = range with { From = null, FromTime = null };
+            await WriteAsync(steps, IsLong(stream, toRange, isEachChange), IsLong(stream, range, isEachChange), pace, context, ends.Token);
         }
         catch (OperationCanceledException e) when (context.Draining.IsCancellationRequested)
         {
@@ -122,18 +128,19 @@ internal sealed class HistoryCall(StateContext shared)
         }
     }
 
-    // By its versions: what lies before the range is folded from states on the way, as a rule.
-    private bool IsLong(in StreamReference stream, in HistoryRange range)
+    // By its versions, as no state on the way may be kept yet.
+    private bool IsLong(in StreamReference stream, in HistoryRange range, bool isEachChange)
     {
         var from = range.FromTime is { } time ? _reader.FirstAtOrAfter(time) : range.From;
         var first = from is { Value: > 0 } position ? _reader.LastVersionAt(stream, position + -1).Value : -1;
-        return _reader.LastVersionAt(stream, range.Until).Value - first > FoldPlaces.LongEvents;
+        return _reader.LastVersionAt(stream, range.Until).Value - first > (isEachChange ? LongHashed : FoldPlaces.LongEvents);
     }
 
-    private async ValueTask WriteAsync(IEnumerator<StateStepAt> steps, bool isLong, ReadPace pace, RpcContext context, CancellationToken cancellation)
+    private async ValueTask WriteAsync(IEnumerator<StateStepAt> steps, bool isFirstLong, bool areOthersLong, ReadPace pace, RpcContext context, CancellationToken cancellation)
     {
         var page = new List<StateStep>();
-        for (var more = true; more;)
+        var isLong = isFirstLong;
+        for (var more = true; more; isLong = areOthersLong)
         {
             ReadCalls.CheckGoesOn(context);
             if (isLong)

@@ -44,6 +44,7 @@ internal sealed class FoldPlaces : IDisposable
         }
 
         using var place = await TakeAsync(cancellation);
+        budget.Refill();
         return await Task.Factory.StartNew(() => fold(budget.MostEvents), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
 
@@ -91,6 +92,9 @@ internal sealed class FoldBudget(long mostEvents)
 
     /// <summary>Events that the call may still fold before it is a long one.</summary>
     public long WithoutPlace { get; private set; } = FoldPlaces.LongEvents;
+
+    /// <summary>It had its turn: a call of many short folds waits for the next one behind as many events again, not at each of them.</summary>
+    public void Refill() => WithoutPlace = FoldPlaces.LongEvents;
 
     /// <summary>Counts what was folded.</summary>
     public void Spend(long events) => WithoutPlace = Math.Max(0, WithoutPlace - events);

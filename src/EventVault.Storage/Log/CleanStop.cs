@@ -53,7 +53,7 @@ internal readonly record struct CleanStop(Place End, LogIndex Index, uint LastGr
         files.FlushDirectory(Path.GetDirectoryName(path)!);
     }
 
-    /// <summary>What the run before this start left; null if that did not stop in order, or the file is damaged or of another disk.</summary>
+    /// <summary>What the run before this start left; null if that did not stop in order, or the file is damaged, unreadable or of another disk.</summary>
     /// <param name="files">Where it stands.</param>
     /// <param name="directory">The data directory.</param>
     /// <param name="meta">Of this start.</param>
@@ -66,10 +66,17 @@ internal readonly record struct CleanStop(Place End, LogIndex Index, uint LastGr
         }
 
         Span<byte> bytes = stackalloc byte[Length];
-        using var file = files.OpenFile(path, FileOpening.ReadExisting);
-        if (file.Length != Length || file.Read(0, bytes) != Length)
+        try
         {
-            return null;
+            using var file = files.OpenFile(path, FileOpening.ReadExisting);
+            if (file.Length != Length || file.Read(0, bytes) != Length)
+            {
+                return null;
+            }
+        }
+        catch (DiskException)
+        {
+            return null; // The log alone can tell as well.
         }
 
         // Whatever a later version has to say with other bytes, this one can do without.

@@ -56,6 +56,22 @@ public sealed class CleanStopTests
         vault.Model.Check(vault.Storage, new Random(1));
     }
 
+    [Fact]
+    public void A_note_that_cant_be_read_is_none()
+    {
+        var vault = Stopped(hasStrayBit: false);
+        vault.Files.OnOpening = path =>
+        {
+            if (path == Note)
+            {
+                throw new DiskException("open", path, 5, "Input/output error");
+            }
+        };
+        vault.Reopen();
+        Assert.False(vault.Storage.StoppedInOrder);
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
     // As a start number that comes again with an older copy of meta would have it: then only the log itself can tell.
     [Fact]
     public void A_log_that_ends_elsewhere_is_walked()

@@ -3,7 +3,6 @@ using EventVault.Node.States;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
-using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 using EventVault.Temporal;

@@ -163,6 +163,25 @@ public sealed class DiskTests
     }
 
     [Fact]
+    public async Task On_a_full_disk_states_on_the_way_make_room()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        while (node.Node.Storage.SegmentCounts.Sealed < 1)
+        {
+            // The file of operation ids is made at the first seal, and the simulated disk counts all of its length.
+            await node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', 50_000)));
+        }
+
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        Assert.True(node.Node.Kept.Bytes > 0);
+        node.Disk.CapacityBytes = (1L << 50) - node.Disk.FreeBytes("/vault") + (2 * TestNode.SegmentSizeBytes) - 4096;
+        await FillAsync(node).WaitAsync(Wait.Limit);
+        await Wait.UntilAsync(() => node.Node.Kept.Bytes == 0, "states on the way to make room");
+        Assert.Empty(node.Disk.ListFiles("/vault/states"));
+    }
+
+    [Fact]
     public async Task A_file_of_states_that_takes_long_to_open_holds_up_nobody_else()
     {
         var node = await TestNode.StartAsync();

@@ -367,7 +367,7 @@ internal static class Errors
     public static Refusal AsOfInFuture(string field, long wanted, long closed) => new(RpcCode.FailedPrecondition, new Failure
     {
         Reason = Reason.AsOfInFuture,
-        Message = Text($"The time {wanted} in {field} has not passed by the leader's clock, so what will be recorded up to it is not known yet. Ask later, or set wait."),
+        Message = Text($"The time {TimeText(wanted)} in {field} has not passed by the leader's clock, so what will be recorded up to it is not known yet. Ask later, or set wait."),
         Field = field,
         ClosedTime = closed,
     });
@@ -591,4 +591,9 @@ internal static class Errors
     };
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    // A request may name times that no calendar here reaches.
+    private static string TimeText(long time) => time >= DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks && time <= DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks
+        ? DateTime.UnixEpoch.AddTicks(time).ToString("O", CultureInfo.InvariantCulture)
+        : AppendFields.Number(time);
 }

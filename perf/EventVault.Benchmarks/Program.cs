@@ -1,7 +1,7 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [grpc] [options]
 //   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
 //   … -- overload [options]             a node under more than it can do; not among them either
 //     no names         all of them
@@ -15,6 +15,7 @@
 //     --heads A,B      streams of the heads table (default 1000000)
 //     --query-events N of the queries tables (default 400000)
 //     --query-mib M    size of their segments (default 8)
+//     --state-events N events of the stream of the state table (default 1000000), of a vault of five times as many
 //     --keys N         segments of 250,000 events of the keys table (default 8)
 //     --alone          append: the vault without what it is compared with, to be run in turns with another build
 //     --streams N      of fill (default 10000000); with --segments, --segment-mib, --payload B (defaults 100, 16, 16)
@@ -35,7 +36,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
 string[] onlyNamed = ["fill", "start", "overload"]; // Not among all: they take long, or keep what they make.
 chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
@@ -102,6 +103,12 @@ try
     if (chosen.Contains("lives"))
     {
         LivesBenchmarks.Run(report, directory, smoke ? 20_000 : 1_000_000, smoke ? 100 : 20_000);
+    }
+
+    if (chosen.Contains("state"))
+    {
+        StateBenchmarks.Run(
+            report, directory, smoke ? 5_000 : long.Parse(Option("state-events", "1000000"), CultureInfo.InvariantCulture), smoke ? 50 : 1000, smoke ? 1u << 20 : 64u << 20);
     }
 
     if (chosen.Contains("keys"))

@@ -27,6 +27,7 @@ public sealed class VaultClient : IAsyncDisposable
     private readonly RpcChannel[] _appends;
     private readonly AppendSession[] _sessions;
     private readonly VaultCalls _calls;
+    private readonly VaultChanges _changes;
     private readonly SeenPosition _seen = new();
     private readonly CancellationTokenSource _closed = new();
     private readonly CancellationToken _closedToken;
@@ -40,7 +41,10 @@ public sealed class VaultClient : IAsyncDisposable
         _options = options;
         _closedToken = _closed.Token;
         _reads = NewChannel(address, options.ReadConnections, options.StreamWindowBytes);
-        _calls = new VaultCalls(_reads, options);
+        _calls = new VaultCalls(_reads, options, _closedToken);
+        _changes = new VaultChanges(_calls, _seen, GetInfoAsync);
+        Reducers = new VaultReducers(_calls, _changes, _seen);
+        States = new VaultStates(_calls, new StreamedCalls(_reads, options, _closedToken), _seen, () => Volatile.Read(ref _limits));
         _appends = new RpcChannel[options.Sessions];
         _sessions = new AppendSession[options.Sessions];
         for (int i = 0; i < _sessions.Length; i++)
@@ -49,6 +53,12 @@ public sealed class VaultClient : IAsyncDisposable
             _sessions[i] = new AppendSession(_appends[i], options, _seen, GreetAsync);
         }
     }
+
+    /// <summary>States of streams as of any moment.</summary>
+    public VaultStates States { get; }
+
+    /// <summary>Reducers that have a name.</summary>
+    public VaultReducers Reducers { get; }
 
     /// <summary>Makes a client. Connects on first use, so a node that is away is reported by the first call.</summary>
     /// <param name="address">
@@ -179,6 +189,17 @@ public sealed class VaultClient : IAsyncDisposable
         return new ReadResult(Reader(VaultMethods.ReadAll, new AllReadPlan(options ?? new ReadOptions(), _seen), cancellationToken));
     }
 
+    /// <summary>
+    /// The state of a stream as of a moment, folded here by the type's own code. See
+    /// <see cref="VaultStates.FoldAsync{TState}(Fold{TState}, string, AsOf, StateOptions?, CancellationToken)"/>.
+    /// </summary>
+    /// <typeparam name="TState">Type of the state.</typeparam>
+    /// <param name="stream">Name of the stream.</param>
+    /// <param name="asOf">The moment; by default the newest state.</param>
+    /// <param name="cancellationToken">Cancels the call.</param>
+    public Task<FoldedState<TState>> StateAsOfAsync<TState>(string stream, AsOf asOf = default, CancellationToken cancellationToken = default)
+        where TState : IFolded<TState> => States.FoldAsync(TState.Fold, stream, asOf, options: null, cancellationToken);
+
     /// <summary>Subscribes to one stream; if it doesn't exist yet, waits for it. Nothing is sent before the result is used.</summary>
     /// <param name="stream">Name of the stream.</param>
     /// <param name="options">Where to begin; null: at the first event.</param>
@@ -252,7 +273,7 @@ public sealed class VaultClient : IAsyncDisposable
     /// </exception>
     public async Task<AppendResult> GetAppendAsync(Guid operationId, CancellationToken cancellationToken = default)
     {
-        var request = new Protocol.GetAppendRequest { OperationId = WireId(operationId) };
+        var request = new Protocol.GetAppendRequest { OperationId = VaultChanges.WireId(operationId) };
         return Result(await CallAsync(VaultMethods.GetAppend, request, cancellationToken).ConfigureAwait(false));
     }
 
@@ -475,7 +496,7 @@ public sealed class VaultClient : IAsyncDisposable
     public Task<ScavengeStatus> StartScavengeAsync(Guid? operationId = null, CancellationToken cancellationToken = default)
     {
         Guid id = operationId ?? EventId.New();
-        return ScavengeAsync(VaultMethods.StartScavenge, new Protocol.StartScavengeRequest { OperationId = WireId(id) }, id, cancellationToken);
+        return ScavengeAsync(VaultMethods.StartScavenge, new Protocol.StartScavengeRequest { OperationId = VaultChanges.WireId(id) }, id, cancellationToken);
     }
 
     /// <summary>
@@ -490,7 +511,7 @@ public sealed class VaultClient : IAsyncDisposable
     public Task<ScavengeStatus> StopScavengeAsync(Guid? operationId = null, CancellationToken cancellationToken = default)
     {
         Guid id = operationId ?? EventId.New();
-        return ScavengeAsync(VaultMethods.StopScavenge, new Protocol.StopScavengeRequest { OperationId = WireId(id) }, id, cancellationToken);
+        return ScavengeAsync(VaultMethods.StopScavenge, new Protocol.StopScavengeRequest { OperationId = VaultChanges.WireId(id) }, id, cancellationToken);
     }
 
     /// <summary>How the scavenge that was started last is doing on this node.</summary>
@@ -646,26 +667,7 @@ public sealed class VaultClient : IAsyncDisposable
         where TRequest : class, IMessage<TRequest>, new()
     {
         ThrowIfDisposed();
-        Guid operationId = options?.OperationId ?? EventId.New();
-        setOperationId(request, WireId(operationId));
-        if (options?.AttemptedAfter is { } given)
-        {
-            setAttemptedAfter(request, given.ToMessage());
-        }
-
-        if (_seen.Head is null)
-        {
-            // A retry has to say how long the vault was before the first attempt.
-            await GetInfoAsync(cancellation).ConfigureAwait(false);
-        }
-
-        SeenHead? seen = options?.AttemptedAfter ?? _seen.Head;
-        return Result(await _calls.ChangeAsync(
-            method,
-            request,
-            r => setAttemptedAfter(r, (seen ?? default).ToMessage()),
-            last => VaultErrors.ChangeUnknown(operationId, seen, last),
-            cancellation).ConfigureAwait(false));
+        return Result(await _changes.RunAsync(method, request, options, setOperationId, setAttemptedAfter, cancellation).ConfigureAwait(false));
     }
 
     private Task<AppendResult> SetAsync(RetentionScope scope, RetentionRule? rule, ChangeOptions? options, CancellationToken cancellation) => ChangeAsync(
@@ -770,8 +772,6 @@ public sealed class VaultClient : IAsyncDisposable
 
     private static ArgumentException OnlyForAll(string parameter) =>
         new("A filter goes with reads of and subscriptions to all streams; a single stream is read whole.", parameter);
-
-    private static ByteString WireId(Guid id) => ByteString.CopyFrom(id.ToByteArray(bigEndian: true));
 
     private void CheckStream(string stream)
     {

@@ -61,4 +61,31 @@ internal static class VaultMethods
 
     public static readonly RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse> ExplainScavenge =
         RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "ExplainScavenge");
+
+    public static readonly RpcMethod<Protocol.GetStateRequest, Protocol.State> GetState =
+        RpcMethod<Protocol.GetStateRequest, Protocol.State>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "GetState");
+
+    public static readonly RpcMethod<Protocol.GetStatesRequest, Protocol.GetStatesResponse> GetStates =
+        RpcMethod<Protocol.GetStatesRequest, Protocol.GetStatesResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "GetStates");
+
+    public static readonly RpcMethod<Protocol.GetStateHistoryRequest, Protocol.GetStateHistoryResponse> GetStateHistory =
+        RpcMethod<Protocol.GetStateHistoryRequest, Protocol.GetStateHistoryResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "GetStateHistory");
+
+    public static readonly RpcMethod<Protocol.ReadForFoldRequest, Protocol.ReadForFoldResponse> ReadForFold =
+        RpcMethod<Protocol.ReadForFoldRequest, Protocol.ReadForFoldResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "ReadForFold");
+
+    public static readonly RpcMethod<Protocol.PutFoldSnapshotRequest, Protocol.PutFoldSnapshotResponse> PutFoldSnapshot =
+        RpcMethod<Protocol.PutFoldSnapshotRequest, Protocol.PutFoldSnapshotResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "PutFoldSnapshot");
+
+    public static readonly RpcMethod<Protocol.ResolveTimeRequest, Protocol.Cut> ResolveTime =
+        RpcMethod<Protocol.ResolveTimeRequest, Protocol.Cut>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "ResolveTime");
+
+    public static readonly RpcMethod<Protocol.DefineReducerRequest, Protocol.DefineReducerResponse> DefineReducer =
+        RpcMethod<Protocol.DefineReducerRequest, Protocol.DefineReducerResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "DefineReducer");
+
+    public static readonly RpcMethod<Protocol.GetReducerRequest, Protocol.NamedReducer> GetReducer =
+        RpcMethod<Protocol.GetReducerRequest, Protocol.NamedReducer>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "GetReducer");
+
+    public static readonly RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse> ListReducers =
+        RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "ListReducers");
 }

@@ -5,7 +5,9 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Node;
 
-/// <summary>How much may wait to be sequenced. More is refused.</summary>
+/// <summary>
+/// How much may wait to be sequenced, of all clients together; of one no more than it leaves for the others. More is refused.
+/// </summary>
 /// <param name="QueuedAppends">Appends.</param>
 /// <param name="QueuedBytes">Bytes of their requests.</param>
 internal sealed record AppendLimits(int QueuedAppends = 65_536, long QueuedBytes = 256L * 1024 * 1024);

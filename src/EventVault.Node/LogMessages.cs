@@ -44,6 +44,9 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 22, Level = LogLevel.Warning, Message = "Retention met damage; what it hides is not found due. Run vault-admin verify.")]
     public static partial void RetentionMetDamage(ILogger logger, Exception damage);
 
+    [LoggerMessage(EventId = 23, Level = LogLevel.Warning, Message = "{Count} streams have events due that stay until the states that stand on them can be recorded, the first is {Stream}. GetState tells what is wrong with it; a state that is too large goes when its reducer is defined anew, without the category or with less to keep.")]
+    public static partial void RetentionWaits(ILogger logger, Exception why, int count, string stream);
+
     [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
     public static partial void CannotStart(ILogger logger, Exception error);
 
@@ -58,6 +61,9 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 33, Level = LogLevel.Error, Message = "The scavenge met damage and rests until another is started; nothing was changed. Stop the node, run vault-admin verify and restore the segment.")]
     public static partial void ScavengeDamaged(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 36, Level = LogLevel.Warning, Message = "Damage was met in {Path}, a file that only finds events: it was made again from the log. A disk that damages files should be looked at.")]
+    public static partial void KeysMadeAgain(ILogger logger, string path);
 
     [LoggerMessage(EventId = 35, Level = LogLevel.Warning, Message = "The scavenge did not do all there was: {Why}")]
     public static partial void ScavengeIsNotWhole(ILogger logger, string why);

@@ -6,11 +6,15 @@ using System.Diagnostics;
 using System.Net;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
+using EventVault.Node.States;
+using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
 using EventVault.Storage;
 using EventVault.Storage.Io;
+using EventVault.Temporal;
+using EventVault.Temporal.Reducers;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -20,6 +24,9 @@ namespace EventVault.Node;
 /// <summary>One node, serving one vault. Start it, then stop it once.</summary>
 internal sealed class Node : IAsyncDisposable
 {
+    /// <summary>Folder of the data directory for states kept on the way. All in it can be deleted while the node is stopped.</summary>
+    public const string StatesFolder = "states";
+
     /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
@@ -31,8 +38,12 @@ internal sealed class Node : IAsyncDisposable
     private readonly CommitSignal _committed = new();
     private readonly VaultLoop _loop;
     private readonly Replica _replica;
+    private readonly LogWriter _writer;
     private readonly VaultThread _vaultThread;
     private readonly BackgroundThread _background;
+    private readonly StateSnapshots _kept;
+    private readonly FoldPlaces _places = new();
+    private readonly EagerFolds _eager;
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
     private readonly ScavengeThread _scavenge;
@@ -47,13 +58,13 @@ internal sealed class Node : IAsyncDisposable
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options)
+    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
     {
         _options = options;
-        var builder = NewHost(options);
-        var began = Stopwatch.GetTimestamp();
-        _storage = OpenStorage(options);
-        var writer = new LogWriter(_storage.Log);
+        _app = app;
+        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _storage = storage;
+        var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
         {
@@ -62,7 +73,6 @@ internal sealed class Node : IAsyncDisposable
         });
         if (!_replica.IsAlone)
         {
-            _storage.Dispose();
             throw new SettingException(
                 $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
         }
@@ -71,13 +81,16 @@ internal sealed class Node : IAsyncDisposable
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
         _health = new NodeHealth(_storage);
-        _app = builder.Build();
-        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
-        _retention = new RetentionLoop(_storage, _loop, options, _log, OnFailed);
+        var limits = new NodeLimits(options, _storage);
+        _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
+        var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
+        var registry = new ReducerRegistry(_storage.Reader);
+        var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);
+        _eager = new EagerFolds(_storage.Reader, states, registry, limits, OnFailed);
+        _retention = new RetentionLoop(_storage, _loop, anchors, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
         _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
-        var limits = new NodeLimits(options, _storage);
         _server = new RpcServer(new RpcServerOptions
         {
             MaxReceiveBytes = options.MessageBytes,
@@ -88,8 +101,13 @@ internal sealed class Node : IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var streams = _streams = new StreamsService(_storage, _loop, appends, _committed, limits, options);
+        var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
+        var truncations = new TruncateCall(_storage, appends, anchors, limits);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
         streams.AddTo(_server);
+        var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
+        var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
+        new TemporalService(shared, new ReducerCalls(_storage, appends, reads.Consistent, registry, limits)).AddTo(_server);
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
@@ -102,7 +120,6 @@ internal sealed class Node : IAsyncDisposable
         _server.RequireComplete();
         _app.UseRpc(_server);
         _health.Map(_app);
-        LogOpened(began);
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -135,6 +152,15 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>The retention work; for tests in the same process.</summary>
     public RetentionLoop Retention => _retention;
 
+    /// <summary>States kept on the way; for tests in the same process.</summary>
+    public StateSnapshots Kept => _kept;
+
+    /// <summary>The work for eager reducers; for tests in the same process.</summary>
+    public EagerFolds Eager => _eager;
+
+    /// <summary>Where long folds run; for tests in the same process.</summary>
+    public FoldPlaces Places => _places;
+
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
 
@@ -145,7 +171,7 @@ internal sealed class Node : IAsyncDisposable
     /// <exception cref="IOException">A port can't be opened.</exception>
     public static async Task<Node> StartAsync(NodeOptions options)
     {
-        var node = new Node(options);
+        var node = await OpenAsync(options);
         try
         {
             await node.StartAsync();
@@ -173,8 +199,8 @@ internal sealed class Node : IAsyncDisposable
     }
 
     /// <summary>
-    /// Stops: refuses new calls, ends reads and subscriptions, finishes queued appends, marks the log's end, closes. After
-    /// a failure it writes nothing more.
+    /// Stops: refuses new calls, ends reads and subscriptions, finishes queued appends, ends all threads, marks the log's end, closes.
+    /// After a failure it writes nothing more.
     /// </summary>
     public async Task StopAsync()
     {
@@ -198,24 +224,78 @@ internal sealed class Node : IAsyncDisposable
             // Whatever happened: behind all that uses it the storage is closed.
             await _background.StopAsync();
             await scavenging;
+            await _eager.StopAsync();
             await _scavengeCalls.DisposeAsync();
             await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
             _background.Dispose();
             _scavenge.Dispose();
+            _eager.Dispose();
             _starter.Dispose();
             _vaultThread.Dispose();
+            EndLog();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
-            if (!failed && !_failed.Task.IsCompleted)
+            if (!_failed.Task.IsCompleted)
             {
                 _storage.Dispose();
             }
 
             await _app.DisposeAsync();
+            _kept.Dispose();
+            _places.Dispose();
         }
     }
 
     /// <summary>As <see cref="StopAsync"/>.</summary>
     public async ValueTask DisposeAsync() => await StopAsync();
+
+    // Nobody writes any more: the vault's thread has ended, and all others.
+    private void EndLog()
+    {
+        if (_failed.Task.IsCompleted)
+        {
+            return;
+        }
+
+        try
+        {
+            _writer.Stop();
+        }
+        catch (DiskException e)
+        {
+            OnFailed(e, "stop");
+        }
+    }
+
+    // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
+    private static async Task<Node> OpenAsync(NodeOptions options)
+    {
+        var opening = Task.Run(() => OpenStorage(options));
+        WebApplication? app = null;
+        try
+        {
+            app = NewHost(options).Build();
+            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            var (storage, took) = await opening;
+            var node = new Node(options, app, storage);
+            node.LogOpened(took);
+            return node;
+        }
+        catch
+        {
+            await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (opening.IsCompletedSuccessfully)
+            {
+                (await opening).Storage.Dispose();
+            }
+
+            if (app is not null)
+            {
+                await app.DisposeAsync();
+            }
+
+            throw;
+        }
+    }
 
     private async Task StartAsync()
     {
@@ -223,7 +303,6 @@ internal sealed class Node : IAsyncDisposable
         _vaultThread.Start();
         await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        _scavenge.Start();
         await _app.StartAsync();
         var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
         RpcEndPoint = EndPoint(addresses[0]);
@@ -231,7 +310,9 @@ internal sealed class Node : IAsyncDisposable
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
+        _eager.Start();
         _health.BeginServing();
+        _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         if (!IPAddress.IsLoopback(_options.Address))
@@ -310,15 +391,16 @@ internal sealed class Node : IAsyncDisposable
         return builder;
     }
 
-    private static VaultStorage OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
+        var began = Stopwatch.GetTimestamp();
         var storage = new StorageOptions
         {
             SegmentSizeBytes = options.SegmentSizeBytes,
             Limits = options.Limits,
             OperationHorizon = options.OperationHorizon,
         };
-        return VaultStorage.Open(options.Files, options.Directory, storage, Now(options));
+        return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
@@ -360,6 +442,11 @@ internal sealed class Node : IAsyncDisposable
         _committed.Publish();
         _streams.CutSlow();
         var full = _storage.DiskIsFull;
+        if (full)
+        {
+            _kept.DropUnused(); // What can be folded again gives way to what can't.
+        }
+
         if (full != _wasFull)
         {
             _wasFull = full;
@@ -374,12 +461,11 @@ internal sealed class Node : IAsyncDisposable
         }
     }
 
-    private void LogOpened(long began)
+    private void LogOpened(TimeSpan took)
     {
         var (@sealed, @unsealed) = _storage.SegmentCounts;
-        var elapsed = Stopwatch.GetElapsedTime(began).TotalMilliseconds;
         LogMessages.Opened(
             _log, _storage.VaultId, _options.Directory, _storage.StartNumber, _storage.Head.Value, @sealed, @unsealed,
-            _storage.SegmentSizeBytes, _storage.CutBytes, elapsed);
+            _storage.SegmentSizeBytes, _storage.CutBytes, took.TotalMilliseconds);
     }
 }

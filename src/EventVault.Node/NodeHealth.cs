@@ -69,6 +69,7 @@ internal sealed class NodeHealth(VaultStorage storage)
     {
         _service.SetStatus(string.Empty, status);
         _service.SetStatus("eventvault.v1.Streams", status);
+        _service.SetStatus("eventvault.v1.Temporal", status);
         _service.SetStatus("eventvault.v1.Admin", status);
     }
 }

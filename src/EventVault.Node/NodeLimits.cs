@@ -28,6 +28,15 @@ internal sealed class NodeLimits
     public const string ListPageStreams = "list_page_streams";
     public const string ExplainPageSegments = "explain_page_segments";
     public const string ListPageRules = "list_page_rules";
+    public const string StateBytes = "state_bytes";
+    public const string FoldEvents = "fold_events";
+    public const string FoldNameBytes = "fold_name_bytes";
+    public const string StatesListed = "states_listed";
+    public const string HistoryStates = "history_states";
+    public const string Reducers = "reducers";
+    public const string ReducerNameBytes = "reducer_name_bytes";
+    public const string ReducerBytes = "reducer_bytes";
+    public const string ReducerCategories = "reducer_categories";
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -57,6 +66,17 @@ internal sealed class NodeLimits
             new(ListPageRules, 1_000),
             RetentionRules,
             ChangedStreams,
+            new(StateBytes, options.StateBytes, "state-bytes"),
+            new(FoldEvents, options.FoldEvents, "fold-events"),
+            new(FoldNameBytes, 256),
+            new(StatesListed, 1_000), // Their names are in one request, checked before the first is folded.
+            new(HistoryStates, 10_000), // More than anybody steps through; who wants more goes on behind the last one.
+            new(Reducers, 1_000), // Names; all are in memory, and truncations look through them.
+            new(ReducerNameBytes, 128),
+            new(ReducerBytes, 16 * 1024), // Parsed for calls that bring their own.
+            new(ReducerCategories, 64),
+            new("long_folds", States.FoldPlaces.Places),
+            new("waiting_long_folds", States.FoldPlaces.MostWaiting),
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),
             new("queued_bytes", options.Queue.QueuedBytes, "queued-bytes"),
             new("receiving_bytes", NodeOptions.ReceivingBytes),

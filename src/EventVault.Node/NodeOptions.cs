@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Temporal;
 
 namespace EventVault.Node;
 
@@ -64,6 +65,15 @@ internal sealed record NodeOptions
 
     /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
     public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
+
+    /// <summary>Bytes that a state may grow to, 64 KiB to 16 MiB: a state that is larger wants to be many.</summary>
+    public int StateBytes { get; init; } = 1024 * 1024;
+
+    /// <summary>Events that one state may take to fold: some seconds.</summary>
+    public long FoldEvents { get; init; } = 5_000_000;
+
+    /// <summary>When states are kept on the way. Tests have more of them kept than nodes would.</summary>
+    public StateSnapshotRule KeptStates { get; init; } = new();
 
     /// <summary>The disk.</summary>
     public IFileSystem Files { get; init; } = new NativeFileSystem();

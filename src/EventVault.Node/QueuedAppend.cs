@@ -68,6 +68,9 @@ internal abstract class QueuedAppend(AppendContent content)
     /// <summary>What is to be appended.</summary>
     public AppendContent Content { get; } = content;
 
+    /// <summary>Who asks for it; null: the node itself.</summary>
+    public AppendClient? Client { get; set; }
+
     /// <summary>When it gives up waiting in the queue, in VaultLoop.NowMs milliseconds; never: long.MaxValue.</summary>
     public long Deadline { get; set; } = long.MaxValue;
 

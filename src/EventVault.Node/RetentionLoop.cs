@@ -4,9 +4,14 @@
 // Unhurried: behind each step it rests three times as long as the step took, so it takes a quarter of a core at most, and
 // no more than a step's truncations wait in the queue at once.
 using System.Diagnostics;
+using EventVault.Node.Services;
+using EventVault.Node.States;
+using EventVault.Rpc;
 using EventVault.Storage;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Temporal;
+using EventVault.Temporal.Reducers;
 
 namespace EventVault.Node;
 
@@ -24,6 +29,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     private readonly VaultStorage _storage;
     private readonly VaultLoop _loop;
+    private readonly AnchorMaker _anchors;
     private readonly NodeOptions _options;
     private readonly ILogger _log;
     private readonly Action<Exception, string> _onFailed;
@@ -32,16 +38,19 @@ internal sealed class RetentionLoop : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private RetentionClock? _clock; // Null: it has not begun.
     private bool _isAhead;
+    private int _waiting; // Streams of this pass whose anchors can't be made.
+    private WaitingStream? _firstWaiting;
     private Task _running = Task.CompletedTask;
 
     /// <param name="storage">Whose rules and events.</param>
     /// <param name="loop">Takes the truncations.</param>
+    /// <param name="anchors">Makes what keeps states the same where events go.</param>
     /// <param name="options">How often, and by which clock.</param>
     /// <param name="log">Gets warnings.</param>
     /// <param name="onFailed">Called when a rule of the program was found broken; the work has ended then.</param>
-    public RetentionLoop(VaultStorage storage, VaultLoop loop, NodeOptions options, ILogger log, Action<Exception, string> onFailed)
+    public RetentionLoop(VaultStorage storage, VaultLoop loop, AnchorMaker anchors, NodeOptions options, ILogger log, Action<Exception, string> onFailed)
     {
-        (_storage, _loop, _options, _log, _onFailed) = (storage, loop, options, log, onFailed);
+        (_storage, _loop, _anchors, _options, _log, _onFailed) = (storage, loop, anchors, options, log, onFailed);
         _work = new RetentionWork(storage);
     }
 
@@ -87,8 +96,14 @@ internal sealed class RetentionLoop : IAsyncDisposable
                     return truncated;
                 }
 
+                (_waiting, _firstWaiting) = (0, null);
                 _work.Begin(Now());
                 truncated += await StepAllAsync().ConfigureAwait(false);
+                if (_firstWaiting is { } first)
+                {
+                    LogMessages.RetentionWaits(_log, first.Why, _waiting, first.Stream);
+                }
+
                 if (_work.Damage is { } damage)
                 {
                     LogMessages.RetentionMetDamage(_log, damage);
@@ -169,7 +184,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
             var began = Stopwatch.GetTimestamp();
             more = _work.Step(due);
             var rest = Rest * Stopwatch.GetElapsedTime(began);
-            var outcomes = await Task.WhenAll(due.Select(TruncateAsync)).ConfigureAwait(false);
+            var outcomes = await TruncateAsync(due).ConfigureAwait(false);
             truncated += outcomes.Count(o => o == AppendOutcome.Appended);
             if (outcomes.Contains(AppendOutcome.NotLeader))
             {
@@ -192,18 +207,69 @@ internal sealed class RetentionLoop : IAsyncDisposable
         return truncated;
     }
 
+    // Together, but for streams with anchors: each of those may hold some MiB until it is written.
+    private async Task<AppendOutcome[]> TruncateAsync(List<DueEvents> due)
+    {
+        var tasks = new Task<AppendOutcome>[due.Count];
+        for (var i = 0; i < due.Count; i++)
+        {
+            tasks[i] = TruncateAsync(due[i]);
+            if (!tasks[i].IsCompleted && HasAnchors(due[i]))
+            {
+                await tasks[i].ConfigureAwait(false);
+            }
+        }
+
+        return await Task.WhenAll(tasks).ConfigureAwait(false);
+    }
+
+    private bool HasAnchors(DueEvents due)
+    {
+        try
+        {
+            return _anchors.AreNeeded(due.Stream);
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException)
+        {
+            // It waits for that, as its task says.
+            return false;
+        }
+    }
+
     // Until it is decided: the work has gone on and would not find these again. Whatever the sequencer finds in the way (a hold, another
     // rule, a deletion) is an answer.
     private async Task<AppendOutcome> TruncateAsync(DueEvents due)
     {
         while (true)
         {
-            var append = new SingleAppend(_storage) { QueuedBytes = QueuedBytes + due.Stream.Length };
+            if (await MakeAnchorsAsync(due).ConfigureAwait(false) is not { } anchors)
+            {
+                return AppendOutcome.Conflict;
+            }
+
+            var append = new SingleAppend(_storage);
             append.Content.OperationId = due.OperationId;
-            append.Content.SetChange(new StreamChange(StreamChangeKind.Truncate, due.Before) { DueBy = due.Rule }, due.Stream, ExpectedKind.Any, default);
-            var problem = append.Content.Check(out _, out _);
-            Invariant.Check(problem.Kind == EventProblemKind.None, "What we write about a stream breaks no rule.");
+            append.Content.SetChange(
+                new StreamChange(StreamChangeKind.Truncate, due.Before) { DueBy = due.Rule, Anchors = anchors }, due.Stream, ExpectedKind.Any, default);
+            if (append.Content.Check(out _, out _) is { Kind: not EventProblemKind.None } problem)
+            {
+                // The anchors together are more than an append may be, or one of them than an event.
+                return WaitsFor(due, new InvalidDataException($"Its anchors can't be written: {problem.Why}."));
+            }
+
+            append.QueuedBytes = QueuedBytes + append.Content.Bytes.Length;
             var outcome = await AppendAsync(append).ConfigureAwait(false);
+            if (outcome == AppendOutcome.Conflict && append.Content.Change!.Problem == StreamChangeProblem.LookAgain)
+            {
+                continue;
+            }
+
+            if (outcome == AppendOutcome.Full && anchors.Events.Count > 0)
+            {
+                // The others need less room, and may make some.
+                return WaitsFor(due, new IOException("The disk is full, and its anchors don't get the room that is kept for what gives space back."));
+            }
+
             if (outcome is not (AppendOutcome.Overloaded or AppendOutcome.Full or AppendOutcome.TimedOut or AppendOutcome.Unknown))
             {
                 return outcome;
@@ -211,6 +277,28 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
             await Task.Delay(RetryAfter, _stopping.Token).ConfigureAwait(false);
         }
+    }
+
+    // Null: they can't be made now. The stream waits, and the next pass looks at it again.
+    private async Task<TruncationAnchors?> MakeAnchorsAsync(DueEvents due)
+    {
+        try
+        {
+            return await _anchors.MakeAsync(due.Stream, due.Before, _stopping.Token).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is StateTooLargeException or StreamChangedException or RpcException or InvalidDataException or UnsupportedFormatException
+            or DamageException or IndexDamageException)
+        {
+            WaitsFor(due, e);
+            return null;
+        }
+    }
+
+    private AppendOutcome WaitsFor(DueEvents due, Exception why)
+    {
+        Interlocked.Increment(ref _waiting);
+        Interlocked.CompareExchange(ref _firstWaiting, new WaitingStream(Errors.Name(due.Stream), why), null);
+        return AppendOutcome.Conflict;
     }
 
     private ValueTask<AppendOutcome> AppendAsync(SingleAppend append)
@@ -232,4 +320,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
         var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);
         return refused == AppendOutcome.None ? append.WaitAsync() : ValueTask.FromResult(refused);
     }
+
+    /// <summary>A stream whose events are due and have to wait.</summary>
+    private sealed record WaitingStream(string Stream, Exception Why);
 }

@@ -20,6 +20,7 @@ internal sealed class ScavengeThread : IDisposable
     private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(1);
 
     private readonly VaultStorage _storage;
+    private readonly KeyRepair _repair;
     private readonly ScavengeStarter _starter;
     private readonly TimeSpan _stepTime;
     private readonly ILogger _log;
@@ -39,6 +40,7 @@ internal sealed class ScavengeThread : IDisposable
     public ScavengeThread(VaultStorage storage, ScavengeStarter starter, long bytesPerSecond, ILogger log, Action<Exception, string> onFailed)
     {
         _storage = storage;
+        _repair = new KeyRepair(storage);
         _starter = starter;
         _stepTime = bytesPerSecond == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(StepBytes / bytesPerSecond);
         _log = log;
@@ -88,7 +90,7 @@ internal sealed class ScavengeThread : IDisposable
             while (!_stopping)
             {
                 var began = Stopwatch.GetTimestamp();
-                var worked = Step() || _starter.Step();
+                var worked = Repair() || Step() || _starter.Step();
                 wasRunning = Tell(wasRunning);
                 Rest(worked, Stopwatch.GetElapsedTime(began));
             }
@@ -100,6 +102,17 @@ internal sealed class ScavengeThread : IDisposable
         }
 
         _ended.SetResult();
+    }
+
+    private bool Repair()
+    {
+        if (_repair.Step() is not { } path)
+        {
+            return false;
+        }
+
+        LogMessages.KeysMadeAgain(_log, path);
+        return true;
     }
 
     // Damage in old events is no reason to stop serving the others.

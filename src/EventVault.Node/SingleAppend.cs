@@ -23,6 +23,7 @@ internal sealed class SingleAppend(VaultStorage storage, bool continueInline = f
         _source.Reset();
         Outcome = AppendOutcome.None;
         Deadline = long.MaxValue;
+        Client = null;
     }
 
     /// <summary>Ends with the outcome. Await it once.</summary>

@@ -3,9 +3,10 @@
 // Guarantees: appends are checked against everything before them, pending ones included; versions, positions and times
 // are given out without gaps; an append is completed only after the group it is in, or that its answer rests on, is
 // committed and visible; a conflict only once leadership was confirmed after it came; refusals are definite. It never
-// waits for company: a group is whatever queued up while the last one was written. Only a leader sequences.
+// waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
+// came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue and ReadIndex, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread, but for Enqueue, ReadIndex and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
@@ -22,14 +23,13 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     private readonly LogTail _tail = storage.Tail;
     private readonly ConcurrentQueue<IReadWaiter> _reads = new();
+    private readonly QueuedAmount _waiting = new(); // Of all clients.
+    private readonly AppendTurns _turns = new();
+    private readonly Fences _fences = new(storage, replica, clock);
     private InFlightGroup? _open; // Being filled; proposed at the end of the step.
     private InFlightGroup? _refused; // Decided without resting on anything.
     private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
-    private QueuedAppend? _backlog; // Taken, oldest first.
-    private QueuedAppend? _backlogEnd;
-    private long _waiting;
-    private long _waitingBytes;
     private volatile bool _draining;
     private volatile bool _stopped;
     private bool _appendWaits;
@@ -38,16 +38,16 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public Action Wake { get; set; } = static () => { };
 
     /// <summary>Appends that wait to be sequenced.</summary>
-    public long Waiting => Volatile.Read(ref _waiting);
+    public long Waiting => _waiting.Appends;
 
     /// <summary>Whether appends are refused because the node stops.</summary>
     public bool IsDraining => _draining;
 
     /// <summary>Whether nothing is queued, open or in flight.</summary>
-    public bool IsIdle => _open is null && replica.IsIdle && _backlog is null && !HasQueued;
+    public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !_fences.AreWaited && !HasQueued;
 
-    /// <summary>Whether appends or reads came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty;
+    /// <summary>Whether appends, reads or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || _fences.HasAsked;
 
     /// <summary>
     /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
@@ -58,13 +58,13 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool Leads => replica.Leads;
 
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
-    public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom;
+    public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom || _fences.WaitsForRoom;
 
     /// <summary>
-    /// Queues appends, in the order of their links, or refuses them at once. Each one's
+    /// Queues appends of one client, in the order of their links, or refuses them at once. Each one's
     /// <see cref="QueuedAppend.Complete"/> is called exactly once, unless this returns a refusal.
     /// </summary>
-    /// <param name="first">The oldest one.</param>
+    /// <param name="first">The oldest one; its client is that of all.</param>
     /// <param name="last">The newest one, linked from the first by <see cref="QueuedAppend.Next"/>.</param>
     /// <param name="count">How many.</param>
     /// <param name="bytes">What they hold on to.</param>
@@ -76,14 +76,8 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             return AppendOutcome.Draining;
         }
 
-        var waiting = Interlocked.Add(ref _waiting, count);
-        var waitingBytes = Interlocked.Add(ref _waitingBytes, bytes);
-
-        // Something that alone is over the bound still gets in when the queue is empty.
-        if (waiting > count && (waiting > limits.QueuedAppends || waitingBytes > limits.QueuedBytes))
+        if (!HasRoomFor(_turns.ClientOf(first), count, bytes))
         {
-            Interlocked.Add(ref _waiting, -count);
-            Interlocked.Add(ref _waitingBytes, -bytes);
             return AppendOutcome.Overloaded;
         }
 
@@ -135,6 +129,36 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         Wake();
     }
 
+    /// <summary>
+    /// Makes sure that nothing is ever recorded at or before a time; then all that was is visible here. At once if it is so already
+    /// (<see cref="VaultStorage.ClosedTime"/>), on every node; otherwise the leader writes a fence, one for all who wait. Whoever stops waiting
+    /// changes nothing.
+    /// </summary>
+    /// <param name="time">100 ns ticks since 1970.</param>
+    /// <param name="deadline">When to give up if no majority confirms it, as <see cref="NowMs"/> counts; never: <see cref="long.MaxValue"/>.</param>
+    public Task<CloseOutcome> CloseTimeAsync(long time, long deadline)
+    {
+        if (time <= storage.ClosedTime)
+        {
+            return Task.FromResult(CloseOutcome.Closed);
+        }
+
+        if (_draining)
+        {
+            return Task.FromResult(CloseOutcome.Draining);
+        }
+
+        var task = _fences.Ask(time, deadline);
+        if (_stopped)
+        {
+            // As in Enqueue: nobody else will tell it.
+            _fences.FailAsked();
+        }
+
+        Wake();
+        return task;
+    }
+
     /// <summary>Refuses new appends; what is queued is still done.</summary>
     public void BeginDrain() => _draining = true;
 
@@ -148,19 +172,28 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             worked = true;
         }
 
-        TakeQueue();
-        var backlog = _backlog;
-        while (_backlog is { } append && Sequence(append))
+        var queued = TakeQueue();
+        if (_turns.IsEmpty && _waiting.Bytes <= VaultLimits.GroupBytes)
         {
-            _backlog = append.Next;
-            append.Next = null;
-            Interlocked.Decrement(ref _waiting);
-            Interlocked.Add(ref _waitingBytes, -append.QueuedBytes);
-            Attach(append);
+            while (queued is { } append && Sequence(append))
+            {
+                queued = append.Next;
+                append.Next = null;
+                Decided(append);
+                worked = true;
+            }
+        }
+
+        _turns.Add(queued);
+        while (_turns.Next is { } append && Sequence(append))
+        {
+            _turns.Take();
+            Decided(append);
+            worked = true;
         }
 
         Submit();
-        return worked || _backlog != backlog;
+        return _fences.Step() || worked;
     }
 
     /// <summary>A tick passed: elections, heartbeats, and callers that have waited long enough.</summary>
@@ -168,6 +201,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     {
         replica.Tick();
         replica.GiveUp(NowMs(clock));
+        _fences.GiveUp(NowMs(clock));
     }
 
     /// <summary>
@@ -186,16 +220,43 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         replica.Stop();
-        TakeQueue();
-        while (_backlog is { } append)
+        _turns.Add(TakeQueue());
+        while (!_turns.IsEmpty)
         {
-            _backlog = append.Next;
+            var append = _turns.Take();
             Refuse(append, AppendOutcome.Draining);
             Complete(append);
         }
 
         RefuseQueued();
         FailReads();
+        _fences.Stop();
+    }
+
+    // Nobody has more in the queue than it leaves for the others: so who asks for little is not refused because of those who ask
+    // for much, however many they are, and one alone gets half of it.
+    private bool HasRoomFor(AppendClient client, int count, long bytes)
+    {
+        var (all, allBytes) = _waiting.Add(count, bytes);
+        var (held, heldBytes) = client.Waiting.Add(count, bytes);
+
+        // Something that alone is over the bound still gets in when the queue is empty.
+        if (all == count || (held <= limits.QueuedAppends - all && heldBytes <= limits.QueuedBytes - allBytes))
+        {
+            return true;
+        }
+
+        _waiting.Add(-count, -bytes);
+        client.Waiting.Add(-count, -bytes);
+        return false;
+    }
+
+    // It waits no more.
+    private void Decided(QueuedAppend append)
+    {
+        _waiting.Take(append.QueuedBytes);
+        _turns.ClientOf(append).Waiting.Take(append.QueuedBytes);
+        Attach(append);
     }
 
     // Decides an append; false if it has to wait for a flush, a majority or room.
@@ -372,31 +433,12 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>The clock on the wall, 100 ns ticks since 1970.</summary>
     public static long Now(TimeProvider clock) => (clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
 
-    private void TakeQueue()
-    {
-        var taken = Interlocked.Exchange(ref _queue, null);
-        if (taken is null)
-        {
-            return;
-        }
-
-        var oldest = Reverse(taken);
-        if (_backlog is null)
-        {
-            _backlog = oldest;
-        }
-        else
-        {
-            _backlogEnd!.Next = oldest;
-        }
-
-        _backlogEnd = taken; // The newest one, now turned to the end.
-    }
+    // What was queued since, oldest first.
+    private QueuedAppend? TakeQueue() => Reverse(Interlocked.Exchange(ref _queue, null));
 
     private void RefuseQueued()
     {
-        var queued = Interlocked.Exchange(ref _queue, null);
-        for (var append = queued is null ? null : Reverse(queued); append is not null;)
+        for (var append = TakeQueue(); append is not null;)
         {
             var next = append.Next;
             append.Next = null;
@@ -426,7 +468,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         append.Announce();
     }
 
-    private static QueuedAppend Reverse(QueuedAppend? chain)
+    private static QueuedAppend? Reverse(QueuedAppend? chain)
     {
         QueuedAppend? reversed = null;
         while (chain is not null)
@@ -434,7 +476,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             (chain.Next, reversed, chain) = (reversed, chain, chain.Next);
         }
 
-        return reversed!;
+        return reversed;
     }
 
     /// <summary>Conflicts that wait until leadership is confirmed and what they rest on is committed.</summary>

@@ -65,7 +65,7 @@ internal sealed class VaultThread : IDisposable
     }
 
     /// <summary>
-    /// Finishes what is queued, marks the log's end, and ends the thread. What still waits for room on the disk after the
+    /// Finishes what is queued, and ends the thread. What still waits for room on the disk after the
     /// limit is refused. The loop is draining already.
     /// </summary>
     public async Task StopAsync(TimeSpan limit)
@@ -109,7 +109,7 @@ internal sealed class VaultThread : IDisposable
 
                 if (_stopping && (_loop.IsIdle || _giveUp))
                 {
-                    End();
+                    _loop.Stop();
                     break;
                 }
 
@@ -126,15 +126,6 @@ internal sealed class VaultThread : IDisposable
 
         _leading.TrySetCanceled();
         _ended.SetResult();
-    }
-
-    private void End()
-    {
-        _loop.Stop();
-        if (_writer.WantsMark)
-        {
-            _writer.WriteMark();
-        }
     }
 
     private void Rest()

@@ -92,6 +92,11 @@ public sealed class RpcContext
         ? new IPEndPoint(address, _http.Connection.RemotePort).ToString()
         : "unknown";
 
+    /// <summary>Which connection the call came over.</summary>
+    /// <exception cref="InvalidOperationException">Its port was opened before <see cref="RpcHosting.ConfigureForRpc"/>.</exception>
+    public RpcConnection Connection => _http.Features.Get<RpcConnection>()
+        ?? throw new InvalidOperationException("The connection is not known: call ConfigureForRpc before the ports are opened.");
+
     /// <summary>
     /// Ends a call whose client does not take what was written: nothing more reaches it but the reset of its stream, which says
     /// RESOURCE_EXHAUSTED. From any thread, at any time: nothing happens to a call that has ended.

@@ -25,7 +25,8 @@ public static class RpcHosting
     /// <summary>
     /// Sets Kestrel's limits so that streams work: no minimum data rates (an idle stream would lose its connection after
     /// some seconds; pings watch the connections instead), 1,000 calls a connection, windows of 1 MiB a call and
-    /// 4 MiB a connection: what a client may have sent that no handler has read yet. It does not open a port.
+    /// 4 MiB a connection: what a client may have sent that no handler has read yet; and lets calls know their connection.
+    /// It does not open a port: do that behind it.
     /// </summary>
     /// <param name="options">Kestrel's options.</param>
     public static void ConfigureForRpc(this KestrelServerOptions options)
@@ -41,6 +42,11 @@ public static class RpcHosting
         http2.InitialConnectionWindowSize = 4 << 20;
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
+        options.ConfigureEndpointDefaults(static listen => listen.Use(static next => connection =>
+        {
+            connection.Features.Set(new RpcConnection());
+            return next(connection);
+        }));
     }
 
     /// <summary>

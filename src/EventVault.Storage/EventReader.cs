@@ -59,15 +59,23 @@ public sealed class EventReader
 
     private readonly VaultStorage _storage;
     private readonly MatchReader _matches;
+    private readonly LifeReader _lives;
 
     internal EventReader(VaultStorage storage)
     {
         _storage = storage;
         _matches = new MatchReader(storage);
+        _lives = new LifeReader(storage);
     }
 
     /// <summary>Position of the last committed event; <see cref="Position.None"/> if the vault is empty.</summary>
     public Position Head => _storage.Head;
+
+    /// <summary>
+    /// When the last committed group was recorded, fences included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever be
+    /// recorded at or before it. Read it before <see cref="Head"/>, which then covers all that was.
+    /// </summary>
+    public long ClosedTime => _storage.ClosedTime;
 
     /// <summary>A stream for the calls below.</summary>
     public StreamReference Reference(ReadOnlySpan<byte> name) => new(name.ToArray(), StreamKey.Compute(name, _storage.Meta.SipKey));
@@ -157,8 +165,12 @@ public sealed class EventReader
         return ReadOrdinals(segment, ordinals[..count], stream.Name, shown, ref sink);
     }
 
-    /// <summary>As <see cref="ReadStream"/>, forwards, with the events that can't be read any more: they still say what was written.</summary>
-    internal int ReadWritten<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, ref TSink sink)
+    /// <summary>
+    /// As <see cref="ReadStream"/>, forwards, with the events that can't be read any more: they still say what was written. Those that
+    /// a scavenge removed are left out, so whoever needs all of them looks at the versions.
+    /// </summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged; events before them were handed out.</exception>
+    public int ReadWritten<TSink>(in StreamReference stream, StreamVersion from, StreamVersion until, ref TSink sink)
         where TSink : IEventSink, allows ref struct => ReadVersions(stream, from, until, backwards: false, shown: default, ref sink);
 
     /// <summary>
@@ -189,10 +201,29 @@ public sealed class EventReader
         return lease.Reader.Read(segment.OffsetOf(ordinal), segment.FirstPosition + ordinal).RecordedAt;
     }
 
+    /// <summary>Whether a committed event is still there, or a scavenge removed it.</summary>
+    public bool IsThere(Position position)
+    {
+        var segment = SegmentOf(_storage.View, position, out _);
+        var ordinal = (uint)(position.Value - segment.FirstPosition.Value);
+        return segment.NextKept(ordinal) == ordinal;
+    }
+
     /// <summary>The first committed position recorded at or after a time; behind the head if there is none.</summary>
     public Position FirstAtOrAfter(long time)
     {
-        long low = 0, high = Head.Value + 1;
+        // The catalog says of whole segments when they end: only the one is looked into in which the time lies. At every start this is
+        // called, and each further look would take an index into memory.
+        var segments = _storage.View.Sealed;
+        int first = 0, behind = segments.Length;
+        while (first < behind)
+        {
+            var middle = (first + behind) / 2;
+            (first, behind) = segments[middle].Record.LastTime >= time ? (first, middle) : (middle + 1, behind);
+        }
+
+        var low = first == 0 ? 0 : segments[first - 1].FirstPosition.Value + segments[first - 1].Record.EventCount;
+        var high = first == segments.Length ? Head.Value + 1 : segments[first].FirstPosition.Value + segments[first].Record.EventCount;
         while (low < high)
         {
             var middle = low + ((high - low) / 2);
@@ -217,6 +248,34 @@ public sealed class EventReader
 
         return new StreamVersion(low);
     }
+
+    /// <summary>
+    /// The last committed position recorded at or before a time; <see cref="Position.None"/> if there is none. It is so for ever if
+    /// <see cref="ClosedTime"/>, read before, was at least that time. Of events that a scavenge removed it is the one before
+    /// them, as nobody knows their times any more: no event that is still there lies between.
+    /// </summary>
+    public Position LastAtOrBefore(long time) => time == long.MaxValue ? Head : FirstAtOrAfter(time + 1) + -1;
+
+    /// <summary>
+    /// A stream's last version at or before a position; <see cref="StreamVersion.None"/> if there is none. Exact for versions that are still
+    /// there; where a scavenge removed events it may be the last one that it removed. So compare it with
+    /// <see cref="StreamLifeAt.FirstKept"/> before anything rests on it: what is exact then is so on every node.
+    /// </summary>
+    public StreamVersion LastVersionAt(in StreamReference stream, Position cut)
+    {
+        var last = LastVersion(stream);
+        return cut >= Head || last == StreamVersion.None ? last : FirstVersionAtOrAfter(stream, cut + 1, last) + -1;
+    }
+
+    /// <summary>
+    /// The life of a stream at a position, by all that is committed now. A few look-ups for each segment from the stream's first event on; next to
+    /// nothing for a stream that was never deleted or truncated, as are the vault's own.
+    /// </summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="cut">The position; behind the head counts as the head.</param>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    /// <exception cref="IndexDamageException">A key file is.</exception>
+    public StreamLifeAt LifeAt(in StreamReference stream, Position cut) => _lives.At(stream, cut);
 
     /// <summary>
     /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are. Rises

@@ -360,6 +360,11 @@ public sealed class LogVerifier
                 continue; // What a scavenge left, or did not finish. The next start removes it.
             }
 
+            if (isKeys && SealedKeys.IsOlder(_files, Path.Combine(directory, name)))
+            {
+                continue;
+            }
+
             try
             {
                 if (isKeys)

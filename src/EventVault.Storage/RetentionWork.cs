@@ -4,8 +4,8 @@
 // Which streams are looked at, in each pass:
 //   - those that have a rule of their own, and those that had one and lost it;
 //   - of a category with a rule that is new here, all, page by page and over several passes if need be;
-//   - then only those that got events since the last pass (maximum number or bytes), or whose events have become old since
-//     (maximum age): both are ranges of positions, read by the category's key. An event is met so once or twice in its life.
+//   - then only those that got events since the last pass (maximum number or bytes), or whose events have become too old
+//     since (maximum age): both are ranges of positions, read by the category's key. An event is met so once or twice in its life.
 //
 // All progress is in memory and bounded: some numbers for each rule and some 50 bytes for each stream that is remembered. Whoever
 // begins to lead begins at the start.
@@ -35,6 +35,13 @@ public sealed class RetentionWork
     /// </summary>
     internal const int SlackPart = 10;
 
+    /// <summary>
+    /// By age a stream is truncated once its oldest event is over the age by the same part of it, but by no more than this: whoever
+    /// has to take events away in time needs a bound to reckon with. So a stream is truncated for its age 24 times a day at most,
+    /// or ten times for each time that its age goes by.
+    /// </summary>
+    internal static readonly TimeSpan MostAgeSlack = TimeSpan.FromHours(1);
+
     /// <summary>Pages of names or of matching events that a step reads: some 1 ms of work.</summary>
     private const int StepPages = 8;
 
@@ -60,7 +67,7 @@ public sealed class RetentionWork
     private readonly List<CategoryWork> _order = [];
     private readonly Queue<(byte[] Name, bool IsLost)> _streams = new(); // Lost: nothing else will lead to it.
     private readonly HashSet<UInt128> _looked = [];
-    private readonly Dictionary<long, Position> _cuts = []; // By the age in seconds.
+    private readonly Dictionary<long, Position> _cuts = []; // By the age in ticks.
     private readonly List<byte[]> _again = []; // To be looked at in the next pass: nothing else will lead to them.
     private RetentionRules _rules = new();
     private Position _head = Position.None;
@@ -277,9 +284,9 @@ public sealed class RetentionWork
             kept = new StreamVersion(last.Value - events + 1);
         }
 
-        if (rule.MaxAgeSeconds is { } age && _now is not null)
+        if (rule.MaxAgeSeconds is { } age && _now is not null && _reader.PositionOf(stream, kept) < CutOf(Bearable(age)))
         {
-            kept = FirstAtOrAfter(stream, kept, last, CutOf(age));
+            kept = FirstAtOrAfter(stream, kept, last, CutOf(age * TimeSpan.TicksPerSecond));
         }
 
         if (rule.MaxBytes is { } bytes && kept <= last && !_bytes.TryFindFirstKept(stream, first, kept, last, bytes, ref _events, out kept))
@@ -314,14 +321,21 @@ public sealed class RetentionWork
         return new StreamVersion(low);
     }
 
-    // The first position that is young enough. No further than behind the head of this pass: what is newer, the next one sees.
+    // The age at which an event is no longer left alone: from then on a stream loses all that is older than its age.
+    private static long Bearable(long ageSeconds)
+    {
+        var age = ageSeconds * TimeSpan.TicksPerSecond;
+        return age + Math.Min(age / SlackPart, MostAgeSlack.Ticks);
+    }
+
+    // The first position that is younger than so many ticks. No further than behind the head of this pass: what is newer, the next one sees.
     private Position CutOf(long age)
     {
         if (!_cuts.TryGetValue(age, out var cut))
         {
             try
             {
-                cut = _reader.FirstAtOrAfter(_now!.Value - (age * TimeSpan.TicksPerSecond) + 1);
+                cut = _reader.FirstAtOrAfter(_now!.Value - age + 1);
             }
             catch (Exception e) when (e is DamageException or IndexDamageException)
             {
@@ -350,10 +364,17 @@ public sealed class RetentionWork
             return true;
         }
 
-        if (category.Age is { } age && _now is not null && category.CutTo is { } from && from < CutOf(age))
+        if (category.Age is { } age && _now is not null && category.CutTo is { } from)
         {
-            category.CutTo = Match(category, from, CutOf(age) + -1);
-            return true;
+            var cut = CutOf(Bearable(age));
+            if (from < cut)
+            {
+                category.CutTo = Match(category, from, cut + -1);
+                return true;
+            }
+
+            // If the clock was set back, streams may be looked at too early now: they are led to once more when it is right.
+            category.CutTo = Damage is null ? cut : from;
         }
 
         return false;
@@ -368,7 +389,7 @@ public sealed class RetentionWork
         {
             category.ListedTo = [];
             category.SeenTo = _head;
-            category.CutTo = category.Age is { } age && _now is not null ? CutOf(age) : null;
+            category.CutTo = category.Age is { } age && _now is not null ? CutOf(Bearable(age)) : null;
         }
 
         var page = _storage.Streams.ListCategory(category.Entry.Name, category.ListedTo, ListPage, MostListed, out var lookedUntil);

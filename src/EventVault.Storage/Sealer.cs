@@ -92,12 +92,23 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     /// <exception cref="DamageException">The segment is damaged.</exception>
     public static void WriteKeys(VaultStorage storage, SealedSegment segment)
     {
+        var content = CollectKeys(storage, segment, out var shape);
+        SealedKeys.Write(storage.Files, segment.KeysPath, segment.Keyed, content, shape);
+    }
+
+    /// <summary>The content of the key file of a sealed segment.</summary>
+    /// <param name="storage">Whose.</param>
+    /// <param name="segment">The segment.</param>
+    /// <param name="shape">Tells how long the file will be.</param>
+    /// <exception cref="DamageException">The segment is damaged.</exception>
+    public static SealedKeysContent CollectKeys(VaultStorage storage, SealedSegment segment, out SealedKeysShape shape)
+    {
         using var lease = new SegmentSource(segment).Lease();
         var content = segment.Scavenged is { } scavenged
             ? ScavengedSegment.CollectKeys(lease.Reader, scavenged, segment.FirstPosition, storage.Meta)
             : SegmentKeys.Collect(lease.Reader, segment.FirstPosition, segment.Record.LastLogIndex, storage.Meta);
-        var shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
-        SealedKeys.Write(storage.Files, segment.KeysPath, segment.Keyed, content, shape);
+        shape = SealedKeys.Measure(content, (int)segment.Record.EventCount);
+        return content;
     }
 
     /// <summary>A sealed segment's footer; null if it is damaged.</summary>

@@ -1,7 +1,7 @@
 // Opens a data directory: recovers the log's end and brings the rebuildable files up to date with it.
 //
 // What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
-// a crash cut short is finished first.
+// a crash cut short is finished first. Behind a stop in order the log's end is known, and nothing is looked for behind it.
 // Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
 // the log, in the order of the segments, so that they come out with the same content.
 using System.Globalization;
@@ -28,6 +28,7 @@ internal sealed class StorageOpening
     private uint _walked; // The segment that is being walked.
     private RecoveredSegment? _last;
     private IFile? _lastFile;
+    private CleanStop? _stop;
 
     private StorageOpening(VaultStorage storage)
     {
@@ -46,7 +47,7 @@ internal sealed class StorageOpening
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes);
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes, bool StoppedInOrder);
 
     public static string HeadsPathOf(VaultStorage storage) => Path.Combine(storage.IndexDirectory, "heads");
 
@@ -155,6 +156,7 @@ internal sealed class StorageOpening
     // Null: another scavenged segment can be added to the catalog now.
     private Opened? RunOnce()
     {
+        _stop = _meta.Truncation is null ? CleanStop.Read(_files, _storage.Directory, _meta) : null;
         var segments = DropTruncated(ListSegments());
         var catalog = OpenCatalog(segments);
         segments = DropLeftEmpty(segments, catalog.Count);
@@ -211,8 +213,9 @@ internal sealed class StorageOpening
         sealer.Floor.Open();
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
+        _files.DeleteFile(CleanStop.PathIn(_storage.Directory)); // It says nothing any more, whether or not this is durable.
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes, _stop is not null);
     }
 
     // The segments behind those that the catalog lists; false if it turned out that the catalog was lost: then all before a
@@ -677,7 +680,8 @@ internal sealed class StorageOpening
     {
         _walked = segment;
         var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.Existing));
-        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log);
+        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log, _stop)
+            ?? throw new IndexDamageException(CleanStop.PathIn(_storage.Directory), 0, $"{_stop}, but the log does not end there");
         unsealed = Unsealed(recovered.Index, file);
         if (next is null)
         {

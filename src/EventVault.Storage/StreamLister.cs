@@ -44,9 +44,45 @@ public sealed class StreamLister
     public IReadOnlyList<StreamDetails> ListCategory(
         ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
     {
-        // The stream that is called like the category stands before all others of it, though not right before them.
-        var page = new List<StreamDetails>();
-        if (after.SequenceCompareTo(category) < 0 && most > 0 && Find(category) is { } itself)
+        return ListCategory(category, after, most, mostLooks, name => Find(name), out lookedUntil);
+    }
+
+    /// <summary>
+    /// A page of the names of the streams of a category as of a position: those whose first event stands at or before it, in the order of their
+    /// names, also those that were deleted, truncated or tombstoned, before or since. A stream whose first event was truncated, or
+    /// deleted and scavenged, is named at every position: where it stood is known only as long as no scavenge removed it.
+    /// </summary>
+    /// <param name="category">UTF-8, without a <c>-</c>, not empty.</param>
+    /// <param name="cut">The position.</param>
+    /// <param name="after">Only names behind this one; empty: from the start.</param>
+    /// <param name="most">At most this many.</param>
+    /// <param name="mostLooks">As in <see cref="List(ReadOnlySpan{byte}, ReadOnlySpan{byte}, int, int, out byte[])"/>.</param>
+    /// <param name="lookedUntil">Likewise.</param>
+    public IReadOnlyList<byte[]> ListCategoryAsOf(
+        ReadOnlySpan<byte> category, Position cut, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
+        ListCategory(category, after, most, mostLooks, name => ExistsAt(name, cut), out lookedUntil);
+
+    /// <summary>The same of the streams whose names begin with a prefix, as in <see cref="List(ReadOnlySpan{byte}, ReadOnlySpan{byte}, int)"/>.</summary>
+    public IReadOnlyList<byte[]> ListAsOf(
+        ReadOnlySpan<byte> prefix, Position cut, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
+        List(prefix, after, most, mostLooks, name => ExistsAt(name, cut), out lookedUntil);
+
+    private byte[]? ExistsAt(byte[] name, Position cut)
+    {
+        var reader = _storage.Reader;
+        var stream = reader.Reference(name);
+        var first = new StreamVersion(0);
+        return reader.LastVersion(stream) >= first && reader.PositionOf(stream, first) is var position
+            && (position <= cut || reader.LifeAt(stream, position) is { IsScavenged: true } or { FirstKept.Value: > 0 }) ? name : null;
+    }
+
+    // The stream that is called like the category stands before all others of it, though not right before them.
+    private List<T> ListCategory<T>(
+        ReadOnlySpan<byte> category, ReadOnlySpan<byte> after, int most, int mostLooks, Func<byte[], T?> look, out byte[]? lookedUntil)
+        where T : class
+    {
+        var page = new List<T>();
+        if (after.SequenceCompareTo(category) < 0 && most > 0 && look(category.ToArray()) is { } itself)
         {
             page.Add(itself);
         }
@@ -54,7 +90,7 @@ public sealed class StreamLister
         Span<byte> prefix = stackalloc byte[VaultLimits.StreamNameBytes + 1];
         category.CopyTo(prefix);
         prefix[category.Length] = (byte)'-';
-        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, out lookedUntil));
+        page.AddRange(List(prefix[..(category.Length + 1)], after, most - page.Count, mostLooks, look, out lookedUntil));
         return page;
     }
 
@@ -73,7 +109,13 @@ public sealed class StreamLister
     /// <param name="most">At most this many.</param>
     /// <param name="mostLooks">At most so many names are looked at.</param>
     /// <param name="lookedUntil">The last name that was looked at, if the page ends there for that reason; else null.</param>
-    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil)
+    public IReadOnlyList<StreamDetails> List(ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, out byte[]? lookedUntil) =>
+        List(prefix, after, most, mostLooks, name => Find(name), out lookedUntil);
+
+    // The streams of which `look` makes something.
+    private List<T> List<T>(
+        ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, Func<byte[], T?> look, out byte[]? lookedUntil)
+        where T : class
     {
         var head = _storage.Head;
         var view = _storage.View;
@@ -93,7 +135,7 @@ public sealed class StreamLister
 
         lookedUntil = null;
         var looks = 0;
-        var page = new List<StreamDetails>();
+        var page = new List<T>();
         while (page.Count < most && lists.TryDequeue(out var list, out var name) && name.AsSpan().StartsWith(prefix))
         {
             if (++looks == mostLooks)
@@ -101,9 +143,9 @@ public sealed class StreamLister
                 lookedUntil = name;
             }
 
-            if ((withSystem || name[0] != (byte)'$') && Find(name) is { } details)
+            if ((withSystem || name[0] != (byte)'$') && look(name) is { } found)
             {
-                page.Add(details);
+                page.Add(found);
             }
 
             list.Step();

@@ -34,7 +34,9 @@ public sealed class VaultStorage : IDisposable
     private readonly GroupReader _groups;
     private LogView _view;
     private long _head;
+    private long _promisedBytes;
     private long _commitIndex;
+    private long _closedTime;
     private bool _disposed;
 
     internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
@@ -59,11 +61,13 @@ public sealed class VaultStorage : IDisposable
         CommittedEnd = opened.Log.Committed;
         _head = CommittedEnd.Position.Value;
         _commitIndex = (long)CommittedEnd.Index.Value;
+        _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
         _groups = new GroupReader(this);
         Tail = new LogTail(this, _view.Unsealed[^1].Index, opened.Log.End);
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
+        StoppedInOrder = opened.StoppedInOrder;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -114,8 +118,17 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
 
+    /// <summary>Whether the run before ended in order, and said where its log ends: then nothing was looked for behind that.</summary>
+    public bool StoppedInOrder { get; }
+
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
+
+    /// <summary>
+    /// When the last committed group was recorded, system groups included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever
+    /// be recorded at or before it. For every thread.
+    /// </summary>
+    public long ClosedTime => Volatile.Read(ref _closedTime);
 
     /// <summary>
     /// Index of the last committed group. At opening: as far as the log proves it, by what is sealed and by the commit index
@@ -157,8 +170,24 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Largest append that fits, in bytes of the log.</summary>
     public int MaxAppendBytes => Math.Min(Options.Limits.AppendBytes, (int)Meta.SegmentSizeBytes - (2 * Blocks.Size) - GroupHeader.Length - CommitMark.Length);
 
-    /// <summary>Bytes that can still be written to the disk.</summary>
-    public long FreeBytes => Files.FreeBytes(Directory);
+    /// <summary>Bytes that can still be written to the disk, beside what is promised.</summary>
+    public long FreeBytes => Files.FreeBytes(Directory) - PromisedBytes;
+
+    /// <summary>
+    /// Whether so many bytes may be written that nobody needs: a segment beyond what sealing, scavenging and the node's own files need is left,
+    /// so that none of them ever finds that room taken behind a look at it. For every thread.
+    /// </summary>
+    public bool CanSpare(long bytes) => FreeBytes - bytes >= ReservedBytes + SegmentSizeBytes;
+
+    /// <summary>
+    /// What a file that is being written without <see cref="RoomLock"/> takes in the end. Bytes. Set by the thread that repairs key
+    /// files, to more than 0 with the lock held.
+    /// </summary>
+    internal long PromisedBytes
+    {
+        get => Volatile.Read(ref _promisedBytes);
+        set => Volatile.Write(ref _promisedBytes, value);
+    }
 
     /// <summary>
     /// Held from a look at the free bytes until what was found there is used: by sealing for a segment, by scavenging for a piece of
@@ -249,6 +278,10 @@ public sealed class VaultStorage : IDisposable
             CommittedEnd = group.End;
             Volatile.Write(ref _commitIndex, (long)group.Index.Value);
             Volatile.Write(ref _head, _head + group.Events);
+
+            // Behind the head: whoever sees that a time is closed sees all that was recorded up to it.
+            Invariant.Check(CommittedEnd.Time > _closedTime, "Times rise along the log.");
+            Volatile.Write(ref _closedTime, CommittedEnd.Time);
         }
     }
 

@@ -1,15 +1,27 @@
+using System.Buffers;
+using System.Security.Cryptography;
 using System.Text;
 using EventVault.Storage.Log;
 
 namespace EventVault.Temporal;
 
-/// <summary>Takes an event of the log apart for reducers. The field numbers are those of <c>EventData</c>, in FORMAT.md.</summary>
+/// <summary>Takes an event of the log apart for reducers, and makes those of anchors. The field numbers are those of <c>EventData</c>, in FORMAT.md.</summary>
 internal static class EventContent
 {
+    private const int Id = 1;
     private const int Type = 2;
     private const int Data = 3;
     private const int ContentType = 4;
+    private const int SchemaVersion = 5;
     private const int OccurredAt = 8;
+    private const int IdBytes = 16;
+
+    /// <summary>Tags and lengths of five fields, id and schema version.</summary>
+    private const int EncodedOverhead = 64;
+
+    // Wire types: a varint, and bytes behind their length.
+    private const int Varint = 0;
+    private const int Delimited = 2;
 
     /// <summary>Content types of JSON end so (RFC 6839), as in <c>application/problem+json</c>.</summary>
     private static ReadOnlySpan<byte> JsonSuffix => "+json"u8;
@@ -54,6 +66,36 @@ internal static class EventContent
             RecordedAt = e.RecordedAt,
             OccurredAt = occurredAt,
         };
+    }
+
+    /// <summary>Bytes of <c>EventData</c>. Its id follows from its data: equal events have equal ids.</summary>
+    public static byte[] Encode(ReadOnlySpan<byte> type, ReadOnlySpan<byte> data, ReadOnlySpan<byte> contentType, uint schemaVersion)
+    {
+        var to = new ArrayBufferWriter<byte>(data.Length + type.Length + contentType.Length + EncodedOverhead);
+        Write(to, Id, SHA256.HashData(data).AsSpan(0, IdBytes));
+        Write(to, Type, type);
+        Write(to, Data, data);
+        Write(to, ContentType, contentType);
+        WriteNumber(to, (SchemaVersion << 3) | Varint);
+        WriteNumber(to, schemaVersion);
+        return to.WrittenSpan.ToArray();
+    }
+
+    private static void Write(ArrayBufferWriter<byte> to, int field, ReadOnlySpan<byte> value)
+    {
+        WriteNumber(to, (uint)((field << 3) | Delimited));
+        WriteNumber(to, (uint)value.Length);
+        to.Write(value);
+    }
+
+    private static void WriteNumber(ArrayBufferWriter<byte> to, uint value)
+    {
+        for (; value >= 0x80; value >>= 7)
+        {
+            to.Write([(byte)(value | 0x80)]);
+        }
+
+        to.Write([(byte)value]);
     }
 
     // Parameters behind a semicolon don't matter; letters don't either (RFC 2045).

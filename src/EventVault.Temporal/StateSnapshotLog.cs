@@ -1,12 +1,15 @@
-// State snapshots of one reducer: states on the way, so that a state as of any moment costs a short fold. Rebuildable, and only
-// a cache: the file just grows, is never flushed, and what a crash leaves torn is dropped; all that is lost is time.
+// State snapshots of one reducer, or of one fold of clients: states on the way, so that a state as of any moment costs a short
+// fold. Rebuildable, and only a cache: the file just grows, is never flushed, and what a crash leaves torn is dropped; all that is
+// lost is time.
 //
-//  Header, 64 bytes
-//       0    8       magic "EVSTATE\n"
-//       8    4 u32   version, 1
+//  Header, 80 bytes
+//       0    8       magic "EVFOLDS\n"
+//       8    4 u32   version, 2; others are begun anew
 //      12    4       zero
-//      16   32       hash of the reducer, which names definition and engine
-//      48   16       first half of SHA-256 over the 48 bytes before
+//      16   32       hash of the reducer, which names definition and engine; of a fold of clients: SHA-256 over
+//                    "client fold", a zero byte, and its name
+//      48   16       the vault's id: states of another log would be folded on as if they were of this one
+//      64   16       first half of SHA-256 over the 64 bytes before
 //
 //  Record, a multiple of 8 bytes
 //       0    4 u32   length, with header and padding
@@ -14,15 +17,13 @@
 //       8   16       stream: first half of SHA-256 over its name
 //      24    8 i64   first version folded
 //      32    8 i64   last version folded
-//      40   32       state hash: SHA-256 over the state's canonical JSON
+//      40   32       state hash: SHA-256 over the state's canonical JSON; of a fold of clients over what it gave
 //      72   16       first half of SHA-256 over the 72 bytes before
 //      88   16       first half of SHA-256 over the saved state
-//     104            saved state (Reducer.Restore), padded with zeros
-using System.Buffers;
+//     104            saved state (Reducer.Restore; of a fold of clients what it gave), padded with zeros
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using EventVault.Storage.Io;
-using EventVault.Temporal.Reducers;
 
 namespace EventVault.Temporal;
 
@@ -32,62 +33,62 @@ namespace EventVault.Temporal;
 /// <param name="Offset">Of its record.</param>
 internal readonly record struct StateSnapshotPlace(long FirstVersion, long Version, long Offset);
 
-/// <summary>The state snapshots of one reducer. Safe for concurrent use.</summary>
+/// <summary>Makes a state of what was kept; null if it is not what it was when it was kept.</summary>
+/// <param name="saved">What was kept.</param>
+/// <param name="hash">The state's hash at that time.</param>
+internal delegate T? RestoreKept<out T>(ReadOnlySpan<byte> saved, ReadOnlySpan<byte> hash)
+    where T : class;
+
+/// <summary>The state snapshots of one reducer, or of one fold of clients. Safe for concurrent use.</summary>
 internal sealed class StateSnapshotLog : IDisposable
 {
-    private const int FileHeaderBytes = 64;
+    private const int FileHeaderBytes = 80;
     private const int HeaderBytes = 104;
     private const int CheckBytes = 16;
-    private const uint FormatVersion = 1;
+    private const uint FormatVersion = 2;
 
     /// <summary>No state is larger when it is saved: a length beyond it is damage.</summary>
     private const int MostSavedBytes = 256 * 1024 * 1024;
 
     private readonly Lock _lock = new();
-    private readonly IFile _file;
-    private readonly Reducer _reducer;
+    private readonly IFileSystem _files;
+    private readonly string _path;
+    private readonly byte[] _hash;
+    private readonly Guid _vault;
+    private readonly Func<long, KeptRoom> _takeRoom;
 
     // Ascending by version within a stream.
     private readonly Dictionary<UInt128, List<StateSnapshotPlace>> _places = [];
-    private long _end;
+
+    // None until something is kept: most definitions that calls bring along never need one.
+    private IFile? _file;
+    private long _end = FileHeaderBytes;
     private bool _failed;
 
-    private StateSnapshotLog(IFile file, Reducer reducer) => (_file, _reducer) = (file, reducer);
+    private StateSnapshotLog(IFileSystem files, string path, byte[] hash, Guid vault, Func<long, KeptRoom> takeRoom) =>
+        (_files, _path, _hash, _vault, _takeRoom) = (files, path, hash, vault, takeRoom);
 
-    private static ReadOnlySpan<byte> Magic => "EVSTATE\n"u8;
+    private static ReadOnlySpan<byte> Magic => "EVFOLDS\n"u8;
 
-    /// <summary>Bytes of the file.</summary>
-    public long Bytes
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _end;
-            }
-        }
-    }
-
-    /// <summary>State snapshots in it.</summary>
-    public int Count
-    {
-        get
-        {
-            lock (_lock)
-            {
-                return _places.Values.Sum(p => p.Count);
-            }
-        }
-    }
-
-    /// <summary>Opens the file, or makes it; what is not readable in it is cut off.</summary>
+    /// <summary>Opens the file, if there is one; what is not readable in it is cut off.</summary>
+    /// <param name="files">Where it is.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="hash">What its header names.</param>
+    /// <param name="vault">And of which vault it is.</param>
+    /// <param name="takeRoom">Asked with the bytes of each record before it is written; without locks held.</param>
     /// <exception cref="DiskException">The disk failed.</exception>
-    public static StateSnapshotLog Open(IFileSystem files, string path, Reducer reducer)
+    public static StateSnapshotLog Open(IFileSystem files, string path, byte[] hash, Guid vault, Func<long, KeptRoom> takeRoom)
     {
-        var log = new StateSnapshotLog(files.OpenFile(path, FileOpening.ExistingOrNew), reducer);
+        var log = new StateSnapshotLog(files, path, hash, vault, takeRoom);
+        if (!files.FileExists(path))
+        {
+            return log;
+        }
+
         try
         {
-            log.ReadPlaces();
+            log._file = files.OpenFile(path, FileOpening.Existing);
+            log.ReadPlaces(log._file);
             return log;
         }
         catch
@@ -105,16 +106,22 @@ internal sealed class StateSnapshotLog : IDisposable
         return BinaryPrimitives.ReadUInt128LittleEndian(hash);
     }
 
-    /// <summary>The newest readable state of a stream up to a version; null if there is none.</summary>
+    /// <summary>The newest readable state of a stream between two versions; null if there is none.</summary>
+    /// <param name="stream">The stream.</param>
     /// <param name="first">The version at which the fold must have begun.</param>
-    public FoldState? Find(UInt128 stream, long first, long version, FoldLimits limits, out long at)
+    /// <param name="least">No state before this version.</param>
+    /// <param name="most">No state behind this one.</param>
+    /// <param name="restore">Makes it a state again.</param>
+    /// <param name="at">Its version.</param>
+    public T? Find<T>(UInt128 stream, long first, long least, long most, RestoreKept<T> restore, out long at)
+        where T : class
     {
         while (true)
         {
             StateSnapshotPlace place;
             lock (_lock)
             {
-                place = _places.TryGetValue(stream, out var places) ? Newest(places, first, version) : default;
+                place = _places.TryGetValue(stream, out var places) ? Newest(places, first, least, most) : default;
             }
 
             at = place.Version;
@@ -123,60 +130,103 @@ internal sealed class StateSnapshotLog : IDisposable
                 return null;
             }
 
-            if (TryRead(place, limits, out var state))
+            if (TryRead(stream, place, restore, out var state))
             {
                 return state;
             }
 
             lock (_lock)
             {
-                _places[stream].Remove(place); // Damaged: an older one, or none, and it can be written again.
+                // Damaged: an older one, or none, and it can be written again.
+                if (_places.TryGetValue(stream, out var places))
+                {
+                    places.Remove(place);
+                }
             }
         }
     }
 
-    /// <summary>Keeps a state, unless it is there or the file failed before.</summary>
-    public void Add(UInt128 stream, long first, long version, FoldState state)
+    /// <summary>Keeps a state, unless it is there, or there is no room, or the file failed before.</summary>
+    /// <returns>Whether it was kept.</returns>
+    public bool Add(UInt128 stream, long first, long version, ReadOnlySpan<byte> saved, ReadOnlySpan<byte> hash)
     {
         lock (_lock)
         {
-            var places = _places.TryGetValue(stream, out var found) ? found : [];
-            if (_failed || places.Any(p => p.FirstVersion == first && p.Version == version))
+            if (_failed || Has(stream, first, version))
             {
-                return;
+                return false;
+            }
+        }
+
+        var record = Encode(stream, first, version, saved, hash);
+        var room = _takeRoom(record.Length);
+        lock (_lock)
+        {
+            if (room == KeptRoom.None || _failed || Has(stream, first, version))
+            {
+                return false;
             }
 
-            var record = Encode(stream, first, version, state);
             try
             {
-                _file.Write(_end, record);
+                if (room == KeptRoom.WithoutTheOld && _file is not null)
+                {
+                    _places.Clear();
+                    _file.SetLength(FileHeaderBytes);
+                    _end = FileHeaderBytes;
+                }
+
+                (_file ??= Create()).Write(_end, record);
             }
             catch (DiskException)
             {
                 // Answers need no state snapshots, only their speed does. The next start tries again.
                 _failed = true;
-                return;
+                return false;
             }
 
-            var at = places.FindLastIndex(p => p.Version <= version) + 1;
-            places.Insert(at, new StateSnapshotPlace(first, version, _end));
-            _places[stream] = places;
+            var places = _places.TryGetValue(stream, out var found) ? found : _places[stream] = [];
+            places.Insert(places.FindLastIndex(p => p.Version <= version) + 1, new StateSnapshotPlace(first, version, _end));
             _end += record.Length;
+            return true;
         }
     }
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose() => _file?.Dispose();
 
-    private static StateSnapshotPlace Newest(List<StateSnapshotPlace> places, long first, long version)
+    private bool Has(UInt128 stream, long first, long version) =>
+        _places.TryGetValue(stream, out var places) && places.Any(p => p.FirstVersion == first && p.Version == version);
+
+    private IFile Create()
+    {
+        var file = _files.OpenFile(_path, FileOpening.ExistingOrNew);
+        Span<byte> header = stackalloc byte[FileHeaderBytes];
+        WriteHeader(header);
+        file.SetLength(0);
+        file.Write(0, header);
+        return file;
+    }
+
+    private void WriteHeader(Span<byte> header)
+    {
+        header.Clear();
+        Magic.CopyTo(header);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], FormatVersion);
+        _hash.CopyTo(header[16..]);
+        Invariant.Check(_vault.TryWriteBytes(header[48..], bigEndian: true, out _));
+        Check(header[..64], header[64..]);
+    }
+
+    private static StateSnapshotPlace Newest(List<StateSnapshotPlace> places, long first, long least, long most)
     {
         int low = 0, high = places.Count;
         while (low < high)
         {
             var middle = (low + high) / 2;
-            (low, high) = places[middle].Version <= version ? (middle + 1, high) : (low, middle);
+            (low, high) = places[middle].Version <= most ? (middle + 1, high) : (low, middle);
         }
 
-        for (var i = low - 1; i >= 0; i--)
+        for (var i = low - 1; i >= 0 && places[i].Version >= least; i--)
         {
             if (places[i].FirstVersion == first)
             {
@@ -187,42 +237,35 @@ internal sealed class StateSnapshotLog : IDisposable
         return default;
     }
 
-    private static byte[] Encode(UInt128 stream, long first, long version, FoldState state)
+    private static byte[] Encode(UInt128 stream, long first, long version, ReadOnlySpan<byte> saved, ReadOnlySpan<byte> hash)
     {
-        var saved = new ArrayBufferWriter<byte>();
-        state.Save(saved);
-        var record = new byte[(HeaderBytes + saved.WrittenCount + 7) / 8 * 8];
+        var record = new byte[(HeaderBytes + saved.Length + 7) / 8 * 8];
         BinaryPrimitives.WriteInt32LittleEndian(record, record.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(4), saved.WrittenCount);
+        BinaryPrimitives.WriteInt32LittleEndian(record.AsSpan(4), saved.Length);
         BinaryPrimitives.WriteUInt128LittleEndian(record.AsSpan(8), stream);
         BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(24), first);
         BinaryPrimitives.WriteInt64LittleEndian(record.AsSpan(32), version);
-        state.JsonHash().CopyTo(record, 40);
+        hash.CopyTo(record.AsSpan(40, SHA256.HashSizeInBytes));
         Check(record.AsSpan(0, 72), record.AsSpan(72, CheckBytes));
-        Check(saved.WrittenSpan, record.AsSpan(88, CheckBytes));
-        saved.WrittenSpan.CopyTo(record.AsSpan(HeaderBytes));
+        Check(saved, record.AsSpan(88, CheckBytes));
+        saved.CopyTo(record.AsSpan(HeaderBytes));
         return record;
     }
 
-    private void ReadPlaces()
+    private void ReadPlaces(IFile file)
     {
         Span<byte> header = stackalloc byte[FileHeaderBytes];
-        header.Clear();
-        Magic.CopyTo(header);
-        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], FormatVersion);
-        _reducer.Hash.CopyTo(header[16..]);
-        Check(header[..48], header[48..]);
+        WriteHeader(header);
         Span<byte> found = stackalloc byte[FileHeaderBytes];
-        if (_file.Read(0, found) < FileHeaderBytes || !found.SequenceEqual(header))
+        if (file.Read(0, found) < FileHeaderBytes || !found.SequenceEqual(header))
         {
-            _file.SetLength(0);
-            _file.Write(0, header);
+            file.SetLength(0);
+            file.Write(0, header);
         }
 
-        _end = FileHeaderBytes;
-        var length = _file.Length;
+        var length = file.Length;
         Span<byte> record = stackalloc byte[HeaderBytes];
-        while (_file.Read(_end, record) == HeaderBytes && TryDecode(record, length - _end, out var stream, out var place))
+        while (file.Read(_end, record) == HeaderBytes && TryDecode(record, length - _end, out var stream, out var place))
         {
             (_places.TryGetValue(stream, out var places) ? places : _places[stream] = []).Add(place with { Offset = _end });
             _end += BinaryPrimitives.ReadInt32LittleEndian(record);
@@ -230,7 +273,7 @@ internal sealed class StateSnapshotLog : IDisposable
 
         if (_end < length)
         {
-            _file.SetLength(_end);
+            file.SetLength(_end);
         }
 
         foreach (var places in _places.Values)
@@ -251,11 +294,14 @@ internal sealed class StateSnapshotLog : IDisposable
             && place.FirstVersion >= 0 && place.Version >= place.FirstVersion;
     }
 
-    private bool TryRead(StateSnapshotPlace place, FoldLimits limits, out FoldState state)
+    // The file may have been begun anew since the place was looked up: what stands there now may be sound, and another state.
+    private bool TryRead<T>(UInt128 stream, StateSnapshotPlace place, RestoreKept<T> restore, out T state)
+        where T : class
     {
         state = null!;
         Span<byte> header = stackalloc byte[HeaderBytes];
-        if (_file.Read(place.Offset, header) < HeaderBytes || !TryDecode(header, long.MaxValue, out _, out _))
+        if (_file!.Read(place.Offset, header) < HeaderBytes || !TryDecode(header, long.MaxValue, out var key, out var found)
+            || key != stream || found.FirstVersion != place.FirstVersion || found.Version != place.Version)
         {
             return false;
         }
@@ -268,20 +314,7 @@ internal sealed class StateSnapshotLog : IDisposable
         }
 
         Check(saved, check);
-        if (!check.SequenceEqual(header.Slice(88, CheckBytes)))
-        {
-            return false;
-        }
-
-        try
-        {
-            state = _reducer.Restore(saved, limits);
-            return state.JsonHash().AsSpan().SequenceEqual(header.Slice(40, SHA256.HashSizeInBytes));
-        }
-        catch (InvalidDataException)
-        {
-            return false;
-        }
+        return check.SequenceEqual(header.Slice(88, CheckBytes)) && (state = restore(saved, header.Slice(40, SHA256.HashSizeInBytes))!) is not null;
     }
 
     private static void Check(ReadOnlySpan<byte> bytes, Span<byte> check)

@@ -38,6 +38,8 @@ internal static class Canary
     public const string OverlayIgnored = "overlay-ignored";
     public const string ConditionOverlayIgnored = "condition-overlay-ignored";
     public const string DeletedIsShown = "deleted-is-shown";
+    public const string HoldIgnored = "hold-ignored";
+    public const string RuleNotChecked = "rule-not-checked";
     public const string ConflictFromUncommitted = "conflict-from-uncommitted";
     public const string TruncatedIsRefused = "truncated-is-refused";
     public const string NoPreVote = "no-prevote";

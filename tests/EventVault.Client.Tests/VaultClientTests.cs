@@ -94,10 +94,16 @@ public sealed class VaultClientTests
     [Fact]
     public async Task A_node_that_is_away_is_unreachable_within_the_time_out()
     {
-        await using VaultClient client = VaultClient.Connect(
-            "eventvault://127.0.0.1:1", new VaultClientOptions { CallTimeout = TimeSpan.FromMilliseconds(300), Retry = Some.Quick.Retry });
-        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.GetInfoAsync()).WaitAsync(Wait.Limit);
-        Assert.Equal(VaultErrorCode.Unreachable, e.Code);
+        // On a busy machine the first attempt alone may take longer than a short time-out, and then nobody knows why: more time.
+        VaultErrorCode code = VaultErrorCode.TimedOut;
+        for (TimeSpan timeout = TimeSpan.FromMilliseconds(300); code == VaultErrorCode.TimedOut && timeout < Wait.Limit; timeout *= 3)
+        {
+            await using VaultClient client = VaultClient.Connect(
+                "eventvault://127.0.0.1:1", new VaultClientOptions { CallTimeout = timeout, Retry = Some.Quick.Retry });
+            code = (await Assert.ThrowsAsync<VaultException>(() => client.GetInfoAsync()).WaitAsync(2 * Wait.Limit)).Code;
+        }
+
+        Assert.Equal(VaultErrorCode.Unreachable, code);
     }
 
     [Fact]

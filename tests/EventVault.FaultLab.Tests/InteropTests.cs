@@ -4,8 +4,8 @@ using Xunit.Abstractions;
 namespace EventVault.FaultLab.Tests;
 
 /// <summary>
-/// Real nodes driven by clients nobody here wrote, Debian's grpcio and npm's grpc-js: the scripts vault and vault_errors
-/// in tests/interop. NOT_LEADER and NO_QUORUM are the only errors they do not meet: one node can't raise them.
+/// Real nodes driven by clients nobody here wrote, Debian's grpcio and npm's grpc-js: the scripts vault, vault_errors and
+/// states in tests/interop. NOT_LEADER and NO_QUORUM are the only errors they do not meet: one node can't raise them.
 /// </summary>
 public sealed class InteropTests(ITestOutputHelper output)
 {
@@ -33,9 +33,11 @@ public sealed class InteropTests(ITestOutputHelper output)
         // Small limits, so that going over each of them is quick; telling progress often, for the same reason.
         using var node = await NodeProcess.StartAsync(
             folder.Path, port, 4 * 1024 * 1024,
-            "env", "EVENTVAULT_EVENT_BYTES=256KiB", "EVENTVAULT_APPEND_BYTES=1MiB", "EVENTVAULT_APPEND_EVENTS=1000", "EVENTVAULT_PROGRESS_INTERVAL=100");
+            "env", "EVENTVAULT_EVENT_BYTES=256KiB", "EVENTVAULT_APPEND_BYTES=1MiB", "EVENTVAULT_APPEND_EVENTS=1000", "EVENTVAULT_PROGRESS_INTERVAL=100", "EVENTVAULT_STATE_BYTES=64KiB",
+            "EVENTVAULT_FOLD_EVENTS=1024");
         await RunAsync(client, "vault", node, port);
         await RunAsync(client, "vault_errors", node, port);
+        await RunAsync(client, "states", node, port);
         Assert.Equal(0, await node.StopAsync());
         Assert.Empty(Storage.LogVerifier.Verify(new Storage.Io.NativeFileSystem(), folder.Path).Damage);
     }
@@ -73,9 +75,10 @@ public sealed class InteropTests(ITestOutputHelper output)
 
         using var folder = new TemporaryFolder();
         var port = NodeProcess.FreePort();
+        // One client may have half of them: three wait while the time of one goes by.
         using var node = await NodeProcess.StartAsync(
             folder.Path, port, 4 * 1024 * 1024,
-            "env", "EVENTVAULT_QUEUED_APPENDS=4", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100000");
+            "env", "EVENTVAULT_QUEUED_APPENDS=8", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:delay_enter=100000");
         await RunAsync(client, "vault_errors", node, port, "overloaded", "overloaded_session", "timed_out_in_queue", "answers_share_messages");
     }
 

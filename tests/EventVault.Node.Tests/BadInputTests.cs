@@ -198,7 +198,7 @@ public sealed class BadInputTests
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[0].tags", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(Make.Item("", string.Join(',', Enumerable.Repeat("t", 17)))) } });
         var wide = Make.Item(string.Join(',', Enumerable.Repeat("t", 32)), string.Join(',', Enumerable.Repeat("t", 16)));
         await Read(node, Methods.ReadAll, Reason.LimitExceeded, "filter.query.items[2]", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(wide, wide, Make.Item("t")) } });
-        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query([.. Enumerable.Repeat(Make.Item("t"), 1001)]) } });
+        await Read(node, Methods.ReadAll, Reason.InvalidRequest, "filter.query.items", new ReadAllRequest { Filter = new EventFilter { Query = Make.Query([.. Enumerable.Repeat(Make.Item("t"), 2001)]) } });
         await Read(node, Methods.ReadAll, Reason.InvalidRequest, "consistency", new ReadAllRequest { Consistency = new Consistency() });
         await Read(node, Methods.ReadStream, Reason.InvalidRequest, "consistency", new ReadStreamRequest { Stream = "a", Consistency = new Consistency() });
         await Read(node, Methods.GetStream, Reason.InvalidRequest, "consistency", new GetStreamRequest { Stream = "a", Consistency = new Consistency() });
@@ -254,6 +254,36 @@ public sealed class BadInputTests
 
         await node.AppendAsync("c", Make.NoStream);
         Assert.NotEmpty(await node.ReadAllAsync());
+    }
+
+    [Fact]
+    public async Task Random_bytes_as_requests_for_states_and_reducers_never_harm_the_node()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendNumbersAsync("s-1", 3);
+        var random = new Random(11);
+        var state = new GetStateRequest { Stream = "s-1", Reducer = StateCallsOfNode.Slots("n = SUM(data.n) BY data.k"), AsOf = new AsOf { Position = 1, Occurred = 5 } }.ToByteArray();
+        var define = new DefineReducerRequest { OperationId = Make.Id(1), Name = "r", Definition = new ReducerDefinition { Slots = "n = COUNT(*)" }, Categories = { "s" }, ExpectedVersion = 0 };
+        for (var i = 0; i < 200; i++)
+        {
+            var bytes = i % 2 == 0 ? state.ToArray() : define.ToByteArray();
+            for (var flips = random.Next(1, 4); flips > 0; flips--)
+            {
+                bytes[random.Next(bytes.Length)] = (byte)random.Next(256);
+            }
+
+            try
+            {
+                await (i % 2 == 0 ? RawCall(node, Methods.GetState, bytes) : RawCall(node, Methods.DefineReducer, bytes));
+            }
+            catch (RpcException e)
+            {
+                Assert.True(e.Code is Invalid or RpcCode.NotFound or RpcCode.OutOfRange or RpcCode.Aborted or RpcCode.AlreadyExists or RpcCode.FailedPrecondition, e.Status.ToString());
+                Assert.NotEmpty(Fails.Detail(e.Code, e).Failures);
+            }
+        }
+
+        Assert.Equal("""{"n":6}""", (await node.StateAsync("s-1", reducer: StateCallsOfNode.Slots("n = SUM(data.n)"))).Json());
     }
 
     // A StreamAppend with bytes behind what is right.

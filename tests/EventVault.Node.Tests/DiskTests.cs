@@ -8,6 +8,9 @@ namespace EventVault.Node.Tests;
 
 public sealed class DiskTests
 {
+    /// <summary>Behind it the damage is met when the file is read, not at the start.</summary>
+    private const int KeyFileHeader = 128;
+
     [Fact]
     public async Task A_failed_flush_stops_the_node_and_nothing_further_is_acknowledged()
     {
@@ -35,6 +38,182 @@ public sealed class DiskTests
         await Fails.WithAsync(RpcCode.Unavailable, Reason.Draining, () => node.AppendAsync("s", Make.Any).AsTask());
         await node.StopAsync();
         Assert.Equal("failed", node.Node.State);
+    }
+
+    [Fact]
+    public async Task A_node_that_stops_in_order_notes_it_and_one_whose_disk_failed_does_not()
+    {
+        var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.NoStream);
+        for (var restart = 1; restart <= 2; restart++)
+        {
+            node = await node.RestartAsync();
+            Assert.True(node.Node.Storage.StoppedInOrder);
+            await node.AppendAsync("s", Make.Any);
+        }
+
+        // The mark of a resting log is not what fails, nor a note: the flush of an append.
+        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
+        node.Disk.OnOperation = operation =>
+        {
+            if (operation.Kind == DiskOperationKind.Flush && Thread.CurrentThread.Name == "vault")
+            {
+                throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
+            }
+        };
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.OutcomeUnknown, () => node.AppendAsync("s", Make.Any).AsTask());
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+        await node.StopAsync();
+        node.Disk.OnOperation = null;
+        node.Disk.ReleaseLocks(); // As the end of its process does.
+        await using var after = await TestNode.StartAsync(o => o with { Files = node.Disk });
+        Assert.False(after.Node.Storage.StoppedInOrder);
+        Assert.True((await after.ReadAllAsync()).Count >= 3);
+    }
+
+    // Who reads it is told at once; the thread that scavenges makes it again from its segment.
+    [Fact]
+    public async Task A_key_file_that_is_found_damaged_is_made_again_while_the_node_runs()
+    {
+        await using var node = await TestNode.StartAsync();
+        var data = new string('x', 20_000);
+        while (node.Node.Storage.SegmentCounts.Sealed < 1)
+        {
+            await node.AppendAsync("s", Make.Any, Make.Event("wanted", $"\"{data}\""));
+        }
+
+        var path = $"{node.Directory}/index/{0:D20}.kx";
+        using (var file = node.Disk.OpenFile(path, FileOpening.ReadExisting))
+        {
+            for (long offset = KeyFileHeader; offset < file.Length; offset += 64)
+            {
+                node.Disk.FlipBit(path, offset, bit: 1);
+            }
+        }
+
+        var wanted = new ReadAllRequest { Filter = new EventFilter { Query = Make.Query(Make.Item("wanted")) } };
+        await Fails.WithAsync(RpcCode.DataLoss, Reason.Damaged, () => node.ReadAllAsync(wanted));
+        var end = DateTime.UtcNow + Wait.Limit;
+        while (await TryReadAsync(node, wanted) is not { } found || !found.SequenceEqual(await node.ReadAllAsync()))
+        {
+            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for the key file to be made again");
+            await Task.Delay(5);
+        }
+    }
+
+    [Fact]
+    public async Task A_stop_in_order_is_noted_when_all_threads_have_ended_and_nothing_failed()
+    {
+        const string Note = "/vault/index/clean-stop";
+        var disk = new SimulatedFileSystem();
+        var node = await TestNode.StartAsync(o => o with { Files = disk });
+        await node.AppendAsync("s", Make.NoStream);
+        node = await node.RestartAsync();
+        Assert.True(node.Node.Storage.StoppedInOrder);
+
+        // Sealing fails, beside a log in which nothing did.
+        disk.OnOperation = operation =>
+        {
+            if (Thread.CurrentThread.Name == "background" && operation.Path.EndsWith(".ix.tmp", StringComparison.Ordinal))
+            {
+                throw new DiskException("pwrite", operation.Path, 5, "Input/output error");
+            }
+        };
+        for (var i = 0; i < 15; i++)
+        {
+            try
+            {
+                await node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', 100_000)));
+            }
+            catch (RpcException e)
+            {
+                Fails.Detail(RpcCode.Unavailable, e); // It may have failed by now.
+            }
+        }
+
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+        await node.StopAsync();
+        Assert.False(disk.FileExists(Note));
+    }
+
+    [Fact]
+    public async Task States_on_the_way_leave_room_for_the_log_and_can_give_theirs_back()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        var kept = node.Node.Kept.Bytes;
+        Assert.True(kept > 0);
+
+        // What is left the log needs: no more states, but those that are there stay.
+        node.Disk.CapacityBytes = (1L << 50) - node.Disk.FreeBytes("/vault") + (2 * TestNode.SegmentSizeBytes) - 4096;
+        Assert.Equal(1_100ul, (await node.StateAsync("s", reducer: StateCallsOfNode.Slots("b = COUNT(*)"))).Counts.Events);
+        Assert.Equal(kept, node.Node.Kept.Bytes);
+
+        // As the node does for as long as the disk is full.
+        node.Node.Kept.DropUnused();
+        Assert.Equal(0, node.Node.Kept.Bytes);
+        Assert.Empty(node.Disk.ListFiles("/vault/states"));
+        Assert.Equal(1_100ul, (await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"))).Counts.Events);
+        Assert.Equal(0, node.Node.Kept.Bytes);
+
+        node.Disk.CapacityBytes = null;
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        Assert.Equal(kept, node.Node.Kept.Bytes);
+    }
+
+    [Fact]
+    public async Task On_a_full_disk_states_on_the_way_make_room()
+    {
+        await using var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        while (node.Node.Storage.SegmentCounts.Sealed < 1)
+        {
+            // The file of operation ids is made at the first seal, and the simulated disk counts all of its length.
+            await node.AppendAsync("s", Make.Any, Make.Event(data: new string('x', 50_000)));
+        }
+
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        Assert.True(node.Node.Kept.Bytes > 0);
+        node.Disk.CapacityBytes = (1L << 50) - node.Disk.FreeBytes("/vault") + (2 * TestNode.SegmentSizeBytes) - 4096;
+        await FillAsync(node).WaitAsync(Wait.Limit);
+        await Wait.UntilAsync(() => node.Node.Kept.Bytes == 0, "states on the way to make room");
+        Assert.Empty(node.Disk.ListFiles("/vault/states"));
+    }
+
+    [Fact]
+    public async Task A_file_of_states_that_takes_long_to_open_holds_up_nobody_else()
+    {
+        var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.Any, Make.Events(1_100));
+        await node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        node = await node.RestartAsync();
+        Assert.True(node.Node.Kept.Bytes > 0);
+        using var mayOpen = new ManualResetEventSlim();
+        using var opens = new SemaphoreSlim(0);
+        node.Disk.OnOpening = path =>
+        {
+            if (path.EndsWith(".states", StringComparison.Ordinal) && !mayOpen.IsSet)
+            {
+                opens.Release();
+                mayOpen.Wait(Wait.Limit);
+            }
+        };
+        var held = node.StateAsync("s", reducer: StateCallsOfNode.Slots("a = COUNT(*)"));
+        try
+        {
+            Assert.True(await opens.WaitAsync(Wait.Limit));
+            var other = node.StateAsync(new GetStateRequest { Stream = "s", AsOf = new AsOf { Version = 9 }, Reducer = StateCallsOfNode.Slots("b = COUNT(*)") }, Wait.Limit / 2);
+            Assert.Equal("""{"b":10}""", (await other).Json());
+            Assert.False(held.IsCompleted);
+        }
+        finally
+        {
+            mayOpen.Set();
+        }
+
+        Assert.Equal("""{"a":1100}""", (await held).Json());
+        await node.StopAsync();
     }
 
     [Fact]
@@ -83,17 +262,7 @@ public sealed class DiskTests
         });
         try
         {
-            // Down to the smallest append, so that nothing of a size to speak of is left.
-            var written = 0;
-            foreach (var size in new[] { 50_000, 5_000, 500, 1 })
-            {
-                while (await TryAppendAsync(node, new string('x', size)) is null)
-                {
-                    written++;
-                    Assert.True(written < 10_000, "The disk never became full.");
-                }
-            }
-
+            var written = await FillAsync(node);
             for (var start = 0; start < 5; start++)
             {
                 // Each start writes the no-op of its election: appends have left room for it.
@@ -143,6 +312,23 @@ public sealed class DiskTests
         }
     }
 
+    /// <summary>Appends down to the smallest one, so that nothing of a size to speak of is left.</summary>
+    /// <returns>How many events were written.</returns>
+    internal static async Task<int> FillAsync(TestNode node)
+    {
+        var written = 0;
+        foreach (var size in new[] { 50_000, 5_000, 500, 1 })
+        {
+            while (await TryAppendAsync(node, new string('x', size)) is null)
+            {
+                written++;
+                Assert.True(written < 10_000, "The disk never became full.");
+            }
+        }
+
+        return written;
+    }
+
     private static async Task ExpectDamage<T>(RpcCall<T, ReadResponse> call, string before)
         where T : class, Google.Protobuf.IMessage<T>, new()
     {
@@ -171,6 +357,18 @@ public sealed class DiskTests
         Assert.True(at > 0);
         file.Position = at;
         file.WriteByte((byte)(what[0] ^ 1));
+    }
+
+    private static async Task<List<RecordedEvent>?> TryReadAsync(TestNode node, ReadAllRequest request)
+    {
+        try
+        {
+            return await node.ReadAllAsync(request);
+        }
+        catch (RpcException e) when (e.Code == RpcCode.DataLoss)
+        {
+            return null;
+        }
     }
 
     private static async Task<ErrorDetail?> TryAppendAsync(TestNode node, string payload)

@@ -69,7 +69,7 @@ public sealed class SessionTests
     [Fact]
     public async Task A_full_queue_refuses_an_append_and_all_after_it_and_nothing_of_them_is_written()
     {
-        await using var node = await TestNode.StartAsync(o => o with { Queue = new AppendLimits(QueuedAppends: 2) });
+        await using var node = await TestNode.StartAsync(o => o with { Queue = new AppendLimits(QueuedAppends: 4) }); // Half of it for one client.
         using var gate = new DiskGate(node.Disk);
         await gate.CloseAsync(node);
         await using var call = node.Channel.Start(Methods.AppendSession);

@@ -17,7 +17,7 @@ internal static class CanaryHunt
     /// <summary>Where a mistake shows soon: most of them need leaders that come and go. Null: whatever the seed draws.</summary>
     public static Profile? ProfileFor(string name) => name switch
     {
-        Canary.OldTermByCounting or Canary.MatchNotChecked or Canary.CutNotRecorded or Canary.ReadWithoutQuorum or Canary.NoAbaFence or Canary.TruncatedIsRefused
+        Canary.OldTermByCounting or Canary.MatchNotChecked or Canary.CutNotRecorded or Canary.ReadWithoutQuorum or Canary.NoAbaFence or Canary.TruncatedIsRefused or Canary.RuleNotChecked
             or Canary.CommitBeyondMatch or Canary.NoCheckQuorum or Canary.ReadBeforeFirstCommit => Profile.Elections,
         _ => null,
     };

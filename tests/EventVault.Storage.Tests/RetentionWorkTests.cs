@@ -94,23 +94,25 @@ public sealed class RetentionWorkTests
         Assert.Equal(before, FirstVisible(vault, "order-1"));
     }
 
-    // An event is due once it is as old as the rule says, to the tick.
+    // To the tick, of a tenth over the age.
     [Fact]
     public void Age_is_counted_from_when_an_event_was_recorded_and_may_take_all_of_a_stream()
     {
         var vault = new SmallVault();
         vault.Clock = 1000 * Second;
         vault.Append("a", 10);
+        vault.Clock += 10 * Second; // Apart by more than the tenth.
         vault.Append("a", 10);
         vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxAgeSeconds = 60 }));
         vault.Flush();
         var (old, young) = (vault.Model.Events[0].RecordedAt, vault.Model.Events[1].RecordedAt);
         var work = new RetentionWork(vault.Storage);
         Assert.Equal(0, RunPass(vault, work, null));
-        Assert.Equal(0, RunPass(vault, work, old + (60 * Second) - 1));
-        Assert.Equal(1, RunPass(vault, work, old + (60 * Second)));
+        Assert.Equal(0, RunPass(vault, work, old + (66 * Second) - 1));
+        Assert.Equal(1, RunPass(vault, work, old + (66 * Second)));
         Assert.Equal(1, FirstVisible(vault, "a"));
-        Assert.Equal(1, RunPass(vault, work, young + (60 * Second)));
+        Assert.Equal(0, RunPass(vault, work, young + (66 * Second) - 1));
+        Assert.Equal(1, RunPass(vault, work, young + (66 * Second)));
         Assert.Equal(2, FirstVisible(vault, "a"));
         Assert.Null(vault.Storage.Streams.Find("a"u8));
         vault.Append("a", 10);
@@ -254,6 +256,24 @@ public sealed class RetentionWorkTests
         Assert.Equal(1, FirstVisible(vault, "order-1"));
     }
 
+    [Fact]
+    public void A_stream_that_loses_its_own_rule_while_the_clock_is_set_back_is_too_old_once_it_is_right()
+    {
+        var vault = new SmallVault();
+        vault.Clock = 1000 * Second;
+        vault.Append("order-1", 10);
+        vault.Append("order-2", 10);
+        vault.Write(
+            vault.Retain(RetentionScope.Category, "order", new RetentionRule { MaxAgeSeconds = 10 }), vault.Retain(RetentionScope.Stream, "order-1", new RetentionRule { Forever = true }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        Assert.Equal(1, RunPass(vault, work, 2000 * Second)); // The category's age has gone past both.
+        vault.Write(vault.Retain(RetentionScope.Stream, "order-1", rule: null));
+        vault.Flush();
+        Assert.Equal(0, RunPass(vault, work, 1005 * Second));
+        Assert.Equal(1, RunPass(vault, work, 2001 * Second));
+    }
+
     // Each truncation is an event for ever: there must not be one for each append.
     [Theory]
     [InlineData(false)]
@@ -277,6 +297,34 @@ public sealed class RetentionWorkTests
         }
 
         Assert.Equal(byBytes ? 300 / 11 : 300 / 10, truncations);
+    }
+
+    // Whoever has to take events away in time reckons with the bound; a truncation is an event for ever, so there must not be one
+    // for each pass.
+    [Theory]
+    [InlineData(600, 6, 60, false)]
+    [InlineData(600, 6, 60, true)]
+    [InlineData(360_000, 600, 3_600, false)] // A tenth would be ten hours.
+    [InlineData(360_000, 600, 3_600, true)]
+    public void By_age_a_stream_is_truncated_a_tenth_of_it_too_late_at_most_and_never_more_than_an_hour(long age, long every, long slack, bool isOwn)
+    {
+        var vault = new SmallVault(segmentSizeBytes: 1024 * 1024);
+        vault.Clock = 1000 * Second;
+        var rule = new RetentionRule { MaxAgeSeconds = age };
+        vault.Write(isOwn ? vault.Retain(RetentionScope.Stream, "order-1", rule) : vault.Retain(RetentionScope.Category, "order", rule));
+        var work = new RetentionWork(vault.Storage);
+        var (truncations, began) = (0, vault.Clock);
+        while (vault.Clock < began + (2 * age * Second))
+        {
+            vault.Clock += every * Second;
+            vault.Append("order-1", 10);
+            var found = RunPass(vault, work, vault.Clock);
+            truncations += found;
+            var oldest = vault.Model.Events.First(e => e.Stream == "order-1" && vault.Model.IsVisible(e));
+            Assert.True(vault.Clock - oldest.RecordedAt < (found > 0 ? age : age + slack) * Second, $"Behind {found} truncations the oldest event has {vault.Clock - oldest.RecordedAt} ticks.");
+        }
+
+        Assert.InRange(truncations, (age / slack) / 2, age / slack);
     }
 
     [Fact]
@@ -434,9 +482,19 @@ public sealed class RetentionWorkTests
         }
 
         var events = vault.Model.Events.Where(e => e.Stream == stream && e.Version >= first).ToList();
+        if (events.Count == 0)
+        {
+            return first;
+        }
+
         var over = events.Count - (rule.MaxEvents ?? events.Count);
         events.RemoveRange(0, (int)(over >= Math.Max(1, (rule.MaxEvents ?? 0) / 10) ? over : 0));
-        events.RemoveAll(e => e.RecordedAt <= vault.Clock - (rule.MaxAgeSeconds * Second));
+        var age = rule.MaxAgeSeconds * Second;
+        if (events[0].RecordedAt <= vault.Clock - age - Math.Min((age / 10) ?? 0, 3_600 * Second))
+        {
+            events.RemoveAll(e => e.RecordedAt <= vault.Clock - age);
+        }
+
         if (rule.MaxBytes is { } bytes && Bytes() > bytes + (bytes / 10))
         {
             while (events.Count > 1 && Bytes() > bytes)

@@ -3,6 +3,7 @@ using System.Text;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Temporal.Tests;
 
@@ -10,25 +11,30 @@ namespace EventVault.Temporal.Tests;
 internal sealed class TestVault : IDisposable
 {
     private readonly GroupBuffer _group = new();
-    private readonly AppendContent _append;
+    private AppendContent _append = null!;
     private long _clock = SomeEvent.Time;
     private UInt128 _lastId = 1;
 
     public TestVault()
     {
         Folder = Directory.CreateTempSubdirectory("eventvault-temporal-").FullName;
-        Storage = VaultStorage.Open(
-            Files, Path.Combine(Folder, "vault"), new StorageOptions { SegmentSizeBytes = 4 * StorageOptions.MinSegmentSizeBytes, OperationHorizon = 8192 }, SomeEvent.Time);
-        _append = new AppendContent(Storage);
+        Open();
     }
 
     public NativeFileSystem Files { get; } = new();
 
     public string Folder { get; }
 
-    public VaultStorage Storage { get; }
+    public string StateFolder => Path.Combine(Folder, "state");
+
+    public VaultStorage Storage { get; private set; } = null!;
 
     public EventReader Reader => Storage.Reader;
+
+    /// <summary>When the last append was recorded.</summary>
+    public long Now => _clock;
+
+    public StreamReference Stream(string name) => Reader.Reference(Encoding.UTF8.GetBytes(name));
 
     /// <summary>Appends events to a stream, together.</summary>
     public void Append(string stream, params IEnumerable<string> data) => Append(stream, data.Select(d => (d, (long?)null)));
@@ -52,18 +58,52 @@ internal sealed class TestVault : IDisposable
         Add();
     }
 
-    public void Change(StreamChangeKind kind, string stream, long before)
+    public void Change(StreamChangeKind kind, string stream, long before = 0, params IReadOnlyList<AnchorEvent> anchors)
     {
         _append.Reset([]);
         _append.OperationId = ++_lastId;
-        _append.SetChange(new StreamChange(kind, new StreamVersion(before)), Encoding.UTF8.GetBytes(stream), ExpectedKind.Any, default);
+        var rest = new TruncationAnchors(StreamVersion.None, Reader.FirstVisible(Stream(stream)), anchors);
+        _append.SetChange(
+            new StreamChange(kind, new StreamVersion(before)) { Anchors = anchors.Count > 0 ? rest : null }, Encoding.UTF8.GetBytes(stream), ExpectedKind.Any, default);
         Add();
+    }
+
+    /// <summary>Starts a scavenge, and does it as far as what is sealed allows.</summary>
+    public void Scavenge(bool isDone)
+    {
+        _append.Reset([]);
+        _append.OperationId = ++_lastId;
+        _append.SetScavenge(ScavengeChange.Start);
+        Add();
+        while (isDone && Storage.Scavenger.Step(Storage.CommitIndex))
+        {
+        }
+    }
+
+    /// <summary>A stop and a start, with what can be rebuilt gone.</summary>
+    public void Restart(bool loseIndex)
+    {
+        Storage.Dispose();
+        if (loseIndex)
+        {
+            Directory.Delete(Path.Combine(Folder, "vault", "index"), recursive: true);
+        }
+
+        Open();
     }
 
     public void Dispose()
     {
         Storage.Dispose();
         Directory.Delete(Folder, recursive: true);
+    }
+
+    private void Open()
+    {
+        Storage = VaultStorage.Open(
+            Files, Path.Combine(Folder, "vault"), new StorageOptions { SegmentSizeBytes = 4 * StorageOptions.MinSegmentSizeBytes, OperationHorizon = 8192 }, SomeEvent.Time);
+        Storage.Commit(Storage.Tail.LastIndex);
+        _append = new AppendContent(Storage);
     }
 
     private void Add()

@@ -71,11 +71,11 @@ public sealed partial class AppendTests(TestNode node) : IClassFixture<TestNode>
     [Fact]
     public async Task Bad_names_and_sizes_are_refused_by_name()
     {
-        Assert.Equal("INVALID_NAME", (await node.RunAsync("append", "", "--type", "T", "--data", "{}")).MustBe(1).ErrorCode);
+        Assert.Equal("INVALID_NAME", (await node.RunAsync("append", "", "--type", "T", "--data", "{}")).MustBe(2).ErrorCode);
         Assert.Equal("LIMIT_EXCEEDED", (await node.RunAsync("append", new string('x', 10_000), "--type", "T", "--data", "{}")).MustBe(1).ErrorCode);
-        Assert.Equal("RESERVED_NAME", (await node.RunAsync("append", "$mine", "--type", "T", "--data", "{}")).MustBe(1).ErrorCode);
-        Assert.Equal("INVALID_EVENT", (await node.RunAsync("append", "a", "--type", "", "--data", "{}")).MustBe(1).ErrorCode);
-        Assert.Equal("INVALID_NAME", (await node.RunAsync("read", "")).MustBe(1).ErrorCode);
+        Assert.Equal("RESERVED_NAME", (await node.RunAsync("append", "$mine", "--type", "T", "--data", "{}")).MustBe(2).ErrorCode);
+        Assert.Equal("INVALID_EVENT", (await node.RunAsync("append", "a", "--type", "", "--data", "{}")).MustBe(2).ErrorCode);
+        Assert.Equal("INVALID_NAME", (await node.RunAsync("read", "")).MustBe(2).ErrorCode);
     }
 
     [Fact]

@@ -71,10 +71,11 @@ public sealed class RetentionTests
         foreach (var (line, field) in new[]
         {
             ("a --forever --max-events 1", "rule.forever"), ("a --max-events 0", "rule.max_events"), ("a --max-bytes 0", "rule.max_bytes"),
-            ("a --max-age 0s", "rule.max_age_seconds"), ("--category a-b --forever", "scope.category"),
+            ("a --max-age 0s", "rule.max_age_seconds"), ("a --max-age 99999d", "rule.max_age_seconds"), ("a --forever --max-events 3", "rule.forever"),
+            ("a --max-events 9223372036854775808", "rule.max_events"), ("--category a-b --forever", "scope.category"),
         })
         {
-            var refused = (await node.RunAsync(["streams", "retain", .. line.Split(' ')])).MustBe(1);
+            var refused = (await node.RunAsync(["streams", "retain", .. line.Split(' ')])).MustBe(2);
             Assert.Equal(("INVALID_REQUEST", field), (refused.ErrorCode, refused.Json.GetProperty("error").GetProperty("field").GetString()));
         }
     }

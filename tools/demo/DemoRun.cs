@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Threading.Channels;
 using EventVault.Client;
 
@@ -23,6 +25,7 @@ internal sealed class DemoRun : IAsyncDisposable
     private readonly VaultClient _client;
     private readonly List<Written> _written = [];
     private NodeProcess? _node;
+    private string _pastAnswer = "";
     private int _step;
 
     private DemoRun(string folder)
@@ -84,8 +87,10 @@ internal sealed class DemoRun : IAsyncDisposable
         await AppendAsync();
         await ReadAsync();
         await SubscribeAsync();
+        await AskThePastAsync();
         await KillUnderLoadAsync();
         await ProveAsync();
+        await AskThePastAgainAsync();
         await StopAndVerifyAsync();
     }
 
@@ -199,6 +204,44 @@ internal sealed class DemoRun : IAsyncDisposable
         await pump.WaitAsync(Patience);
         times.Sort();
         Say($"{LiveEvents} events appended, {LiveEvents} received, each once and in order; from the call of append to the subscriber, flush included: median {Milliseconds(times[LiveEvents / 2])}, slowest {Milliseconds(times[^1])}");
+    }
+
+    private async Task AskThePastAsync()
+    {
+        Step($"How many lines had {PastAnswer.Stream["file-".Length..]} on {PastAnswer.Day[..10]}? The state as of any moment");
+        _pastAnswer = await AskAsync("--occurred", PastAnswer.Day);
+        var state = JsonDocument.Parse(_pastAnswer).RootElement.GetProperty("state").GetRawText();
+        Check.Equal(await PastAnswer.FromFileAsync(), state);
+        Say($"{state}: as adding up the imported file gives, too");
+    }
+
+    private async Task AskThePastAgainAsync()
+    {
+        Step("The same question again, after a kill -9 and all that was appended since");
+        var token = JsonDocument.Parse(_pastAnswer).RootElement.GetProperty("token").GetString()!;
+        var again = await AskAsync("--token", token);
+
+        // Only the clock, up to which nothing can be recorded any more, has gone on.
+        Check.Equal(WithoutClosedTime(_pastAnswer), WithoutClosedTime(again));
+        Say($"the same answer to the byte, hash {JsonDocument.Parse(again).RootElement.GetProperty("stateHash").GetString()![..16]}…, and so it stays");
+    }
+
+    private async Task<string> AskAsync(string option, string value)
+    {
+        Say($"$ vault-admin state {PastAnswer.Stream} --slots \"{PastAnswer.Slots}\" {option} {value} --json");
+        var clock = Stopwatch.StartNew();
+        var (exitCode, output) = await ChildProcess.AdminAsync(
+            "state", PastAnswer.Stream, "--slots", PastAnswer.Slots, option, value, "--endpoint", Endpoint, "--json");
+        Check.That(exitCode == 0, $"The question ended with exit code {exitCode}: {output}");
+        Say($"{output[..(output.IndexOf("\"occurredAt\"", StringComparison.Ordinal) - 1)]}, …}}  in {Seconds(clock.Elapsed)}, the start of a process included");
+        return output;
+    }
+
+    private static string WithoutClosedTime(string answer)
+    {
+        var cut = JsonNode.Parse(answer)!;
+        cut["cut"]!.AsObject().Remove("closedTime");
+        return cut.ToJsonString();
     }
 
     private async Task KillUnderLoadAsync()

@@ -12,7 +12,7 @@ internal static partial class AdminCommandLine
         Looks after an EventVault vault.
 
         Exit codes: 0 done; 1 failed; 2 wrong usage; 3 conflict: a stream is not where the append expected it,
-        or a condition failed; 4 damage found; 5 the node can't be reached (given up within 15 seconds).
+        a condition failed, or a reducer's version is not the expected one; 4 damage found; 5 the node can't be reached (given up within 15 seconds).
         With --json, stdout holds compact JSON and nothing else; a failure is {"error":{"code":…,"message":…}}.
         """;
 
@@ -35,6 +35,9 @@ internal static partial class AdminCommandLine
             ImportCommand.Create(global),
             ExportCommand.Create(global),
             StreamsCommand.Create(global),
+            StateCommand.Create(global),
+            StatesCommand.Create(global),
+            ReducersCommand.Create(global),
             ScavengeCommand.Create(global),
             VerifyCommand.Create(global),
             BenchCommand.Create(global),

@@ -24,7 +24,7 @@ internal static class ErrorReport
     public static Task<int> WriteAsync(Output output, Exception failure, string endpoint) => failure switch
     {
         UsageException => UsageAsync(output, failure.Message),
-        ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e.InnerException), e.WriteDetails),
+        ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e), e.WriteDetails),
         AppendConflictException e => WriteConflictAsync(output, e),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
@@ -39,6 +39,31 @@ internal static class ErrorReport
         IOException or UnauthorizedAccessException => WriteAsync(output, "IO", failure.Message, ExitCode.Failed, null),
         _ => WriteAsync(output, "INTERNAL", $"This is a bug in vault-admin; please report it: {failure}", ExitCode.Failed, null),
     };
+
+    /// <summary>Tells the failure of one of many, which does not end the others.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="stream">The one.</param>
+    /// <param name="failure">The failure.</param>
+    public static void WriteOne(Output output, string stream, VaultException failure)
+    {
+        if (!output.Json)
+        {
+            output.WriteLine($"{stream}: {failure.Message}");
+            return;
+        }
+
+        output.WriteJson(w =>
+        {
+            w.WriteStartObject();
+            w.WriteString("stream", stream);
+            w.WriteStartObject("error");
+            w.WriteString("code", CodeOf(failure.Code));
+            w.WriteString("message", failure.Message);
+            WriteFailures(w, failure);
+            w.WriteEndObject();
+            w.WriteEndObject();
+        });
+    }
 
     /// <summary>The name of a code in the contract, such as <c>WRONG_EXPECTED_VERSION</c>.</summary>
     /// <param name="code">The code.</param>
@@ -65,9 +90,15 @@ internal static class ErrorReport
         _ => "INTERRUPTED",
     };
 
-    private static int ExitCodeOf(Exception? failure) => failure is not VaultException { Code: var code } ? ExitCode.Failed : code switch
+    // What the vault can't take of a file is no wrong usage.
+    private static int ExitCodeOf(ImportException failure) =>
+        failure.InnerException is VaultException e && ExitCodeOf(e) is var code and not ExitCode.Usage ? code : ExitCode.Failed;
+
+    private static int ExitCodeOf(VaultException failure) => failure.Code switch
     {
-        VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed => ExitCode.Conflict,
+        // A name or a value that can't be meant, whoever finds it: this tool, the client or the node.
+        VaultErrorCode.InvalidName or VaultErrorCode.ReservedName or VaultErrorCode.InvalidEvent or VaultErrorCode.InvalidRequest or VaultErrorCode.BadReducer => ExitCode.Usage,
+        VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed or VaultErrorCode.DefinitionConflict => ExitCode.Conflict,
         VaultErrorCode.Damaged => ExitCode.Damage,
 
         // A node that takes connections and never answers is as good as none.
@@ -244,10 +275,38 @@ internal static class ErrorReport
             w.WriteNumber("floor", floor);
         }
 
+        WriteStateFailure(w, failure);
         if (failure.AttemptedAfter is { } seen)
         {
             // As --attempted-after takes it.
             w.WriteString("attemptedAfter", seen.Position is { } p ? p.ToString(CultureInfo.InvariantCulture) : "empty");
+        }
+    }
+
+    private static void WriteStateFailure(Utf8JsonWriter w, VaultFailure failure)
+    {
+        if (failure.Earliest is { } earliest)
+        {
+            w.WriteStartObject("earliest");
+            w.WriteNumber("version", earliest.Version);
+            w.WriteNumber("position", earliest.Position);
+            w.WriteTime("time", earliest.Time);
+            w.WriteEndObject();
+        }
+
+        if (failure.Version is { } version)
+        {
+            w.WriteNumber("version", version);
+        }
+
+        if (failure.ClosedTime is { } closed)
+        {
+            w.WriteTime("closedTime", closed);
+        }
+
+        if (failure.TextOffset is { } offset)
+        {
+            w.WriteNumber("textOffset", offset);
         }
     }
 

@@ -4,16 +4,51 @@ using Google.Protobuf;
 namespace EventVault.Client;
 
 /// <summary>The calls that are answered once, with their retries.</summary>
-internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
+internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options, CancellationToken clientClosed)
 {
     /// <summary>A call that only reads, and so may be repeated at will.</summary>
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
+    public Task<TResponse> ReadAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new() => ReadInTimeAsync(method, request, options.CallTimeout, cancellation);
+
+    /// <summary>A call that only reads, and for which the node may wait.</summary>
+    /// <param name="method">The call.</param>
+    /// <param name="request">The request, which says that it waits.</param>
+    /// <param name="wait">How long; zero: not at all.</param>
+    /// <param name="stopWaiting">Makes it a request that does not.</param>
+    /// <param name="cancellation">Cancels the call.</param>
+    /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
     public async Task<TResponse> ReadAsync<TRequest, TResponse>(
-        RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan wait, Action<TRequest> stopWaiting, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
-        var attempts = new Attempts(options.Retry, options.CallTimeout);
+        if (wait > TimeSpan.Zero)
+        {
+            try
+            {
+                // The node stops waiting a tenth of the call's time, and at most 500 ms, before its deadline.
+                TimeSpan reserve = TimeSpan.FromTicks(Math.Min(wait.Ticks / 9, TimeSpan.TicksPerSecond / 2));
+                return await ReadInTimeAsync(method, request, wait + reserve, cancellation).ConfigureAwait(false);
+            }
+            catch (VaultException e) when (e.IsTransient)
+            {
+                // Asked without waiting it is refused by its own reason; or it was reached, and only the answer took longer.
+                stopWaiting(request);
+            }
+        }
+
+        return await ReadInTimeAsync(method, request, options.CallTimeout, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<TResponse> ReadInTimeAsync<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan timeout, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        ThrowIfDisposed();
+        var attempts = new Attempts(options.Retry, timeout);
         while (true)
         {
             try
@@ -30,6 +65,23 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
 
                 await Task.Delay(wait, cancellation).ConfigureAwait(false);
             }
+        }
+    }
+
+    /// <summary>A call that does no harm when it fails, tried once.</summary>
+    /// <returns>Null: it failed.</returns>
+    public async Task<TResponse?> TryOnceAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, CancellationToken cancellation)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        try
+        {
+            return await channel.UnaryAsync(method, request, new RpcCallOptions(options.CallTimeout), cancellation).ConfigureAwait(false);
+        }
+        catch (RpcException)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return null;
         }
     }
 
@@ -52,6 +104,7 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
+        ThrowIfDisposed();
         var attempts = new Attempts(options.Retry, options.CallTimeout);
         bool mayBeDone = false;
         while (true)
@@ -84,6 +137,8 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options)
             }
         }
     }
+
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(clientClosed.IsCancellationRequested, typeof(VaultClient));
 
     // A failed check holds for the earlier attempts too: the node looks for the operation id first, and would have answered
     // with what they did. What comes from Overloaded on, also a full disk, says nothing of an attempt whose answer was lost.

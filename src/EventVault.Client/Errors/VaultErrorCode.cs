@@ -31,11 +31,26 @@ public enum VaultErrorCode
     /// <summary>The request contradicts itself or lacks something.</summary>
     InvalidRequest = 6,
 
+    /// <summary>The text of a reducer breaks the rules; see <see cref="BadReducerException"/>.</summary>
+    BadReducer = 7,
+
+    /// <summary>The moment lies before what is left of the stream; see <see cref="HistoryTruncatedException"/>.</summary>
+    HistoryTruncated = 10,
+
+    /// <summary>The stream has no such version yet; see <see cref="VersionNotReachedException"/>.</summary>
+    VersionNotReached = 11,
+
+    /// <summary>The vault has no such position yet; see <see cref="PositionNotReachedException"/>.</summary>
+    PositionNotReached = 12,
+
     /// <summary>A stream is not where the append expected it; see <see cref="WrongExpectedVersionException"/>.</summary>
     WrongExpectedVersion = 20,
 
     /// <summary>An event matches a condition of the append; see <see cref="ConditionFailedException"/>.</summary>
     ConditionFailed = 21,
+
+    /// <summary>A reducer's newest version is not the expected one; see <see cref="DefinitionConflictException"/>.</summary>
+    DefinitionConflict = 22,
 
     /// <summary>The operation id belongs to an append with other content.</summary>
     OperationIdReused = 30,
@@ -52,17 +67,32 @@ public enum VaultErrorCode
     /// <summary>A legal hold forbids to delete or truncate the stream; see <see cref="StreamHeldException"/>.</summary>
     StreamHeld = 37,
 
+    /// <summary>The time that a state was asked for as of is not over yet; see <see cref="AsOfInFutureException"/>.</summary>
+    AsOfInFuture = 38,
+
+    /// <summary>Events that went into the state are gone, and nothing stands in for them; see <see cref="IncompleteHistoryException"/>.</summary>
+    IncompleteHistory = 39,
+
     /// <summary>The stream has no events; see <see cref="StreamNotFoundException"/>.</summary>
     StreamNotFound = 40,
 
     /// <summary>No append with this operation id is among those that the vault remembers.</summary>
     OperationNotFound = 41,
 
+    /// <summary>There is no reducer of that name, or no such version of it; see <see cref="ReducerNotFoundException"/>.</summary>
+    ReducerNotFound = 42,
+
     /// <summary>The node's queue is full.</summary>
     Overloaded = 50,
 
     /// <summary>The node's disk is full: appends are refused, reads go on.</summary>
     StoreFull = 51,
+
+    /// <summary>The state is larger than states may be. Keep less of each event, or fold fewer keys.</summary>
+    StateTooLarge = 52,
+
+    /// <summary>There are more events to fold than one call may.</summary>
+    ScanLimit = 53,
 
     /// <summary>The node is stopping.</summary>
     Draining = 60,

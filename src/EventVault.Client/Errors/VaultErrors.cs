@@ -78,9 +78,27 @@ internal static class VaultErrors
             VaultErrorCode.RetryTooOld => new RetryTooOldException(message.ToString(), failures),
             VaultErrorCode.StreamTombstoned => new StreamTombstonedException(message.ToString(), failures),
             VaultErrorCode.StreamHeld => new StreamHeldException(message.ToString(), failures),
-            _ => new VaultException(first.Code, message.ToString(), failures, inner),
+            _ => OfStates(first, message.ToString(), failures) ?? new VaultException(first.Code, message.ToString(), failures, inner),
         };
     }
+
+    /// <summary>What an append or a state of many was refused with.</summary>
+    public static VaultException From(Protocol.AppendError? error) =>
+        From((RpcCode)(error?.Code ?? 0), error?.Message ?? "", error?.Detail);
+
+    // Null: not about states.
+    private static VaultException? OfStates(VaultFailure first, string message, IReadOnlyList<VaultFailure> failures) => first.Code switch
+    {
+        VaultErrorCode.HistoryTruncated => new HistoryTruncatedException(message, failures),
+        VaultErrorCode.IncompleteHistory => new IncompleteHistoryException(message, failures),
+        VaultErrorCode.VersionNotReached => new VersionNotReachedException(message, failures),
+        VaultErrorCode.PositionNotReached => new PositionNotReachedException(message, failures),
+        VaultErrorCode.AsOfInFuture => new AsOfInFutureException(message, failures),
+        VaultErrorCode.BadReducer => new BadReducerException(message, failures),
+        VaultErrorCode.ReducerNotFound => new ReducerNotFoundException(message, failures),
+        VaultErrorCode.DefinitionConflict => new DefinitionConflictException(message, failures),
+        _ => null,
+    };
 
     // A node lists versions before conditions. Should one not, the exception must still be the one whose lists are filled.
     private static AppendConflictException Conflict(
@@ -184,6 +202,10 @@ internal static class VaultErrors
             FirstPosition = failure.HasFirstPosition ? failure.FirstPosition : null,
             Position = failure.HasPosition ? failure.Position : null,
             Floor = failure.HasFloor ? failure.Floor : null,
+            Earliest = failure.Earliest is { } e ? new EarliestState(e.Version, e.Position, VaultTime.FromTicks(e.Time)) : null,
+            Version = failure.HasVersion ? failure.Version : null,
+            ClosedTime = failure.HasClosedTime ? VaultTime.FromTicks(failure.ClosedTime) : null,
+            TextOffset = failure.HasTextOffset ? failure.TextOffset : null,
         };
     }
 

@@ -44,12 +44,30 @@ public sealed record VaultFailure
 
     /// <summary>
     /// An event that matches, with <see cref="VaultErrorCode.ConditionFailed"/>; how far the node is, with
-    /// <see cref="VaultErrorCode.TimedOutBehind"/> (null: it has no events).
+    /// <see cref="VaultErrorCode.TimedOutBehind"/> and <see cref="VaultErrorCode.PositionNotReached"/> (null: it has no events).
     /// </summary>
     public ulong? Position { get; init; }
 
     /// <summary>Operation ids of appends at or before it are no longer kept, with <see cref="VaultErrorCode.RetryTooOld"/>.</summary>
     public ulong? Floor { get; init; }
+
+    /// <summary>
+    /// The earliest moment that can still be told, with <see cref="VaultErrorCode.HistoryTruncated"/> and
+    /// <see cref="VaultErrorCode.IncompleteHistory"/>.
+    /// </summary>
+    public EarliestState? Earliest { get; init; }
+
+    /// <summary>
+    /// The stream's last version, with <see cref="VaultErrorCode.VersionNotReached"/>; the reducer's newest one, with
+    /// <see cref="VaultErrorCode.DefinitionConflict"/>. Null: there is none.
+    /// </summary>
+    public ulong? Version { get; init; }
+
+    /// <summary>The newest time that is over, and so can be asked for, with <see cref="VaultErrorCode.AsOfInFuture"/>.</summary>
+    public DateTimeOffset? ClosedTime { get; init; }
+
+    /// <summary>Where in the text it broke the rules, in characters from its start, with <see cref="VaultErrorCode.BadReducer"/>.</summary>
+    public uint? TextOffset { get; init; }
 
     /// <summary>
     /// What a repeat has to say in <see cref="AppendOptions.AttemptedAfter"/>, with <see cref="VaultErrorCode.OutcomeUnknown"/>.
@@ -63,3 +81,9 @@ public sealed record VaultFailure
 /// <param name="Allowed">What is allowed.</param>
 /// <param name="Setting">The node's setting that raises it; empty if it is fixed.</param>
 public sealed record ExceededLimit(string Limit, ulong Value, ulong Allowed, string Setting);
+
+/// <summary>The earliest moment of which a stream's state can be told, in three ways.</summary>
+/// <param name="Version">A version of the stream.</param>
+/// <param name="Position">The same event's position.</param>
+/// <param name="Time">When it was recorded.</param>
+public sealed record EarliestState(ulong Version, ulong Position, DateTimeOffset Time);

@@ -11,7 +11,8 @@ public sealed record RetentionRule
 
     /// <summary>
     /// Keeps events this long after they were recorded: whole seconds, 1 second to 100 years. May take all events of a stream,
-    /// which then counts as having none until it is written again, its versions going on. Null: whatever their age.
+    /// which then counts as having none until it is written again, its versions going on. Events are gone a tenth of it later at most,
+    /// and no more than an hour, and the minute in which the leader looks. Null: whatever their age.
     /// </summary>
     public TimeSpan? MaxAge { get; init; }
 

@@ -65,7 +65,7 @@ internal static class AppendAnswers
 
     private static AppendResponse FirstAnswer(AppendAnswer first, AppendContent append)
     {
-        Invariant.Check(first.Versions.Count == append.StreamCount, "Equal content has equal streams.");
+        Invariant.Check(first.Versions.Count == append.StreamCount || append.Change is not null, "Equal content has equal streams, but for the anchors of a truncation.");
         return FirstAnswer(first);
     }
 

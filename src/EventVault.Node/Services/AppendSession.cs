@@ -28,6 +28,7 @@ internal sealed class AppendSession(
     private readonly SessionSignal _decided = new();
     private readonly SessionSignal _room = new();
     private readonly AnswerMessage _message = new();
+    private readonly AppendClient _client = context.Connection.State<AppendClient>();
     private readonly long _callEnds = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
     private RequestBytes? _bytes;
     private SessionAppend? _first;
@@ -143,7 +144,7 @@ internal sealed class AppendSession(
         }
 
         var offset = _bytes.Add(message);
-        var append = _free.TryDequeue(out var used) ? used : new SessionAppend(this, storage);
+        var append = _free.TryDequeue(out var used) ? used : new SessionAppend(this, storage) { Client = _client };
         var refusal = ReadEnvelope(_bytes.Bytes.AsSpan(offset, length), out var envelope);
         append.Begin(envelope.RequestId, _bytes);
         append.Deadline = envelope.TimeoutMs == 0 ? _callEnds : Math.Min(_callEnds, VaultLoop.NowMs(options.Clock) + envelope.TimeoutMs);

@@ -48,13 +48,27 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
 
     private async ValueTask ReachAsync(ulong position, RpcContext context)
     {
-        var reserve = context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
+        if (!await ReachAsync(() => HasReached(position), context))
+        {
+            throw Errors.TimedOutBehind(storage.Head, position).ToException();
+        }
+    }
+
+    /// <summary>Waits for something that a commit brings about.</summary>
+    /// <param name="hasReached">Whether it is there; looked at again behind each commit.</param>
+    /// <param name="context">The call that waits.</param>
+    /// <param name="lookAgain">After how long to look in any case; null: not before the next commit.</param>
+    /// <returns>False: the call's time is nearly up.</returns>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: the node drains.</exception>
+    public async ValueTask<bool> ReachAsync(Func<bool> hasReached, RpcContext context, Func<TimeSpan>? lookAgain = null)
+    {
+        var reserve = Reserve(context);
         while (true)
         {
             var next = committed.Next;
-            if (HasReached(position))
+            if (hasReached())
             {
-                return;
+                return true;
             }
 
             if (context.Draining.IsCancellationRequested)
@@ -64,13 +78,18 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
 
             // No longer than a day at once: a timer takes no more than some weeks.
             var patience = context.TimeLeft is { } left && left - reserve < TimeSpan.FromDays(1) ? left - reserve : TimeSpan.FromDays(1);
+            if (lookAgain?.Invoke() is { } soon && soon < patience)
+            {
+                patience = soon;
+            }
+
             try
             {
                 await next.WaitAsync(patience > TimeSpan.Zero ? patience : TimeSpan.Zero, context.Cancellation);
             }
-            catch (TimeoutException e) when (context.TimeLeft <= reserve)
+            catch (TimeoutException) when (context.TimeLeft <= reserve)
             {
-                throw Errors.TimedOutBehind(storage.Head, position).ToException(e);
+                return false;
             }
             catch (TimeoutException)
             {
@@ -78,6 +97,10 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
             }
         }
     }
+
+    /// <summary>How long before its deadline a call that waits is answered.</summary>
+    private static TimeSpan Reserve(RpcContext context) =>
+        context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
 
     private bool HasReached(ulong position) => storage.Head is { Value: >= 0 } head && (ulong)head.Value >= position;
 

@@ -7,6 +7,8 @@ using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Temporal;
+using EventVault.Temporal.Reducers;
 using Damage = EventVault.Protocol.Damage;
 using StreamVersion = EventVault.Storage.StreamVersion;
 
@@ -17,6 +19,9 @@ internal static class Errors
 {
     /// <summary>When it makes sense to try again after an overload: a full queue is written in less.</summary>
     private const uint RetryAfterOverloadMs = 50;
+
+    /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
+    private const uint RetryAfterLongFoldMs = 200;
 
     public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
     {
@@ -192,11 +197,15 @@ internal static class Errors
             Stream = name,
             Field = "stream",
         }),
-        StreamChangeProblem.BehindEnd => InvalidRequest(
-            "before", Text($"is {change.Before}, which is behind the end of the stream {name}: {stream.Actual + 1} leaves no event and is the largest allowed")),
+        StreamChangeProblem.BehindEnd => BehindEnd(name, change.Before, stream.Actual),
+        StreamChangeProblem.LookAgain => NotDone(AppendOutcome.LookAgain),
         StreamChangeProblem.TooMany => LimitExceeded(NodeLimits.ChangedStreams, NodeLimits.ChangedStreams.Allowed + 1, "stream"),
         _ => throw new InvariantException($"{change.Problem} is no problem."),
     };
+
+    /// <summary>A truncation of more than there is.</summary>
+    public static Refusal BehindEnd(string stream, StreamVersion before, StreamVersion last) => InvalidRequest(
+        "before", Text($"is {before}, which is behind the end of the stream {stream}: {last + 1} leaves no event and is the largest allowed"));
 
     private static Failure Tombstoned(string stream, string field) => new()
     {
@@ -273,13 +282,216 @@ internal static class Errors
         Stream = stream,
     });
 
+    /// <summary>A definition that breaks the rules of the language, or one that this node can't read.</summary>
+    public static Refusal BadReducer(string field, string why, int? offset)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.BadReducer,
+            Message = Text($"The reducer in {field} can't be used{(offset is { } at ? Text($", character {at}") : string.Empty)}: {why}"),
+            Field = field,
+            Why = why,
+        };
+        if (offset is { } o)
+        {
+            failure.TextOffset = (uint)o;
+        }
+
+        return new Refusal(RpcCode.InvalidArgument, failure);
+    }
+
+    public static Refusal ReducerNotFound(string field, string name, uint version) => new(RpcCode.NotFound, new Failure
+    {
+        Reason = Reason.ReducerNotFound,
+        Message = version == 0
+            ? $"There is no reducer named {name}: DefineReducer makes one, ListReducers tells which there are."
+            : Text($"The reducer {name} has no version {version}: GetReducer tells which is the newest."),
+        Field = field,
+    });
+
+    /// <summary>A definition that was not expected to be, or to be another one.</summary>
+    public static Refusal DefinitionConflict(string name, uint newest)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.DefinitionConflict,
+            Message = newest == 0
+                ? $"There is no reducer named {name} yet. Look at what is there and decide anew."
+                : Text($"The newest version of the reducer {name} is {newest}, which was not expected. Look at it and decide anew."),
+            Field = "expected_version",
+        };
+        if (newest > 0)
+        {
+            failure.Version = newest;
+        }
+
+        return new Refusal(RpcCode.Aborted, failure);
+    }
+
+    /// <summary>A cut at a version that the stream does not have yet.</summary>
+    public static Refusal VersionNotReached(string stream, string field, ulong? wanted, StreamVersion last)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.VersionNotReached,
+            Message = Text($"The stream {stream} does not have {(wanted is { } version ? Text($"version {version}") : "the version")} yet: {(last == StreamVersion.None ? "it has no events" : Text($"its last one is {last}"))}. Ask later, or set wait."),
+            Stream = stream,
+            Field = field,
+        };
+        if (last != StreamVersion.None)
+        {
+            failure.Version = (ulong)last.Value;
+        }
+
+        return new Refusal(RpcCode.OutOfRange, failure);
+    }
+
+    /// <summary>A cut at a position that the vault does not have yet.</summary>
+    public static Refusal PositionNotReached(string field, ulong wanted, Position head)
+    {
+        var failure = new Failure
+        {
+            Reason = Reason.PositionNotReached,
+            Message = Text($"There is no position {wanted} yet: the last one is {(head == Position.None ? "before the first event" : Text($"{head}"))}. Ask later, or set wait."),
+            Field = field,
+        };
+        if (head != Position.None)
+        {
+            failure.Position = (ulong)head.Value;
+        }
+
+        return new Refusal(RpcCode.OutOfRange, failure);
+    }
+
+    /// <summary>A cut at a time that has not come yet.</summary>
+    public static Refusal AsOfInFuture(string field, long wanted, long closed) => new(RpcCode.FailedPrecondition, new Failure
+    {
+        Reason = Reason.AsOfInFuture,
+        Message = Text($"The time {TimeText(wanted)} in {field} has not passed by the leader's clock, so what will be recorded up to it is not known yet. Ask later, or set wait."),
+        Field = field,
+        ClosedTime = closed,
+    });
+
+    /// <summary>A time of which can't be made sure that it is closed.</summary>
+    public static Refusal NotClosed(CloseOutcome outcome) => outcome switch
+    {
+        CloseOutcome.NotLeader => new Refusal(RpcCode.Unavailable, new Failure
+        {
+            Reason = Reason.NotLeader,
+            Message = "The time is later than all that this node has seen, and only the leader can record that it has passed. Ask the leader.",
+        }),
+        CloseOutcome.Full => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.StoreFull,
+            Message = "The node's disk is too full to record that the time has passed. Ask for an earlier time, or when space has returned.",
+            Why = "no space for a fence",
+        }),
+        CloseOutcome.Draining => Draining("the time was not closed"),
+        CloseOutcome.TimedOut => new Refusal(RpcCode.Unavailable, new Failure
+        {
+            Reason = Reason.NoQuorum,
+            Message = "No majority has confirmed within the call's time that the time has passed. Try again, or ask for an earlier time.",
+        }),
+        CloseOutcome.Overloaded => new Refusal(RpcCode.ResourceExhausted, new Failure
+        {
+            Reason = Reason.Overloaded,
+            Message = "As many calls as may wait for a time to be closed do so already. Try again, after a wait that grows.",
+            RetryAfterMs = RetryAfterOverloadMs,
+        }),
+        _ => throw new InvariantException($"{outcome} is not a refusal."),
+    };
+
+    /// <summary>Why the state of a stream can't be told; null if this is no such reason.</summary>
+    public static Refusal? OfState(Exception e, string stream, NodeLimits limits) => e switch
+    {
+        StreamNotFoundException => StreamNotFound(stream),
+        StreamTombstonedException => new Refusal(RpcCode.FailedPrecondition, TombstonedState(stream)),
+        HistoryTruncatedException gone => new Refusal(RpcCode.OutOfRange, NotTold(Reason.HistoryTruncated, stream, gone.Earliest, "the events up to there were truncated, or deleted and scavenged")),
+        IncompleteHistoryException partial => new Refusal(
+            RpcCode.FailedPrecondition,
+            NotTold(Reason.IncompleteHistory, stream, partial.Earliest, "events that went into it were truncated, and no anchor of this reducer stands in for them. allow_partial folds what is left")),
+        StateTooLargeException large => StateTooLarge(limits[NodeLimits.StateBytes], large.Bytes, stream),
+        FoldTooLongException @long => ScanLimit(limits[NodeLimits.FoldEvents], @long.Events, stream),
+        StreamChangedException => StreamChanges(stream),
+        VersionNotReachedException early => VersionNotReached(stream, "as_of.version", null, early.Last),
+        InvalidDataException or UnsupportedFormatException => UnreadableAnchor(stream, e.Message),
+        _ => null,
+    };
+
+    private static Refusal UnreadableAnchor(string stream, string what) => new(RpcCode.DataLoss, new Failure
+    {
+        Reason = Reason.Damaged,
+        Message = $"The state of the stream {stream} can't be told: {what} Ask another node, and run vault-admin verify.",
+        Stream = stream,
+    });
+
+    private static Failure TombstonedState(string stream) => new()
+    {
+        Reason = Reason.StreamTombstoned,
+        Message = $"The stream {stream} was deleted for ever: its states are gone, as of every moment.",
+        Stream = stream,
+        Field = "stream",
+    };
+
+    private static Failure NotTold(Reason reason, string stream, EarliestMoment earliest, string why)
+    {
+        var told = new Earliest { Version = (ulong)earliest.Version.Value, Time = earliest.Time };
+        if (earliest.Position != Position.None)
+        {
+            told.Position = (ulong)earliest.Position.Value;
+        }
+
+        return new Failure
+        {
+            Reason = reason,
+            Message = Text($"The state of the stream {stream} as of that moment can't be told: {why}. The earliest moment that can: version {earliest.Version}{(earliest.Position == Position.None ? ", once it is written" : Text($", position {earliest.Position}"))}."),
+            Stream = stream,
+            Earliest = told,
+        };
+    }
+
+    /// <summary>A state that grew beyond its limit.</summary>
+    public static Refusal StateTooLarge(NodeLimit limit, long bytes, string stream) => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.StateTooLarge,
+        Message = Text($"The state of the stream {stream} takes {bytes} bytes, more than the {limit.Allowed} that are allowed. Keep less of each event, fold fewer keys, or raise the setting {limit.Setting} of the node."),
+        Stream = stream,
+        Limit = new LimitExceeded { Limit = limit.Name, Value = (ulong)bytes, Allowed = (ulong)limit.Allowed, Setting = limit.Setting },
+    });
+
+    /// <summary>A state that takes more events than one call may fold.</summary>
+    public static Refusal ScanLimit(NodeLimit limit, long events, string stream) => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.ScanLimit,
+        Message = Text($"The state of the stream {stream} would take {events} events to fold, more than the {limit.Allowed} that one call may. Ask for an earlier moment first: states kept on the way shorten the rest. Or raise the setting {limit.Setting} of the node."),
+        Stream = stream,
+        Limit = new LimitExceeded { Limit = limit.Name, Value = (ulong)events, Allowed = (ulong)limit.Allowed, Setting = limit.Setting },
+    });
+
+    /// <summary>Too many long folds wait already.</summary>
+    public static Refusal FoldsWait() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many states that take long to fold as may wait do so already. Try again, after a wait that grows.",
+        RetryAfterMs = RetryAfterLongFoldMs,
+    });
+
+    /// <summary>Events of a stream were taken away while they were read, more than once.</summary>
+    public static Refusal StreamChanges(string stream) => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = $"Events of the stream {stream} were deleted, truncated or scavenged while they were read. Ask again: the answer will be by what is left.",
+        Stream = stream,
+        RetryAfterMs = RetryAfterOverloadMs,
+    });
+
     /// <summary>An append that was not written, or of which nobody knows.</summary>
     public static Refusal NotDone(AppendOutcome outcome) => outcome switch
     {
         AppendOutcome.Overloaded => new Refusal(RpcCode.ResourceExhausted, new Failure
         {
             Reason = Reason.Overloaded,
-            Message = "The node's queue of appends is full; the append was definitely not written. Try again, after a wait that grows.",
+            Message = "The node's queue of appends is full, or has as much of this connection as it leaves for others; the append was definitely not written. Try again, after a wait that grows.",
             RetryAfterMs = RetryAfterOverloadMs,
         }),
         AppendOutcome.LookAgain => new Refusal(RpcCode.ResourceExhausted, new Failure
@@ -379,4 +591,9 @@ internal static class Errors
     };
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    // A request may name times that no calendar here reaches.
+    private static string TimeText(long time) => time >= DateTime.MinValue.Ticks - DateTime.UnixEpoch.Ticks && time <= DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks
+        ? DateTime.UnixEpoch.AddTicks(time).ToString("O", CultureInfo.InvariantCulture)
+        : AppendFields.Number(time);
 }

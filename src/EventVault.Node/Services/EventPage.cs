@@ -18,7 +18,7 @@ internal sealed class EventPage : IDisposable
     private const int EventOverhead = 64;
 
     /// <summary>Room behind a full page for a last event that is not large.</summary>
-    private const int RoomBytes = 16 * 1024;
+    public const int RoomBytes = 16 * 1024;
 
     private readonly PageShare _share;
     private byte[] _bytes = []; // Rented while there is something in it: most pages wait for events, or for their client.

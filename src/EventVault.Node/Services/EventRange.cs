@@ -1,5 +1,6 @@
 using EventVault.Storage;
 using EventVault.Storage.Queries;
+using EventVault.Temporal;
 
 namespace EventVault.Node.Services;
 
@@ -18,11 +19,15 @@ internal sealed class EventRange(EventReader reader, StreamReference? stream, Ev
     /// <summary>The last one, inclusive.</summary>
     public long Last { get; set; }
 
+    /// <summary>Of one stream, forwards: whether events that can't be read any more are handed out, and each of them must be there.</summary>
+    public bool TakesHidden { get; init; }
+
     /// <summary>Whether everything has been read.</summary>
     public bool IsDone => backwards ? Next < Last : Next > Last;
 
     /// <summary>Reads on into a page, until it is full, the range is done, or it is time to come up for air.</summary>
     /// <exception cref="DamageException">What comes next is damaged; the events before it are in the page.</exception>
+    /// <exception cref="StreamChangedException">With <see cref="TakesHidden"/>: events were scavenged meanwhile.</exception>
     public void ReadInto(EventPage page)
     {
         var sink = new EventPage.Sink(page);
@@ -36,11 +41,30 @@ internal sealed class EventRange(EventReader reader, StreamReference? stream, Ev
                 continue;
             }
 
+            if (TakesHidden)
+            {
+                ReadWritten(page, ref sink);
+                continue;
+            }
+
             var read = stream is { } one
                 ? reader.ReadStream(one, new StreamVersion(Next), new StreamVersion(Last), backwards, ref sink)
                 : reader.ReadAll(new Position(Next), new Position(Last), backwards, ref sink);
             Invariant.Check(read > 0, "Whatever lies in the range is committed and can be read.");
             Next += backwards ? -read : read;
         }
+    }
+
+    private void ReadWritten(EventPage page, ref EventPage.Sink sink)
+    {
+        Invariant.Check(stream is not null && !backwards);
+        var before = page.Remaining;
+        var read = reader.ReadWritten(stream.Value, new StreamVersion(Next), new StreamVersion(Last), ref sink);
+        if (before - page.Remaining != read)
+        {
+            throw new StreamChangedException();
+        }
+
+        Next += read;
     }
 }

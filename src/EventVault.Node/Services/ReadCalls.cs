@@ -140,7 +140,10 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         }
     }
 
-    private static void CheckGoesOn(RpcContext context)
+    /// <summary>Whether a call that reads goes on.</summary>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: the node drains.</exception>
+    /// <exception cref="OperationCanceledException">The call has ended.</exception>
+    public static void CheckGoesOn(RpcContext context)
     {
         if (context.Draining.IsCancellationRequested)
         {

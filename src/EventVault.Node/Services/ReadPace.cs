@@ -1,7 +1,7 @@
 // A read that finds little looks at much, and neither of that waits for anything: without care its client hears nothing for
 // seconds, and its thread is missing where completed appends are answered.
-using EventVault.Protocol;
 using EventVault.Rpc.Server;
+using Google.Protobuf;
 
 namespace EventVault.Node.Services;
 
@@ -14,7 +14,7 @@ namespace EventVault.Node.Services;
 /// <param name="pages">Tells how much may be written before it is sent.</param>
 /// <param name="clock">Tells how long ago something was sent.</param>
 /// <param name="interval">What is written waits no longer than this for more.</param>
-internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext context, PageShare pages, TimeProvider clock, TimeSpan interval) : IDisposable
+internal sealed class ReadPace(RpcFrameWriter writer, RpcContext context, PageShare pages, TimeProvider clock, TimeSpan interval) : IDisposable
 {
     private long _lastSent = clock.GetTimestamp();
     private LargePages.Part? _held;
@@ -43,6 +43,19 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
 
         Write(page);
         return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Writes a message of its own, and sends what is written if it is much, or due; others get the thread in any case.</summary>
+    public async ValueTask WriteAsync(IMessage message)
+    {
+        var bytes = message.ToByteArray();
+        if (bytes.Length > pages.FullBytes + EventPage.RoomBytes && _held is null)
+        {
+            await HoldAsync(bytes.Length);
+        }
+
+        writer.WriteFrame(bytes);
+        await GetOnAsync();
     }
 
     /// <summary>Sends what is written.</summary>
@@ -82,7 +95,7 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
     {
         if (!page.IsEmpty && page.IsLarge && _held is null)
         {
-            _held = pages.Large.TryTake(page.Length, context.CutShort);
+            _held = pages.Large.TryTake(page.Length, context.Connection, context.CutShort);
             return _held is not null;
         }
 
@@ -96,6 +109,20 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
         page.Clear();
         page.Remaining = remaining;
         range.Next = next;
+        await HoldAsync(length);
+        try
+        {
+            range.ReadInto(page);
+        }
+        finally
+        {
+            Write(page);
+        }
+    }
+
+    // Waits for the memory of something large, with nothing of it written.
+    private async ValueTask HoldAsync(int length)
+    {
         if (writer.UnflushedBytes > 0)
         {
             await FlushAsync();
@@ -104,20 +131,11 @@ internal sealed class ReadPace(RpcWriter<ReadResponse> writer, RpcContext contex
         using var ends = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation, context.Draining);
         try
         {
-            _held = await pages.Large.TakeAsync(length, context.CutShort, ends.Token);
+            _held = await pages.Large.TakeAsync(length, context.Connection, context.CutShort, ends.Token);
         }
         catch (OperationCanceledException) when (context.Draining.IsCancellationRequested)
         {
             throw Errors.Draining("the read was cut short").ToException();
-        }
-
-        try
-        {
-            range.ReadInto(page);
-        }
-        finally
-        {
-            Write(page);
         }
     }
 

@@ -20,7 +20,7 @@ internal static class RequestFields
     /// Entries of one list, so that a message of nothing but empty ones does not become millions of objects. Every list has
     /// a smaller limit of its own, which is checked, and named, once the request is decoded.
     /// </summary>
-    private const int MostEntries = 1_000;
+    private const int MostEntries = 2_000;
 
     /// <summary>Checks and decodes a request.</summary>
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>

@@ -45,9 +45,23 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
 
     /// <summary>A new append on behalf of a call.</summary>
     /// <param name="context">The call; its deadline is the append's.</param>
-    public SingleAppend New(RpcContext context) => new(storage) { Deadline = DeadlineOf(context) };
+    public SingleAppend New(RpcContext context)
+    {
+        var append = new SingleAppend(storage);
+        Begin(append, context);
+        return append;
+    }
+
+    /// <summary>Notes whose append it is, and until when it may wait.</summary>
+    /// <param name="append">The append.</param>
+    /// <param name="context">The call.</param>
+    public void Begin(SingleAppend append, RpcContext context)
+    {
+        append.Client = context.Connection.State<AppendClient>();
+        append.Deadline = DeadlineOf(context);
+    }
 
     /// <summary>Until when an append may wait in the queue, as <see cref="VaultLoop.NowMs"/> counts.</summary>
-    public long DeadlineOf(RpcContext context) =>
+    private long DeadlineOf(RpcContext context) =>
         context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
 }

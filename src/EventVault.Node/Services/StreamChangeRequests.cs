@@ -20,11 +20,11 @@ internal static class StreamChangeRequests
     {
         var request = RequestFields.Parse(DeleteStreamRequest.Parser, bytes);
         var change = new StreamChange(request.Tombstone ? StreamChangeKind.Tombstone : StreamChangeKind.Delete, default);
-        Fill(content, request.OperationId, request.Stream, request.Expected, request.AttemptedAfter, change, limits);
+        Read(request.OperationId, request.Stream, request.Expected, request.AttemptedAfter, change, limits).Fill(content, null);
     }
 
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT.</exception>
-    public static void ReadTruncate(in ReadOnlySequence<byte> bytes, NodeLimits limits, AppendContent content)
+    public static AskedChange ReadTruncate(in ReadOnlySequence<byte> bytes, NodeLimits limits)
     {
         var request = RequestFields.Parse(TruncateStreamRequest.Parser, bytes);
         if (request.Before > StreamChange.MostBefore)
@@ -33,11 +33,10 @@ internal static class StreamChangeRequests
         }
 
         var change = new StreamChange(StreamChangeKind.Truncate, new StreamVersion((long)request.Before));
-        Fill(content, request.OperationId, request.Stream, request.Expected, request.AttemptedAfter, change, limits);
+        return Read(request.OperationId, request.Stream, request.Expected, request.AttemptedAfter, change, limits);
     }
 
-    private static void Fill(
-        AppendContent content, ByteString id, string stream, ExpectedVersion? expected, SeenHead? attemptedAfter, StreamChange change, NodeLimits limits)
+    private static AskedChange Read(ByteString id, string stream, ExpectedVersion? expected, SeenHead? attemptedAfter, StreamChange change, NodeLimits limits)
     {
         var operationId = OperationId(id);
         var name = StreamNames.Check(stream, limits);
@@ -47,10 +46,7 @@ internal static class StreamChangeRequests
         }
 
         var (kind, version) = Expected(expected);
-        content.Reset([]);
-        content.OperationId = operationId;
-        content.AttemptedAfter = Seen(attemptedAfter);
-        content.SetChange(change, name, kind, version);
+        return new AskedChange(operationId, name, kind, version, Seen(attemptedAfter), change);
     }
 
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT: it is none.</exception>
@@ -78,4 +74,25 @@ internal static class StreamChangeRequests
         null => throw Errors.InvalidRequest("expected", "is missing: say any, no_stream, exists or a version").ToException(),
         _ => throw Errors.InvalidRequest("expected", "says nothing: one of any, no_stream, exists and version must be set").ToException(),
     };
+}
+
+/// <summary>A change of a stream's life as a client asks for it, checked.</summary>
+/// <param name="OperationId">Names the operation.</param>
+/// <param name="Stream">Name of the stream.</param>
+/// <param name="Expected">What is expected of it.</param>
+/// <param name="Version">With <see cref="ExpectedKind.Exact"/>: its last version.</param>
+/// <param name="AttemptedAfter">Of a retry: the head that was seen before.</param>
+/// <param name="Change">What happens.</param>
+internal sealed record AskedChange(UInt128 OperationId, byte[] Stream, ExpectedKind Expected, StreamVersion Version, Position? AttemptedAfter, StreamChange Change)
+{
+    /// <summary>Makes an append of it.</summary>
+    /// <param name="content">To be filled.</param>
+    /// <param name="anchors">Of a truncation; null: none were looked for.</param>
+    public void Fill(AppendContent content, TruncationAnchors? anchors)
+    {
+        content.Reset([]);
+        content.OperationId = OperationId;
+        content.AttemptedAfter = AttemptedAfter;
+        content.SetChange(Change with { Anchors = anchors }, Stream, Expected, Version);
+    }
 }

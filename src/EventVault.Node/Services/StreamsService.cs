@@ -12,7 +12,8 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
-internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, SingleAppends appends, CommitSignal committed, NodeLimits limits, NodeOptions options)
+internal sealed class StreamsService(
+    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
@@ -23,7 +24,6 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     private const int MostListed = 4096;
 
     private readonly AppendRequestReader _requests = new(storage, limits);
-    private readonly ReadCalls _reads = new(storage, loop, committed, limits, options);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
     private long _subscriptions;
 
@@ -32,7 +32,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     /// <summary>Subscriptions that are open.</summary>
     public long Subscriptions => Volatile.Read(ref _subscriptions);
 
-    private RetentionCalls Retention => new(storage, _reads.Consistent, limits);
+    private RetentionCalls Retention => new(storage, reads.Consistent, limits);
 
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
 
@@ -40,7 +40,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     public void CutSlow() => Pages.Large.CutSlow();
 
     /// <summary>What reads and subscriptions hold.</summary>
-    public PageShare Pages => _reads.Pages;
+    public PageShare Pages => reads.Pages;
 
     public void AddTo(RpcServer server) => server
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
@@ -49,23 +49,23 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
             (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
         .ServerStreamingRaw(
             RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
-            (request, writer, context) => _reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
+            (request, writer, context) => reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
         .ServerStreamingRaw(
             RpcMethod<ReadAllRequest, ReadResponse>.Of(Service, "ReadAll"),
-            (request, writer, context) => _reads.ReadAllAsync(RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
+            (request, writer, context) => reads.ReadAllAsync(RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
         .ServerStreamingRaw(RpcMethod<SubscribeRequest, ReadResponse>.Of(Service, "Subscribe"), SubscribeAsync)
         .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(Service, "GetStream"), GetStreamAsync)
         .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(Service, "ListStreams"), ListStreamsAsync)
         .UnaryRaw(
             RpcMethod<CountEventsRequest, CountEventsResponse>.Of(Service, "CountEvents"),
-            (request, context) => _reads.CountEventsAsync(RequestFields.Parse(CountEventsRequest.Parser, request), context))
+            (request, context) => reads.CountEventsAsync(RequestFields.Parse(CountEventsRequest.Parser, request), context))
         .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(Service, "GetAppend"), GetAppendAsync)
         .UnaryRaw(
             RpcMethod<DeleteStreamRequest, AppendResponse>.Of(Service, "DeleteStream"),
             (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
         .UnaryRaw(
             RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
-            (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadTruncate))
+            (request, context) => truncations.TruncateAsync(StreamChangeRequests.ReadTruncate(request, limits), context))
         .UnaryRaw(
             RpcMethod<SetRetentionRequest, AppendResponse>.Of(Service, "SetRetention"),
             (request, context) => ChangeAsync(request, context, RetentionCalls.ReadSet))
@@ -83,7 +83,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         }
 
         append.Reset();
-        append.Deadline = appends.DeadlineOf(context);
+        appends.Begin(append, context);
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
@@ -117,8 +117,8 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         Interlocked.Increment(ref _subscriptions);
         try
         {
-            using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, _reads.Pages, writer, context);
-            await call.RunAsync(parsed, limits, _reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+            using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, writer, context);
+            await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }
         finally
         {
@@ -130,7 +130,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
     {
         var parsed = RequestFields.Parse(GetStreamRequest.Parser, request);
         var name = StreamNames.Check(parsed.Stream, limits);
-        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
+        await reads.Consistent.WaitAsync(parsed.Consistency, context);
         return storage.Streams.Find(name) is { } details ? Details(details) : throw Errors.StreamNotFound(parsed.Stream).ToException();
     }
 
@@ -153,7 +153,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
         var category = StreamNames.CheckLength(parsed.Category, "category", limits);
         EventFilters.CheckCategory(category, "category");
         var after = ReadToken(parsed.PageToken);
-        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
+        await reads.Consistent.WaitAsync(parsed.Consistency, context);
 
         // One more than asked for tells whether there is another page.
         var page = category.Length > 0
@@ -182,7 +182,7 @@ internal sealed class StreamsService(VaultStorage storage, VaultLoop loop, Singl
             throw Errors.InvalidRequest("operation_id", $"must be {OperationIdBytes} bytes, has {AppendFields.Number(parsed.OperationId.Length)}").ToException();
         }
 
-        await _reads.Consistent.WaitAsync(parsed.Consistency, context);
+        await reads.Consistent.WaitAsync(parsed.Consistency, context);
         var id = System.Buffers.Binary.BinaryPrimitives.ReadUInt128BigEndian(parsed.OperationId.Span);
         return storage.Reader.FindAppend(id) is { } first ? AppendAnswers.FirstAnswer(first) : throw Errors.OperationNotFound().ToException();
     }

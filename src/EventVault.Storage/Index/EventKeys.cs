@@ -8,8 +8,10 @@
 //     4  a (type, tag) pair: length of the type (u16), type, tag; one key for each tag
 //     5  correlation id: the value of the metadata entry "correlationId", unless it is empty
 //     6  event id, the 16 bytes as they came
+//     7  name of a stream that an event of `$streams` deletes or tombstones
+//     8  name of a stream that an event of `$streams` truncates
 //
-// Events of streams whose names begin with '$' have only the kinds 1, 5 and 6: no condition ever matches them.
+// Events of streams whose names begin with '$' have only the kinds 1 and 5 to 8: no condition ever matches them.
 // A key is a hash: who finds an event by one compares the record's bytes.
 using System.Buffers.Binary;
 using EventVault.Storage.Log;
@@ -28,6 +30,8 @@ internal static class EventKeys
     private const byte PairKind = 4;
     private const byte CorrelationKind = 5;
     private const byte IdKind = 6;
+    private const byte EndKind = 7;
+    private const byte TruncationKind = 8;
 
     /// <summary>The category of a stream: its name up to the first '-', all of it if there is none.</summary>
     public static ReadOnlySpan<byte> CategoryOf(ReadOnlySpan<byte> stream)
@@ -59,6 +63,12 @@ internal static class EventKeys
 
     public static ulong OfCorrelation(ReadOnlySpan<byte> correlationId, in SipKey key) =>
         Compute(CorrelationKind, correlationId, key);
+
+    /// <summary>Of the events that end a life of a stream.</summary>
+    public static ulong OfEnd(ReadOnlySpan<byte> stream, in SipKey key) => Compute(EndKind, stream, key);
+
+    /// <summary>Of the events that truncate a stream.</summary>
+    public static ulong OfTruncation(ReadOnlySpan<byte> stream, in SipKey key) => Compute(TruncationKind, stream, key);
 
     /// <param name="id">The event's id; its 16 bytes are big-endian, as everywhere.</param>
     /// <param name="key">The vault's.</param>
@@ -93,6 +103,11 @@ internal static class EventKeys
 
         if (IsSystem(e.Stream))
         {
+            if (StreamLifeEvent.TryReadSubject(e, out var kind, out var subject))
+            {
+                keys[count++] = kind == StreamChangeKind.Truncate ? OfTruncation(subject, key) : OfEnd(subject, key);
+            }
+
             return count;
         }
 

@@ -50,6 +50,9 @@ internal static class FileHeader
     public static uint StoredLength(ReadOnlySpan<byte> header) =>
         BinaryPrimitives.ReadUInt32LittleEndian(header[HeaderLengthOffset..]);
 
+    /// <summary>Version of the format of a header without a <see cref="Fault"/>.</summary>
+    public static uint StoredVersion(ReadOnlySpan<byte> header) => BinaryPrimitives.ReadUInt32LittleEndian(header[VersionOffset..]);
+
     /// <summary>
     /// What is wrong with the header at the start of <paramref name="bytes"/>, or null if it is whole. A whole
     /// header may still be of an unknown format: <see cref="RequireSupported"/>.
@@ -80,7 +83,7 @@ internal static class FileHeader
     /// <summary>Refuses a whole header of another version or with unknown required features.</summary>
     public static void RequireSupported(string path, ReadOnlySpan<byte> header, uint version, ulong knownFeatures = 0)
     {
-        uint stored = BinaryPrimitives.ReadUInt32LittleEndian(header[VersionOffset..]);
+        uint stored = StoredVersion(header);
         if (stored != version)
         {
             throw new UnsupportedFormatException(path, $"format version {stored}");

@@ -6,9 +6,12 @@ namespace EventVault.Storage.Index;
 /// <param name="path">The damaged file.</param>
 /// <param name="offset">Where in it, in bytes.</param>
 /// <param name="observed">What was found there, and what was expected.</param>
-public sealed class IndexDamageException(string path, long offset, string observed)
-    : IOException($"'{path}', offset {offset}: {observed}. This file is rebuildable: stop the node, delete it and start again; start rebuilds it from the log.")
+/// <param name="nextStep">What to do, in sentences.</param>
+public sealed class IndexDamageException(string path, long offset, string observed, string nextStep = IndexDamageException.ByHand)
+    : IOException($"'{path}', offset {offset}: {observed}. {nextStep}")
 {
+    private const string ByHand = "This file is rebuildable: stop the node, delete it and start again; start rebuilds it from the log.";
+
     /// <summary>The damaged file.</summary>
     public string Path { get; } = path;
 

@@ -15,6 +15,9 @@ namespace EventVault.Storage.Index;
 /// </remarks>
 internal sealed class SealedKeys : IDisposable
 {
+    /// <summary>What the message of damage says: nobody needs to do anything, while the node runs.</summary>
+    public const string NextStep = "This file is rebuildable: a running node makes it again from the log within seconds. Ask again then.";
+
     private readonly MappedFile _map;
     private readonly string _path;
     private readonly SealedKeysShape _shape;
@@ -25,6 +28,7 @@ internal sealed class SealedKeys : IDisposable
     private readonly long _directory;
     private readonly long _entries;
     private readonly long _lists;
+    private volatile bool _isDamaged;
 
     private SealedKeys(string path, MappedFile map)
     {
@@ -48,6 +52,9 @@ internal sealed class SealedKeys : IDisposable
 
     /// <summary>The segment they are of.</summary>
     public KeyedSegment Segment { get; }
+
+    /// <summary>Whether anybody has found damage here.</summary>
+    public bool IsDamaged => _isDamaged;
 
     /// <summary>Number of different keys.</summary>
     public int KeyCount { get; }
@@ -103,6 +110,16 @@ internal sealed class SealedKeys : IDisposable
         }
     }
 
+    /// <summary>Whether it is an intact file of an older format version: the next start makes it anew.</summary>
+    public static bool IsOlder(IFileSystem fileSystem, string path)
+    {
+        using IFile file = fileSystem.OpenFile(path, FileOpening.ReadExisting);
+        Span<byte> header = stackalloc byte[SealedKeysFormat.HeaderLength];
+        return file.Read(0, header) == header.Length
+            && FileHeader.Fault(header, SealedKeysFormat.Magic) is null
+            && FileHeader.StoredVersion(header) < SealedKeysFormat.Version;
+    }
+
     /// <summary>Opens a key file and checks its header and its checksums.</summary>
     /// <exception cref="IndexDamageException">They are damaged, or it is the file of another segment.</exception>
     /// <exception cref="UnsupportedFormatException">It is of a later format.</exception>
@@ -111,7 +128,7 @@ internal sealed class SealedKeys : IDisposable
         using IFile file = fileSystem.OpenFile(path, FileOpening.ReadExisting);
         if (file.Length < SealedKeysFormat.HeaderLength)
         {
-            throw new IndexDamageException(path, 0, $"{file.Length} bytes, expected at least a header of {SealedKeysFormat.HeaderLength}");
+            throw new IndexDamageException(path, 0, $"{file.Length} bytes, expected at least a header of {SealedKeysFormat.HeaderLength}", NextStep);
         }
 
         MappedFile map = file.Map(file.Length, MappedAccess.Random);
@@ -244,25 +261,34 @@ internal sealed class SealedKeys : IDisposable
     }
 
     /// <summary>What to throw when bytes at an offset cannot be what was written.</summary>
-    internal IndexDamageException Damage(long offset, string observed) => new(_path, offset, observed);
+    internal IndexDamageException Damage(long offset, string observed)
+    {
+        _isDamaged = true;
+        return new IndexDamageException(_path, offset, observed, NextStep);
+    }
 
     private static (KeyedSegment Segment, SealedKeysShape Shape, uint TableChecksum) Header(string path, ReadOnlySpan<byte> header, long fileLength)
     {
         string? fault = FileHeader.Fault(header, SealedKeysFormat.Magic);
         if (fault is not null)
         {
-            throw new IndexDamageException(path, 0, fault);
+            throw new IndexDamageException(path, 0, fault, NextStep);
+        }
+
+        if (FileHeader.StoredVersion(header) < SealedKeysFormat.Version)
+        {
+            throw new IndexDamageException(path, 8, $"format version {FileHeader.StoredVersion(header)}, which lacks keys; the next start makes it anew");
         }
 
         FileHeader.RequireSupported(path, header, SealedKeysFormat.Version);
         if (FileHeader.StoredLength(header) != header.Length || SealedKeysFormat.ReadHeader(header) is not { } read)
         {
-            throw new IndexDamageException(path, 12, $"a header of {FileHeader.StoredLength(header)} bytes whose numbers contradict each other");
+            throw new IndexDamageException(path, 12, $"a header of {FileHeader.StoredLength(header)} bytes whose numbers contradict each other", NextStep);
         }
 
         return read.Shape.FileLength == fileLength
             ? read
-            : throw new IndexDamageException(path, 56, $"file of {fileLength} bytes, expected {read.Shape.FileLength}");
+            : throw new IndexDamageException(path, 56, $"file of {fileLength} bytes, expected {read.Shape.FileLength}", NextStep);
     }
 
     private void CheckBlock(long block)

@@ -43,7 +43,8 @@ namespace EventVault.Storage.Index;
 /// <summary>The bytes of a key file; <see cref="SealedKeys"/> reads and <see cref="SealedKeysWriter"/> writes them.</summary>
 internal static class SealedKeysFormat
 {
-    public const uint Version = 1;
+    /// <summary>Files of version 1 lack the keys of kinds 7 and 8; their bytes mean the same otherwise.</summary>
+    public const uint Version = 2;
     public const string Extension = ".kx";
     public const int HeaderLength = 128;
 

@@ -96,6 +96,7 @@ public sealed class AppendContent(VaultStorage storage)
     private const byte RequirementMark = 0x80;
     private const byte ConditionMark = 0xc0;
     private const byte ItemMark = 0xc1;
+    private const byte ReducerMark = 0xc2;
 
     private AppendStream[] _streams = new AppendStream[1];
     private AppendStream[] _requires = [];
@@ -104,6 +105,8 @@ public sealed class AppendContent(VaultStorage storage)
     private UInt128 _firstEventId;
     private ulong[] _keys = new ulong[8];
     private int _keysLength;
+    private int _ownEvent; // Of a change or a scavenge: where its event stands, whose bytes are final only when it is sequenced.
+    private byte[]? _request;
 
     /// <summary>Bytes that names and events point into.</summary>
     public byte[] Bytes { get; private set; } = [];
@@ -148,8 +151,8 @@ public sealed class AppendContent(VaultStorage storage)
     public int EventCount { get; private set; }
 
     /// <summary>
-    /// Not null: what it does to the life of a stream, the first and only one in <see cref="Requires"/>. Then it writes one event
-    /// to <c>$streams</c>, and no other.
+    /// Not null: what it does to the life of a stream, the first one in <see cref="Requires"/>. Then it writes one event to
+    /// <c>$streams</c>, and behind it the anchors of a truncation.
     /// </summary>
     public StreamChange? Change { get; private set; }
 
@@ -212,6 +215,7 @@ public sealed class AppendContent(VaultStorage storage)
         Change = null;
         Scavenge = null;
         Retention = null;
+        _request = null;
         if (_streams.Length > KeptRows)
         {
             _streams = new AppendStream[1];
@@ -337,16 +341,60 @@ public sealed class AppendContent(VaultStorage storage)
     public void SetChange(StreamChange change, ReadOnlySpan<byte> stream, ExpectedKind expected, StreamVersion version)
     {
         Invariant.Check(StreamCount == 0 && RequireCount == 0 && change.Before.Value is >= 0 and <= StreamChange.MostBefore);
+        Invariant.Check(change.Anchors is null || change.Kind == StreamChangeKind.Truncate, "What else takes a life away takes all of it.");
         var name = StreamLifeEvent.Stream;
-        var bytes = new byte[name.Length + stream.Length];
-        name.CopyTo(bytes);
-        stream.CopyTo(bytes.AsSpan(name.Length));
-        Bytes = bytes;
         Change = change;
         AddRequirement(name.Length, stream.Length, expected, version);
         AddStream(0, name.Length, ExpectedKind.Any, default);
         AddEvent(0, 0);
+        _ownEvent = name.Length + stream.Length;
+        var longest = StreamLifeEvent.Encode(OperationId, change.Kind, stream, new StreamVersion(StreamChange.MostBefore));
+        Bytes = [.. name, .. stream, .. longest, .. AddAnchors(change.Anchors, _ownEvent + longest.Length)];
         SetChangeEvent(change.Before);
+    }
+
+    // The stream of definitions, of which only the version is looked at, then each anchor's stream and event.
+    private List<byte> AddAnchors(TruncationAnchors? anchors, int start)
+    {
+        if (anchors is null)
+        {
+            return [];
+        }
+
+        List<byte> bytes = [.. ReducersStream.Name];
+        AddRequirement(start, bytes.Count, ExpectedKind.Any, default);
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var anchor in anchors.Events)
+        {
+            Invariant.Check(
+                EventKeys.IsSystem(anchor.Stream) && !anchor.Stream.AsSpan().SequenceEqual(StreamLifeEvent.Stream) && names.Add(Convert.ToHexString(anchor.Stream)),
+                "Each anchor has a stream of its own, which is the vault's.");
+            AddStream(start + bytes.Count, anchor.Stream.Length, ExpectedKind.Any, default);
+            bytes.AddRange(anchor.Stream);
+            AddEvent(start + bytes.Count, anchor.EventData.Length);
+            bytes.AddRange(anchor.EventData);
+        }
+
+        return bytes;
+    }
+
+    /// <summary>
+    /// Makes it the append that defines a reducer: one event of <see cref="ReducersStream"/>. The digest is over the request alone:
+    /// a retry asks for the same, whichever version it would get by now. <see cref="OperationId"/> is set; <see cref="Check"/>
+    /// follows, as with other appends.
+    /// </summary>
+    /// <param name="json">The event's data.</param>
+    /// <param name="last">Last version of the stream as it was looked at; <see cref="StreamVersion.None"/>: it had no events. Another one is a conflict.</param>
+    /// <param name="request">What makes it the same operation: all that was asked for, in one form. Not to be changed until the append has completed.</param>
+    public void SetReducer(ReadOnlySpan<byte> json, StreamVersion last, byte[] request)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        var name = ReducersStream.Name;
+        var e = EventFields.Encode(OperationId, ReducersStream.Defined, json, ReducersStream.Schema);
+        Bytes = [.. name, .. e];
+        _request = request;
+        AddStream(0, name.Length, ExpectedKind.Exact, last);
+        AddEvent(name.Length, e.Length);
     }
 
     /// <summary>
@@ -377,8 +425,9 @@ public sealed class AppendContent(VaultStorage storage)
     {
         Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
         Scavenge = change;
-        Bytes = StreamLifeEvent.Stream.ToArray();
-        AddStream(0, Bytes.Length, ExpectedKind.Any, default);
+        _ownEvent = StreamLifeEvent.Stream.Length;
+        Bytes = [.. StreamLifeEvent.Stream, .. ScavengeEvent.Encode(OperationId, change, new Position(long.MaxValue))];
+        AddStream(0, _ownEvent, ExpectedKind.Any, default);
         AddEvent(0, 0);
         SetScavengeEvent(Position.None);
     }
@@ -387,11 +436,20 @@ public sealed class AppendContent(VaultStorage storage)
     internal void SetScavengeEvent(Position floor)
     {
         Invariant.Check(Scavenge is not null && StreamCount == 1 && EventCount == 1);
-        var start = _streams[0].NameLength;
-        var e = ScavengeEvent.Encode(OperationId, Scavenge.Value, floor);
-        Bytes = [.. Bytes.AsSpan(0, start), .. e];
-        _events[0] = (start, e.Length);
-        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(start, e.Length);
+        SetOwnEvent(ScavengeEvent.Encode(OperationId, Scavenge.Value, floor));
+    }
+
+    // In place, where there is room for the longest: what stands behind it may be long, and this is the sequencer's thread.
+    private void SetOwnEvent(byte[] e)
+    {
+        e.CopyTo(Bytes, _ownEvent);
+        _events[0] = (_ownEvent, e.Length);
+        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent);
+        foreach (ref readonly var stream in Streams)
+        {
+            Invariant.Check(stream.EventCount == 1);
+            EncodedLength += RecordFormat.RecordLength(stream.NameLength, _events[stream.FirstEvent].Length);
+        }
     }
 
     /// <summary>
@@ -412,13 +470,8 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>The event of a change, once it is known from which version on the stream is kept.</summary>
     internal void SetChangeEvent(StreamVersion before)
     {
-        Invariant.Check(Change is not null && StreamCount == 1 && EventCount == 1 && RequireCount == 1);
-        ref readonly var changed = ref _requires[0];
-        var start = changed.NameOffset + changed.NameLength;
-        var e = StreamLifeEvent.Encode(OperationId, Change.Kind, Name(changed), before);
-        Bytes = [.. Bytes.AsSpan(0, start), .. e];
-        _events[0] = (start, e.Length);
-        EncodedLength = RecordFormat.AppendHeaderBytes(IdOfFirstEvent) + RecordFormat.RecordLength(_streams[0].NameLength, e.Length);
+        Invariant.Check(Change is not null && EventCount == StreamCount && RequireCount == (Change.Anchors is null ? 1 : 2));
+        SetOwnEvent(StreamLifeEvent.Encode(OperationId, Change.Kind, Name(_requires[0]), before));
     }
 
     /// <summary>
@@ -434,8 +487,17 @@ public sealed class AppendContent(VaultStorage storage)
         head.Clear();
         var length = 0L;
         _keysLength = 0;
+        if (_request is not null)
+        {
+            DigestRow(ref digest, ReducerMark, _request.Length, 0, 0);
+            digest.Append(_request);
+        }
+
+        // What is written beside that, and beside a truncation's own event, is worked out anew by each attempt.
+        var others = new SipHash128(storage.Meta.SipKey);
         for (stream = 0; stream < StreamCount; stream++)
         {
+            ref var part = ref (_request is not null || (Change is not null && stream > 0) ? ref others : ref digest);
             ref var s = ref _streams[stream];
             var name = Name(s);
             s.Key = StreamKey.Compute(name, storage.Meta.SipKey);
@@ -443,12 +505,12 @@ public sealed class AppendContent(VaultStorage storage)
             head[4] = (byte)s.Expected;
             BinaryPrimitives.WriteInt64LittleEndian(head[8..], s.ExpectedVersion.Value);
             BinaryPrimitives.WriteInt32LittleEndian(head[16..], s.EventCount);
-            digest.Append(head);
-            digest.Append(name);
+            part.Append(head);
+            part.Append(name);
             for (index = 0; index < s.EventCount; index++)
             {
                 var bytes = Event(s.FirstEvent + index);
-                var problem = EventFields.Check(bytes, storage.Options.Limits, ref digest);
+                var problem = EventFields.Check(bytes, storage.Options.Limits, ref part);
                 if (problem.Kind != EventProblemKind.None)
                 {
                     return problem;
@@ -494,6 +556,11 @@ public sealed class AppendContent(VaultStorage storage)
         {
             var name = Name(required);
             required.Key = StreamKey.Compute(name, storage.Meta.SipKey);
+            if (Change is not null && name.SequenceEqual(ReducersStream.Name))
+            {
+                continue; // What the anchors rest on: no more part of the content than they are.
+            }
+
             DigestRow(ref digest, (byte)(RequirementMark | (byte)required.Expected), name.Length, required.ExpectedVersion.Value, 0);
             digest.Append(name);
         }

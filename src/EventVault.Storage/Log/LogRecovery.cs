@@ -1,6 +1,6 @@
 // Finds the log's true end after any stop. An unsealed segment is walked from its start; where the walk stops, either
 // nothing was durable yet (a torn tail: cut, zeroed, flushed) or something intact behind it says that it was (damage:
-// the node refuses to start, and nothing is cut).
+// the node refuses to start, and nothing is cut). Behind a stop in order the end is known (CleanStop), and the walk comes to it.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 
@@ -28,15 +28,22 @@ internal static class LogRecovery
     /// <param name="meta">The vault.</param>
     /// <param name="next">Header of the segment behind it; null if this is the last one.</param>
     /// <param name="log">Gets the groups.</param>
+    /// <param name="stop">Where the log ends, if the node stopped in order.</param>
+    /// <returns>Null: the log does not end as the stop says, and must be recovered without it.</returns>
     /// <exception cref="DamageException">Bytes that were durable are damaged.</exception>
-    public static RecoveredSegment Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log)
+    public static RecoveredSegment? Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log, CleanStop? stop)
     {
-        var scanner = SegmentScanner.Open(file, segment, meta);
+        var scanner = SegmentScanner.Open(file, segment, meta, isCached: stop is not null);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
         log.Begin(segment);
         while (scanner.NextIndex <= LastKept(meta) && scanner.Next(out var header, out var local, out var body))
         {
             log.Add(index, header, local.GroupChecksum, body);
+        }
+
+        if (stop is { } known)
+        {
+            return EndsInOrder(scanner, meta, next, known) ? new RecoveredSegment(index, IsMarked: next is null, CutBytes: 0) : null;
         }
 
         if (next is null && meta.Truncation is { } truncation)
@@ -92,6 +99,16 @@ internal static class LogRecovery
         }
 
         return Contradiction(before, scanner.Header) is null;
+    }
+
+    // Nothing was in flight when the node stopped, so nothing is torn, and there is nothing to look for behind the end; what it
+    // wrote is flushed. If the walk came to anything else, the disk itself is asked, and whoever has to tell damage.
+    private static bool EndsInOrder(SegmentScanner scanner, VaultMeta meta, SegmentHeader? next, in CleanStop stop)
+    {
+        Invariant.Check(meta.Truncation is null, "A truncation under way is no stop in order.");
+        return next is { } following
+            ? Contradiction(scanner, following) is null
+            : stop.IsAt(scanner) && IsMarked(scanner, meta, tailEnd: scanner.Offset);
     }
 
     // The crash came between the note in meta and its end. All that is kept was durable before the note was; nothing behind

@@ -92,6 +92,9 @@ public sealed class LogTail
     /// <summary>Index of the last group, pending ones included.</summary>
     public LogIndex LastIndex => _end.Index;
 
+    /// <summary>When the last group was recorded, pending ones included, 100 ns ticks since 1970; 0 if there is none. Later ones come later.</summary>
+    public long LastTime => _end.Time;
+
     /// <summary>Term of the last group, pending ones included; 0 if there is none.</summary>
     public Term LastTerm => _end.Term;
 
@@ -112,6 +115,12 @@ public sealed class LogTail
     /// of its own, so its no-op must not wait until they are committed and sealed.
     /// </param>
     public RoomCheck CheckRoom(int encodedLength, bool isSystem = false) => CheckRoom(encodedLength, isSystem, ReserveFor(null));
+
+    /// <summary>
+    /// Whether a fence can be begun now: a no-op that somebody asked for. It leaves the room that appends have on a full disk, so that it
+    /// never makes one fail.
+    /// </summary>
+    public RoomCheck CheckFenceRoom() => CheckRoom(SystemLength(0), isSystem: false, ReserveFor(null) + FreeingReserve);
 
     private RoomCheck CheckRoom(int encodedLength, bool isSystem, int reserve)
     {
@@ -293,7 +302,7 @@ public sealed class LogTail
                 _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
                 keys = keys[last..];
 
-                if (append.Change is not null || append.Retention is not null)
+                if ((append.Change is not null && stream.FirstEvent == 0) || append.Retention is not null)
                 {
                     Invariant.Check(RecordFormat.TryDecodeEvent(group.Group.Slice(offset, length), out var view));
                     var isUnderstood = append.Change is not null ? _storage.Lives.Add(group, view, out _) : _storage.Lives.Retention.Add(group, view);
@@ -450,17 +459,20 @@ public sealed class LogTail
     private bool Leaves(int reserve, int groupLength) =>
         _storage.Spares.State == SpareState.Ready || _end.Place.Offset + (long)groupLength + reserve <= GroupsEnd;
 
-    // Deletions and truncations give nothing back without a scavenge, so they leave room to start one.
+    // Deletions and truncations give nothing back without a scavenge, so they leave room to start one. Anchors may be large: one truncation
+    // with some would take what is kept for hundreds without.
     private int ReserveFor(AppendContent? append)
     {
-        var freeing = (int)Math.Min(FreeingReserveBytes, _storage.Meta.SegmentSizeBytes / 16);
         return SystemReserveBytes + append switch
         {
             { Scavenge: not null } => 0,
-            { Change: not null } or { Retention: not null } => freeing / 4,
-            _ => freeing,
+            { Change.Anchors.Events.Count: > 0 } => FreeingReserve,
+            { Change: not null } or { Retention: not null } => FreeingReserve / 4,
+            _ => FreeingReserve,
         };
     }
+
+    private int FreeingReserve => (int)Math.Min(FreeingReserveBytes, _storage.Meta.SegmentSizeBytes / 16);
 
     // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
     private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;
@@ -527,9 +539,10 @@ public sealed class LogTail
         {
             { IsTombstoned: true } => StreamChangeProblem.Tombstoned,
             { HasEvents: false } when change.Kind != StreamChangeKind.Tombstone || target.Actual == StreamVersion.None => StreamChangeProblem.NotFound,
-            _ when rules.IsHeld(name) => StreamChangeProblem.Held,
-            _ when change.DueBy is { } rule && (rules.Rule(name)?.SetAt != rule || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
+            _ when rules.IsHeld(name) && !Canary.Is(Canary.HoldIgnored) => StreamChangeProblem.Held,
+            _ when change.DueBy is { } rule && ((rules.Rule(name)?.SetAt != rule && !Canary.Is(Canary.RuleNotChecked)) || change.Before <= target.FirstVisible) => StreamChangeProblem.NotDue,
             _ when change.Kind == StreamChangeKind.Truncate && change.Before > end && Holds(target) => StreamChangeProblem.BehindEnd,
+            _ when change.Anchors is { } anchors && Holds(target) && (anchors.FirstVisible != target.FirstVisible || anchors.Reducers != append.Requires[1].Actual) => StreamChangeProblem.LookAgain,
             _ when _storage.Lives.Count >= _storage.Options.ChangedStreams && _storage.Lives.OfTail(target.Key) == default => StreamChangeProblem.TooMany,
             _ => StreamChangeProblem.None,
         };
@@ -538,7 +551,9 @@ public sealed class LogTail
             return false;
         }
 
-        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? change.Before : end);
+        // What is gone is gone: so the newest truncation of a life says how much of it is left, whatever was asked for.
+        var kept = change.Before > target.FirstVisible ? change.Before : target.FirstVisible;
+        append.SetChangeEvent(change.Kind == StreamChangeKind.Truncate ? kept : end);
         return true;
     }
 

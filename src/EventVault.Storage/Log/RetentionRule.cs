@@ -16,7 +16,10 @@ public sealed record RetentionRule
     /// <summary>100 years. What is longer is a mistake: <see cref="Forever"/> is there to be said.</summary>
     public const long MostAgeSeconds = 3_155_760_000;
 
-    /// <summary>Keeps events this long after they were recorded, in seconds, 1 to <see cref="MostAgeSeconds"/>. Null: no limit.</summary>
+    /// <summary>
+    /// Keeps events this long after they were recorded, in seconds, 1 to <see cref="MostAgeSeconds"/>, and by
+    /// <see cref="RetentionWork.MostAgeSlack"/> or a tenth longer at most. Null: no limit.
+    /// </summary>
     public long? MaxAgeSeconds { get; init; }
 
     /// <summary>Keeps a stream's last so many events, at least 1. Null: no limit.</summary>

@@ -18,6 +18,7 @@ internal sealed class SealedSegment(
     private volatile SegmentReader? _reader = opened;
     private volatile SealedIndex? _index;
     private volatile SealedKeys? _keys;
+    private volatile bool _isKeyFileDamaged; // It could not even be opened.
     private bool _closed;
     private object? _retired;
 
@@ -47,6 +48,9 @@ internal sealed class SealedSegment(
     /// <summary>The keys of the segment's events. Never closed while the vault is open.</summary>
     /// <exception cref="IndexDamageException">The key file is damaged; what is read from it later may turn out to be, too.</exception>
     public SealedKeys Keys => _keys ?? OpenKeys();
+
+    /// <summary>Whether somebody found the key file damaged, and it was not made again since.</summary>
+    public bool HasDamagedKeys => _isKeyFileDamaged || _keys is { IsDamaged: true };
 
     /// <summary>The segment's records; takes a lease that the caller must release.</summary>
     public SegmentReader Lease()
@@ -104,24 +108,47 @@ internal sealed class SealedSegment(
         }
     }
 
+    /// <summary>Takes the key file that was made again. Who reads in the damaged one meets its damage, or goes on.</summary>
+    /// <exception cref="IndexDamageException">It is damaged, too.</exception>
+    public void ReopenKeys()
+    {
+        lock (_opening)
+        {
+            ObjectDisposedException.ThrowIf(_closed, typeof(VaultStorage));
+            var keys = OpenKeyFile();
+            _keys?.Retire();
+            _keys = keys;
+            _isKeyFileDamaged = false;
+        }
+    }
+
     private SealedKeys OpenKeys()
     {
         lock (_opening)
         {
             ObjectDisposedException.ThrowIf(_closed, typeof(VaultStorage));
-            if (_keys is null)
-            {
-                var keys = SealedKeys.Open(files, _keysPath, Record.Segment);
-                if (keys.Segment != Keyed)
-                {
-                    keys.Dispose();
-                    throw new IndexDamageException(_keysPath, 40, $"keys of another segment {Record.Segment}: {keys.Segment.Events} events from position {keys.Segment.FirstPosition}, expected {Record.EventCount} from {Record.FirstPosition}, or of another digest");
-                }
+            return _keys ??= OpenKeyFile();
+        }
+    }
 
-                _keys = keys;
+    private SealedKeys OpenKeyFile()
+    {
+        try
+        {
+            var keys = SealedKeys.Open(files, _keysPath, Record.Segment);
+            if (keys.Segment != Keyed)
+            {
+                keys.Dispose();
+                throw new IndexDamageException(
+                    _keysPath, 40, $"keys of another segment {Record.Segment}: {keys.Segment.Events} events from position {keys.Segment.FirstPosition}, expected {Record.EventCount} from {Record.FirstPosition}, or of another digest", SealedKeys.NextStep);
             }
 
-            return _keys;
+            return keys;
+        }
+        catch (IndexDamageException)
+        {
+            _isKeyFileDamaged = true;
+            throw;
         }
     }
 

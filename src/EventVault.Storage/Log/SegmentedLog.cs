@@ -113,7 +113,6 @@ public sealed class SegmentedLog
     public void WriteMark()
     {
         Invariant.Check(WantsMark);
-        _marked = true;
         var start = Blocks.Floor(_end);
         var inBlock = (int)(_end - start);
         var length = (int)(Blocks.Ceiling(_end + CommitMark.Length) - start);
@@ -130,6 +129,36 @@ public sealed class SegmentedLog
         {
             _broken = true;
             throw;
+        }
+
+        _marked = true; // Behind the flush: who sees from another thread that none is wanted knows that it is on the disk.
+    }
+
+    /// <summary>
+    /// The end of the run, in order: marks the log's end, and notes that it is one behind which nothing is to be looked for. Nothing
+    /// may be written any more.
+    /// </summary>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public void Stop()
+    {
+        if (WantsMark)
+        {
+            WriteMark();
+        }
+
+        if (!_marked || HasUnflushed || _broken)
+        {
+            return; // Whoever starts next looks for the end.
+        }
+
+        _broken = true; // What is written behind it would not be looked for.
+        try
+        {
+            new CleanStop(new Place(_segment, _end), Durable, _lastGroup).Save(_files, _directory, _meta);
+        }
+        catch (DiskException e) when (e.IsFull)
+        {
+            // Then the next start takes longer.
         }
     }
 

@@ -36,7 +36,24 @@ public enum StreamChangeProblem
 
     /// <summary>It was never changed, and <see cref="StorageOptions.ChangedStreams"/> were.</summary>
     TooMany,
+
+    /// <summary>
+    /// What its anchors rest on is another one by now: reducers were defined, or the stream was deleted or truncated. Whoever made them has to
+    /// look again.
+    /// </summary>
+    LookAgain,
 }
+
+/// <summary>An event that a truncation writes beside its own: the state that some reducer has of what is taken away.</summary>
+/// <param name="Stream">Name of the stream that it goes to, one of the vault's own but <c>$streams</c>. UTF-8.</param>
+/// <param name="EventData">Its bytes, as events of clients come.</param>
+public readonly record struct AnchorEvent(byte[] Stream, byte[] EventData);
+
+/// <summary>The anchors of a truncation, and what they rest on. They stand in its append: all of it is written, or nothing.</summary>
+/// <param name="Reducers">Last version of the stream of definitions when it was looked at; <see cref="StreamVersion.None"/>: it has none.</param>
+/// <param name="FirstVisible">First version of the truncated stream that could be read then.</param>
+/// <param name="Events">The anchors, each in a stream of its own; empty if there is no reducer to make one for.</param>
+public sealed record TruncationAnchors(StreamVersion Reducers, StreamVersion FirstVisible, IReadOnlyList<AnchorEvent> Events);
 
 /// <summary>
 /// A change of a stream's life, on its way to the log as an event of <c>$streams</c>. Which version is the first one kept is
@@ -54,6 +71,12 @@ public sealed record StreamChange(StreamChangeKind Kind, StreamVersion Before)
     /// the stream by the time it is sequenced, it is refused.
     /// </summary>
     public Position? DueBy { get; init; }
+
+    /// <summary>
+    /// Of a truncation; null: none were looked for. Not part of the content: a retry of a truncation is the same operation, whatever anchors
+    /// it finds to make.
+    /// </summary>
+    public TruncationAnchors? Anchors { get; init; }
 
     /// <summary>After the append was checked: why it fails, apart from what was expected of the stream.</summary>
     public StreamChangeProblem Problem { get; internal set; }

@@ -68,17 +68,14 @@ internal static class StreamLifeEvent
 
     /// <summary>What an event does to a stream; false if it is not one that does anything.</summary>
     /// <exception cref="UnsupportedFormatException">A later version wrote it.</exception>
-    public static bool TryRead(in EventView e, in SipKey key, out LifeChange change)
+    public static bool TryRead(in EventView e, in SipKey key, out LifeChange change) => TryRead(e, key, out _, out change);
+
+    /// <summary>As the other one, with the kind of the change.</summary>
+    /// <exception cref="UnsupportedFormatException">A later version wrote it.</exception>
+    public static bool TryRead(in EventView e, in SipKey key, out StreamChangeKind kind, out LifeChange change)
     {
         change = default;
-        if (!e.IsSystem || !e.Stream.SequenceEqual(Stream))
-        {
-            return false;
-        }
-
-        EventFields.Read(e.EventData, out var type, out var data, out var schema);
-        var isTombstone = type.SequenceEqual(Tombstoned);
-        if (!isTombstone && !type.SequenceEqual(Deleted) && !type.SequenceEqual(Truncated))
+        if (!TryReadKind(e, out kind, out var data, out var schema))
         {
             return false;
         }
@@ -93,8 +90,36 @@ internal static class StreamLifeEvent
         // Clients can't write here and the checksum held: we wrote it so.
         var isIntact = TryReadData(data, out var name, out var before);
         Invariant.Check(isIntact, "An event of $streams names a stream and a version.");
-        change = new LifeChange(StreamKey.Compute(name, key), new StreamLife(new StreamVersion(before), isTombstone), e.Position);
+        change = new LifeChange(StreamKey.Compute(name, key), new StreamLife(new StreamVersion(before), kind == StreamChangeKind.Tombstone), e.Position);
         return true;
+    }
+
+    /// <summary>
+    /// To which stream an event does something, and what: for its keys, so also before it has a position, and never with an error:
+    /// an event of a later version has none of these keys, and is refused where it counts.
+    /// </summary>
+    public static bool TryReadSubject(in EventView e, out StreamChangeKind kind, out ReadOnlySpan<byte> stream)
+    {
+        stream = default;
+        return TryReadKind(e, out kind, out var data, out var schema) && schema == Schema && TryReadData(data, out stream, out _);
+    }
+
+    private static bool TryReadKind(in EventView e, out StreamChangeKind kind, out ReadOnlySpan<byte> data, out uint schema)
+    {
+        kind = default;
+        data = default;
+        schema = 0;
+        if (!e.IsSystem || !e.Stream.SequenceEqual(Stream))
+        {
+            return false;
+        }
+
+        EventFields.Read(e.EventData, out var type, out data, out schema);
+        kind = type.SequenceEqual(Deleted) ? StreamChangeKind.Delete
+            : type.SequenceEqual(Tombstoned) ? StreamChangeKind.Tombstone
+            : type.SequenceEqual(Truncated) ? StreamChangeKind.Truncate
+            : default;
+        return kind != default;
     }
 
     private static bool TryReadData(ReadOnlySpan<byte> data, out ReadOnlySpan<byte> stream, out long before)

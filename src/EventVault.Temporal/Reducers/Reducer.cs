@@ -94,10 +94,13 @@ public abstract class FoldState
     public abstract void Save(IBufferWriter<byte> to);
 
     /// <summary>SHA-256 over the canonical JSON: equal on every node at the same position.</summary>
-    public byte[] JsonHash()
+    public byte[] JsonHash() => ToJson().Hash;
+
+    /// <summary>The canonical JSON and its hash, serialised once for both.</summary>
+    public (byte[] Json, byte[] Hash) ToJson()
     {
         var json = new ArrayBufferWriter<byte>();
         WriteJson(json);
-        return SHA256.HashData(json.WrittenSpan);
+        return (json.WrittenSpan.ToArray(), SHA256.HashData(json.WrittenSpan));
     }
 }

@@ -27,6 +27,7 @@ public sealed class ScriptedVault : IAsyncDisposable
     {
         _app = app;
         Vault = vault;
+        States.Map(server);
         server
             .Duplex(VaultMethods.AppendSession, AppendSessionAsync)
             .ServerStreaming(VaultMethods.ReadStream, ReadStreamAsync)
@@ -54,6 +55,8 @@ public sealed class ScriptedVault : IAsyncDisposable
     public MemoryVault Vault { get; }
 
     public ScriptedScavenge Scavenge { get; } = new();
+
+    public ScriptedStates States { get; } = new();
 
     public string Address { get; private set; } = "";
 

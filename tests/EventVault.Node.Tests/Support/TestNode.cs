@@ -114,6 +114,10 @@ internal static class Methods
     public static readonly RpcMethod<SetRetentionRequest, AppendResponse> SetRetention = Of<SetRetentionRequest, AppendResponse>("SetRetention");
     public static readonly RpcMethod<GetRetentionRequest, GetRetentionResponse> GetRetention = Of<GetRetentionRequest, GetRetentionResponse>("GetRetention");
     public static readonly RpcMethod<ListRetentionRequest, ListRetentionResponse> ListRetention = Of<ListRetentionRequest, ListRetentionResponse>("ListRetention");
+    public static readonly RpcMethod<GetStateRequest, State> GetState =
+        RpcMethod<GetStateRequest, State>.Of(TemporalReflection.Descriptor.Services[0], "GetState");
+    public static readonly RpcMethod<DefineReducerRequest, DefineReducerResponse> DefineReducer =
+        RpcMethod<DefineReducerRequest, DefineReducerResponse>.Of(TemporalReflection.Descriptor.Services[0], "DefineReducer");
     public static readonly RpcMethod<GetInfoRequest, GetInfoResponse> GetInfo =
         RpcMethod<GetInfoRequest, GetInfoResponse>.Of(AdminReflection.Descriptor.Services[0], "GetInfo");
     public static readonly RpcMethod<GetStatusRequest, GetStatusResponse> GetStatus =

@@ -60,6 +60,16 @@ public sealed class LedgerTests
     public void A_version_that_is_left_out_is_caught() => Breaks(Rules.VersionsDense, () => Add(Changed(e => e with { Version = 1 })));
 
     [Fact]
+    public void A_time_that_is_called_closed_and_is_not_is_caught()
+    {
+        Add(Next());
+        var last = _run.Ledger.Group(_run.Ledger.LastIndex).LastTime;
+        _run.Ledger.CheckClosed("node", _run.Ledger.LastIndex, last);
+        _run.Ledger.CheckClosed("node", 0, 0);
+        Breaks(Rules.TimeStaysClosed, () => _run.Ledger.CheckClosed("node", _run.Ledger.LastIndex, last + 1));
+    }
+
+    [Fact]
     public void A_time_of_an_event_apart_from_its_append_is_caught() => Breaks(Rules.TimesRise, () => Add(Changed(e => e with { RecordedAt = e.RecordedAt + 1 })));
 
     private CommittedGroup Next() => _run.Group(Append(2, "a"), Append(3, "b"));

@@ -17,6 +17,7 @@ internal sealed class PlantedRun
         History = new History(() => ++_now, Ledger);
         Appends = new AppendChecker(Ledger, History);
         Reads = new ReadChecker(Ledger, History);
+        Retention = new RetentionChecker(Ledger);
     }
 
     public Ledger Ledger { get; } = new();
@@ -29,6 +30,8 @@ internal sealed class PlantedRun
     public AppendChecker Appends { get; }
 
     public ReadChecker Reads { get; }
+
+    public RetentionChecker Retention { get; }
 
     /// <summary>An append whose events are named by its id.</summary>
     public static SentAppend Append(ulong id, params (string Stream, Expectation Expected, long Version, int Events)[] streams)
@@ -43,12 +46,15 @@ internal sealed class PlantedRun
     public static SentAppend Change(ulong id, ChangeKind kind, string stream, long before = 0, Expectation expected = Expectation.Any) =>
         new(id, [new SentStream("$streams", Expectation.Any, 0, [id * 1000])]) { Change = new SentChange(kind, new SentStream(stream, expected, 0, []), before) };
 
+    /// <summary>An append that sets a retention rule.</summary>
+    public static SentAppend Retain(ulong id, SentRule rule) => new(id, [new SentStream("$streams", Expectation.Any, 0, [id * 1000])]) { Rule = rule };
+
     /// <summary>The next group as a correct node makes it of these appends.</summary>
     public CommittedGroup Group(params SentAppend[] appends)
     {
         var group = new CommittedGroup(
             ++_index, new LogMark(1, ++_checksum), _checksum - 1, _time, _head + 1,
-            [.. appends.Select((a, i) => new CommittedAppend(a.Id, [.. a.Streams.SelectMany(s => s.Digests.Select(d => Event(s.Name, d, _time + i) with { Change = Written(a.Change) }))]))]);
+            [.. appends.Select((a, i) => new CommittedAppend(a.Id, [.. a.Streams.SelectMany(s => s.Digests.Select(d => Event(s.Name, d, _time + i) with { Change = Written(a.Change), Rule = a.Rule }))]))]);
         _time += group.Ticks + 3;
         return group;
     }

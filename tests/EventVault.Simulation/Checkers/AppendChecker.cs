@@ -14,7 +14,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
     public List<SentAppend> Written { get; } = [];
 
     /// <summary>A client sends an append, for the first time or again.</summary>
-    public AppendAttempt Begin(int client, uint node, SentAppend append)
+    public AppendAttempt Begin(int client, uint node, SentAppend append, long? dueBy = null)
     {
         if (!_sent.TryGetValue(append.Id, out var contents))
         {
@@ -26,7 +26,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
             contents.Add(append);
         }
 
-        var attempt = new AppendAttempt(client, node, append);
+        var attempt = new AppendAttempt(client, node, append) { DueBy = dueBy };
         append.OpenAttempts++;
         history.Begin(attempt);
         return attempt;
@@ -69,9 +69,10 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         if (sent.Change is { } change)
         {
             var state = ledger.StateOf(change.Target.Name, long.MaxValue);
-            var before = change.Kind == ChangeKind.Truncate ? change.Before : state.Last + 1;
+            var before = change.Kind == ChangeKind.Truncate ? Math.Max(change.Before, state.First) : state.Last + 1;
             Require.That(Rules.ExpectationHeld, CanChange(change, state) && change.Target.Allows(state) && append.Events[0].Change!.Before == before,
                 $"{where}, group {group.Index}: {sent} was written as {append.Events[0].Change} when the stream was {state}.");
+            RetentionChecker.CheckChange(ledger, sent, state, $"{where}, group {group.Index}");
         }
 
         sent.First = append.Events[0].Position;
@@ -141,7 +142,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         SentStream[] named = [.. append.Streams, .. append.Change is { } change ? [change.Target] : append.Requires];
         StreamState[] actual = [.. told.Streams, .. told.Requires];
         var isFounded = named.Where((s, i) => !s.Allows(actual[i])).Any() || told.Streams.Any(s => s.IsTombstoned) || told.Matches.Any(m => m >= 0)
-            || (told.IsUnchangeable && !CanChange(append.Change!, told.Requires[0]));
+            || (told.IsUnchangeable && (told.IsHeld || told.IsNotDue || !CanChange(append.Change!, told.Requires[0])));
         Require.That(Rules.ConflictFounded, isFounded, $"all that was expected held: {attempt}.");
 
         // All streams were seen at one moment: behind the events that were seen and before the next one of any of them.
@@ -156,7 +157,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
 
         // And all that was deleted, and every match.
         var moment = Math.Max(low, attempt.HeadBefore);
-        while (moment < high && !IsTrueAt(moment, append, named, actual, told))
+        while (moment < high && !IsTrueAt(moment, attempt, named, actual, told))
         {
             moment++;
         }
@@ -171,7 +172,7 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         }
     }
 
-    private bool IsTrueAt(long moment, SentAppend append, SentStream[] named, StreamState[] actual, ConflictTold told)
+    private bool IsTrueAt(long moment, AppendAttempt attempt, SentStream[] named, StreamState[] actual, ConflictTold told)
     {
         for (var i = 0; i < named.Length; i++)
         {
@@ -183,14 +184,15 @@ internal sealed class AppendChecker(Ledger ledger, History history)
 
         for (var i = 0; i < told.Matches.Length; i++)
         {
-            var isTrue = told.Matches[i] >= 0 ? ledger.IsMatch(append.Conditions[i], told.Matches[i], moment) : ledger.FindMatch(append.Conditions[i], moment) is null;
+            var condition = attempt.Append.Conditions[i];
+            var isTrue = told.Matches[i] >= 0 ? ledger.IsMatch(condition, told.Matches[i], moment) : ledger.FindMatch(condition, moment) is null;
             if (!isTrue)
             {
                 return false;
             }
         }
 
-        return true;
+        return (!told.IsHeld || ledger.IsHeld(attempt.Append.Change!.Target.Name, moment)) && (!told.IsNotDue || !RetentionChecker.IsDue(ledger, attempt, moment));
     }
 
     /// <summary>The node, or the network, answered that it is not done: definitely.</summary>
@@ -220,6 +222,11 @@ internal sealed class AppendChecker(Ledger ledger, History history)
         {
             // Which version is the first one kept is known only where it is sequenced, so its bytes are not known here.
             return append.Events is [{ Stream: "$streams", Change: { } written }] && written.Kind == change.Kind && written.Stream == change.Target.Name;
+        }
+
+        if (sent.Rule is { } rule)
+        {
+            return append.Events is [{ Stream: "$streams", Rule: { } set }] && set == rule;
         }
 
         if (append.Events.Length != sent.EventCount)

@@ -7,8 +7,9 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="RecordedAt">When.</param>
 /// <param name="Digest">Of its bytes.</param>
 /// <param name="Label">What it can be found by.</param>
-/// <param name="Change">Of an event of <c>$streams</c>: what it does.</param>
-internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest, EventLabel Label, CommittedChange? Change = null);
+/// <param name="Change">Of an event of <c>$streams</c>: what it does to a stream.</param>
+/// <param name="Rule">Of an event of <c>$streams</c>: the rule that it sets.</param>
+internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest, EventLabel Label, CommittedChange? Change = null, SentRule? Rule = null);
 
 /// <summary>What an event of <c>$streams</c> does: versions of a stream before this one are no longer read.</summary>
 internal sealed record CommittedChange(ChangeKind Kind, string Stream, long Before);

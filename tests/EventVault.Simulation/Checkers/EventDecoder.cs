@@ -38,7 +38,8 @@ internal static class EventDecoder
         return new EventLabel(type, tag);
     }
 
-    public static CommittedChange Change(ReadOnlySpan<byte> e)
+    /// <summary>What an event of <c>$streams</c> does: to a stream, or to the rules.</summary>
+    public static (CommittedChange? Change, SentRule? Rule) OfSystem(ReadOnlySpan<byte> e)
     {
         var type = "";
         byte[] data = [];
@@ -48,6 +49,12 @@ internal static class EventDecoder
             data = field == FieldData ? value.ToArray() : data;
         }
 
+        using var json = JsonDocument.Parse(data);
+        if (type is "$retention-set" or "$retention-removed")
+        {
+            return (null, Rule(json.RootElement));
+        }
+
         var kind = type switch
         {
             "$stream-deleted" => ChangeKind.Delete,
@@ -55,8 +62,18 @@ internal static class EventDecoder
             "$stream-truncated" => ChangeKind.Truncate,
             _ => throw new ViolationException(Rules.OnlyWhatWasSent, $"an event of $streams has the type {type}."),
         };
-        using var json = JsonDocument.Parse(data);
-        return new CommittedChange(kind, json.RootElement.GetProperty("stream").GetString()!, json.RootElement.GetProperty("before").GetInt64());
+        return (new CommittedChange(kind, json.RootElement.GetProperty("stream").GetString()!, json.RootElement.GetProperty("before").GetInt64()), null);
+    }
+
+    private static SentRule Rule(JsonElement rule)
+    {
+        var isCategory = rule.TryGetProperty("category", out var category);
+        return new SentRule(
+            isCategory, isCategory ? category.GetString()! : rule.GetProperty("stream").GetString()!,
+            rule.TryGetProperty("maxAgeSeconds", out var age) ? age.GetInt64() : null,
+            rule.TryGetProperty("maxEvents", out var events) ? events.GetInt64() : null,
+            rule.TryGetProperty("forever", out var forever) && forever.GetBoolean(),
+            rule.TryGetProperty("legalHold", out var hold) && hold.GetBoolean());
     }
 
     // The next field that has a length; those without are passed over.

@@ -79,7 +79,8 @@ internal static class GroupDecoder
         {
             Require.That(Rules.AppendWhole, RecordFormat.TryDecodeEvent(records, out var e), $"group {index}: a record can't be read.");
             var stream = Encoding.UTF8.GetString(e.Stream);
-            events.Add(new CommittedEvent(stream, e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData), EventDecoder.Label(e.EventData), stream == "$streams" ? EventDecoder.Change(e.EventData) : null));
+            var (change, rule) = stream == "$streams" ? EventDecoder.OfSystem(e.EventData) : default;
+            events.Add(new CommittedEvent(stream, e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData), EventDecoder.Label(e.EventData), change, rule));
             records = records[e.RecordLength..];
         }
 

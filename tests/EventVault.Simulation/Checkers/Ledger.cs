@@ -6,7 +6,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="Mark">Its term and checksum.</param>
 /// <param name="CommitTerm">Term of the node that committed it first: every leader of a later term must have it.</param>
 /// <param name="LastPosition">Position of the last event up to and with it.</param>
-internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition);
+/// <param name="LastTime">When its last append, or its system record, was recorded.</param>
+internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime);
 
 /// <summary>A committed event as the ledger keeps it.</summary>
 internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest, EventLabel Label);
@@ -21,6 +22,7 @@ internal sealed class Ledger
     private readonly List<List<long>> _positions = [];
     private readonly Dictionary<int, List<(long At, long First, bool IsTombstoned)>> _lives = [];
     private readonly Dictionary<int, List<long>> _tagged = [];
+    private readonly Dictionary<(bool IsCategory, string Name), List<(long At, SentRule Rule)>> _rules = [];
     private long _freeTime = long.MinValue;
 
     /// <summary>Index of the last committed group.</summary>
@@ -41,6 +43,16 @@ internal sealed class Ledger
 
     /// <summary>Position of the last event in the groups up to this index.</summary>
     public long PositionAt(ulong index) => index == 0 ? -1 : Group(index).LastPosition;
+
+    /// <summary>
+    /// A node that shows the groups up to this index says that nothing will be recorded at or before a time. As times rise along the log, that
+    /// is so if it is the last time among what it shows.
+    /// </summary>
+    public void CheckClosed(string where, ulong shown, long time)
+    {
+        var last = shown == 0 ? 0 : Group(shown).LastTime;
+        Require.That(Rules.TimeStaysClosed, time == last, $"{where} says that {time} is closed; the times up to group {shown}, go to {last}.");
+    }
 
     /// <summary>A stream's number; −1 if it has no committed events.</summary>
     public int NumberOf(string stream) => _numbers.GetValueOrDefault(stream, -1);
@@ -66,6 +78,13 @@ internal sealed class Ledger
         return new StreamState(LastVersion(stream, head), first, isTombstoned);
     }
 
+    /// <summary>The rule whose limits count for a stream at a head, its own or else its category's, and the position that set it.</summary>
+    public (SentRule Rule, long SetAt)? RuleOf(string stream, long head) => RuleOf(isCategory: false, stream, head) ?? RuleOf(isCategory: true, stream.Split('-')[0], head);
+
+    /// <summary>Whether nothing may be taken from a stream at a head.</summary>
+    public bool IsHeld(string stream, long head) =>
+        RuleOf(isCategory: false, stream, head) is { Rule.IsHold: true } || RuleOf(isCategory: true, stream.Split('-')[0], head) is { Rule.IsHold: true };
+
     /// <summary>Whether an event can be read at a head.</summary>
     public bool IsVisible(long position, long head) => _lives.Count == 0 || _events[(int)position] is var e && e.Version >= LifeOf(e.Stream, head).First;
 
@@ -88,6 +107,22 @@ internal sealed class Ledger
     /// <summary>Whether a condition fails by an event, at a head.</summary>
     public bool IsMatch(in SentCondition condition, long position, long head) => position > condition.After && position <= Math.Min(head, Head)
         && _events[(int)position].Label.Matches(condition.Asked) && _names[_events[(int)position].Stream][0] != '$' && IsVisible(position, head);
+
+    private (SentRule Rule, long SetAt)? RuleOf(bool isCategory, string name, long head)
+    {
+        if (_rules.TryGetValue((isCategory, name), out var changes))
+        {
+            for (var i = changes.Count - 1; i >= 0; i--)
+            {
+                if (changes[i].At <= head)
+                {
+                    return changes[i].Rule.IsRemoval ? null : (changes[i].Rule, changes[i].At);
+                }
+            }
+        }
+
+        return null;
+    }
 
     // First version that can be read, and whether it is tombstoned: as of the last change up to the head.
     private (long First, bool IsTombstoned) LifeOf(int stream, long head)
@@ -155,7 +190,7 @@ internal sealed class Ledger
         }
 
         _freeTime = group.Time + group.Ticks;
-        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head));
+        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1));
     }
 
     private void Add(in CommittedEvent e, CommittedGroup group, string where)
@@ -185,6 +220,16 @@ internal sealed class Ledger
         if (e.Change is { } change)
         {
             Change(change, e.Position);
+        }
+
+        if (e.Rule is { } rule)
+        {
+            if (!_rules.TryGetValue((rule.IsCategory, rule.Name), out var changes))
+            {
+                _rules.Add((rule.IsCategory, rule.Name), changes = []);
+            }
+
+            changes.Add((e.Position, rule));
         }
     }
 

@@ -16,6 +16,7 @@ internal sealed class Referee : ISimulationObserver
         History = new History(() => simulation.Now, Ledger);
         Appends = new AppendChecker(Ledger, History);
         Reads = new ReadChecker(Ledger, History);
+        Retention = new RetentionChecker(Ledger);
         _replicas = new ReplicaChecker(Ledger, Appends, new DurableState(simulation.Disks));
     }
 
@@ -26,6 +27,8 @@ internal sealed class Referee : ISimulationObserver
     public AppendChecker Appends { get; }
 
     public ReadChecker Reads { get; }
+
+    public RetentionChecker Retention { get; }
 
     /// <summary>The highest wall clock that any node has shown, 100 ns ticks since 1970; null: times are not held against it.</summary>
     public long? HighestClock
@@ -50,6 +53,10 @@ internal sealed class Referee : ISimulationObserver
         _replicas.Started(view);
     }
 
+    /// <summary>A node says that a time is closed.</summary>
+    public static void Closed(SimulatedNode node, long time) =>
+        Require.That(Rules.TimeStaysClosed, node.Storage.ClosedTime >= time, $"node {node.Number} answers that {time} is closed, and {node.Storage.ClosedTime} is.");
+
     public void Stopped(SimulatedNode node, StopKind kind)
     {
         _running.Remove(node.Number);
@@ -62,6 +69,7 @@ internal sealed class Referee : ISimulationObserver
         {
             view.Refresh();
             _replicas.Look(view);
+            Ledger.CheckClosed($"node {node.Number}", node.Storage.CommitIndex.Value, node.Storage.ClosedTime);
         }
     }
 

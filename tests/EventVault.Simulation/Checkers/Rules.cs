@@ -35,6 +35,7 @@ internal static class Rules
     public const string VersionsDense = "versions-dense";
     public const string TimesRise = "times-rise";
     public const string TimeFromClock = "time-from-clock";
+    public const string TimeStaysClosed = "time-stays-closed";
     public const string OnlyWhatWasSent = "only-what-was-sent";
     public const string AppendWhole = "append-whole";
     public const string WrittenOnce = "written-once";
@@ -42,6 +43,8 @@ internal static class Rules
     public const string RefusedIsGone = "refused-is-gone";
     public const string ExpectationHeld = "expectation-held";
     public const string ConditionHeld = "condition-held";
+    public const string HoldKept = "hold-kept";
+    public const string TakenByRule = "taken-by-rule";
 
     // Answers to clients.
     public const string AckedIsCommitted = "acked-is-committed";
@@ -60,6 +63,9 @@ internal static class Rules
     public const string ListTrue = "list-true";
     public const string TimeLookupTrue = "time-lookup-true";
     public const string SubscriptionIsLog = "subscription-is-log";
+
+    // The leader's retention work.
+    public const string DueFound = "due-found";
 
     // At the end of a run.
     public const string LogsEqual = "logs-equal";

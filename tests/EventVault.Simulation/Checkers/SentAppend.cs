@@ -61,6 +61,13 @@ internal enum ChangeKind
 /// <summary>A change of a stream's life: what is expected of it, and with a truncation the first version that is kept.</summary>
 internal sealed record SentChange(ChangeKind Kind, SentStream Target, long Before);
 
+/// <summary>A retention rule that is set; one that says nothing takes the last one back.</summary>
+internal sealed record SentRule(bool IsCategory, string Name, long? MaxAgeSeconds, long? MaxEvents, bool IsForever, bool IsHold)
+{
+    /// <summary>Whether it takes the last one back.</summary>
+    public bool IsRemoval => MaxAgeSeconds is null && MaxEvents is null && !IsForever && !IsHold;
+}
+
 /// <summary>
 /// One append as a client means it: sent once or, if the outcome is not known, several times. A client may also send
 /// another content under the same operation id, which is another one of these.
@@ -79,6 +86,12 @@ internal sealed class SentAppend(UInt128 id, SentStream[] streams)
 
     /// <summary>Not null: it changes the life of a stream, by one event of <c>$streams</c>.</summary>
     public SentChange? Change { get; init; }
+
+    /// <summary>Not null: it sets a retention rule, by one event of <c>$streams</c>.</summary>
+    public SentRule? Rule { get; init; }
+
+    /// <summary>A leader's truncation: for which rules, by the positions that set them, and by which time at the latest.</summary>
+    public Dictionary<long, long> DueBy { get; } = [];
 
     /// <summary>Attempts that are, or may still be, the ones that write it.</summary>
     public int OpenAttempts { get; set; }
@@ -106,6 +119,9 @@ internal sealed class AppendAttempt(int client, uint node, SentAppend append) : 
 {
     public SentAppend Append => append;
 
+    /// <summary>A leader's truncation: the rule that it is for, by the position that set it.</summary>
+    public long? DueBy { get; init; }
+
     /// <summary>Whether its answer says that this attempt has not written the append and never will.</summary>
     public bool IsExcluded { get; set; }
 
@@ -117,7 +133,9 @@ internal sealed class AppendAttempt(int client, uint node, SentAppend append) : 
 /// <param name="Requires">Those it requires something of; of a change: the stream that was to be changed.</param>
 /// <param name="Matches">For each condition the position of a match; −1: it holds.</param>
 /// <param name="IsUnchangeable">Of a change: the stream can't be changed so, whatever was expected of it.</param>
-internal sealed record ConflictTold(StreamState[] Streams, StreamState[] Requires, long[] Matches, bool IsUnchangeable = false)
+/// <param name="IsHeld">Of a change: because of a legal hold.</param>
+/// <param name="IsNotDue">Of a leader's truncation: because another rule counts, or nothing is left to do.</param>
+internal sealed record ConflictTold(StreamState[] Streams, StreamState[] Requires, long[] Matches, bool IsUnchangeable = false, bool IsHeld = false, bool IsNotDue = false)
 {
     /// <summary>Streams that are whole, and nothing else.</summary>
     public static ConflictTold Of(long[] lastVersions) => new([.. lastVersions.Select(v => new StreamState(v, 0, IsTombstoned: false))], [], []);

@@ -33,6 +33,8 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     private readonly Random _steps;
     private readonly Random _power;
     private readonly Random _interleave;
+    private readonly Random _fence;
+    private readonly List<(long Time, Task<CloseOutcome> Outcome)> _fences = [];
     private bool _stepAdded;
     private bool _writeAdded;
     private bool _backgroundAdded;
@@ -54,6 +56,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         _steps = simulation.RandomFor("step", number);
         _power = simulation.RandomFor("power", number);
         _interleave = simulation.RandomFor("interleave", number);
+        _fence = simulation.RandomFor("fence", number);
     }
 
     public int Number { get; }
@@ -327,6 +330,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
             case EventKind.Tick:
                 AddTick();
                 Loop.Tick();
+                AskForFence();
                 AddBackground(0);
                 break;
             case EventKind.Message:
@@ -374,6 +378,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         }
 
         RunCompletions();
+        _fences.RemoveAll(LookAtFence);
         if (Writer.HasSubmitted)
         {
             AddWrite();
@@ -399,6 +404,27 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         Term = Replica.Term.Value;
         Membership = Replica.Membership;
         _simulation.OnStepped(this);
+    }
+
+    // Somebody wants a time closed, of a moment ago or just ahead; whoever leads or not.
+    private void AskForFence()
+    {
+        const int OneOf = 16; // Ticks.
+        if (_fence.Next(OneOf) == 0 && !_simulation.IsLiveness)
+        {
+            var time = VaultLoop.Now(Clock) - _fence.NextInt64(-TimeSpan.TicksPerMillisecond, 100 * TimeSpan.TicksPerMillisecond);
+            _fences.Add((time, Loop.CloseTimeAsync(time, VaultLoop.NowMs(Clock) + _fence.Next(1_000))));
+        }
+    }
+
+    private bool LookAtFence((long Time, Task<CloseOutcome> Outcome) fence)
+    {
+        if (fence.Outcome is { IsCompletedSuccessfully: true, Result: CloseOutcome.Closed })
+        {
+            Checkers.Referee.Closed(this, fence.Time);
+        }
+
+        return fence.Outcome.IsCompleted;
     }
 
     private void RunSteps()
@@ -541,6 +567,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     {
         _completions.Clear();
         _deferred.Clear();
+        _fences.Clear();
         IsPaused = false;
         _stepAdded = _writeAdded = _backgroundAdded = _markAdded = _inBackground = _isKilled = false;
         _lastIndex = 0;

@@ -42,6 +42,11 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
             return new AppendPlan(id, variant, []) { Change = Change(view) };
         }
 
+        if (options.Retains > 0 && variant == 0 && random.NextDouble() < options.Retains)
+        {
+            return new AppendPlan(id, variant, []) { Rule = Rule() };
+        }
+
         var streams = Streams(view);
         if (random.NextDouble() >= options.Conditions)
         {
@@ -74,6 +79,22 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
         var expected = random.NextDouble() < options.Expects && version >= 0 ? Expectation.Exact : Expectation.Any;
         var kind = name[0] == 'm' && random.Next(3) == 0 ? ChangeKind.Tombstone : random.Next(2) == 0 ? ChangeKind.Delete : ChangeKind.Truncate;
         return new SentChange(kind, new SentStream(name, expected, version, []), kind == ChangeKind.Truncate ? Math.Max(0, version - random.Next(-1, 6)) : 0);
+    }
+
+    private SentRule Rule()
+    {
+        var isCategory = random.Next(2) == 0;
+        var name = random.Next(4) == 0 ? MortalName() : StreamName();
+        name = isCategory ? name.Split('-')[0] : name;
+        return random.Next(8) switch
+        {
+            < 2 => new SentRule(isCategory, name, null, null, IsForever: false, IsHold: false),
+            2 => new SentRule(isCategory, name, null, null, IsForever: true, IsHold: false),
+            3 => new SentRule(isCategory, name, null, random.Next(2) == 0 ? 3 : null, IsForever: false, IsHold: true),
+            < 6 => new SentRule(isCategory, name, null, random.Next(1, 30), IsForever: false, IsHold: false),
+            6 => new SentRule(isCategory, name, random.Next(1, 60), null, IsForever: false, IsHold: false),
+            _ => new SentRule(isCategory, name, random.Next(1, 60), random.Next(1, 30), IsForever: false, IsHold: false),
+        };
     }
 
     private string MortalName() => $"m-{now() / RaceTicks / 8}-{random.Next(3)}";

@@ -42,9 +42,17 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
     /// <summary>Not null: it changes the life of a stream, and writes nothing else.</summary>
     public SentChange? Change { get; init; }
 
+    /// <summary>Not null: it sets a retention rule, and writes nothing else.</summary>
+    public SentRule? Rule { get; init; }
+
     /// <summary>As the checkers know it.</summary>
     public SentAppend ToSent()
     {
+        if (Rule is not null)
+        {
+            return new SentAppend(Id, [new SentStream("$streams", Expectation.Any, 0, [0])]) { Rule = Rule, Content = Encode };
+        }
+
         if (Change is not null)
         {
             return new SentAppend(Id, [new SentStream("$streams", Expectation.Any, 0, [0])]) { Change = Change, Content = Encode };
@@ -64,6 +72,14 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
             var changing = new AppendContent(storage) { OperationId = Id };
             changing.SetChange(new StreamChange(kind, new StreamVersion(change.Before)), Encoding.UTF8.GetBytes(change.Target.Name), KindOf(change.Target.Expected), new StreamVersion(change.Target.Version));
             return changing;
+        }
+
+        if (Rule is { } rule)
+        {
+            var limits = new RetentionRule { MaxAgeSeconds = rule.MaxAgeSeconds, MaxEvents = rule.MaxEvents, Forever = rule.IsForever, LegalHold = rule.IsHold };
+            var setting = new AppendContent(storage) { OperationId = Id };
+            setting.SetRetention(new RetentionSetting(rule.IsCategory ? RetentionScope.Category : RetentionScope.Stream, Encoding.UTF8.GetBytes(rule.Name), rule.IsRemoval ? null : limits));
+            return setting;
         }
 
         var bytes = new List<byte>();

@@ -11,6 +11,7 @@ internal sealed class ClientWorkload : ISimulationObserver
 {
     private readonly Simulation _simulation;
     private readonly Dictionary<int, NodeGate> _gates = [];
+    private readonly Dictionary<int, NodeRetention> _retention = [];
     private readonly List<Writer> _writers = [];
     private readonly List<Reader> _readers = [];
     private readonly List<Subscriber> _subscribers = [];
@@ -53,13 +54,29 @@ internal sealed class ClientWorkload : ISimulationObserver
     /// <summary>Whether every client had its answers and every subscription has all there is.</summary>
     public bool IsDone => IsLiveness && Pending == 0;
 
-    public void Started(SimulatedNode node) => _gates[node.Number] = new NodeGate(_simulation, node);
+    /// <summary>Truncations that leaders found due, by their operation ids: whoever finds one again means the same.</summary>
+    public Dictionary<UInt128, SentAppend> Due { get; } = [];
+
+    public void Started(SimulatedNode node)
+    {
+        _gates[node.Number] = new NodeGate(_simulation, node);
+        if (Options.Retains > 0)
+        {
+            _retention[node.Number] = new NodeRetention(this, _simulation, node, _gates[node.Number]);
+            _retention[node.Number].Start();
+        }
+    }
 
     public void Stopped(SimulatedNode node, StopKind kind)
     {
         if (_gates.Remove(node.Number, out var gate))
         {
             gate.Close();
+        }
+
+        if (_retention.Remove(node.Number, out var retention))
+        {
+            retention.Stop();
         }
     }
 
@@ -92,7 +109,7 @@ internal sealed class ClientWorkload : ISimulationObserver
         var history = Referee.History;
         var outcomes = Enum.GetValues<OperationOutcome>().Where(o => o != OperationOutcome.Pending).Select(o => $"{o} {history.Count(o)}");
         return $"{history.Begun} operations ({string.Join(", ", outcomes)}, open {history.Open}); {Referee.Appends.Counts.Written} appends in the log, "
-            + $"{Referee.Appends.Counts.Acknowledged} acknowledged, {Referee.Appends.Written.Count(a => a.Conditions.Length > 0)} with conditions, {Referee.Appends.Written.Count(a => a.Change is not null)} that change a stream's life; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
+            + $"{Referee.Appends.Counts.Acknowledged} acknowledged, {Referee.Appends.Written.Count(a => a.Conditions.Length > 0)} with conditions, {Referee.Appends.Written.Count(a => a.Change is not null && a.DueBy.Count == 0)} that change a stream's life, {Referee.Appends.Written.Count(a => a.Rule is not null)} rules, {Referee.Appends.Written.Count(a => a.DueBy.Count > 0)} truncations by them; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
             + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections, {Referee.Truncations} logs cut" + WhoWaits();
     }
 

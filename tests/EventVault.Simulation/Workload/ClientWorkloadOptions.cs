@@ -36,6 +36,12 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Chance that a stream is deleted, truncated or tombstoned instead of written.</summary>
     public required double Changes { get; init; }
 
+    /// <summary>Chance that a retention rule is set instead; 0: there is no retention in this run.</summary>
+    public required double Retains { get; init; }
+
+    /// <summary>How often leaders look what is due.</summary>
+    public required TimeSpan RetentionInterval { get; init; }
+
     /// <summary>Chance that an append has conditions, and that it has requirements.</summary>
     public required double Conditions { get; init; }
 
@@ -88,5 +94,9 @@ internal sealed record ClientWorkloadOptions
         Changes = random.Next(2) * random.NextDouble() * 0.15,
         Conditions = random.Next(3) == 0 ? 0 : random.NextDouble() * 0.5,
         Patience = TimeSpan.FromSeconds(0.3 + (random.NextDouble() * 4)),
+
+        // Drawn last, so that the other draws of a seed stay what they were.
+        Retains = random.Next(3) == 0 ? 0.01 + (random.NextDouble() * 0.07) : 0,
+        RetentionInterval = TimeSpan.FromSeconds(0.5 + (random.NextDouble() * 8)),
     };
 }

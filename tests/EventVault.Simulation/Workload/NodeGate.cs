@@ -29,6 +29,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     private readonly VaultStorage _storage = node.Storage;
     private readonly List<(long Position, Action Read)> _waiting = [];
     private readonly List<ServedSubscription> _subscriptions = [];
+    private readonly Dictionary<int, AppendClient> _clients = []; // A connection each.
     private bool _isClosed;
 
     private int Leader => node.Replica.Leader is { } leader ? (int)leader.Node : 0;
@@ -64,7 +65,12 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     /// <summary>Appends; the client waits for so long.</summary>
     public void Append(AppendAttempt attempt, AppendPlan plan, TimeSpan patience, Action<AppendReply> answer)
     {
-        var content = plan.Encode(_storage);
+        Append(attempt, plan.Encode(_storage), patience, reply => simulation.ToClient(attempt.Client, node, () => answer(reply)));
+    }
+
+    /// <summary>Appends, for a client or for the node itself; the answer comes here.</summary>
+    public void Append(AppendAttempt attempt, AppendContent content, TimeSpan patience, Action<AppendReply> answer)
+    {
         var problem = content.Check(out _, out _);
         if (problem.Kind != EventProblemKind.None)
         {
@@ -76,6 +82,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         {
             Deadline = VaultLoop.NowMs(node.Clock) + (long)patience.TotalMilliseconds,
             QueuedBytes = content.Bytes.Length,
+            Client = ClientOf(attempt.Client),
         };
         if (_storage.Reader.LookUp(content, out var place))
         {
@@ -159,6 +166,16 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
         return _storage.Reader.FirstVersionAtOrAfter(reference, new Position(position), _storage.Reader.LastVersion(reference)).Value;
     }
 
+    private AppendClient ClientOf(int client)
+    {
+        if (!_clients.TryGetValue(client, out var known))
+        {
+            _clients[client] = known = new AppendClient();
+        }
+
+        return known;
+    }
+
     private void Show(ReadOperation read, Action<ReadAnswer?> answer, bool ok)
     {
         if (_isClosed)
@@ -195,7 +212,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
                 simulation.Referee.Refusing(attempt);
             }
 
-            simulation.ToClient(attempt.Client, node, () => answer(reply));
+            answer(reply);
         }
     }
 
@@ -256,7 +273,8 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
             matches[i] = content.Conditions[i].Match.Value;
         }
 
-        return new ConflictTold(StatesOf(content.Streams), StatesOf(content.Requires), matches, content.Change is { Problem: not StreamChangeProblem.None });
+        return new ConflictTold(StatesOf(content.Streams), StatesOf(content.Requires), matches, content.Change is { Problem: not StreamChangeProblem.None },
+            content.Change is { Problem: StreamChangeProblem.Held }, content.Change is { Problem: StreamChangeProblem.NotDue });
     }
 
     private static StreamState[] StatesOf(ReadOnlySpan<AppendStream> streams)

@@ -43,6 +43,23 @@ public sealed class EventKeysTests
         Assert.Equal(0xACB54BE90159AEBCul, EventKeys.OfPair("T"u8, "a"u8, Key));
     }
 
+    [Theory]
+    [InlineData("$stream-deleted", 7)]
+    [InlineData("$stream-tombstoned", 7)]
+    [InlineData("$stream-truncated", 8)]
+    public void What_is_done_to_a_stream_is_found_by_the_streams_name(string type, byte kind)
+    {
+        byte[] bytes = EventFields.Encode(9, Encoding.UTF8.GetBytes(type), "{\"stream\":\"größe-1\",\"before\":3}"u8, 1);
+        ulong[] wanted = [EventKeys.OfCategory("$streams"u8, Key), EventKeys.OfId(9, Key), Hash(kind, "größe-1")];
+        Assert.Equal(wanted.Order(), Keys("$streams", bytes).Order());
+        Assert.Equal(Hash(kind, "größe-1"), kind == 7 ? EventKeys.OfEnd("größe-1"u8, Key) : EventKeys.OfTruncation("größe-1"u8, Key));
+
+        // Only there, and only of the schema that is known.
+        Assert.DoesNotContain(Hash(kind, "größe-1"), Keys("streams", bytes));
+        Assert.DoesNotContain(Hash(kind, "größe-1"), Keys("$other", bytes));
+        Assert.Equal(2, Keys("$streams", EventFields.Encode(9, Encoding.UTF8.GetBytes(type), "{\"stream\":\"größe-1\",\"before\":3}"u8, 2)).Length);
+    }
+
     [Fact]
     public void The_vaults_own_events_are_found_by_category_correlation_and_id_alone()
     {

@@ -205,14 +205,14 @@ public sealed class SealedKeysTests
     }
 
     [Theory]
-    [InlineData(8, "format version 2")]
-    [InlineData(16, "required features 0x2")]
-    public void A_later_format_is_refused_by_name(int offset, string needs)
+    [InlineData(8, 3, "format version 3")]
+    [InlineData(16, 2, "required features 0x2")]
+    public void A_later_format_is_refused_by_name(int offset, byte value, string needs)
     {
         var disk = new SimulatedFileSystem(tracksLosses: false);
         KeysModel model = Mixed();
         model.Write(disk, Path);
-        Patch(disk, header => header[offset] = 2);
+        Patch(disk, header => header[offset] = value);
         Assert.Contains(needs, Assert.Throws<UnsupportedFormatException>(() => SealedKeys.Open(disk, Path, 7)).Message, StringComparison.Ordinal);
         Assert.Throws<UnsupportedFormatException>(() => SealedKeys.Fits(disk, Path, model.Segment));
     }

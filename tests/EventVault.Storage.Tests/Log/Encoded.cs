@@ -90,10 +90,13 @@ internal static class Encoded
     {
         var content = new AppendContent(storage) { OperationId = operationId };
         var before = change.Kind == StreamChangeKind.Truncate ? change.Before : 0;
-        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)) { DueBy = change.DueBy }, Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
+        content.SetChange(new StreamChange(change.Kind, new StreamVersion(before)) { DueBy = change.DueBy, Anchors = Anchors(change.Anchors) }, Encoding.UTF8.GetBytes(change.Stream), change.Expected, new StreamVersion(change.Version));
         Assert.Equal(EventProblemKind.None, content.Check(out _, out _).Kind);
         return content;
     }
+
+    private static TruncationAnchors? Anchors(ModelAnchors? anchors) => anchors is null ? null : new TruncationAnchors(
+        new StreamVersion(anchors.Reducers), new StreamVersion(anchors.First), [.. anchors.Events.Select(a => new AnchorEvent(Encoding.UTF8.GetBytes(a.Stream), a.Event))]);
 
     /// <summary>Puts the append of a retention rule together as the node does.</summary>
     public static AppendContent Retention(VaultStorage storage, UInt128 operationId, RetentionSetting setting)

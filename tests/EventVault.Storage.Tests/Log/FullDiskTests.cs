@@ -49,6 +49,41 @@ public sealed class FullDiskTests
         Assert.Empty(LogVerifier.Verify(vault.Files, SmallVault.Directory).Damage);
     }
 
+    // A fence takes no room that an append could have: it is refused first.
+    [Fact]
+    public void On_a_disk_that_becomes_full_there_is_room_for_appends_when_there_is_none_for_fences_any_more()
+    {
+        var vault = new SmallVault();
+        vault.Append("a", 1000);
+        vault.Files.CapacityBytes = Used(vault.Files);
+        int fences = 0, appends = 0;
+        while (true)
+        {
+            vault.StepAll();
+            var fence = vault.Storage.Tail.CheckFenceRoom();
+            var append = vault.Storage.Tail.CheckRoom(Encoded.Append(vault.Storage, 1, vault.Event("a", 100).Streams).EncodedLength);
+            if (append == RoomCheck.Full)
+            {
+                Assert.Equal(RoomCheck.Full, fence);
+                break;
+            }
+
+            Assert.True(fence == RoomCheck.Ok ? appends == 0 : fence == RoomCheck.Full);
+            (fences, appends) = fence == RoomCheck.Ok ? (fences + 1, appends) : (fences, appends + 1);
+            if (fence == RoomCheck.Ok)
+            {
+                vault.WriteSystem(GroupKind.NoOp, []);
+                vault.Flush();
+            }
+            else
+            {
+                vault.Append("a", 100);
+            }
+        }
+
+        Assert.True(fences > 10 && appends > 10, $"{fences} fences, {appends} appends");
+    }
+
     [Fact]
     public void Space_that_runs_out_while_a_segment_is_prepared_or_an_index_written_costs_nothing()
     {

@@ -31,6 +31,9 @@ public sealed class PowerLossTests(ITestOutputHelper output)
         ["power lost with a mark"] = 20,
         ["power lost with several groups in flight"] = 50,
         ["power lost while opening"] = 50,
+        ["stopped in order"] = 100,
+        ["started behind a stop in order"] = 100,
+        ["power lost while stopping"] = 5,
         ["power lost while writing"] = 50,
         ["power lost while rolling"] = 10,
         ["power lost while flushing"] = 50,
@@ -119,6 +122,17 @@ public sealed class PowerLossTests(ITestOutputHelper output)
             {
                 driver.WriteGroup();
                 driver.Kill();
+                driver.Reopen();
+                driver.Run(random.Next(30));
+            }
+            else if (random.Next(2) == 0)
+            {
+                if (random.Next(2) == 0)
+                {
+                    driver.Files.CrashAtOperation = driver.Files.Operations + random.Next(1, 14); // Stopping takes some ten.
+                }
+
+                driver.CleanStop();
                 driver.Reopen();
                 driver.Run(random.Next(30));
             }

@@ -121,6 +121,63 @@ public sealed class RebuildTests
     }
 
     [Fact]
+    public void A_key_file_that_is_found_damaged_when_it_is_read_is_made_again_while_the_vault_is_open()
+    {
+        var vault = ManySegments();
+        var wanted = IndexContent.Read(vault.Files, vault.Storage.Meta.SipKey);
+        var path = $"{IndexDirectory}/{2:D20}.kx";
+        var length = Convert.FromHexString(wanted.IndexFiles[Path.GetFileName(path)]).Length;
+        for (var offset = SealedKeysFormat.HeaderLength; offset < length; offset += length / 7)
+        {
+            var files = vault.Copy();
+            files.FlipBit(path, offset, 1);
+            using (var storage = SmallVault.Open(files))
+            {
+                var repair = new KeyRepair(storage);
+                Assert.Null(repair.Step()); // Nobody has met it yet.
+                var segment = storage.View.Sealed[2];
+                var damage = Assert.Throws<IndexDamageException>(() => segment.Keys.CheckAll());
+                Assert.Contains("makes it again", damage.Message, StringComparison.Ordinal);
+                var free = storage.FreeBytes;
+                files.OnOperation = operation =>
+                {
+                    if (operation.Kind == DiskOperationKind.Flush && operation.Path.StartsWith(path, StringComparison.Ordinal))
+                    {
+                        // Sealing goes on meanwhile, and does not count on the room of this file.
+                        Assert.False(storage.RoomLock.IsHeldByCurrentThread);
+                        Assert.Equal(length, storage.PromisedBytes);
+                    }
+                };
+                Assert.Equal(path, repair.Step());
+                files.OnOperation = null;
+                Assert.Equal((0L, free), (storage.PromisedBytes, storage.FreeBytes));
+                Assert.Null(repair.Step());
+                segment.Keys.CheckAll();
+                vault.Model.Check(storage, new Random(1));
+            }
+
+            wanted.AssertEqual(IndexContent.Read(files, vault.Storage.Meta.SipKey));
+            Assert.Empty(LogVerifier.Verify(files, SmallVault.Directory).Damage);
+        }
+    }
+
+    [Fact]
+    public void A_key_file_is_not_made_again_from_a_segment_that_is_damaged_too()
+    {
+        var vault = ManySegments();
+        var files = vault.Copy();
+        files.FlipBit($"{IndexDirectory}/{2:D20}.kx", SealedKeysFormat.HeaderLength, 1);
+        using var storage = SmallVault.Open(files);
+        var segment = storage.View.Sealed[2];
+        files.FlipBit($"{SmallVault.Directory}/log/{2:D20}.seg", segment.Record.EndOffset / 2, 1);
+        Assert.Throws<IndexDamageException>(() => segment.Keys.CheckAll());
+        var repair = new KeyRepair(storage);
+        Assert.Null(repair.Step());
+        Assert.Null(repair.Step());
+        Assert.Throws<IndexDamageException>(() => segment.Keys.CheckAll());
+    }
+
+    [Fact]
     public void The_index_of_another_log_is_thrown_away()
     {
         var vault = ManySegments();

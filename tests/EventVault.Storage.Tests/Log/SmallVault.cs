@@ -70,6 +70,16 @@ internal sealed class SmallVault
     public ModelAppend Change(StreamChangeKind kind, string stream, long before = 0) =>
         ModelAppend.Of(++_lastId, new ModelChange(kind, stream, kind == StreamChangeKind.Truncate ? before : Model.Versions[stream] + 1));
 
+    /// <summary>A truncation with an anchor in each of these streams, which rests on what is there now.</summary>
+    public ModelAppend Anchored(string stream, long before, params string[] anchors)
+    {
+        var id = ++_lastId;
+        var events = anchors.Select((a, i) => (a, Encoded.Event(id + (UInt128)(1 + i), "$anchor", System.Text.Encoding.UTF8.GetBytes($"{stream}@{before - 1}"))));
+        _lastId += (UInt128)anchors.Length;
+        var rest = new ModelAnchors(Model.Versions.GetValueOrDefault("$reducers", -1), Model.Lives.GetValueOrDefault(stream).First, [.. events]);
+        return ModelAppend.Of(id, new ModelChange(StreamChangeKind.Truncate, stream, before) { Anchors = rest });
+    }
+
     /// <summary>Starts or stops a scavenge.</summary>
     public ModelAppend Scavenge(ScavengeChange change = ScavengeChange.Start) => ModelAppend.Of(++_lastId, change, Storage.OperationFloor.Value);
 
@@ -181,11 +191,7 @@ internal sealed class SmallVault
     public void Stop()
     {
         Flush();
-        if (Storage.Log.WantsMark)
-        {
-            Mark();
-        }
-
+        Storage.Log.Stop();
         Storage.Dispose();
     }
 

@@ -212,6 +212,11 @@ public sealed class StreamLifeTests
         var outcomes = new Dictionary<string, int>();
         for (var i = 0; i < 3000; i++)
         {
+            if (random.Next(50) == 0)
+            {
+                vault.Write(vault.Event("$reducers", 20));
+            }
+
             var isRetry = vault.Model.Count > 0 && random.Next(8) == 0;
             var append = isRetry ? vault.Model.Events[random.Next(vault.Model.Count)].Append : RandomAppend(vault, random);
             var expected = isRetry ? "Known" : Expected(vault.Model, append);
@@ -240,7 +245,7 @@ public sealed class StreamLifeTests
             }
         }
 
-        Assert.Equal(["BehindEnd", "Conflict", "Known", "NotFound", "Ok", "Tombstoned"], outcomes.Keys.Order(StringComparer.Ordinal));
+        Assert.Equal(["BehindEnd", "Conflict", "Known", "LookAgain", "NotFound", "Ok", "Tombstoned"], outcomes.Keys.Order(StringComparer.Ordinal));
         Assert.All(outcomes, o => Assert.True(o.Value >= 10, $"{o.Value} times {o.Key}"));
         Assert.True(vault.Storage.SegmentCounts.Sealed > 3);
         vault.Flush();
@@ -323,7 +328,11 @@ public sealed class StreamLifeTests
 
         var kind = random.Next(20) switch { 0 => StreamChangeKind.Tombstone, < 8 => StreamChangeKind.Delete, _ => StreamChangeKind.Truncate };
         var before = kind == StreamChangeKind.Truncate ? random.NextInt64(0, last + 3) : last + 1;
-        return ModelAppend.Of(fresh.Id, new ModelChange(kind, stream, before, expected, version));
+        var anchors = kind != StreamChangeKind.Truncate || random.Next(2) == 0 ? null : new ModelAnchors(
+            vault.Model.Versions.GetValueOrDefault("$reducers", -1) - (random.Next(6) == 0 ? 1 : 0),
+            vault.Model.Lives.GetValueOrDefault(stream).First + (random.Next(6) == 0 ? 1 : 0),
+            [.. Enumerable.Range(0, random.Next(3)).Select(i => ($"$state-{i}-{stream}", fresh.Streams[0].Events[0]))]);
+        return ModelAppend.Of(fresh.Id, new ModelChange(kind, stream, before, expected, version) { Anchors = anchors });
     }
 
     private static string Expected(VaultModel model, ModelAppend append)
@@ -346,6 +355,7 @@ public sealed class StreamLifeTests
             { Kind: not StreamChangeKind.Tombstone } when !model.HasEvents(stream) => "NotFound",
             _ when !holds => "Conflict",
             { Before: var before } when before > last + 1 => "BehindEnd",
+            { Anchors: { } anchors } when anchors.Reducers != model.Versions.GetValueOrDefault("$reducers", -1) || anchors.First != model.Lives.GetValueOrDefault(stream).First => "LookAgain",
             _ => "Ok",
         };
     }

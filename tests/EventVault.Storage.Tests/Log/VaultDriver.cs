@@ -281,6 +281,11 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
             Cover(groups > 1 && kept > Acknowledged ? "several groups in flight, some kept, some cut" : "torn tail cut");
         }
 
+        if (Storage.StoppedInOrder)
+        {
+            Cover("started behind a stop in order");
+        }
+
         Assert.False(_hasMark && Storage.CutBytes > 0, "Nothing is torn behind a mark.");
         Model.CutTo(kept);
         Acknowledged = kept;
@@ -291,9 +296,12 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
     /// <summary>A node that stops cleanly.</summary>
     public void CleanStop()
     {
-        Rest();
-        Assert.False(Storage!.Log.WantsMark);
+        FlushAndCommit();
         _doing = "stopping";
+        Storage!.Log.Stop();
+        _hasMark = true;
+        Assert.False(Storage.Log.WantsMark);
+        Cover("stopped in order");
         Storage.Dispose();
         Storage = null;
         Files.OnOperation = null;

@@ -39,7 +39,11 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 
     /// <summary>The append that changes the life of a stream, once it is known from which version on the stream is kept.</summary>
     public static ModelAppend Of(UInt128 id, ModelChange change) =>
-        new(id, [("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)])]) { Change = change };
+        new(id, [
+            ("$streams", ExpectedKind.Any, -1, [Encoded.ChangeEvent(id, change)]),
+            .. (change.Anchors?.Events ?? []).Select(a => (a.Stream, ExpectedKind.Any, -1L, (byte[][])[a.Event])),
+        ])
+        { Change = change };
 
     /// <summary>As it is handed to the log.</summary>
     public AppendContent Content(VaultStorage storage) => Change is { } change ? Encoded.Change(storage, Id, change)
@@ -56,7 +60,14 @@ internal sealed class ModelAppend(UInt128 id, (string Stream, ExpectedKind Expec
 /// <param name="Version">With an exact version: that.</param>
 /// <param name="DueBy">Of a truncation for a retention rule: the event that set it.</param>
 internal sealed record ModelChange(
-    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null);
+    StreamChangeKind Kind, string Stream, long Before, ExpectedKind Expected = ExpectedKind.Any, long Version = 0, Position? DueBy = null)
+{
+    /// <summary>Of a truncation: events that go with it.</summary>
+    public ModelAnchors? Anchors { get; init; }
+}
+
+/// <summary>The anchors of a truncation, and what they rest on.</summary>
+internal sealed record ModelAnchors(long Reducers, long First, (string Stream, byte[] Event)[] Events);
 
 /// <summary>An event as the model knows it.</summary>
 internal sealed record ModelEvent(string Stream, byte[] Name, long Version, long Position, byte[] Bytes, long RecordedAt, ModelAppend Append);
@@ -75,6 +86,9 @@ internal sealed class VaultModel
     /// <summary>First version that can be read, and whether the stream is tombstoned; of streams that were ever changed.</summary>
     public Dictionary<string, (long First, bool IsTombstoned)> Lives { get; } = [];
 
+    /// <summary>The retention rules, and the positions of the events that set them.</summary>
+    public Dictionary<(RetentionScope Scope, string Name), (RetentionRule Rule, long SetAt)> Rules { get; } = [];
+
     public int Count => Events.Count;
 
     private List<ModelEvent> Visible => [.. Events.Where(IsVisible)];
@@ -85,13 +99,19 @@ internal sealed class VaultModel
     /// <summary>Whether an event can be read.</summary>
     public bool IsVisible(ModelEvent e) => e.Version >= Lives.GetValueOrDefault(e.Stream).First;
 
+    /// <summary>Whether a stream or its category is under a legal hold.</summary>
+    public bool IsHeld(string stream) => Own(stream) is { Rule.LegalHold: true } || OfCategory(stream) is { Rule.LegalHold: true };
+
+    /// <summary>The rule that counts for a stream: its own as a whole, else its category's.</summary>
+    public (RetentionRule Rule, long SetAt)? RuleOf(string stream) => Own(stream) ?? OfCategory(stream);
+
     public void Add(ModelAppend append, long recordedAt)
     {
         append.First = Count;
         foreach (var (stream, _, _, events) in append.Streams)
         {
             var name = Encoding.UTF8.GetBytes(stream);
-            foreach (var bytes in events)
+            foreach (var bytes in stream == "$streams" ? Written(append, events) : events)
             {
                 var version = Versions.GetValueOrDefault(stream, -1) + 1;
                 Versions[stream] = version;
@@ -102,6 +122,12 @@ internal sealed class VaultModel
         Change(append);
     }
 
+    // A truncation to a version that is gone already says what is gone.
+    private byte[][] Written(ModelAppend append, byte[][] events) =>
+        append.Change is { Kind: StreamChangeKind.Truncate } change && Lives.GetValueOrDefault(change.Stream).First is var first && first > change.Before
+            ? [Encoded.ChangeEvent(append.Id, change with { Before = first })]
+            : events;
+
     /// <summary>Forgets what a crash lost; it must not end within an append.</summary>
     public void CutTo(int count)
     {
@@ -109,6 +135,7 @@ internal sealed class VaultModel
         Events.RemoveRange(count, Count - count);
         Versions.Clear();
         Lives.Clear();
+        Rules.Clear();
         foreach (var e in Events)
         {
             Assert.Equal(Versions.GetValueOrDefault(e.Stream, -1) + 1, e.Version);
@@ -117,8 +144,22 @@ internal sealed class VaultModel
         }
     }
 
+    private (RetentionRule Rule, long SetAt)? Own(string stream) => Rules.TryGetValue((RetentionScope.Stream, stream), out var rule) ? rule : null;
+
+    private (RetentionRule Rule, long SetAt)? OfCategory(string stream) => Rules.TryGetValue((RetentionScope.Category, stream.Split('-')[0]), out var rule) ? rule : null;
+
     private void Change(ModelAppend append)
     {
+        if (append.Retention is { } setting)
+        {
+            var name = (setting.Scope, Encoding.UTF8.GetString(setting.Name));
+            Rules.Remove(name);
+            if (setting.Rule is { } rule)
+            {
+                Rules.Add(name, (rule, append.First));
+            }
+        }
+
         if (append.Change is { } change)
         {
             Assert.InRange(change.Before, 0, Versions[change.Stream] + 1);
@@ -142,6 +183,8 @@ internal sealed class VaultModel
         CheckStreams(storage.Reader);
         CheckListing(storage);
         CheckTimes(storage, random);
+        CheckRules(storage);
+        LivesCheck.Some(storage, this, random);
         KeysCheck.All(storage, this);
         QueryModel.Check(storage, this, filters: 6, new Random(Count)); // Draws of its own: the run stays as it is.
     }
@@ -224,6 +267,16 @@ internal sealed class VaultModel
         Assert.Equal(Versions.Keys.Where(n => n[0] != '$' && HasEvents(n)).Order(StringComparer.Ordinal), names);
     }
 
+    private void CheckRules(VaultStorage storage)
+    {
+        var rules = storage.Retention.InOrder().ToDictionary(e => (e.Scope, Encoding.UTF8.GetString(e.Name)), e => (e.Rule, e.SetAt.Value));
+        Assert.Equal(Rules.Count, rules.Count);
+        foreach (var (name, rule) in Rules)
+        {
+            Assert.Equal((name, rule), (name, rules.GetValueOrDefault(name)));
+        }
+    }
+
     // A time that lies among removed events is answered by a position between the same events that are left.
     private void CheckTimes(VaultStorage storage, Random random)
     {
@@ -235,6 +288,8 @@ internal sealed class VaultModel
             var found = storage.Reader.FirstAtOrAfter(time).Value;
             expected = expected < 0 ? Count : expected;
             Assert.True(found == expected || (isScavenged && found < expected && !Events.Skip((int)found).Take((int)(expected - found)).Any(IsVisible)), $"Time {time} is answered by {found}, not {expected}.");
+            Assert.Equal(storage.Reader.FirstAtOrAfter(time + 1).Value - 1, storage.Reader.LastAtOrBefore(time).Value);
+            Assert.InRange(storage.ClosedTime, Events[^1].RecordedAt, long.MaxValue);
         }
     }
 

@@ -7,7 +7,7 @@ namespace EventVault.Storage.Tests.Models;
 
 /// <summary>An append as its client sends it, again and again, with all numbers made out.</summary>
 internal sealed record Attempt(
-    UInt128 Id, ModelAppend? Append, ModelChange? Change, (string Stream, ExpectedKind Kind, long Version)[] Requires, (long After, ModelFilter Filter)[] Conditions, long Seen)
+    UInt128 Id, ModelAppend? Append, ModelChange? Change, RetentionSetting? Setting, (string Stream, ExpectedKind Kind, long Version)[] Requires, (long After, ModelFilter Filter)[] Conditions, long Seen)
 {
     /// <summary>What stands in the log of it; null: nothing.</summary>
     public ModelAppend? Written { get; set; }
@@ -47,21 +47,46 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
         var streams = step.Streams.Select((s, i) => (s.Expected.Stream, Kind(s.Expected), Version(s.Expected), s.Events.Select((e, k) => Encode(e, i + k == 0 && (int)id % 2 == 0 ? id : ++_lastId)).ToArray())).ToArray();
         var conditions = step.Conditions.Select(c => (Math.Max(-1, Last - c.Back), new ModelFilter("", "", c.Items, "", null))).ToArray();
         var seen = step.SaysSeen ? Math.Max(-1, vault.Committed.Count - 1 - step.SeenBack) : vault.Committed.Count - 1;
-        Try(new Attempt(id, new ModelAppend(id, streams), null, [.. step.Requires.Select(r => (r.Stream, Kind(r), Version(r)))], conditions, seen), step.SaysSeen, step.Between);
+        Try(new Attempt(id, new ModelAppend(id, streams), null, null, [.. step.Requires.Select(r => (r.Stream, Kind(r), Version(r)))], conditions, seen), step.SaysSeen, step.Between);
     }
 
     public void Change(ChangeStep step)
     {
         var before = step.Kind == StreamChangeKind.Truncate ? Math.Max(0, All.Versions.GetValueOrDefault(step.Expected.Stream, -1) + 1 - step.BeforeEnd) : 0;
         var change = new ModelChange(step.Kind, step.Expected.Stream, before, Kind(step.Expected), Version(step.Expected));
-        Try(new Attempt(++_lastId, null, change, [], [], vault.Committed.Count - 1), saysSeen: false, []);
+        Try(new Attempt(++_lastId, null, change, null, [], [], vault.Committed.Count - 1), saysSeen: false, []);
+    }
+
+    public void Retain(RetainStep step)
+    {
+        var setting = new RetentionSetting(step.Scope, Encoding.UTF8.GetBytes(step.Name), step.Rule);
+        Try(new Attempt(++_lastId, null, null, setting, [], [], vault.Committed.Count - 1), saysSeen: false, step.Between);
+    }
+
+    /// <summary>The leader truncates a stream because events are due. Whatever comes of it can be retried long after.</summary>
+    /// <returns>Whether it was refused: by then there is a hold, another rule, or nothing left to do.</returns>
+    public bool TruncateDue(DueEvents due)
+    {
+        var change = new ModelChange(StreamChangeKind.Truncate, Encoding.UTF8.GetString(due.Stream), due.Before.Value, DueBy: due.Rule);
+        var before = _attempts.Find(a => a.Id == due.OperationId);
+        if (before is not null && IsLive(before))
+        {
+            Try(before, saysSeen: false, [], isRetry: true);
+            return false;
+        }
+
+        // Refused or lost before, and perhaps for another rule.
+        _attempts.Remove(before!);
+        var attempt = new Attempt(due.OperationId, null, change, null, [], [], vault.Committed.Count - 1);
+        Try(attempt, saysSeen: false, []);
+        return attempt.Written is null;
     }
 
     public void Retry(RetryStep step)
     {
         if (Pick(step.Which) is { } attempt)
         {
-            Try(attempt, saysSeen: true, step.Between, step.IsChanged && attempt.Change is null, isRetry: true);
+            Try(attempt, saysSeen: true, step.Between, step.IsChanged && attempt.Append is not null, isRetry: true);
         }
     }
 
@@ -137,7 +162,7 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
             if (check == AppendCheck.Ok)
             {
                 attempt.IsChanged = isChanged;
-                attempt.Written = attempt.Append ?? ModelAppend.Of(attempt.Id, Resolve(attempt.Change!));
+                attempt.Written = attempt.Append ?? (attempt.Setting is { } setting ? ModelAppend.Of(attempt.Id, setting) : ModelAppend.Of(attempt.Id, Resolve(attempt.Change!)));
                 vault.Write(attempt.Written, content);
             }
         }
@@ -259,11 +284,19 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
     private bool CheckChange(ModelChange change, AppendContent content)
     {
         var last = All.Versions.GetValueOrDefault(change.Stream, -1);
+        var isDue = change.DueBy is not { } rule || (All.RuleOf(change.Stream)?.SetAt == rule.Value && change.Before > All.Lives.GetValueOrDefault(change.Stream).First);
         var problem = All.Lives.GetValueOrDefault(change.Stream).IsTombstoned ? StreamChangeProblem.Tombstoned
             : last < 0 || (!All.HasEvents(change.Stream) && change.Kind != StreamChangeKind.Tombstone) ? StreamChangeProblem.NotFound
+            : All.IsHeld(change.Stream) ? StreamChangeProblem.Held
+            : !isDue ? StreamChangeProblem.NotDue
             : change.Kind == StreamChangeKind.Truncate && change.Before > last + 1 && LogTail.Holds(content.Requires[0]) ? StreamChangeProblem.BehindEnd
             : StreamChangeProblem.None;
         Assert.Equal(problem, content.Change!.Problem);
+        if (problem is StreamChangeProblem.Held or StreamChangeProblem.NotDue)
+        {
+            vault.Count($"change refused: {problem}");
+        }
+
         return problem == StreamChangeProblem.None;
     }
 
@@ -294,6 +327,11 @@ internal sealed class AppendChecks(ModelVault vault, Action<Step[]> run)
         if (attempt.Change is { } change)
         {
             return Encoded.Change(vault.Storage, attempt.Id, change);
+        }
+
+        if (attempt.Setting is { } setting)
+        {
+            return Encoded.Retention(vault.Storage, attempt.Id, setting);
         }
 
         var requires = isChanged ? [.. attempt.Requires, ("another", ExpectedKind.Any, -1L)] : attempt.Requires;

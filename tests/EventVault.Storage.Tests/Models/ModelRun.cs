@@ -13,18 +13,16 @@ namespace EventVault.Storage.Tests.Models;
 /// </summary>
 internal static class ModelRun
 {
-    /// <summary>Steps of the longest runs: some segments of the smallest size.</summary>
-    private const int MostSteps = 220;
-
     /// <summary>A run that failed is made shorter for so long: on a busy machine to the very end takes minutes.</summary>
     private static readonly TimeSpan MostShrinking = TimeSpan.FromSeconds(30);
 
     /// <summary>Runs many seeds.</summary>
     /// <param name="runs">How many by default.</param>
-    /// <param name="reads">How many of 100 steps are reads.</param>
+    /// <param name="mostSteps">Steps of the longest runs: a hundred steps fill a segment or two of the smallest size.</param>
+    /// <param name="shares">What kinds of steps there are.</param>
     /// <param name="mustCover">What the default runs must have come across, and how often at the least.</param>
     /// <param name="output">Gets what they came across.</param>
-    public static void Check(int runs, int reads, Dictionary<string, int> mustCover, ITestOutputHelper output)
+    public static void Check(int runs, int mostSteps, Shares shares, Dictionary<string, int> mustCover, ITestOutputHelper output)
     {
         var wanted = Setting("EVENTVAULT_MODEL_RUNS", runs);
         var first = Setting("EVENTVAULT_SEED", 1);
@@ -33,7 +31,7 @@ internal static class ModelRun
         for (var seed = first; seed < first + wanted; seed++)
         {
             long failed = 0;
-            var property = Prop.ForAll(StepDraw.Runs(MostSteps, reads, () => Stopwatch.GetElapsedTime(failed) < MostShrinking), run =>
+            var property = Prop.ForAll(StepDraw.Runs(mostSteps, shares, () => Stopwatch.GetElapsedTime(failed) < MostShrinking), run =>
             {
                 steps += run.All.Length;
                 try
@@ -71,21 +69,22 @@ internal static class ModelRun
     private static void Run(Steps run, Dictionary<string, int> covered)
     {
         var vault = new ModelVault(covered);
-        AppendChecks? appends = null;
         var reads = new ReadChecks(vault);
-        appends = new AppendChecks(vault, steps => Array.ForEach(steps, step => Do(step, vault, appends!, reads)));
-        foreach (var step in run.All)
-        {
-            Do(step, vault, appends, reads);
-        }
+        AppendChecks? appends = null;
+        RetentionChecks? retention = null;
+        appends = new AppendChecks(vault, RunAll);
+        retention = new RetentionChecks(vault, appends, RunAll);
+        RunAll(run.All);
 
         vault.Restart(new RestartStep(IsClean: true, 0, 0));
         vault.CheckState();
         appends.FindAll();
         vault.Storage.Dispose();
+
+        void RunAll(Step[] steps) => Array.ForEach(steps, step => Do(step, vault, appends!, retention!, reads));
     }
 
-    private static void Do(Step step, ModelVault vault, AppendChecks appends, ReadChecks reads)
+    private static void Do(Step step, ModelVault vault, AppendChecks appends, RetentionChecks retention, ReadChecks reads)
     {
         switch (step)
         {
@@ -97,6 +96,15 @@ internal static class ModelRun
                 break;
             case ChangeStep change:
                 appends.Change(change);
+                break;
+            case RetainStep retain:
+                appends.Retain(retain);
+                break;
+            case TimeStep time:
+                vault.Clock += time.Seconds * TimeSpan.TicksPerSecond;
+                break;
+            case PassStep pass:
+                retention.Pass(pass);
                 break;
             case CloseStep:
                 vault.Close();

@@ -19,6 +19,13 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
     private VaultStorage? _storage;
     private long _clock = 1_000_000;
 
+    /// <summary>The clock, 100 ns ticks since 1970; it only goes on. Groups and retention go by it.</summary>
+    public long Clock
+    {
+        get => _clock;
+        set => _clock = Math.Max(_clock, value);
+    }
+
     /// <summary>Open always, but within a restart.</summary>
     public VaultStorage Storage => _storage ??= Open();
 
@@ -139,11 +146,7 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
         if (step.IsClean)
         {
             Flush();
-            if (Storage.Log.WantsMark)
-            {
-                Storage.Log.WriteMark();
-            }
-
+            Storage.Log.Stop();
             Storage.Dispose();
             Count("restarts");
         }

@@ -63,6 +63,58 @@ internal sealed record ChangeStep(StreamChangeKind Kind, Expect Expected, int Be
     public override string ToString() => $"{Kind} {Expected}{(Kind == StreamChangeKind.Truncate ? $", keep {BeforeEnd}" : "")}";
 }
 
+/// <summary>A retention rule is set, or taken back.</summary>
+internal sealed record RetainStep(RetentionScope Scope, string Name, RetentionRule? Rule, Step[] Between) : Step
+{
+    public override IEnumerable<Step> Shrink() => Lists.Fewer(Between).Select(b => this with { Between = b });
+
+    public override string ToString() => $"retain {Scope} {Name}: {Rule?.ToString() ?? "no rule"}{Steps.Between(Between)}";
+}
+
+/// <summary>Time goes by.</summary>
+internal sealed record TimeStep(long Seconds) : Step
+{
+    public override string ToString() => $"{Seconds} s go by";
+}
+
+/// <summary>
+/// The leader looks what is due and truncates it. <see cref="Between"/> comes between the two; then there is another pass, if
+/// <see cref="IsTwice"/>.
+/// </summary>
+/// <param name="Time">By which time.</param>
+/// <param name="Which">With <see cref="PassTime.AtTheAge"/>: of which event, in thousandths. With <see cref="PassTime.SetBack"/>: by how many tenths of a second.</param>
+/// <param name="HoldsFirst">Whether the first stream that is found due is held before it is truncated, and released before anybody looks again.</param>
+/// <param name="Most">Truncations that it comes to; then another node leads for a moment.</param>
+/// <param name="IsTwice">Whether it looks again at once, and finds nothing.</param>
+/// <param name="Between">What clients do meanwhile.</param>
+internal sealed record PassStep(PassTime Time, int Which, bool HoldsFirst, int Most, bool IsTwice, Step[] Between) : Step
+{
+    public override IEnumerable<Step> Shrink() => Lists.Fewer(Between).Select(b => this with { Between = b }).Concat(IsTwice ? [this with { IsTwice = false }] : [])
+        .Concat(HoldsFirst ? [this with { HoldsFirst = false }] : []);
+
+    public override string ToString() =>
+        $"retention {Time}{(Time is PassTime.Unknown or PassTime.Now ? "" : $" {Which}")}{(HoldsFirst ? ", the first one held meanwhile" : "")}{(Most < int.MaxValue ? $", {Most} truncations" : "")}{(IsTwice ? ", twice" : "")}{Steps.Between(Between)}";
+}
+
+/// <summary>The time by which the leader goes.</summary>
+internal enum PassTime
+{
+    /// <summary>Its clock can't be trusted.</summary>
+    Unknown,
+
+    /// <summary>The clock.</summary>
+    Now,
+
+    /// <summary>The clock, once some event has come to where its rule's age no longer bears it.</summary>
+    AtTheAge,
+
+    /// <summary>A tick before that.</summary>
+    JustBefore,
+
+    /// <summary>The clock was set back, by up to 100 s.</summary>
+    SetBack,
+}
+
 /// <summary>The begun group is closed and written.</summary>
 internal sealed record CloseStep : Step
 {

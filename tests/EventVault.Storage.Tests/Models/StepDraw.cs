@@ -6,7 +6,12 @@ using FsCheck.Fluent;
 
 namespace EventVault.Storage.Tests.Models;
 
-/// <summary>Draws steps: of appends above all, or of reads. Few names, types and tags, so that all meet all.</summary>
+/// <summary>Of what kinds the steps of a run are, each a number out of 100; the others are appends and what becomes of them.</summary>
+/// <param name="Reads">Reads.</param>
+/// <param name="Retention">Rules, time, the leader's retention work, and scavenges of what it took away.</param>
+internal sealed record Shares(int Reads, int Retention);
+
+/// <summary>Draws steps: of appends above all, of reads, or of retention. Few names, types and tags, so that all meet all.</summary>
 internal static class StepDraw
 {
     // Names whose categories and prefixes contain one another, and one that is sorted behind ASCII.
@@ -19,13 +24,19 @@ internal static class StepDraw
 
     /// <summary>Runs of so many steps at most.</summary>
     /// <param name="most">Most steps.</param>
-    /// <param name="reads">How many of 100 steps are reads.</param>
+    /// <param name="shares">Kinds of steps.</param>
     /// <param name="mayShrink">Whether a shorter run is still looked for, of one that failed.</param>
-    public static Arbitrary<Steps> Runs(int most, int reads, Func<bool> mayShrink) =>
-        Arb.ToArbitrary(Gen.Choose(1, most).SelectMany(length => Gen.Choose(0, int.MaxValue - 1).Select(draw => One(new System.Random(draw), reads)).ArrayOf(length))
+    public static Arbitrary<Steps> Runs(int most, Shares shares, Func<bool> mayShrink) =>
+        Arb.ToArbitrary(Gen.Choose(1, most).SelectMany(length => Gen.Choose(0, int.MaxValue - 1).Select(draw => One(new System.Random(draw), shares)).ArrayOf(length))
             .Select(all => new Steps(all)), run => Steps.Shrink(run).TakeWhile(_ => mayShrink()));
 
-    private static Step One(System.Random random, int reads) => random.Next(100) < reads ? Read(random) : random.Next(100) switch
+    private static Step One(System.Random random, Shares shares)
+    {
+        var kind = random.Next(100);
+        return kind < shares.Reads ? Read(random) : kind < shares.Reads + shares.Retention ? Retention(random) : Write(random);
+    }
+
+    private static Step Write(System.Random random) => random.Next(100) switch
     {
         < 52 => Append(random, isNested: false),
         < 64 => new RetryStep(random.Next(1000), random.Next(5) == 0, Between(random)),
@@ -55,15 +66,60 @@ internal static class StepDraw
             SaysSeen: random.Next(6) == 0, random.Next(12) == 0 ? random.Next(-3, 80) : random.Next(0, 3), isNested ? [] : Between(random));
     }
 
-    private static Step[] Between(System.Random random) => random.Next(5) != 0 ? [] : [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => (Step)(random.Next(6) switch
+    private static Step[] Between(System.Random random) => random.Next(5) != 0 ? [] : [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => (Step)(random.Next(7) switch
     {
         0 => Append(random, isNested: true),
         1 => Change(random),
+        6 => Retain(random, isNested: true),
         2 => new FlushStep(),
         3 => new CommitStep(random.Next(1, 4)),
         4 => new SealStep(random.Next(1, 20)),
         _ => new CloseStep(),
     }))];
+
+    private static Step Retention(System.Random random) => random.Next(16) switch
+    {
+        < 4 => Retain(random, isNested: false),
+        < 6 => new TimeStep(random.NextInt64(random.Next(5) == 0 ? 50_000 : 30)),
+        < 13 => new PassStep(
+            random.Next(8) switch { 0 => PassTime.Unknown, < 4 => PassTime.Now, < 6 => PassTime.AtTheAge, 6 => PassTime.JustBefore, _ => PassTime.SetBack }, random.Next(1000),
+            HoldsFirst: random.Next(4) == 0, random.Next(8) == 0 ? random.Next(3) : int.MaxValue, IsTwice: random.Next(4) == 0, random.Next(2) == 0 ? [] : Meanwhile(random)),
+        13 => new SealStep(random.Next(1, 20)),
+        14 => new ScavengeStep(ScavengeChange.Start),
+        _ => new RewriteStep(random.Next(1, 80)),
+    };
+
+    // Between what was found due and the truncation.
+    private static Step[] Meanwhile(System.Random random) => [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => (Step)(random.Next(6) switch
+    {
+        < 3 => Retain(random, isNested: true),
+        3 => Change(random),
+        4 => Append(random, isNested: true),
+        _ => new CommitStep(random.Next(1, 4)),
+    }))];
+
+    private static RetainStep Retain(System.Random random, bool isNested)
+    {
+        var name = Names[random.Next(Names.Length)];
+        return random.Next(2) == 0
+            ? new RetainStep(RetentionScope.Stream, name, Rule(random), isNested ? [] : Between(random))
+            : new RetainStep(RetentionScope.Category, name.Split('-')[0], Rule(random), isNested ? [] : Between(random));
+    }
+
+    // Limits that streams of some ten events reach, and some so large that their tenth is more than nothing, or more than an hour.
+    private static RetentionRule? Rule(System.Random random) => random.Next(12) switch
+    {
+        < 3 => null,
+        3 => new RetentionRule { Forever = true, LegalHold = random.Next(4) == 0 },
+        4 => new RetentionRule { LegalHold = true, MaxEvents = random.Next(2) == 0 ? 1 : null },
+        var kind => new RetentionRule
+        {
+            MaxEvents = kind is 5 or 6 or 11 ? random.Next(3) == 0 ? random.Next(20, 25) : random.Next(1, 7) : null,
+            MaxBytes = kind is 7 or 8 ? random.Next(1, 20_000) : null,
+            MaxAgeSeconds = kind is 9 or 10 or 11 || random.Next(4) == 0 ? random.Next(4) == 0 ? random.Next(37_000, 50_000) : random.Next(1, 60) : null,
+            LegalHold = random.Next(16) == 0,
+        },
+    };
 
     private static ChangeStep Change(System.Random random) => new(
         random.Next(16) switch { 0 => StreamChangeKind.Tombstone, < 5 => StreamChangeKind.Delete, _ => StreamChangeKind.Truncate },

@@ -6,7 +6,8 @@ namespace EventVault.Storage.Tests.Scavenging;
 
 /// <summary>
 /// Golden/vault-scavenged: a data directory with scavenged segments, as they were first written. It opens and reads equal for
-/// ever, and segments, indexes and keys are still written in these very bytes.
+/// ever, and segments and indexes are still written in these very bytes; key files in those of the version behind it
+/// (Golden/vault-scavenged-keys).
 /// </summary>
 public sealed class ScavengeGoldenTests
 {
@@ -45,6 +46,15 @@ public sealed class ScavengeGoldenTests
         Assert.Equal("member"u8.ToArray(), Assert.Single(storage.Raft.Memberships).Content);
         Assert.Equal(3, storage.View.Sealed.Count(s => s.Scavenged is not null));
         Assert.Equal((ScavengeState.Running, 3), (storage.Scavenger.Progress.State, storage.Scavenger.Progress.SegmentsRewritten));
+    }
+
+    [Fact]
+    public void Key_files_of_scavenged_segments_are_written_the_same()
+    {
+        const string Keys = "vault-scavenged-keys";
+        var written = KeyFiles(BuildTwice());
+        GoldenVaultTests.WriteIfAsked(Keys, written);
+        GoldenVaultTests.CheckSame(GoldenVaultTests.Files(GoldenVaultTests.Golden(Keys)), written);
     }
 
     [Fact]
@@ -95,7 +105,10 @@ public sealed class ScavengeGoldenTests
 
     // What segments and their indexes look like; other files have golden ones of their own.
     private static SortedDictionary<string, byte[]> Frozen(SortedDictionary<string, byte[]> files) =>
-        new(files.Where(f => f.Key.StartsWith("log/", StringComparison.Ordinal) || f.Key.EndsWith(".ix", StringComparison.Ordinal) || f.Key.EndsWith(".kx", StringComparison.Ordinal)).ToDictionary(), StringComparer.Ordinal);
+        new(files.Where(f => f.Key.StartsWith("log/", StringComparison.Ordinal) || f.Key.EndsWith(".ix", StringComparison.Ordinal)).ToDictionary(), StringComparer.Ordinal);
+
+    private static SortedDictionary<string, byte[]> KeyFiles(SmallVault vault) =>
+        new(GoldenVaultTests.Files(vault.Files).Where(f => f.Key.EndsWith(".kx", StringComparison.Ordinal)).ToDictionary(), StringComparer.Ordinal);
 
     // Streams that stay, go, are cut; an append over several; terms and a membership; a segment of which nothing is left.
     private static SmallVault Build()

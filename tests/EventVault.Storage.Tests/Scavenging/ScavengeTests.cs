@@ -543,7 +543,7 @@ public sealed class ScavengeTests
         var files = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         foreach (var folder in (string[])[LogFolder, IndexFolder])
         {
-            foreach (var name in vault.Files.ListFiles(folder).Where(n => n != "heads" && !n.StartsWith("operations", StringComparison.Ordinal)))
+            foreach (var name in vault.Files.ListFiles(folder).Where(n => n is not ("heads" or CleanStop.FileName) && !n.StartsWith("operations", StringComparison.Ordinal)))
             {
                 files[name] = Read(vault.Files, $"{folder}/{name}");
             }

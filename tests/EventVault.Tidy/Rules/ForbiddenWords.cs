@@ -17,6 +17,7 @@ internal sealed partial class ForbiddenWords
         "line feed", // The character.
         "state snapshot", // Qualified, as the glossary wants it.
         "raft snapshot",
+        "fold snapshot", // What the contract calls an application's kept state.
     ];
 
     /// <summary>Words that may stand in one place only.</summary>

@@ -14,7 +14,7 @@ internal static class ProjectReferences
         ["EventVault.Rpc"] = [],
         ["EventVault.Rpc.Server"] = ["EventVault.Rpc"],
         ["EventVault.Client"] = ["EventVault.Rpc", "EventVault.Protocol"],
-        ["EventVault.Node"] = ["EventVault.Storage", "EventVault.Raft", "EventVault.Rpc.Server", "EventVault.Rpc", "EventVault.Protocol"],
+        ["EventVault.Node"] = ["EventVault.Temporal", "EventVault.Storage", "EventVault.Raft", "EventVault.Rpc.Server", "EventVault.Rpc", "EventVault.Protocol"],
         ["vault-admin"] = ["EventVault.Client", "EventVault.Storage"],
         // The demo starts the node as a process of its own: it is built with it, but does not see its types.
         ["demo"] = ["EventVault.Client", "EventVault.Node", "vault-admin"],

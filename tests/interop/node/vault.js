@@ -6,10 +6,10 @@ const loader = require('@grpc/proto-loader');
 const { assert, connect, deadline, failsWith, grpc, load, readAll, repositoryProtoRoot, run, service, unary } = require('./basics');
 
 // Numbers of 64 bits as BigInt would need a patched long; as text they are exact.
-const definition = loader.loadSync(['eventvault/v1/streams.proto', 'eventvault/v1/admin.proto'], {
+const definition = loader.loadSync(['eventvault/v1/streams.proto', 'eventvault/v1/temporal.proto', 'eventvault/v1/admin.proto'], {
   includeDirs: [repositoryProtoRoot], keepCase: true, longs: String, enums: String, defaults: true, oneofs: true,
 });
-const { Streams, Admin } = grpc.loadPackageDefinition(definition).eventvault.v1;
+const { Streams, Temporal, Admin } = grpc.loadPackageDefinition(definition).eventvault.v1;
 const ErrorDetail = detailType();
 
 const any = { any: {} };
@@ -415,7 +415,7 @@ const cases = {
   async health(a) {
     const Health = service(load(repositoryProtoRoot, 'grpc/health/v1/health.proto'), 'grpc.health.v1.Health');
     const client = connect(a, Health);
-    for (const what of ['', 'eventvault.v1.Streams', 'eventvault.v1.Admin']) {
+    for (const what of ['', 'eventvault.v1.Streams', 'eventvault.v1.Temporal', 'eventvault.v1.Admin']) {
       assert.strictEqual((await call(client, 'Check', { service: what })).status, 'SERVING');
       const watch = client.Watch({ service: what }, deadline());
       const result = readAll(watch, () => watch.cancel());
@@ -433,11 +433,11 @@ const cases = {
     duplex.end();
     const { messages } = await result;
     const names = messages[0].list_services_response.service.map((s) => s.name);
-    ['eventvault.v1.Streams', 'eventvault.v1.Admin', 'grpc.health.v1.Health'].forEach((n) => assert.ok(names.includes(n), names.join()));
+    ['eventvault.v1.Streams', 'eventvault.v1.Temporal', 'eventvault.v1.Admin', 'grpc.health.v1.Health'].forEach((n) => assert.ok(names.includes(n), names.join()));
     assert.strictEqual(messages[1].file_descriptor_response.file_descriptor_proto.length, 2);
   },
 };
 
-module.exports = { Admin, any, append, call, cases, detailOf, event, events, eventsOf, exists, name, noStream, read, refused, request, session, several, stream, subscribe, vault, version };
+module.exports = { Admin, Temporal, any, append, call, cases, detailOf, event, events, eventsOf, exists, name, noStream, read, refused, request, session, several, stream, subscribe, vault, version };
 
 if (require.main === module) run(cases);

@@ -7,7 +7,7 @@ import grpc
 import basics
 from basics import TIMEOUT, fails_with
 
-POOL = basics.load(basics.REPOSITORY_PROTO_ROOT, "eventvault/v1/streams.proto", "eventvault/v1/admin.proto")
+POOL = basics.load(basics.REPOSITORY_PROTO_ROOT, "eventvault/v1/streams.proto", "eventvault/v1/temporal.proto", "eventvault/v1/admin.proto")
 PACKAGE = "eventvault.v1."
 
 
@@ -424,7 +424,7 @@ def health(a):
     pool = basics.load(basics.REPOSITORY_PROTO_ROOT, "grpc/health/v1/health.proto")
     service = basics.Service(basics.connect(a), pool, "grpc.health.v1.Health")
     Request = service.type("grpc.health.v1.HealthCheckRequest")
-    for what in ("", PACKAGE + "Streams", PACKAGE + "Admin"):
+    for what in ("", PACKAGE + "Streams", PACKAGE + "Temporal", PACKAGE + "Admin"):
         assert service.Check(Request(service=what), timeout=TIMEOUT).status == 1
         watch = service.Watch(Request(service=what), timeout=TIMEOUT)
         assert next(watch).status == 1
@@ -439,7 +439,7 @@ def reflection(a):
     listed, described = service.ServerReflectionInfo(
         iter([Request(list_services="*"), Request(file_containing_symbol=PACKAGE + "Streams")]), timeout=TIMEOUT)
     names = {s.name for s in listed.list_services_response.service}
-    assert {PACKAGE + "Streams", PACKAGE + "Admin", "grpc.health.v1.Health"} <= names, names
+    assert {PACKAGE + "Streams", PACKAGE + "Temporal", PACKAGE + "Admin", "grpc.health.v1.Health"} <= names, names
     assert len(described.file_descriptor_response.file_descriptor_proto) == 2
 
 

@@ -21,7 +21,7 @@ internal sealed class RetainCommand
 
     private readonly Argument<string?> _stream = new("stream") { Description = "Name of the stream; it need not exist yet.", Arity = ArgumentArity.ZeroOrOne };
     private readonly Option<string?> _category = new("--category") { Description = "Every stream of this category instead: what stands before the first - of the name.", HelpName = "C" };
-    private readonly Option<string?> _maxAge = new("--max-age") { Description = "Keep events this long after they were recorded: 90s, 30m, 12h, 30d, 4w.", HelpName = "duration" };
+    private readonly Option<string?> _maxAge = new("--max-age") { Description = "Keep events this long after they were recorded, and a tenth or an hour longer at most: 90s, 30m, 12h, 30d, 4w.", HelpName = "duration" };
     private readonly Option<ulong?> _maxEvents = new("--max-events") { Description = "Keep a stream's last N events; up to a tenth more stay readable.", HelpName = "N" };
     private readonly Option<string?> _maxBytes = new("--max-bytes") { Description = "Keep a stream's last events up to this size, such as 10MiB, and a tenth more; the last event always stays.", HelpName = "size" };
     private readonly Option<bool> _forever = new("--forever") { Description = "Keep everything, whatever the category's rule says." };

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using EventVault.Node.Peers;
+using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Temporal;
@@ -108,6 +110,9 @@ internal sealed record NodeOptions
     /// <summary>What the node sends of sealed segments to others at the most, in bytes a second; 0: as much as it can.</summary>
     public long ShipBytesPerSecond { get; init; } = 64L * 1024 * 1024;
 
+    /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own here.</summary>
+    public Func<PeerHello, ILogger, IPeerNetwork>? Network { get; init; }
+
     /// <summary>When states are kept on the way. Tests have more of them kept than nodes would.</summary>
     public StateSnapshotRule KeptStates { get; init; } = new();
 
@@ -119,6 +124,17 @@ internal sealed record NodeOptions
 
     /// <summary>Where logs go; nowhere by default.</summary>
     public Action<ILoggingBuilder>? Logging { get; init; }
+
+    /// <summary>How a storage is opened for a node with these options.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="nodeId">The node's number.</param>
+    public static StorageOptions StorageOf(NodeOptions options, uint nodeId) => new()
+    {
+        SegmentSizeBytes = options.SegmentSizeBytes,
+        NodeId = nodeId,
+        Limits = options.Limits,
+        OperationHorizon = options.OperationHorizon,
+    };
 
     /// <summary>
     /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a

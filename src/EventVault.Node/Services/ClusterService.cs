@@ -66,7 +66,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             }
 
             // One that was invited, and then not added, has its number.
-            var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : LowestFree(members);
+            var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : node.Node.NodeId != 0 ? node.Node.NodeId : LowestFree(members);
             if (asked.NodeId != 0 && asked.NodeId != number)
             {
                 throw Errors.NodeUnusable("node_id", $"the node at {asked.PeerAddress} was given the number {number} before: add it with that, or start it anew with --join on an empty directory").ToException();

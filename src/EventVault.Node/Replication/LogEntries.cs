@@ -1,18 +1,21 @@
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using LogIndex = EventVault.Raft.LogIndex;
 using Term = EventVault.Raft.Term;
 
 namespace EventVault.Node.Replication;
 
 /// <summary>The log in storage, as the core looks entries up in it.</summary>
-internal sealed class LogEntries(VaultStorage storage) : IEntrySource
+/// <param name="storage">The log.</param>
+/// <param name="farBytes">So many bytes of sealed segments behind, a follower gets segments.</param>
+internal sealed class LogEntries(VaultStorage storage, long farBytes) : IEntrySource
 {
     private readonly List<StoredGroup> _groups = [];
 
-    /// <summary>Segments are never removed from the log's front, so all of it can be sent.</summary>
-    public LogIndex First => new(1);
+    /// <summary>Groups of scavenged segments, and before, can't be sent any more; those that are far back could, but segments are less work.</summary>
+    public LogIndex First => new(storage.Source.FirstGroup(farBytes).Value);
 
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
@@ -24,7 +27,15 @@ internal sealed class LogEntries(VaultStorage storage) : IEntrySource
         }
 
         _groups.Clear();
-        storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        try
+        {
+            storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        }
+        catch (ScavengedGroupException)
+        {
+            return; // Scavenged since First was asked, by another thread: as if there were nothing yet. The next time it is known.
+        }
+
         foreach (var group in _groups)
         {
             into.Add(EntryOf(group));

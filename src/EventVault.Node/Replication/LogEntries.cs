@@ -7,7 +7,9 @@ using Term = EventVault.Raft.Term;
 namespace EventVault.Node.Replication;
 
 /// <summary>The log in storage, as the core looks entries up in it.</summary>
-internal sealed class LogEntries(VaultStorage storage) : IEntrySource
+/// <param name="storage">Has the log.</param>
+/// <param name="onDamaged">Told of groups that can't be read: for whoever asks, they are not there.</param>
+internal sealed class LogEntries(VaultStorage storage, Action<DamageException> onDamaged) : IEntrySource
 {
     private readonly List<StoredGroup> _groups = [];
 
@@ -24,7 +26,15 @@ internal sealed class LogEntries(VaultStorage storage) : IEntrySource
         }
 
         _groups.Clear();
-        storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        try
+        {
+            storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        }
+        catch (DamageException e)
+        {
+            onDamaged(e); // Those before it are whole.
+        }
+
         foreach (var group in _groups)
         {
             into.Add(EntryOf(group));

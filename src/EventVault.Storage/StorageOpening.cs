@@ -195,6 +195,7 @@ internal sealed class StorageOpening
         }
 
         _log.Follow(history);
+        _log.Prove(_storage.Shipped.Through);
         if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
         {
             return null;

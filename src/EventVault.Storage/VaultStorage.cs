@@ -4,6 +4,7 @@
 //   vote            the node's term and vote                                  truth
 //   log/*.seg       the events; scavenged segments under the same names       truth
 //   index/          everything that finds events                             rebuildable, all of it
+//   ship/           segments that come from other nodes, until a start installs them
 //   lock            keeps a second node out
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
@@ -12,6 +13,7 @@ using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
+using EventVault.Storage.Shipping;
 
 namespace EventVault.Storage;
 
@@ -39,19 +41,21 @@ public sealed class VaultStorage : IDisposable
     private long _closedTime;
     private bool _disposed;
 
-    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
+    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, ShipReport shipped, IDisposable @lock)
     {
         Files = files;
         Directory = directory;
         Options = options;
         Meta = meta;
         Vote = vote;
+        Shipped = shipped;
         _lock = @lock;
         Spares = new SpareSegments(files, LogDirectory, meta.SegmentSizeBytes);
         Spares.Clean();
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
         Scavenger = new Scavenger(this);
+        Source = new ShipSource(this);
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
@@ -114,6 +118,12 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Gives the space of hidden events back.</summary>
     public Scavenger Scavenger { get; }
+
+    /// <summary>Its segments, for other nodes.</summary>
+    public ShipSource Source { get; }
+
+    /// <summary>What this start did with segments that came from other nodes.</summary>
+    public ShipReport Shipped { get; }
 
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
@@ -256,7 +266,8 @@ public sealed class VaultStorage : IDisposable
         try
         {
             var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
-            return new VaultStorage(files, directory, options, meta, vote, @lock);
+            (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+            return new VaultStorage(files, directory, options, meta, vote, shipped, @lock);
         }
         catch
         {

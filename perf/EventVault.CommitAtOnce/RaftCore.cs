@@ -23,6 +23,8 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
 
     public Membership Membership => Membership.Empty;
 
+    public LogIndex MembershipIndex => default;
+
     public bool MayCampaign { get; set; }
 
     public bool IsSoleVoter => true;

@@ -4,25 +4,26 @@
 //                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
+using EventVault.Node.Peers;
+using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
 using EventVault.Raft;
+using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Google.Protobuf;
 
 namespace EventVault.Node;
 
 /// <summary>One node, serving one vault. Start it, then stop it once.</summary>
-internal sealed class Node : IAsyncDisposable
+internal sealed class Node : IHosted, IAsyncDisposable
 {
     /// <summary>Folder of the data directory for states kept on the way. All in it can be deleted while the node is stopped.</summary>
     public const string StatesFolder = "states";
@@ -31,7 +32,10 @@ internal sealed class Node : IAsyncDisposable
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
     /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
-    private static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
+    public static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>A follower that is more groups behind its leader should not be read from: seconds of full load.</summary>
+    private const ulong FarBehindGroups = 10_000;
 
     private readonly NodeOptions _options;
     private readonly VaultStorage _storage;
@@ -50,10 +54,16 @@ internal sealed class Node : IAsyncDisposable
     private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
     private readonly StreamsService _streams;
+    private readonly NodePeers _peers;
+    private readonly ClusterView _cluster;
+    private readonly MemberChanges _changes;
+    private readonly MemberWork _members;
+    private readonly NodeShipping _shipping;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
     private bool _wasFull;
     private int _stopped;
@@ -66,21 +76,32 @@ internal sealed class Node : IAsyncDisposable
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
-        _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
+        _peers = new NodePeers(_storage, options, _log);
+        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, new RaftOptions
         {
-            Id = LogEntries.IdOf(_storage),
+            Id = _peers.Self,
             Random = new Random(),
+            ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
+            HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
         });
-        if (!_replica.IsAlone)
+        if (_replica.NeedsTicks && !_peers.HasPort)
         {
             throw new SettingException(
-                $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
+                "--peer-port", $"is missing, and the vault in {options.Directory} has other members than this node ({_replica.Membership}): name the port that they know.");
         }
+
+        _replica.Damaged = e => LogMessages.CannotSend(_log, e);
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
-        _health = new NodeHealth(_storage);
+        _peers.Bind(_loop, _replica);
+        _health = new NodeHealth(_storage, IsInTouch);
+        _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
+        _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
+        _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, options, _log, OnFailed);
+        _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
+        _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
         var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
@@ -111,6 +132,7 @@ internal sealed class Node : IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -130,6 +152,25 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
     public Task<Exception> Failed => _failed.Task;
+
+    /// <summary>Ends when the node is to be stopped and opened anew, with the reason.</summary>
+    public Task<string> Reopen => _reopen.Task;
+
+    /// <summary>The peer port; 0: there is none.</summary>
+    public int PeerPort => _peers.Port;
+
+    /// <summary>Who belongs to the vault, and who leads; for tests in the same process.</summary>
+    public ReplicaStanding Standing => _loop.Standing;
+
+    /// <summary>The connections to the other nodes; for tests in the same process.</summary>
+    public NodePeers Peers => _peers;
+
+    /// <summary>Asks the host to stop the node in order and to open it anew. For every thread.</summary>
+    public void AskToReopen(string why)
+    {
+        LogMessages.OpensAnew(_log, why);
+        _reopen.TrySetResult(why);
+    }
 
     /// <summary>How it is doing, as GetStatus tells it.</summary>
     public string State => _health.State;
@@ -210,6 +251,8 @@ internal sealed class Node : IAsyncDisposable
         }
 
         LogMessages.Stopping(_log);
+        _members.BeginStop();
+        await GiveUpLeadershipAsync();
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
         var scavenging = _scavenge.StopAsync();
@@ -222,6 +265,10 @@ internal sealed class Node : IAsyncDisposable
         finally
         {
             // Whatever happened: behind all that uses it the storage is closed.
+            await _shipping.DisposeAsync();
+            await _peers.DisposeAsync();
+            await _members.DisposeAsync();
+            _changes.Dispose();
             await _background.StopAsync();
             await scavenging;
             await _eager.StopAsync();
@@ -273,7 +320,7 @@ internal sealed class Node : IAsyncDisposable
         WebApplication? app = null;
         try
         {
-            app = NewHost(options).Build();
+            app = NodePorts.NewHost(options);
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             var (storage, took) = await opening;
             var node = new Node(options, app, storage);
@@ -299,14 +346,23 @@ internal sealed class Node : IAsyncDisposable
 
     private async Task StartAsync()
     {
+        // One that decides alone leads before it serves. Any other serves whoever leads, and is ready when somebody does.
+        var isAlone = _replica.IsAlone;
         _background.Start();
         _vaultThread.Start();
-        await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        if (isAlone)
+        {
+            await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        }
+
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        await _app.StartAsync();
-        var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
-        RpcEndPoint = EndPoint(addresses[0]);
-        HttpEndPoint = EndPoint(addresses[1]);
+        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        await _peers.StartAsync(RpcEndPoint);
+        if (_peers.HasPort)
+        {
+            _members.Start();
+        }
+
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
@@ -361,55 +417,48 @@ internal sealed class Node : IAsyncDisposable
         }
     }
 
-    private async Task FailedAsync() => throw await _failed.Task;
-
-    // No defaults of the web host: its watcher of configuration files sees every write to a data directory below the
-    // working directory, and once cost half of all throughput.
-    private static WebApplicationBuilder NewHost(NodeOptions options)
+    // Whoever leads and is about to go hands over first, so that nobody waits for an election.
+    private async Task GiveUpLeadershipAsync()
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
-        options.Logging?.Invoke(builder.Logging);
-        builder.WebHost.UseKestrelCore();
-        if (options.Certificate is not null)
+        if (_failed.Task.IsCompleted || _replica.IsAlone || !_loop.Standing.TakesProposals)
         {
-            builder.WebHost.UseKestrelHttpsConfiguration();
+            return;
         }
 
-        builder.WebHost.ConfigureKestrel(kestrel =>
+        try
         {
-            kestrel.ConfigureForRpc();
-            kestrel.Listen(options.Address, options.Port, listen =>
-            {
-                listen.Protocols = HttpProtocols.Http2;
-                if (options.Certificate is { } certificate)
-                {
-                    listen.UseHttps(certificate);
-                }
-            });
-            kestrel.Listen(options.Address, options.HttpPort, listen => listen.Protocols = HttpProtocols.Http1);
-        });
-        return builder;
+            using var limit = new CancellationTokenSource(_options.ElectionTimeout);
+            await _changes.HandOverAsync(static _ => true, to => LogMessages.HandsOver(_log, to, "this node stops"), limit.Token);
+        }
+        catch (RpcException)
+        {
+            // Nobody took over in time: the others elect one.
+        }
     }
+
+    // Leads, or follows a leader that was heard from lately and is not far ahead.
+    private bool IsInTouch()
+    {
+        var standing = _loop.Standing;
+        if (standing.Role == Role.Leader)
+        {
+            return _loop.Leads;
+        }
+
+        return standing.Leader is { } leader && !_members.IsRemoved
+            && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
+    }
+
+    private async Task FailedAsync() => throw await _failed.Task;
 
     private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
         var began = Stopwatch.GetTimestamp();
-        var storage = new StorageOptions
-        {
-            SegmentSizeBytes = options.SegmentSizeBytes,
-            Limits = options.Limits,
-            OperationHorizon = options.OperationHorizon,
-        };
-        return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
+        var nodeId = VaultStorage.NodeIdOf(options.Files, options.Directory) ?? options.NodeId;
+        return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
-
-    private static IPEndPoint EndPoint(string url)
-    {
-        var uri = new Uri(url);
-        return new IPEndPoint(IPAddress.Parse(uri.Host.Trim('[', ']')), uri.Port);
-    }
 
     private void BeginDrain(bool failed)
     {
@@ -440,6 +489,7 @@ internal sealed class Node : IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
+        _health.Look();
         _streams.CutSlow();
         var full = _storage.DiskIsFull;
         if (full)

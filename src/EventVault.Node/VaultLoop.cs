@@ -6,7 +6,7 @@
 // waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue, ReadIndex and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread, but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
@@ -21,7 +21,12 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Reads that wait to be asked for at once; more fail at once. As many as may wait to be confirmed.</summary>
     private const int MostReads = 65_536;
 
+    /// <summary>Questions to the replica that wait at once; more are refused. Each is of an operator, or of the node's own work with its members.</summary>
+    private const int MostAsked = 1024;
+
     private readonly LogTail _tail = storage.Tail;
+    private readonly Inbox _inbox = new();
+    private readonly ConcurrentQueue<IQuestion> _asked = new();
     private readonly ConcurrentQueue<IReadWaiter> _reads = new();
     private readonly QueuedAmount _waiting = new(); // Of all clients.
     private readonly AppendTurns _turns = new();
@@ -46,8 +51,8 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Whether nothing is queued, open or in flight.</summary>
     public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !_fences.AreWaited && !HasQueued;
 
-    /// <summary>Whether appends, reads or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || _fences.HasAsked;
+    /// <summary>Whether appends, reads, messages, questions or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || !_inbox.IsEmpty || !_asked.IsEmpty || _fences.HasAsked;
 
     /// <summary>
     /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
@@ -56,6 +61,15 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     /// <summary>Whether this node leads and shows all that was committed before it did. For every thread.</summary>
     public bool Leads => replica.Leads;
+
+    /// <summary>How the node's replica stands. For every thread.</summary>
+    public ReplicaStanding Standing => replica.Standing;
+
+    /// <summary>Where clients reach the leader, HOST:PORT; empty: it is not known, or this node leads. For every thread.</summary>
+    public string LeaderAddress => Standing is { Leader: { } leader, Role: not Raft.Role.Leader } ? AddressOf(leader) : string.Empty;
+
+    /// <summary>Where clients reach a replica; empty: nobody knows.</summary>
+    public Func<Raft.ReplicaId, string> AddressOf { get; set; } = static _ => string.Empty;
 
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom || _fences.WaitsForRoom;
@@ -129,6 +143,47 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         Wake();
     }
 
+    /// <summary>Asks the replica something on the sequencer's thread.</summary>
+    /// <exception cref="OperationCanceledException">The node stops, or too many ask: it was not asked.</exception>
+    public Task<T> AskAsync<T>(Func<Replica, T> question)
+    {
+        var asked = new Question<T>(question);
+        if (_stopped || _asked.Count >= MostAsked)
+        {
+            asked.Cancel();
+            return asked.Task;
+        }
+
+        _asked.Enqueue(asked);
+        if (_stopped)
+        {
+            // As in Enqueue: nobody else will answer it.
+            FailAsked();
+        }
+
+        Wake();
+        return asked.Task;
+    }
+
+    /// <summary>A message came from a peer. It is dropped if too many wait.</summary>
+    public void Receive(in PeerMessage message)
+    {
+        if (!_stopped && _inbox.TryAdd(message))
+        {
+            Wake();
+        }
+    }
+
+    /// <summary>What was sent to a peer may be lost.</summary>
+    public void OnUnreachable(Raft.ReplicaId peer)
+    {
+        if (!_stopped)
+        {
+            _inbox.AddUnreachable(peer);
+            Wake();
+        }
+    }
+
     /// <summary>
     /// Makes sure that nothing is ever recorded at or before a time; then all that was is visible here. At once if it is so already
     /// (<see cref="VaultStorage.ClosedTime"/>), on every node; otherwise the leader writes a fence, one for all who wait. Whoever stops waiting
@@ -165,7 +220,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Commits what became durable and sequences what is queued; false if there was nothing to do.</summary>
     public bool Step()
     {
-        var worked = replica.Step();
+        var worked = _inbox.GiveTo(replica);
+        worked |= replica.Step();
+        while (_asked.TryDequeue(out var question))
+        {
+            question.Answer(replica);
+            worked = true;
+        }
+
         while (_reads.TryDequeue(out var read))
         {
             replica.ReadIndex(read);
@@ -230,6 +292,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         RefuseQueued();
         FailReads();
+        FailAsked();
         _fences.Stop();
     }
 
@@ -456,6 +519,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
     }
 
+    private void FailAsked()
+    {
+        while (_asked.TryDequeue(out var question))
+        {
+            question.Cancel();
+        }
+    }
+
     private static void Refuse(QueuedAppend append, AppendOutcome outcome)
     {
         append.Outcome = outcome;
@@ -477,6 +548,21 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         return reversed;
+    }
+
+    /// <summary>Something that is asked of the replica.</summary>
+    private interface IQuestion
+    {
+        void Answer(Replica replica);
+
+        void Cancel();
+    }
+
+    private sealed class Question<T>(Func<Replica, T> question) : TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously), IQuestion
+    {
+        public void Answer(Replica replica) => TrySetResult(question(replica));
+
+        public void Cancel() => TrySetCanceled();
     }
 
     /// <summary>Conflicts that wait until leadership is confirmed and what they rest on is committed.</summary>

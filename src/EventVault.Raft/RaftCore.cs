@@ -74,6 +74,9 @@ public sealed class RaftCore
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
 
+    /// <summary>Where that membership stands; 0: it was there before the log.</summary>
+    public LogIndex MembershipIndex => _log.MembershipIndex;
+
     /// <summary>Whether nobody else is asked: a quorum of one.</summary>
     public bool IsSoleVoter => _log.Membership.SoleVoter == _options.Id;
 
@@ -423,7 +426,7 @@ public sealed class RaftCore
     {
         foreach (var member in Membership.Span)
         {
-            if (member.Role != MemberRole.Learner && member.Id != _options.Id)
+            if ((member.Role & (MemberRole.Voter | MemberRole.OutgoingVoter)) != 0 && member.Id != _options.Id)
             {
                 _box.Send(_box.To(member.Id, kind) with { Term = term, Index = _log.LastIndex, LogTerm = _log.LastTerm, IsTransfer = isTransfer });
             }

@@ -85,21 +85,8 @@ internal sealed class StorageOpening
     /// </summary>
     public static (VaultMeta Meta, VoteFile Vote) OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
     {
-        var path = Path.Combine(directory, VaultMeta.FileName);
         var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
-        VaultMeta? meta = null;
-        if (files.FileExists(path))
-        {
-            using var old = files.OpenFile(path, FileOpening.ReadExisting);
-            meta = VaultMeta.Read(old);
-        }
-
-        var hasLog = files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(IsSegment);
-        if (meta is null && hasLog)
-        {
-            throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
-        }
-
+        var meta = ReadMeta(files, directory);
         CheckOptions(options, creates: meta is null);
         if (meta is not null)
         {
@@ -122,6 +109,25 @@ internal sealed class StorageOpening
         }
 
         return (meta, vote);
+    }
+
+    /// <summary>Who the vault in a data directory is; null: none was made there.</summary>
+    /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
+    public static VaultMeta? ReadMeta(IFileSystem files, string directory)
+    {
+        var path = Path.Combine(directory, VaultMeta.FileName);
+        VaultMeta? meta = null;
+        if (files.FileExists(path))
+        {
+            using var old = files.OpenFile(path, FileOpening.ReadExisting);
+            meta = VaultMeta.Read(old);
+        }
+
+        var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
+        var hasLog = files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(IsSegment);
+        return meta is null && hasLog
+            ? throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.")
+            : meta;
     }
 
     private static void CheckOptions(StorageOptions options, bool creates)

@@ -276,6 +276,31 @@ public sealed class VaultStorage : IDisposable
         }
     }
 
+    /// <summary>
+    /// Makes an empty data directory a vault's, or a vault of its own, without opening it, and says whose it is; for one that is there it only
+    /// says so. Both durable.
+    /// </summary>
+    /// <param name="files">Where it stands.</param>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="options">As it will be opened with.</param>
+    /// <param name="now">The clock, 100 ns ticks since 1970.</param>
+    /// <exception cref="DirectoryInUseException">Another node has it.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
+    /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public static (Guid VaultId, Guid Incarnation) Found(IFileSystem files, string directory, StorageOptions options, long now)
+    {
+        files.CreateDirectory(directory);
+        using var @lock = files.LockFile(Path.Combine(directory, LockName));
+        var (meta, _) = StorageOpening.OpenMeta(files, directory, options, now);
+        return (meta.VaultId, meta.Incarnation);
+    }
+
+    /// <summary>The node's number in a data directory; null: no vault was made in it, nor was one damaged.</summary>
+    /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
+    /// <exception cref="DiskException">It can't be read.</exception>
+    public static uint? NodeIdOf(IFileSystem files, string directory) => StorageOpening.ReadMeta(files, directory)?.NodeId;
+
     /// <summary>Makes pending groups visible, up to this one, which is durable here. The sequencer's thread only.</summary>
     public void Commit(LogIndex upTo)
     {

@@ -8,9 +8,10 @@ using Term = EventVault.Raft.Term;
 namespace EventVault.Node.Replication;
 
 /// <summary>The log in storage, as the core looks entries up in it.</summary>
-/// <param name="storage">The log.</param>
+/// <param name="storage">Has the log.</param>
 /// <param name="farBytes">So many bytes of sealed segments behind, a follower gets segments.</param>
-internal sealed class LogEntries(VaultStorage storage, long farBytes) : IEntrySource
+/// <param name="onDamaged">Told of groups that can't be read: for whoever asks, they are not there.</param>
+internal sealed class LogEntries(VaultStorage storage, long farBytes, Action<DamageException> onDamaged) : IEntrySource
 {
     private readonly List<StoredGroup> _groups = [];
 
@@ -34,6 +35,10 @@ internal sealed class LogEntries(VaultStorage storage, long farBytes) : IEntrySo
         catch (ScavengedGroupException)
         {
             return; // Scavenged since First was asked, by another thread: as if there were nothing yet. The next time it is known.
+        }
+        catch (DamageException e)
+        {
+            onDamaged(e); // Those before it are whole.
         }
 
         foreach (var group in _groups)

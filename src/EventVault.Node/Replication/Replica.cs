@@ -65,8 +65,11 @@ internal sealed class Replica
     private int _owedTicks;
     private int _unflushed;
     private ulong _publishedTerm;
+    private ulong _publishedLast;
     private volatile bool _leadsAlone;
     private volatile bool _leads;
+    private volatile bool _needsTicks;
+    private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
 
@@ -95,11 +98,32 @@ internal sealed class Replica
         _shipments = new Shipments(options.ElectionTicks);
         _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
-        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, farBytes));
+        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, farBytes, OnDamaged));
+        Publish();
     }
 
-    /// <summary>Tells a follower that it is to get segments, with the first index whose group can be sent. Must not block; may be lost.</summary>
-    public Action<ReplicaId, LogIndex>? OrderShipping { get; init; }
+    /// <summary>Called on the sequencer's thread when <see cref="Standing"/> has changed. Must not block.</summary>
+    public Action<ReplicaStanding> Changed { get; set; } = static _ => { };
+
+    /// <summary>Called on the sequencer's thread when a group that a follower needs can't be read. Must not block.</summary>
+    public Action<DamageException> Damaged { get; set; } = static _ => { };
+
+    /// <summary>
+    /// Whether it leaves elections to others, and votes all the same: its clock is off, or its disk slow. Set by every thread.
+    /// </summary>
+    public bool HoldsBack { get; set; }
+
+    /// <summary>How it stands. For every thread.</summary>
+    public ReplicaStanding Standing => _standing;
+
+    /// <summary>Whether time counts for it: there is somebody to send heartbeats to, or to wait for. For every thread.</summary>
+    public bool NeedsTicks => _needsTicks;
+
+    /// <summary>
+    /// Tells a follower that it is to get segments, with the first index whose group can be sent. Called on the sequencer's thread. Must not
+    /// block; may be lost.
+    /// </summary>
+    public Action<ReplicaId, LogIndex> OrderShipping { get; set; } = static (_, _) => { };
 
     /// <summary>Groups that were used before.</summary>
     public InFlightPool Pool { get; } = new();
@@ -147,8 +171,11 @@ internal sealed class Replica
     /// <summary>Whether it can't propose because an entry of its own finds no room on a full disk.</summary>
     public bool OwesOnFullDisk => _owed.Count > 0 && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Full;
 
-    /// <summary>Whether nothing is on its way.</summary>
-    public bool IsIdle => _inFlight.Count == 0 && _unflushed == 0 && _owed.Count == 0;
+    /// <summary>Whether nothing is on its way to the disk, and nobody waits for what is on its way to be committed.</summary>
+    public bool IsIdle => _unflushed == 0 && _owed.Count == 0 && _undecided.Count == 0 && !_inFlight.Exists(static group => group.HasAnswers);
+
+    /// <summary>Index of the last group in its log, durable or not. For every thread.</summary>
+    public ulong PublishedLastIndex => Volatile.Read(ref _publishedLast);
 
     /// <summary>Whether something of consensus itself waits for a segment to be prepared.</summary>
     public bool WaitsForRoom => _owed.Count > 0;
@@ -196,7 +223,7 @@ internal sealed class Replica
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
         // and whoever found out too late falls silent, so that they hold one.
-        _core.MayCampaign = _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        _core.MayCampaign = !HoldsBack && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
         if (_owedTicks <= _electionTicks || IsAlone)
         {
             _core.Tick();
@@ -458,7 +485,7 @@ internal sealed class Replica
             foreach (var ship in output.Ships)
             {
                 _shipments.Ordered(ship.To);
-                OrderShipping?.Invoke(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
+                OrderShipping(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
             }
 
             output.Clear();
@@ -469,9 +496,26 @@ internal sealed class Replica
         }
 
         Commit();
+        Publish();
+    }
+
+    private void Publish()
+    {
         _leadsAlone = IsAlone && IsCaughtUp;
         _leads = IsLeading && IsCaughtUp;
+        _needsTicks = !IsAlone || _core.Membership.Members.Count > 1;
+        Volatile.Write(ref _publishedLast, _core.LastIndex.Value);
+        var old = _standing;
+        if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
+            || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)
+        {
+            _standing = new ReplicaStanding(_core.Role, _core.Term, _core.Leader, _core.Membership, _core.MembershipIndex, IsLeading);
+            Changed(_standing);
+        }
     }
+
+    // What other followers need can still be read, and what is new: no reason to stop leading.
+    private void OnDamaged(DamageException damage) => Damaged(damage);
 
     private void Append(LogIndex index, in Entry entry)
     {
@@ -604,6 +648,11 @@ internal sealed class Replica
             catch (ScavengedGroupException)
             {
                 return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
+            }
+            catch (DamageException e)
+            {
+                OnDamaged(e);
+                return;
             }
         }
 

@@ -89,7 +89,7 @@ internal sealed class StreamsService(
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
             var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
             AppendResponse? response = null;
-            refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+            refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
             return response ?? throw refusal!.ToException();
         }
         finally

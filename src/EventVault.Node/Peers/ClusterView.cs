@@ -1,0 +1,176 @@
+// How the nodes of the vault stand, as this one sees them: its own membership, and what each member answers when it is asked.
+using System.Collections.Concurrent;
+using EventVault.Node.Replication;
+using EventVault.Node.Services;
+using EventVault.Protocol;
+using EventVault.Raft;
+using EventVault.Storage;
+using Google.Protobuf;
+using Membership = EventVault.Raft.Membership;
+using Position = EventVault.Storage.Position;
+
+namespace EventVault.Node.Peers;
+
+/// <summary>Looks at the vault's nodes. Thread-safe.</summary>
+internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica replica, NodePeers peers, NodeHealth health)
+{
+    /// <summary>How long a node may take to say how it stands.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(500);
+
+    private readonly ConcurrentDictionary<ReplicaId, PeerStatus> _last = new();
+
+    /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
+    public string Problem { get; set; } = string.Empty;
+
+    /// <summary>What each member answered when <see cref="AskAllAsync"/> asked last; who did not answer is missing.</summary>
+    public IReadOnlyDictionary<ReplicaId, PeerStatus> Last => _last;
+
+    /// <summary>How this node stands.</summary>
+    public PeerStatus Own()
+    {
+        var standing = loop.Standing;
+        var node = new ClusterNode
+        {
+            NodeId = peers.Self.Node,
+            Incarnation = Bytes(peers.Self.Incarnation),
+            Role = RoleOf(standing.Membership.RoleOf(peers.Self)),
+            PeerAddress = peers.Address,
+            Address = peers.ClientAddress,
+            IsLeader = standing.Role == Role.Leader,
+            IsReachable = true,
+            State = health.State,
+            Term = standing.Term.Value,
+            CommitIndex = storage.CommitIndex.Value,
+            LastIndex = replica.PublishedLastIndex,
+            Version = AdminService.Version,
+            Problem = Problem,
+        };
+        if (storage.Head is var head && head != Position.None)
+        {
+            node.Head = (ulong)head.Value;
+        }
+
+        var status = new PeerStatus { VaultId = Bytes(storage.VaultId), Node = node, MembershipIndex = standing.MembershipIndex.Value };
+        if (standing.Membership.Members.Count > 0)
+        {
+            status.Membership = ByteString.CopyFrom(standing.Membership.Encode());
+        }
+
+        if (standing.Leader is { } leader)
+        {
+            status.LeaderNodeId = leader.Node;
+            status.LeaderIncarnation = Bytes(leader.Incarnation);
+        }
+
+        return status;
+    }
+
+    /// <summary>Asks all other members at once how they stand, and remembers what they say.</summary>
+    public async Task AskAllAsync(CancellationToken cancellation)
+    {
+        var others = loop.Standing.Membership.Members.Where(m => m.Id != peers.Self && m.Address.Length > 0).ToList();
+        foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
+        {
+            _last.TryRemove(gone, out _);
+        }
+
+        await Task.WhenAll(others.Select(async member =>
+        {
+            if (await AskAsync(new PeerTarget(member.Address, member.Id), cancellation) is { } status)
+            {
+                _last[member.Id] = status;
+            }
+            else
+            {
+                _last.TryRemove(member.Id, out _);
+            }
+        }));
+    }
+
+    /// <summary>Asks a node how it stands; null: it does not answer.</summary>
+    public async Task<PeerStatus?> AskAsync(PeerTarget target, CancellationToken cancellation)
+    {
+        try
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+            patience.CancelAfter(Patience);
+            return PeerStatus.Parser.ParseFrom(await peers.AskAsync(target, PeerRequestKind.Status, default, patience.Token));
+        }
+        catch (Exception e) when (e is PeerRequestException or InvalidProtocolBufferException || (e is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Asks all nodes, and says how they stand.</summary>
+    public async Task<GetClusterResponse> LookAsync(CancellationToken cancellation)
+    {
+        await AskAllAsync(cancellation);
+        var standing = loop.Standing;
+        var own = Own();
+        var response = new GetClusterResponse
+        {
+            VaultId = own.VaultId,
+            NodeId = peers.Self.Node,
+            Term = standing.Term.Value,
+            LeaderNodeId = standing.Leader?.Node ?? 0,
+            IsChanging = standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value,
+        };
+        var links = peers.Links.ToDictionary(link => link.Peer.Id);
+        foreach (var member in standing.Membership.Members)
+        {
+            response.Nodes.Add(NodeOf(member, own, links.GetValueOrDefault(member.Id)));
+        }
+
+        if (standing.Membership.RoleOf(peers.Self) == 0)
+        {
+            response.Nodes.Add(own.Node); // Not added yet, or removed.
+        }
+
+        if (response.Nodes.FirstOrDefault(n => n.IsLeader && n.IsReachable) is { } leader)
+        {
+            foreach (var node in response.Nodes.Where(n => n.IsReachable))
+            {
+                node.LagGroups = leader.LastIndex > node.LastIndex ? leader.LastIndex - node.LastIndex : 0;
+            }
+        }
+
+        return response;
+    }
+
+    /// <summary>The role as clients are told.</summary>
+    public static NodeRole RoleOf(MemberRole role) => role switch
+    {
+        0 => NodeRole.Unspecified,
+        MemberRole.OutgoingVoter or (MemberRole.OutgoingVoter | MemberRole.Learner) or (MemberRole.OutgoingVoter | MemberRole.Learner | MemberRole.ReadReplica) => NodeRole.Leaving,
+        _ when (role & MemberRole.Voter) != 0 => NodeRole.Voter,
+        _ when (role & MemberRole.ReadReplica) != 0 => NodeRole.ReadReplica,
+        _ => NodeRole.Learner,
+    };
+
+    /// <summary>A UUID as messages carry it.</summary>
+    public static ByteString Bytes(Guid id) => ByteString.CopyFrom(id.ToByteArray(bigEndian: true));
+
+    /// <summary>A UUID from a message; empty if there is none.</summary>
+    public static Guid IdOf(ByteString bytes) => bytes.Length == 16 ? new Guid(bytes.Span, bigEndian: true) : Guid.Empty;
+
+    private ClusterNode NodeOf(Member member, PeerStatus own, PeerLink? link)
+    {
+        var node = member.Id == peers.Self ? own.Node : _last.TryGetValue(member.Id, out var status) ? status.Node : new ClusterNode { Address = link?.Hello?.ClientAddress ?? string.Empty };
+        node.NodeId = member.Id.Node;
+        node.Incarnation = Bytes(member.Id.Incarnation);
+        node.Role = RoleOf(member.Role);
+        if (member.Address.Length > 0)
+        {
+            node.PeerAddress = member.Address;
+        }
+
+        if (link is not null)
+        {
+            node.ClockAheadMs = (long)link.ClockAhead.TotalMilliseconds;
+            node.Problem = node.Problem.Length > 0 ? node.Problem : link.Problem;
+        }
+
+        return node;
+    }
+}

@@ -1,0 +1,167 @@
+// Between the node and its network: what consensus sends goes out, what comes goes to the sequencer's thread, requests to whoever answers them.
+// Without a peer port there is no network, and nobody is reached.
+using System.Collections.Concurrent;
+using System.Net;
+using EventVault.Node.Replication;
+using EventVault.Raft;
+using EventVault.Storage;
+
+namespace EventVault.Node.Peers;
+
+/// <summary>Answers a request of a peer.</summary>
+/// <param name="from">Who asks.</param>
+/// <param name="content">What it asks.</param>
+/// <param name="cancellation">It no longer waits.</param>
+/// <exception cref="PeerRequestException">Refused.</exception>
+internal delegate Task<byte[]> PeerAnswer(PeerHello from, ReadOnlyMemory<byte> content, CancellationToken cancellation);
+
+/// <summary>The node's side of its peer network. Thread-safe.</summary>
+/// <param name="storage">Says who the node is.</param>
+/// <param name="options">Where its ports are.</param>
+/// <param name="log">Told of roles and refused peers.</param>
+internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogger log) : IPeerTransport, IPeerReceiver, IAsyncDisposable
+{
+    private readonly ConcurrentDictionary<PeerRequestKind, PeerAnswer> _answers = new();
+    private volatile IPeerNetwork? _network;
+    private VaultLoop? _loop;
+    private Membership? _connected; // The sequencer's thread only, as is the next.
+    private (bool Leads, ReplicaId? Leader, ulong Term, bool TakesProposals) _told;
+
+    /// <summary>Who this node is to its peers.</summary>
+    public ReplicaId Self { get; } = LogEntries.IdOf(storage);
+
+    /// <summary>Whether the node can have peers.</summary>
+    public bool HasPort => options.PeerPort is not null;
+
+    /// <summary>Where other nodes reach this one; empty: nowhere.</summary>
+    public string Address { get; private set; } = string.Empty;
+
+    /// <summary>The port that was taken; 0: none.</summary>
+    public int Port { get; private set; }
+
+    /// <summary>Where clients reach this node.</summary>
+    public string ClientAddress { get; private set; } = string.Empty;
+
+    /// <summary>How the connections stand.</summary>
+    public IReadOnlyList<PeerLink> Links => _network?.Links ?? [];
+
+    /// <summary>What the vault's thread sends through, and hears of changes.</summary>
+    public void Bind(VaultLoop loop, Replica replica)
+    {
+        _loop = loop;
+        replica.Changed = OnStanding;
+        loop.AddressOf = AddressOf;
+    }
+
+    /// <summary>Answers requests of a kind; before <see cref="StartAsync"/>.</summary>
+    public void Serve(PeerRequestKind kind, PeerAnswer answer) => Invariant.Check(_answers.TryAdd(kind, answer), $"{kind} is answered once.");
+
+    /// <summary>Opens the peer port, if there is to be one.</summary>
+    /// <exception cref="IOException">It can't be opened.</exception>
+    public async Task StartAsync(IPEndPoint rpc)
+    {
+        ClientAddress = options.Advertise ?? NodePorts.Reachable(rpc);
+        if (!HasPort)
+        {
+            return;
+        }
+
+        var hello = new PeerHello(storage.VaultId, Self, Guid.NewGuid(), storage.StartNumber, ClientAddress, Services.AdminService.Version);
+        var network = NodePorts.NewNetwork(options, hello, log);
+        try
+        {
+            await network.StartAsync(this);
+        }
+        catch
+        {
+            await network.DisposeAsync();
+            throw;
+        }
+
+        var listens = IPEndPoint.Parse(network.ListenAddress);
+        (Port, Address) = (listens.Port, options.PeerAdvertise ?? NodePorts.Reachable(listens));
+        _network = network;
+        await _loop!.AskAsync(replica =>
+        {
+            _connected = null;
+            Connect(replica.Membership);
+            return true;
+        });
+    }
+
+    /// <summary>Where clients reach a replica; empty: nobody knows.</summary>
+    public string AddressOf(ReplicaId replica)
+    {
+        foreach (var link in Links)
+        {
+            if (link.Peer.Id == replica)
+            {
+                return link.Hello?.ClientAddress ?? string.Empty;
+            }
+        }
+
+        return replica == Self ? ClientAddress : string.Empty;
+    }
+
+    /// <inheritdoc cref="IPeerNetwork.AskAsync"/>
+    public Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
+        _network is { } network
+            ? network.AskAsync(target, kind, content, cancellation)
+            : Task.FromException<byte[]>(new PeerRequestException("this node has no peer port: start it with --peer-port"));
+
+    public void Send(in PeerMessage message) => _network?.Send(message);
+
+    public void OnMessage(in PeerMessage message) => _loop!.Receive(message);
+
+    public void OnUnreachable(ReplicaId replica) => _loop!.OnUnreachable(replica);
+
+    public Task<byte[]> AnswerAsync(PeerHello from, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
+        _answers.TryGetValue(kind, out var answer)
+            ? answer(from, content, cancellation)
+            : Task.FromException<byte[]>(new PeerRequestException(kind == PeerRequestKind.Invite
+                ? $"it belongs to vault {storage.VaultId} already, as node {Self}"
+                : $"requests of the kind {kind} are not answered here"));
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _network, null) is { } network)
+        {
+            await network.DisposeAsync();
+        }
+    }
+
+    // On the sequencer's thread.
+    private void OnStanding(ReplicaStanding standing)
+    {
+        Connect(standing.Membership);
+        var told = (standing.Role == Role.Leader, standing.Leader, standing.Term.Value, standing.TakesProposals);
+        if (!HasPort || told == _told)
+        {
+            return;
+        }
+
+        _told = told;
+        if (standing.Role == Role.Leader)
+        {
+            LogMessages.Leads(log, standing.Term.Value, standing.TakesProposals);
+        }
+        else if (standing.Leader is { } leader)
+        {
+            LogMessages.Follows(log, leader, standing.Term.Value);
+        }
+    }
+
+    private void Connect(Membership membership)
+    {
+        if (_network is { } network && !ReferenceEquals(_connected, membership))
+        {
+            if (_connected is not null)
+            {
+                LogMessages.MembersChanged(log, membership);
+            }
+
+            _connected = membership;
+            network.SetPeers([.. membership.Members.Where(m => m.Id != Self && m.Address.Length > 0).Select(m => new Peer(m.Id, m.Address))]);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+using System.Net;
+using EventVault.Storage.Io;
+
+namespace EventVault.Node.Peers;
+
+/// <summary>What a <see cref="PeerNetwork"/> is started with.</summary>
+internal sealed record PeerNetworkOptions
+{
+    /// <summary>How this node introduces itself.</summary>
+    public required PeerHello Hello { get; init; }
+
+    /// <summary>Where it listens.</summary>
+    public IPAddress Address { get; init; } = IPAddress.Loopback;
+
+    /// <summary>The port; 0 takes a free one.</summary>
+    public int Port { get; init; }
+
+    /// <summary>Encrypts, and knows who may connect; null: clear text, and everybody may.</summary>
+    public PeerTls? Tls { get; init; }
+
+    /// <summary>The data directory, for the file <c>peers</c>; null: nothing outlives the process, as of a node without a vault.</summary>
+    public string? Directory { get; init; }
+
+    /// <summary>The disk.</summary>
+    public IFileSystem Files { get; init; } = new NativeFileSystem();
+
+    /// <summary>Shortest election timeout: a peer that is silent for this long is connected to anew, before anyone campaigns because of it.</summary>
+    public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromMilliseconds(1500);
+
+    /// <summary>The wall clock that is told to peers.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>Between two pings: often enough that several fit an election timeout.</summary>
+    internal TimeSpan PingEvery => ElectionTimeout / PingsInElectionTimeout;
+
+    /// <summary>So many pings without an answer, and the connection counts as dead.</summary>
+    internal const int PingsInElectionTimeout = 4;
+
+    /// <summary>How long a hello may take to be answered: a slow line, TLS, and finding out whether another copy of the disk is alive.</summary>
+    internal TimeSpan HelloLimit => TimeSpan.FromSeconds(5) + ElectionTimeout;
+}

@@ -1,0 +1,95 @@
+// Which connections for messages stand, and whether another may. One disk speaks with one voice: while a connection of one boot
+// answers, connections of another boot of the same replica are refused, whoever of them is the copy. A disk whose start number
+// went back was restored from an old copy, and has forgotten what it promised.
+using System.Collections.Concurrent;
+
+namespace EventVault.Node.Peers;
+
+/// <summary>The connections of a node. Safe for concurrent use.</summary>
+/// <param name="own">This node.</param>
+/// <param name="starts">Start numbers that were seen.</param>
+/// <param name="patience">How long an older connection may take to show that it is alive.</param>
+internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan patience)
+{
+    private readonly ConcurrentDictionary<PeerConnection, byte> _connections = new();
+    private readonly Lock _admitting = new();
+
+    /// <summary>All of them.</summary>
+    public IEnumerable<PeerConnection> Connections => _connections.Keys;
+
+    /// <summary>A connection that a replica has dialled.</summary>
+    public PeerConnection? Accepted(Raft.ReplicaId replica, PeerLane lane) =>
+        _connections.Keys.FirstOrDefault(c => !c.IsDialled && c.Lane == lane && c.Hello.Id == replica && !c.IsClosed);
+
+    /// <summary>Whether a node that introduced itself like this may be listened to.</summary>
+    /// <param name="hello">How it did.</param>
+    /// <param name="connection">The connection for messages that is added if so; null: it is one for requests.</param>
+    /// <returns>Why not, for people; null: it may.</returns>
+    public async Task<string?> AdmitAsync(PeerHello hello, PeerConnection? connection)
+    {
+        if (hello.Id.Node == 0)
+        {
+            return null; // It has no disk of a vault yet.
+        }
+
+        if (hello.Id == own.Id)
+        {
+            return hello.Boot == own.Boot
+                ? "this is the node itself: the address is its own"
+                : $"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory";
+        }
+
+        if (starts.Refuses(hello) is { } why)
+        {
+            return why;
+        }
+
+        while (!TryAdd(hello, connection, out var older))
+        {
+            if (await older.AnswersAsync(patience))
+            {
+                return $"two nodes show the disk of {hello.Id} at the same time; the one that came first stays. One of them is a copy: stop it, and wipe its data directory";
+            }
+
+            older.Close("it does not answer any more, and its node was started again");
+            Remove(older);
+        }
+
+        starts.Saw(hello);
+        return null;
+    }
+
+    /// <summary>A connection has ended.</summary>
+    public void Remove(PeerConnection connection) => _connections.TryRemove(connection, out _);
+
+    private bool TryAdd(PeerHello hello, PeerConnection? connection, out PeerConnection older)
+    {
+        lock (_admitting)
+        {
+            older = null!;
+            foreach (var other in _connections.Keys)
+            {
+                if (other.Hello.Id != hello.Id || other.IsClosed)
+                {
+                    continue;
+                }
+
+                if (other.Hello.Boot != hello.Boot)
+                {
+                    older = older is { Lane: PeerLane.Urgent } ? older : other;
+                }
+                else if (connection is { IsDialled: false } && !other.IsDialled && other.Lane == connection.Lane)
+                {
+                    other.Close("its node has dialled again");
+                }
+            }
+
+            if (older is null && connection is not null)
+            {
+                _connections.TryAdd(connection, 0);
+            }
+
+            return older is null;
+        }
+    }
+}

@@ -1,0 +1,298 @@
+// The service eventvault.v1.Cluster on a node that has a vault. Changes are the leader's (MemberChanges); here requests become changes, and the
+// nodes that are to be added are asked.
+using System.Buffers;
+using EventVault.Node.Peers;
+using EventVault.Protocol;
+using EventVault.Raft;
+using EventVault.Rpc;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using Google.Protobuf;
+using Membership = EventVault.Raft.Membership;
+using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
+
+namespace EventVault.Node.Services;
+
+/// <summary>The service <c>eventvault.v1.Cluster</c>.</summary>
+internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodePeers peers, ClusterView view, MemberChanges changes, ILogger log)
+{
+    /// <summary>How long a node that was invited may take until it has made its data directory and opened it.</summary>
+    private static readonly TimeSpan JoinsWithin = TimeSpan.FromSeconds(15);
+
+    /// <summary>How often it is asked whether it has.</summary>
+    private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(50);
+
+    private static ServiceDescriptor Service => ClusterReflection.Descriptor.Services[0];
+
+    public void AddTo(RpcServer server) => server
+        .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(Service, "GetCluster"), GetAsync)
+        .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync)
+        .UnaryRaw(RpcMethod<AddNodeRequest, GetClusterResponse>.Of(Service, "AddNode"), AddAsync)
+        .UnaryRaw(RpcMethod<RemoveNodeRequest, GetClusterResponse>.Of(Service, "RemoveNode"), RemoveAsync)
+        .UnaryRaw(RpcMethod<ReplaceNodeRequest, GetClusterResponse>.Of(Service, "ReplaceNode"), ReplaceAsync)
+        .UnaryRaw(RpcMethod<TransferLeadershipRequest, GetClusterResponse>.Of(Service, "TransferLeadership"), TransferAsync);
+
+    private async ValueTask<GetClusterResponse> GetAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        RequestFields.Parse(GetClusterRequest.Parser, request);
+        return await view.LookAsync(context.Cancellation);
+    }
+
+    // The vault is there. Whoever made it may ask again; whoever takes this node for an empty one must hear of it.
+    private async ValueTask<GetClusterResponse> InitAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var asked = RequestFields.Parse(InitClusterRequest.Parser, request);
+        return storage.IsJoined || (asked.NodeId != 0 && asked.NodeId != peers.Self.Node)
+            ? throw Errors.NodeUnusable("node_id", $"it is node {peers.Self.Node} of vault {storage.VaultId} already").ToException()
+            : await view.LookAsync(context.Cancellation);
+    }
+
+    private async ValueTask<GetClusterResponse> AddAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var asked = RequestFields.Parse(AddNodeRequest.Parser, request);
+        CheckAddress(asked.PeerAddress);
+        CheckNodeId(asked.NodeId);
+        RequireLeader();
+        Audit(context, $"add the node at {asked.PeerAddress}{(asked.ReadReplica ? " as a read replica" : "")}");
+        await changes.AloneAsync(async () =>
+        {
+            var status = await RequireQuietAsync();
+            var members = status.Membership.Members;
+            var node = await AskAsync(asked.PeerAddress, context);
+            var id = IdOf(node);
+            if (status.Membership.RoleOf(id) != 0)
+            {
+                return id; // It is there already.
+            }
+
+            // One that was invited, and then not added, has its number.
+            var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : LowestFree(members);
+            if (asked.NodeId != 0 && asked.NodeId != number)
+            {
+                throw Errors.NodeUnusable("node_id", $"the node at {asked.PeerAddress} was given the number {number} before: add it with that, or start it anew with --join on an empty directory").ToException();
+            }
+
+            if (members.Any(m => m.Id.Node == number))
+            {
+                throw Errors.NodeUnusable("node_id", $"node {number} is a member, with another disk: use ReplaceNode to put a new disk in its place, or another number").ToException();
+            }
+
+            id = await JoinAsync(asked.PeerAddress, node, number, context);
+            var role = asked.ReadReplica ? MemberRole.Learner | MemberRole.ReadReplica : MemberRole.Learner;
+            await ChangeAsync(
+                membership => changes.Members(membership).Where(m => m.Id != id).Append(new Member(id, role, asked.PeerAddress)), isForced: true, context);
+            return id;
+        });
+        return await view.LookAsync(context.Cancellation);
+    }
+
+    private async ValueTask<GetClusterResponse> RemoveAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var asked = RequestFields.Parse(RemoveNodeRequest.Parser, request);
+        RequireLeader();
+        Audit(context, $"remove node {asked.NodeId}{(asked.Force ? ", forced" : "")}");
+        await changes.AloneAsync(async () =>
+        {
+            var status = await RequireQuietAsync();
+            if (!status.Membership.Members.Any(m => m.Id.Node != asked.NodeId && m.Role == MemberRole.Voter))
+            {
+                throw Errors.UnsafeChange("node_id", $"node {asked.NodeId} is the only voter: without it nobody could decide; add another one first").ToException();
+            }
+
+            await ChangeAsync(membership => changes.Members(membership).Where(m => m.Id.Node != asked.NodeId), asked.Force, context);
+            return true;
+        });
+        return await view.LookAsync(context.Cancellation);
+    }
+
+    private async ValueTask<GetClusterResponse> ReplaceAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var asked = RequestFields.Parse(ReplaceNodeRequest.Parser, request);
+        CheckAddress(asked.PeerAddress);
+        RequireLeader();
+        Audit(context, $"replace the disk of node {asked.NodeId} by that of the node at {asked.PeerAddress}");
+        await changes.AloneAsync(async () =>
+        {
+            var status = await RequireQuietAsync();
+            if (status.Membership.Members.All(m => m.Id.Node != asked.NodeId))
+            {
+                throw Errors.NodeNotFound("node_id", asked.NodeId).ToException();
+            }
+
+            var node = await AskAsync(asked.PeerAddress, context);
+            var id = IdOf(node);
+            if (status.Membership.RoleOf(id) != 0)
+            {
+                return id.Node == asked.NodeId
+                    ? id // It is there already, or was never replaced.
+                    : throw Errors.NodeUnusable("peer_address", $"the node there is node {id.Node} of this vault").ToException();
+            }
+
+            if (id.Node != 0 && id.Node != asked.NodeId)
+            {
+                throw Errors.NodeUnusable("peer_address", $"the node there was given the number {id.Node} before: start it anew with --join on an empty directory").ToException();
+            }
+
+            id = await JoinAsync(asked.PeerAddress, node, asked.NodeId, context);
+            await ChangeAsync(membership => Replaced(changes.Members(membership), id, asked.PeerAddress), isForced: true, context);
+            return id;
+        });
+        return await view.LookAsync(context.Cancellation);
+    }
+
+    private async ValueTask<GetClusterResponse> TransferAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        var asked = RequestFields.Parse(TransferLeadershipRequest.Parser, request);
+        RequireLeader();
+        var to = asked.ToNodeId;
+        var voters = loop.Standing.Membership.Members.Where(m => (m.Role & MemberRole.Voter) != 0).ToList();
+        if (to == peers.Self.Node)
+        {
+            return await view.LookAsync(context.Cancellation);
+        }
+
+        if (to != 0 && voters.All(m => m.Id.Node != to))
+        {
+            throw (loop.Standing.Membership.Members.Any(m => m.Id.Node == to)
+                ? Errors.NodeUnusable("to_node_id", $"node {to} is no voter")
+                : Errors.NodeNotFound("to_node_id", to)).ToException();
+        }
+
+        Audit(context, to == 0 ? "hand leadership over" : $"hand leadership over to node {to}");
+        if (!await changes.HandOverAsync(id => to == 0 || id.Node == to, id => LogMessages.HandsOver(log, id, "an operator asked for it"), context.Cancellation))
+        {
+            RequireLeader();
+            throw Errors.NodeUnusable("to_node_id", to == 0 ? "no other voter is there to take over" : $"node {to} did not take over in time: look with GetCluster whether it is there and how far it is behind").ToException();
+        }
+
+        return await view.LookAsync(context.Cancellation);
+    }
+
+    /// <summary>The members with a new disk in the place of a node's old one. A voter stays until the new disk has caught up.</summary>
+    public static IEnumerable<Member> Replaced(IEnumerable<Member> members, ReplicaId id, string address)
+    {
+        var all = members.ToList();
+        var old = all.Where(m => m.Id.Node == id.Node && m.Id != id).ToList();
+        var role = old.Exists(m => m.Role == MemberRole.Voter) || old.Count == 0 ? MemberRole.Learner : old[0].Role;
+        return all.Where(m => m.Id.Node != id.Node || m.Role == MemberRole.Voter).Append(new Member(id, role, address));
+    }
+
+    private async Task ChangeAsync(Func<Membership, IEnumerable<Member>> change, bool isForced, RpcContext context) => await changes.ChangeAsync(
+        status =>
+        {
+            if (status.Membership.IsJoint)
+            {
+                return (null, Errors.ChangePending());
+            }
+
+            if (MemberChanges.Of(change(status.Membership)) is not { } target)
+            {
+                return (null, Errors.UnsafeChange(string.Empty, $"no voter would remain, or there would be more than {Membership.MostMembers} members"));
+            }
+
+            return !isForced && changes.WhyUnsafe(status, target) is { } why ? (null, Errors.UnsafeChange("node_id", why)) : (target, null);
+        },
+        context.Cancellation);
+
+    private async Task<RaftStatus> RequireQuietAsync()
+    {
+        var status = await changes.StatusAsync();
+        RequireLeader();
+        return status.Membership.IsJoint || status.MembershipIndex > status.CommitIndex ? throw Errors.ChangePending().ToException() : status;
+    }
+
+    private async Task<PeerStatus> AskAsync(string address, RpcContext context)
+    {
+        if (!peers.HasPort)
+        {
+            throw Errors.NodeUnusable(string.Empty, "this node has no peer port, and so can't reach another one: start it with --peer-port").ToException();
+        }
+
+        var node = await view.AskAsync(new PeerTarget(address), context.Cancellation)
+            ?? throw Errors.NodeUnusable("peer_address", $"nobody answers at {address}: it must be the peer port of a running node, reachable from this one").ToException();
+        var vault = ClusterView.IdOf(node.VaultId);
+        if (vault != Guid.Empty && vault != storage.VaultId)
+        {
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} belongs to another vault, {vault}: start it with --join on an empty directory").ToException();
+        }
+
+        return node;
+    }
+
+    // Makes the node one of this vault, if it is not yet, and waits until it says so itself: also if the answer to the invitation was lost.
+    private async Task<ReplicaId> JoinAsync(string address, PeerStatus node, uint number, RpcContext context)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation);
+        patience.CancelAfter(JoinsWithin);
+        try
+        {
+            if (node.VaultId.IsEmpty)
+            {
+                var invitation = new InviteRequest { Identity = ByteString.CopyFrom(storage.Identity.Encode()), NodeId = number };
+                await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Invite, invitation.ToByteArray(), patience.Token);
+            }
+
+            while (node.VaultId.IsEmpty)
+            {
+                await Task.Delay(AskAgain, patience.Token);
+                node = await view.AskAsync(new PeerTarget(address), patience.Token) ?? node;
+            }
+        }
+        catch (PeerRequestException e)
+        {
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} can't join: {e.Message}").ToException(e);
+        }
+        catch (OperationCanceledException e) when (!context.Cancellation.IsCancellationRequested)
+        {
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} was invited and has not come back: look at its log, and repeat the call").ToException(e);
+        }
+
+        if (ClusterView.IdOf(node.VaultId) != storage.VaultId || node.Node.NodeId != number)
+        {
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} has joined as another one: start it with --join on an empty directory").ToException();
+        }
+
+        return node.Node.LastIndex == 0
+            ? IdOf(node)
+            : throw Errors.NodeUnusable("peer_address", $"the node at {address} has a log of this vault, and is no member: it was removed or replaced. Start it with --join on an empty directory").ToException();
+    }
+
+    private static ReplicaId IdOf(PeerStatus node) => node.VaultId.IsEmpty ? default : new ReplicaId(node.Node.NodeId, ClusterView.IdOf(node.Node.Incarnation));
+
+    private static uint LowestFree(IReadOnlyList<Member> members)
+    {
+        uint number = 1;
+        while (members.Any(m => m.Id.Node == number))
+        {
+            number++;
+        }
+
+        return number;
+    }
+
+    private void RequireLeader()
+    {
+        if (loop.Standing.Role != Role.Leader)
+        {
+            throw Errors.NotLeader("Only the leader changes the vault's members.", loop.LeaderAddress).ToException();
+        }
+    }
+
+    private static void CheckAddress(string address)
+    {
+        if (Addresses.WhyNot(address) is { } why)
+        {
+            throw Errors.InvalidRequest("peer_address", $"can't be used: {why.TrimEnd('.')}").ToException();
+        }
+    }
+
+    private static void CheckNodeId(uint number)
+    {
+        if (number > NodeOptions.HighestNodeId)
+        {
+            throw Errors.InvalidRequest("node_id", $"is {number}, over the highest number of a node, {NodeOptions.HighestNodeId}").ToException();
+        }
+    }
+
+    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, context.Peer, change);
+}

@@ -1,0 +1,254 @@
+using EventVault.FaultLab.Calls;
+using EventVault.FaultLab.History;
+using EventVault.Protocol;
+using EventVault.Rpc;
+
+namespace EventVault.FaultLab.Machine;
+
+/// <summary>The nodes of a scenario, formed into a vault and looked at from outside.</summary>
+internal sealed class LabCluster : IAsyncDisposable
+{
+    // Elections, catching up and restarts of a few seconds, on a machine that may be busy.
+    private static readonly TimeSpan HealLimit = TimeSpan.FromSeconds(120);
+
+    private readonly Dictionary<int, NodeConnection> _connections = [];
+    private readonly string _folder;
+    private readonly string[] _settings;
+    private readonly List<LabNode> _nodes = [];
+
+    /// <summary>Makes nodes that are not started yet.</summary>
+    /// <param name="folder">The run's folder.</param>
+    /// <param name="size">How many there are at first; one is a vault of its own, more are made one.</param>
+    /// <param name="settings">Further flags of every node.</param>
+    /// <param name="network">The cables between them.</param>
+    public LabCluster(string folder, int size, IEnumerable<string> settings, LabNetwork network)
+    {
+        _folder = folder;
+        Network = network;
+        Size = size;
+        Certificate = new LabCertificate(folder, nodes: 9);
+        _settings =
+        [
+            "--tls-cert", Certificate.CertificateFile, "--tls-key", Certificate.KeyFile, "--segment-size", $"{4 << 20}", "--scavenge-interval", "0",
+            "--drain-timeout", "2000", .. settings,
+        ];
+        for (var i = 0; i < size; i++)
+        {
+            NewNode();
+        }
+    }
+
+    public LabNetwork Network { get; }
+
+    public LabCertificate Certificate { get; }
+
+    /// <summary>How many nodes there were at first.</summary>
+    public int Size { get; }
+
+    /// <summary>Shortest time without a leader before a node campaigns.</summary>
+    public static TimeSpan ElectionTimeout => TimeSpan.FromMilliseconds(500);
+
+    /// <summary>All nodes, also those that are down.</summary>
+    public IReadOnlyList<LabNode> Nodes => _nodes;
+
+    public LabNode this[int number] => _nodes[number - 1];
+
+    /// <summary>A connection of the lab itself, not of a client.</summary>
+    public NodeConnection To(LabNode node)
+    {
+        if (!_connections.TryGetValue(node.Number, out var connection))
+        {
+            _connections.Add(node.Number, connection = new NodeConnection(node, Certificate.Trust));
+        }
+
+        return connection;
+    }
+
+    /// <summary>Adds a node that is not started yet.</summary>
+    public LabNode NewNode()
+    {
+        var number = _nodes.Count + 1;
+        string[] peers = Size == 1
+            ? []
+            :
+            [
+                "--join", "--peer-port", $"{LabNode.PeerPort}", "--peer-advertise", $"{LabNetwork.Address(number)}:{LabNode.PeerPort}",
+                "--advertise", $"{LabNetwork.Address(number)}:{LabNode.Port}", "--election-timeout", $"{ElectionTimeout.TotalMilliseconds}",
+            ];
+        var node = new LabNode(number, _folder, [.. _settings, .. peers]);
+        _nodes.Add(node);
+        return node;
+    }
+
+    /// <summary>Starts all nodes and makes them one vault of voters.</summary>
+    public async Task FormAsync()
+    {
+        await Task.WhenAll(_nodes.Select(n => n.StartAsync()));
+        if (Size > 1)
+        {
+            await To(_nodes[0]).InitClusterAsync(new InitClusterRequest());
+            foreach (var node in _nodes.Skip(1))
+            {
+                await AddAsync(node);
+            }
+        }
+
+        await HealedAsync();
+    }
+
+    /// <summary>Asks the leader to take a node in, until it has.</summary>
+    public Task AddAsync(LabNode node) => ChangeAsync(
+        $"add node {node.Number}",
+        to => to.AddNodeAsync(new AddNodeRequest { PeerAddress = $"{node.Address}:{LabNode.PeerPort}", NodeId = (uint)node.Number }));
+
+    /// <summary>Takes a node out.</summary>
+    public Task RemoveAsync(LabNode node) => ChangeAsync($"remove node {node.Number}", to => to.RemoveNodeAsync(new RemoveNodeRequest { NodeId = (uint)node.Number }));
+
+    /// <summary>Puts a node's new disk in the place of its old one.</summary>
+    public Task ReplaceAsync(LabNode node) => ChangeAsync(
+        $"replace node {node.Number}",
+        to => to.ReplaceNodeAsync(new ReplaceNodeRequest { NodeId = (uint)node.Number, PeerAddress = $"{node.Address}:{LabNode.PeerPort}" }));
+
+    /// <summary>The node that leads, as most nodes see it; waits for one.</summary>
+    public async Task<LabNode> LeaderAsync()
+    {
+        if (Size == 1)
+        {
+            return _nodes[0];
+        }
+
+        return await UntilAsync("a leader", async () =>
+        {
+            foreach (var node in _nodes.Where(n => n.IsRunning))
+            {
+                // A leader that is cut off may not know it yet: it must answer as leader itself, and reach a majority.
+                if (await LookAsync(node) is { } view && view.LeaderNodeId == (uint)node.Number
+                    && view.Nodes.Count(n => n.IsReachable && n.Role == NodeRole.Voter) * 2 > view.Nodes.Count(n => n.Role == NodeRole.Voter))
+                {
+                    return node;
+                }
+            }
+
+            return null;
+        });
+    }
+
+    /// <summary>How one node sees the cluster; null: it did not answer.</summary>
+    public async Task<GetClusterResponse?> LookAsync(LabNode node)
+    {
+        try
+        {
+            return await To(node).GetClusterAsync();
+        }
+        catch (RpcException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>
+    /// Waits until every node that is not gone is a voter, reachable, and has committed all that the leader has; returns the commit index.
+    /// </summary>
+    public async Task<ulong> HealedAsync()
+    {
+        if (Size == 1)
+        {
+            return await UntilAsync("the node to serve", async () => await StatusAsync() is { State: "serving" } status ? (object)status.CommitIndex : null) is ulong index ? index : 0;
+        }
+
+        var members = _nodes.Count(n => !n.IsGone);
+        var at = await UntilAsync("all nodes to be the same", async () =>
+        {
+            var view = await LookAsync(await LeaderAsync());
+            var isWhole = view is not null && !view.IsChanging && view.Nodes.Count == members
+                && view.Nodes.All(n => n.IsReachable && n.Role == NodeRole.Voter && n.CommitIndex == view.Nodes[0].CommitIndex && n.LastIndex == n.CommitIndex);
+            return isWhole ? (object)view!.Nodes[0].CommitIndex : null;
+        });
+        return (ulong)at;
+    }
+
+    /// <summary>Stops all that run, in order, all at once.</summary>
+    public async Task StopAsync()
+    {
+        var codes = await Task.WhenAll(_nodes.Where(n => n.IsRunning).Select(async n => (n.Number, Code: await n.StopAsync())));
+        foreach (var (number, code) in codes)
+        {
+            if (code != 0)
+            {
+                throw new InvalidOperationException($"Node {number} ended with exit code {code} when it was asked to stop.");
+            }
+        }
+    }
+
+    /// <summary>Waits for something that comes by itself.</summary>
+    /// <exception cref="TimeoutException">It did not come.</exception>
+    public static async Task<T> UntilAsync<T>(string what, Func<Task<T?>> look)
+        where T : class
+    {
+        var began = Clock.Now;
+        while (true)
+        {
+            if (await look() is { } found)
+            {
+                return found;
+            }
+
+            if (Clock.Now - began > Clock.Ticks(HealLimit))
+            {
+                throw new TimeoutException($"Waited {HealLimit.TotalSeconds} s for {what}.");
+            }
+
+            await Task.Delay(50);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var connection in _connections.Values)
+        {
+            await connection.DisposeAsync();
+        }
+
+        foreach (var node in _nodes)
+        {
+            node.Dispose();
+        }
+    }
+
+    private async Task<GetStatusResponse?> StatusAsync()
+    {
+        try
+        {
+            return await To(_nodes[0]).GetStatusAsync();
+        }
+        catch (RpcException)
+        {
+            return null;
+        }
+    }
+
+    // The leader may change, or another change be under way: repeated, a change that was made changes nothing.
+    private async Task ChangeAsync(string what, Func<NodeConnection, ValueTask<GetClusterResponse>> change)
+    {
+        var last = "";
+        try
+        {
+            await UntilAsync(what, async () =>
+            {
+                try
+                {
+                    return await change(To(await LeaderAsync()));
+                }
+                catch (RpcException e)
+                {
+                    last = new CallFailure(e).Text + ": " + e.Status.Message;
+                    return null;
+                }
+            });
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"{e.Message} Last answer: {last}", e);
+        }
+    }
+}

@@ -121,8 +121,11 @@ internal sealed class Replica
     /// <summary>Whether time counts for it: there is somebody to send heartbeats to, or to wait for. For every thread.</summary>
     public bool NeedsTicks => _needsTicks;
 
-    /// <summary>Tells a follower that it is to get segments, with the first index whose group can be sent. Must not block; may be lost.</summary>
-    public Action<ReplicaId, LogIndex>? OrderShipping { get; init; }
+    /// <summary>
+    /// Tells a follower that it is to get segments, with the first index whose group can be sent. Called on the sequencer's thread. Must not
+    /// block; may be lost.
+    /// </summary>
+    public Action<ReplicaId, LogIndex> OrderShipping { get; set; } = static (_, _) => { };
 
     /// <summary>Groups that were used before.</summary>
     public InFlightPool Pool { get; } = new();
@@ -498,7 +501,7 @@ internal sealed class Replica
             foreach (var ship in output.Ships)
             {
                 _shipments.Ordered(ship.To);
-                OrderShipping?.Invoke(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
+                OrderShipping(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
             }
 
             output.Clear();
@@ -663,14 +666,14 @@ internal sealed class Replica
                     groups[i] = _sent.Bytes(message.Index + (ulong)i + 1);
                 }
             }
+            catch (ScavengedGroupException)
+            {
+                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
+            }
             catch (DamageException e)
             {
                 OnDamaged(e);
                 return;
-            }
-            catch (ScavengedGroupException)
-            {
-                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
             }
         }
 

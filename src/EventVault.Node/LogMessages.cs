@@ -92,7 +92,7 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 46, Level = LogLevel.Information, Message = "This node's clock agrees with the others' again.")]
     public static partial void ClockAgrees(ILogger logger);
 
-    [LoggerMessage(EventId = 47, Level = LogLevel.Warning, Message = "This node was removed from the vault. It keeps its data and answers local reads only. Stop it; to use it again, start it with --join on an empty directory and add it.")]
+    [LoggerMessage(EventId = 47, Level = LogLevel.Warning, Message = "This node was removed from the vault. It keeps its data and answers local reads only. Stop it, or add it again.")]
     public static partial void Removed(ILogger logger);
 
     [LoggerMessage(EventId = 48, Level = LogLevel.Error, Message = "A follower needs groups that can't be read here; the others are served on.")]
@@ -106,7 +106,4 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
     public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
-
-    [LoggerMessage(EventId = 52, Level = LogLevel.Warning, Message = "The disk that was {Former} has begun anew as {Node}; it gets its place back when it has caught up.")]
-    public static partial void Readmits(ILogger logger, EventVault.Raft.ReplicaId former, EventVault.Raft.ReplicaId node);
 }

@@ -101,6 +101,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
         _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, options, _log, OnFailed);
         _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
+        _cluster.IsCatchingUp = () => _shipping.IsCatchingUp;
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -161,6 +162,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>Who belongs to the vault, and who leads; for tests in the same process.</summary>
     public ReplicaStanding Standing => _loop.Standing;
+
+    /// <summary>Whether it leaves elections to others; for tests in the same process.</summary>
+    public bool HoldsBack => _replica.HoldsBack;
 
     /// <summary>The connections to the other nodes; for tests in the same process.</summary>
     public NodePeers Peers => _peers;
@@ -445,7 +449,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             return _loop.Leads;
         }
 
-        return standing.Leader is { } leader && !_members.IsRemoved
+        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp
             && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
     }
 

@@ -125,7 +125,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
         switch (kind)
         {
             case PeerRequestKind.Status:
-                return new PeerStatus { Node = Own() }.ToByteArray();
+                return Status().ToByteArray();
             case PeerRequestKind.Invite:
                 var invited = InviteRequest.Parser.ParseFrom(content.Span);
                 if (VaultIdentity.Decode(invited.Identity.Span) is not { } identity || invited.NodeId is 0 or > NodeOptions.HighestNodeId || identity.VaultId != from.VaultId)
@@ -213,17 +213,23 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
 
     private GetClusterResponse Look()
     {
-        var node = Own();
-        var response = new GetClusterResponse();
+        var status = Status();
+        var response = new GetClusterResponse { VaultId = status.VaultId, NodeId = status.VaultId.IsEmpty ? 0 : status.Node.NodeId };
+        response.Nodes.Add(status.Node);
+        return response;
+    }
+
+    // Once its directory is a vault's it says so, though it has yet to be opened.
+    private PeerStatus Status()
+    {
+        var status = new PeerStatus { Node = Own() };
         if (_founded is { } founded)
         {
-            (response.VaultId, response.NodeId) = (ClusterView.Bytes(founded.Vault), founded.Node);
-            (node.NodeId, node.Incarnation) = (founded.Node, ClusterView.Bytes(founded.Incarnation));
-            (node.Role, node.Problem) = (NodeRole.Voter, string.Empty);
+            status.VaultId = ClusterView.Bytes(founded.Vault);
+            (status.Node.NodeId, status.Node.Incarnation, status.Node.Problem) = (founded.Node, ClusterView.Bytes(founded.Incarnation), string.Empty);
         }
 
-        response.Nodes.Add(node);
-        return response;
+        return status;
     }
 
     private ClusterNode Own() => new()

@@ -22,6 +22,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
+    /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
+    public Func<bool> IsCatchingUp { get; set; } = static () => false;
+
     /// <summary>What each member answered when <see cref="AskAllAsync"/> asked last; who did not answer is missing.</summary>
     public IReadOnlyDictionary<ReplicaId, PeerStatus> Last => _last;
 
@@ -38,7 +41,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             Address = peers.ClientAddress,
             IsLeader = standing.Role == Role.Leader,
             IsReachable = true,
-            State = health.State,
+            State = health.State == NodeHealth.Serving && IsCatchingUp() ? "catching_up" : health.State,
             Term = standing.Term.Value,
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,

@@ -107,7 +107,7 @@ internal sealed class MemberWork(
         }
 
         Volatile.Write(ref _isRemoved, isRemoved);
-        view.Problem = isRemoved ? "it was removed from the vault: stop it, or add it again with an empty directory" : string.Empty;
+        view.Problem = isRemoved ? "it was removed from the vault: stop it, or add it again" : string.Empty;
     }
 
     // With one other nobody knows whose is wrong.

@@ -64,12 +64,14 @@ internal sealed class Replica
     private LogIndex _receivedFrom;
     private readonly int _electionTicks;
     private int _owedTicks;
+    private int _waitedTicks;
     private int _unflushed;
     private ulong _publishedTerm;
     private ulong _publishedLast;
     private volatile bool _leadsAlone;
     private volatile bool _leads;
     private volatile bool _needsTicks;
+    private volatile bool _holdsBack;
     private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
@@ -113,7 +115,11 @@ internal sealed class Replica
     /// <summary>
     /// Whether it leaves elections to others, and votes all the same: its clock is off, or its disk slow. Set by every thread.
     /// </summary>
-    public bool HoldsBack { get; set; }
+    public bool HoldsBack
+    {
+        get => _holdsBack;
+        set => _holdsBack = value;
+    }
 
     /// <summary>How it stands. For every thread.</summary>
     public ReplicaStanding Standing => _standing;
@@ -233,6 +239,7 @@ internal sealed class Replica
         }
 
         LookForShipped();
+        GiveUpWhatNobodyDecides();
     }
 
     /// <summary>A message came.</summary>
@@ -678,6 +685,17 @@ internal sealed class Replica
         }
 
         _transport.Send(new PeerMessage(_storage.VaultId, message, groups));
+    }
+
+    // Whoever was deposed learns soon what became of its groups, unless it is cut off. Then those who wait lose time that they could use elsewhere.
+    private void GiveUpWhatNobodyDecides()
+    {
+        var waits = _core.Role != Role.Leader && (_undecided.Count > 0 || _inFlight.Exists(static group => group.HasAnswers));
+        _waitedTicks = waits ? _waitedTicks + 1 : 0;
+        if (_waitedTicks > _electionTicks)
+        {
+            GiveUpAll();
+        }
     }
 
     // Followers that were told to get segments may have them: where groups can be sent they answer, others are told again.

@@ -258,27 +258,23 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation);
         patience.CancelAfter(JoinsWithin);
+        var refusal = "it does not come back: look at its log, and repeat the call";
         try
         {
             if (node.VaultId.IsEmpty)
             {
-                var invitation = new InviteRequest { Identity = ByteString.CopyFrom(storage.Identity.Encode()), NodeId = number };
-                await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Invite, invitation.ToByteArray(), patience.Token);
+                refusal = await InviteAsync(address, number, patience.Token) ?? refusal;
+                node = await AskUntilAnsweredAsync(address, patience.Token);
             }
-
-            while (node.VaultId.IsEmpty)
-            {
-                await Task.Delay(AskAgain, patience.Token);
-                node = await view.AskAsync(new PeerTarget(address), patience.Token) ?? node;
-            }
-        }
-        catch (PeerRequestException e)
-        {
-            throw Errors.NodeUnusable("peer_address", $"the node at {address} can't join: {e.Message}").ToException(e);
         }
         catch (OperationCanceledException e) when (!context.Cancellation.IsCancellationRequested)
         {
-            throw Errors.NodeUnusable("peer_address", $"the node at {address} was invited and has not come back: look at its log, and repeat the call").ToException(e);
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} was asked to join: {refusal}").ToException(e);
+        }
+
+        if (node.VaultId.IsEmpty)
+        {
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} can't join: {refusal}").ToException();
         }
 
         if (ClusterView.IdOf(node.VaultId) != storage.VaultId || node.Node.NodeId != number)
@@ -286,9 +282,36 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             throw Errors.NodeUnusable("peer_address", $"the node at {address} has joined as another one: start it with --join on an empty directory").ToException();
         }
 
-        return node.Node.LastIndex == 0
-            ? IdOf(node)
-            : throw Errors.NodeUnusable("peer_address", $"the node at {address} has a log of this vault, and is no member: it was removed or replaced. Start it with --join on an empty directory").ToException();
+        // It may have a log: of a try before that was not committed, or from before it was removed. It has kept what it promised, so it may go on.
+        return IdOf(node);
+    }
+
+    // Null: it has joined. What came instead of an answer says nothing for certain: it may have joined, and be opening its directory.
+    private async Task<string?> InviteAsync(string address, uint number, CancellationToken cancellation)
+    {
+        try
+        {
+            var invitation = new InviteRequest { Identity = ByteString.CopyFrom(storage.Identity.Encode()), NodeId = number };
+            await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Invite, invitation.ToByteArray(), cancellation);
+            return null;
+        }
+        catch (PeerRequestException e)
+        {
+            return e.Message.TrimEnd('.');
+        }
+    }
+
+    private async Task<PeerStatus> AskUntilAnsweredAsync(string address, CancellationToken cancellation)
+    {
+        while (true)
+        {
+            if (await view.AskAsync(new PeerTarget(address), cancellation) is { } node)
+            {
+                return node;
+            }
+
+            await Task.Delay(AskAgain, cancellation);
+        }
     }
 
     private static ReplicaId IdOf(PeerStatus node) => node.VaultId.IsEmpty ? default : new ReplicaId(node.Node.NodeId, ClusterView.IdOf(node.Node.Incarnation));

@@ -120,6 +120,7 @@ public sealed class FollowerCallsTests
     {
         await using var cluster = await TestCluster.FormAsync(3);
         await cluster.AppendAsync("s", Make.Event());
+        await cluster.UntilEqualAsync();
         var (leader, follower) = (await cluster.LeaderAsync(), await cluster.FollowerAsync());
         await cluster.UntilAsync(() => follower.Node!.Loop.LeaderAddress.Length > 0, "the leader's address");
         var closed = follower.Node!.Storage.ClosedTime;

@@ -176,6 +176,11 @@ public sealed class MemberTests
         Assert.Equal(Reason.NoQuorum, Fails.Detail(RpcCode.Unavailable, failure).Failures[0].Reason);
         await Fails.WithAsync(RpcCode.Unavailable, Reason.NotLeader, () => node.CallAsync(Methods.Append, Make.Append(Make.Stream("s", Make.Any))));
         Assert.Equal(2, (await cluster.LeaderAsync()).Node!.Standing.Membership.Members.Count);
+
+        // It has kept what it promised, so it may come back as it is.
+        await cluster.OnLeaderAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = node.PeerAddress });
+        await cluster.UntilVotersAsync(3);
+        await cluster.UntilEqualAsync();
     }
 
     [Fact]

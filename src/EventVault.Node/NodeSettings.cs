@@ -20,6 +20,9 @@ internal sealed class NodeSettings
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
     private static readonly string[] OthersVariables = ["EVENTVAULT_ENDPOINT"];
 
+    /// <summary>Settings that say nothing without a peer port.</summary>
+    private static readonly string[] OfPeers = ["join", "peer-listen", "peer-advertise", "peer-tls-cert", "peer-tls-key", "peer-tls-ca"];
+
     private static readonly Setting[] Table =
     [
         new("data", "DIR", "the data directory; required"),
@@ -279,7 +282,7 @@ internal sealed class NodeSettings
     {
         if (options.PeerPort is null)
         {
-            var needing = new[] { "join", "peer-listen", "peer-advertise", "peer-tls-cert", "peer-tls-key", "peer-tls-ca" }.FirstOrDefault(_values.ContainsKey);
+            var needing = OfPeers.FirstOrDefault(_values.ContainsKey);
             if (needing is not null && (needing != "join" || options.Join))
             {
                 throw Wrong(needing, "needs --peer-port: without one the node can have no peers.");

@@ -17,7 +17,7 @@ using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 namespace EventVault.Node;
 
 /// <summary>A node without a vault. Start it, then stop it once.</summary>
-internal sealed class UnjoinedNode : IHosted, IPeerReceiver
+internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 {
     private const string State = "unjoined";
 
@@ -108,7 +108,11 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
         await Task.Delay(Node.LastAnswers); // As there.
         await _app.StopAsync();
         await _app.DisposeAsync();
+        _founding.Dispose();
     }
+
+    /// <summary>As <see cref="StopAsync"/>.</summary>
+    public async ValueTask DisposeAsync() => await StopAsync();
 
     void IPeerReceiver.OnMessage(in PeerMessage message)
     {

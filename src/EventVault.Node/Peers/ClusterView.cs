@@ -6,7 +6,6 @@ using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Storage;
 using Google.Protobuf;
-using Membership = EventVault.Raft.Membership;
 using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Peers;

@@ -48,6 +48,12 @@ public sealed class ScriptedVault : IAsyncDisposable
             .Unary(VaultMethods.StopScavenge, (request, _) => Change(() => Scavenge.Stop(request.OperationId)))
             .Unary(VaultMethods.GetScavenge, (_, _) => ValueTask.FromResult(Scavenge.Status))
             .Unary(VaultMethods.ExplainScavenge, (request, _) => ValueTask.FromResult(Scavenge.Explain(request)))
+            .Unary(VaultMethods.GetCluster, (_, _) => Answer(OnGetCluster))
+            .Unary(VaultMethods.InitCluster, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.AddNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.RemoveNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.ReplaceNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.TransferLeadership, (request, _) => Answer(() => OnClusterChange(request)))
             .Unary(VaultMethods.GetInfo, GetInfoAsync)
             .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
     }
@@ -59,6 +65,21 @@ public sealed class ScriptedVault : IAsyncDisposable
     public ScriptedStates States { get; } = new();
 
     public string Address { get; private set; } = "";
+
+    /// <summary>How it says that the nodes stand; null: it is older than clusters.</summary>
+    public Func<Protocol.GetClusterResponse?> OnGetCluster { get; set; } = () => null;
+
+    /// <summary>What becomes of a change of the nodes.</summary>
+    public Func<IMessage, Protocol.GetClusterResponse?> OnClusterChange { get; set; } = _ => null;
+
+    /// <summary>Why it refuses what only a leader does, with UNAVAILABLE; null: it leads.</summary>
+    public Func<Protocol.Failure?> NoLeader { get; set; } = () => null;
+
+    /// <summary>As <see cref="NoLeader"/>, for reads and subscriptions.</summary>
+    public Func<Protocol.Failure?> NoReads { get; set; } = () => null;
+
+    /// <summary>Which vault it says it belongs to.</summary>
+    public Guid VaultId { get; set; } = new("00112233-4455-6677-8899-aabbccddeeff");
 
     /// <summary>What to do with the n-th append that arrives, counted over all sessions from 1.</summary>
     public Func<int, Fault> OnAppend { get; set; } = _ => Fault.None;
@@ -152,6 +173,17 @@ public sealed class ScriptedVault : IAsyncDisposable
         return Error(code, new Protocol.ErrorDetail { Failures = { failure } });
     }
 
+    private static ValueTask<Protocol.GetClusterResponse> Answer(Func<Protocol.GetClusterResponse?> answer) =>
+        ValueTask.FromResult(answer() ?? throw new RpcException(RpcCode.Unimplemented, "Not served on cue."));
+
+    private static void RefuseIf(Func<Protocol.Failure?> why)
+    {
+        if (why() is { } failure)
+        {
+            throw Error(RpcCode.Unavailable, new Protocol.ErrorDetail { Failures = { failure } });
+        }
+    }
+
     private static RpcException Error(RpcCode code, Protocol.ErrorDetail detail)
     {
         var trailers = new RpcMetadata();
@@ -171,6 +203,11 @@ public sealed class ScriptedVault : IAsyncDisposable
                 int number = Interlocked.Increment(ref _appends);
                 await BeforeAppend(number);
                 Protocol.AppendSessionRequest request = reader.Current;
+                if (NoLeader() is { } why)
+                {
+                    await RefuseAllAsync(request.RequestId, why, answer, writer);
+                }
+
                 if (!await StepAsync(OnAppend(number), request, answer, writer))
                 {
                     return;
@@ -182,6 +219,15 @@ public sealed class ScriptedVault : IAsyncDisposable
                 await writer.WriteAsync(answer);
             }
         }
+    }
+
+    private static async Task RefuseAllAsync(
+        ulong id, Protocol.Failure why, Protocol.AppendSessionResponse answer, RpcWriter<Protocol.AppendSessionResponse> writer)
+    {
+        var detail = new Protocol.ErrorDetail { Failures = { why } };
+        answer.Results.Add(MemoryVault.Failed(id, RpcCode.Unavailable, detail));
+        await writer.WriteAsync(answer);
+        throw Error(RpcCode.Unavailable, detail);
     }
 
     // False: the call is over.
@@ -254,6 +300,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask ReadStreamAsync(Protocol.ReadStreamRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         if (Vault.Stream(request.Stream) is null)
         {
@@ -267,6 +314,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask ReadAllAsync(Protocol.ReadAllRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         await SendAsync(
             Vault.Head(null),
@@ -277,6 +325,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask SubscribeAsync(Protocol.SubscribeRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         string? stream = request.SourceCase == Protocol.SubscribeRequest.SourceOneofCase.Stream ? request.Stream : null;
         var cut = new Cut(NextCut());
         Protocol.ReadHead head = Vault.Head(stream);
@@ -368,6 +417,7 @@ public sealed class ScriptedVault : IAsyncDisposable
     private async ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
     {
         Refuse();
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         return Vault.Stream(request.Stream) ?? throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream);
     }
@@ -386,6 +436,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private ValueTask<T> Change<T>(Func<T> change)
     {
+        RefuseIf(NoLeader);
         Fault fault = OnChange(Interlocked.Increment(ref _changes));
         switch (fault)
         {
@@ -473,7 +524,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
     {
-        var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(new Guid("00112233-4455-6677-8899-aabbccddeeff").ToByteArray(bigEndian: true)) };
+        var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(VaultId.ToByteArray(bigEndian: true)) };
         info.Limits.AddRange(Limits);
         Protocol.ReadHead head = Vault.Head(null);
         if (head.HasLastPosition)

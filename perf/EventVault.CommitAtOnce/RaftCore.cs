@@ -60,6 +60,8 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
 
     public void ReportUnreachable(ReplicaId replica) => throw new NotSupportedException();
 
+    public void ShipDone(ReplicaId replica, LogIndex last, bool ok) => throw new NotSupportedException();
+
     public ProposeResult ProposeMembership(Membership target) => throw new NotSupportedException();
 
     public bool Transfer(ReplicaId to) => throw new NotSupportedException();

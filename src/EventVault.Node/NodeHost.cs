@@ -63,7 +63,7 @@ internal sealed class NodeHost : IAsyncDisposable
     public Task<Exception> Failed => _failed.Task;
 
     /// <summary>Starts the node that the data directory says.</summary>
-    /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
+    /// <exception cref="Storage.Io.DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="Storage.Io.DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>

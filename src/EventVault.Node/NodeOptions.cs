@@ -110,8 +110,8 @@ internal sealed record NodeOptions
     /// <summary>What the node sends of sealed segments to others at the most, in bytes a second; 0: as much as it can.</summary>
     public long ShipBytesPerSecond { get; init; } = 64L * 1024 * 1024;
 
-    /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own here.</summary>
-    public Func<PeerHello, ILogger, IPeerNetwork>? Network { get; init; }
+    /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own between.</summary>
+    public Func<PeerNetworkOptions, ILogger, IPeerNetwork>? Network { get; init; }
 
     /// <summary>When states are kept on the way. Tests have more of them kept than nodes would.</summary>
     public StateSnapshotRule KeptStates { get; init; } = new();

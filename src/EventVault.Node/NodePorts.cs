@@ -49,8 +49,21 @@ internal static class NodePorts
     }
 
     /// <summary>What reaches the other nodes.</summary>
-    public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log) =>
-        options.Network?.Invoke(hello, log) ?? throw new NotSupportedException("There is no network between nodes.");
+    public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log)
+    {
+        var network = new PeerNetworkOptions
+        {
+            Hello = hello,
+            Address = options.PeerAddress,
+            Port = options.PeerPort!.Value,
+            Tls = options.PeerCertificate is { } certificate ? new PeerTls(certificate, options.PeerAuthorities!) : null,
+            Directory = hello.VaultId == Guid.Empty ? null : options.Directory,
+            Files = options.Files,
+            ElectionTimeout = options.ElectionTimeout,
+            Clock = options.Clock,
+        };
+        return options.Network?.Invoke(network, log) ?? new PeerNetwork(network, log);
+    }
 
     /// <summary>Where others reach what listens here: a port on all addresses is told by the machine's name.</summary>
     public static string Reachable(IPEndPoint listens) =>

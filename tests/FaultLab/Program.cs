@@ -53,6 +53,12 @@ if (unknown.Count > 0 || chosen.Count == 0)
     return ExitUsage;
 }
 
+if (output is not null && Directory.Exists(output) && chosen.Any(s => Directory.Exists(Path.Combine(output, s.Name))))
+{
+    Console.Error.WriteLine($"{output} holds an earlier run: name another folder.");
+    return ExitUsage;
+}
+
 output ??= Directory.CreateTempSubdirectory("eventvault-lab-").FullName;
 Console.WriteLine($"{chosen.Count} scenarios, seed {seed}, reports in {output}");
 var runner = new Runner(await LabNetwork.CreateAsync(), output, seed, alone);

@@ -25,6 +25,7 @@ internal sealed class DialledPeer
     private volatile PeerHello? _hello;
     private long _heardAt;
     private int _lossReported;
+    private int _reports;
     private string _logged = string.Empty;
 
     public DialledPeer(Peer peer, PeerNetworkOptions options, PeerConnector connector, PeerRegistry registry, IPeerReceiver receiver, ILogger log)
@@ -79,6 +80,10 @@ internal sealed class DialledPeer
     {
         await _stopping.CancelAsync();
         await _running;
+        while (Volatile.Read(ref _reports) > 0)
+        {
+            await Task.Delay(1); // Nobody is called any more when this has ended.
+        }
     }
 
     private async Task KeepAsync(DialledLane lane)
@@ -153,8 +158,20 @@ internal sealed class DialledPeer
     {
         if (Interlocked.Exchange(ref _lossReported, 1) == 0)
         {
-            ThreadPool.UnsafeQueueUserWorkItem(static peer => peer._receiver.OnUnreachable(peer.Peer.Id), this, preferLocal: false);
+            Interlocked.Increment(ref _reports);
+            ThreadPool.UnsafeQueueUserWorkItem(static peer => peer.Report(), this, preferLocal: false);
         }
+    }
+
+    // Not on the thread that sends, which is in the middle of something.
+    private void Report()
+    {
+        if (!_stopping.IsCancellationRequested)
+        {
+            _receiver.OnUnreachable(Peer.Id);
+        }
+
+        Interlocked.Decrement(ref _reports);
     }
 
     private void LogProblem()

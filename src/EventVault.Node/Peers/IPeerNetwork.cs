@@ -87,6 +87,9 @@ internal enum PeerRequestKind : byte
 
     /// <summary>To the leader: a disk that was damaged has begun anew as another incarnation and wants its place back.</summary>
     Readmit = 5,
+
+    /// <summary>From the leader to a follower: it is too far behind for groups alone, and gets segments. For members.</summary>
+    Ship = 6,
 }
 
 /// <summary>A node refused a request, or could not be asked.</summary>

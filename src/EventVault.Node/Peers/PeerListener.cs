@@ -14,6 +14,13 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
     /// <summary>How long a handler may take: who asks waits less long.</summary>
     private static readonly TimeSpan HandlerLimit = TimeSpan.FromSeconds(15);
 
+    /// <summary>A node that is refused dials again every second; its refusal is logged again only after so long.</summary>
+    private static readonly TimeSpan LoggedAgain = TimeSpan.FromMinutes(1);
+
+    /// <summary>Refusals that are known to have been logged: a few for each node that could be misled. Beyond it all are forgotten.</summary>
+    private const int MostLogged = 256;
+
+    private readonly Dictionary<(IPAddress? From, string Reason), long> _logged = [];
     private readonly Socket _socket = new(options.Address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
     private readonly HashSet<Task> _open = [];
     private readonly Lock _opening = new();
@@ -84,7 +91,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
                 }
             }
 
-            PeerLogMessages.Refused(log, accepted.RemoteEndPoint, $"{MostConnections} connections are open already");
+            LogRefusal(accepted.RemoteEndPoint, $"{MostConnections} connections are open already");
             accepted.Dispose();
         }
     }
@@ -104,7 +111,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
         }
         catch (AuthenticationException e)
         {
-            PeerLogMessages.Refused(log, address, e.Message);
+            LogRefusal(address, e.Message);
         }
         catch (BadFrameException e)
         {
@@ -159,7 +166,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
 
                 if ((WhyNot(header, hello, lane) ?? await registry.AdmitAsync(hello, connection)) is { } why)
                 {
-                    PeerLogMessages.Refused(log, address, why);
+                    LogRefusal(address, why);
                     await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeText(why), limit.Token);
                     await writer.FlushAsync(limit.Token);
                     return;
@@ -187,6 +194,28 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
                 await connection.DisposeAsync();
             }
         }
+    }
+
+    private void LogRefusal(EndPoint? address, string reason)
+    {
+        var now = Environment.TickCount64;
+        var key = ((address as IPEndPoint)?.Address, reason);
+        lock (_opening)
+        {
+            if (_logged.TryGetValue(key, out var at) && now - at < LoggedAgain.TotalMilliseconds)
+            {
+                return;
+            }
+
+            if (_logged.Count == MostLogged)
+            {
+                _logged.Clear();
+            }
+
+            _logged[key] = now;
+        }
+
+        PeerLogMessages.Refused(log, address, reason);
     }
 
     private string? WhyNot(in FrameHeader header, PeerHello hello, PeerLane lane)

@@ -14,6 +14,7 @@ internal sealed class PeerNetwork : IPeerNetwork
 
     private readonly PeerNetworkOptions _options;
     private readonly ILogger _log;
+    private readonly SeenStarts _starts;
     private readonly PeerRegistry _registry;
     private readonly PeerConnector _connector;
     private readonly RequestConnections _requests;
@@ -23,6 +24,7 @@ internal sealed class PeerNetwork : IPeerNetwork
     private Dictionary<ReplicaId, DialledPeer> _peers = []; // Never changed, but replaced.
     private IPeerReceiver? _receiver;
     private PeerListener? _listener;
+    private bool _isStopped;
     private Task _pinging = Task.CompletedTask;
 
     /// <param name="options">How it is to work.</param>
@@ -32,7 +34,7 @@ internal sealed class PeerNetwork : IPeerNetwork
         _options = options;
         _log = log;
         _connector = new PeerConnector(options);
-        _registry = new PeerRegistry(options.Hello, new SeenStarts(), options.ElectionTimeout);
+        _registry = new PeerRegistry(options.Hello, _starts = new SeenStarts(options, log), options.ElectionTimeout);
         _requests = new RequestConnections(options, _connector, _registry);
     }
 
@@ -65,7 +67,7 @@ internal sealed class PeerNetwork : IPeerNetwork
     {
         lock (_changing)
         {
-            if (_stopping.IsCancellationRequested)
+            if (_isStopped)
             {
                 return;
             }
@@ -118,15 +120,16 @@ internal sealed class PeerNetwork : IPeerNetwork
         Task[] leaving;
         lock (_changing)
         {
-            if (_stopping.IsCancellationRequested)
+            if (_isStopped)
             {
                 return;
             }
 
-            _stopping.Cancel();
+            _isStopped = true;
             leaving = [.. _leaving, .. _peers.Values.Select(peer => Task.Run(peer.StopAsync))];
         }
 
+        await _stopping.CancelAsync();
         await Task.WhenAll(leaving);
         await _requests.StopAsync();
         if (_listener is not null)
@@ -135,6 +138,7 @@ internal sealed class PeerNetwork : IPeerNetwork
         }
 
         await _pinging;
+        await _starts.SavedAsync();
     }
 
     private async Task PingAsync()

@@ -1,6 +1,7 @@
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using LogIndex = EventVault.Raft.LogIndex;
 using Term = EventVault.Raft.Term;
 
@@ -8,13 +9,14 @@ namespace EventVault.Node.Replication;
 
 /// <summary>The log in storage, as the core looks entries up in it.</summary>
 /// <param name="storage">Has the log.</param>
+/// <param name="farBytes">So many bytes of sealed segments behind, a follower gets segments.</param>
 /// <param name="onDamaged">Told of groups that can't be read: for whoever asks, they are not there.</param>
-internal sealed class LogEntries(VaultStorage storage, Action<DamageException> onDamaged) : IEntrySource
+internal sealed class LogEntries(VaultStorage storage, long farBytes, Action<DamageException> onDamaged) : IEntrySource
 {
     private readonly List<StoredGroup> _groups = [];
 
-    /// <summary>Segments are never removed from the log's front, so all of it can be sent.</summary>
-    public LogIndex First => new(1);
+    /// <summary>Groups of scavenged segments, and before, can't be sent any more; those that are far back could, but segments are less work.</summary>
+    public LogIndex First => new(storage.Source.FirstGroup(farBytes).Value);
 
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
@@ -33,6 +35,10 @@ internal sealed class LogEntries(VaultStorage storage, Action<DamageException> o
         catch (DamageException e)
         {
             onDamaged(e); // Those before it are whole.
+        }
+        catch (ScavengedGroupException)
+        {
+            return; // Scavenged since First was asked, by another thread: as if there were nothing yet. The next time it is known.
         }
 
         foreach (var group in _groups)

@@ -13,6 +13,7 @@ using System.Runtime.InteropServices;
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using LogIndex = EventVault.Raft.LogIndex;
 using StoredIndex = EventVault.Storage.LogIndex;
 using StoredTerm = EventVault.Storage.Term;
@@ -34,6 +35,12 @@ internal sealed class Replica
     /// </summary>
     private const long LargestGroupBytes = VaultLimits.MostAppendBytes + VaultLimits.GroupBytes;
 
+    /// <summary>
+    /// Bytes of sealed segments behind which a follower gets these rather than groups: they are read, checked and indexed as a whole, and
+    /// it is cheaper for the leader to send files than to look groups up. Below, reopening costs more than it saves.
+    /// </summary>
+    public const long FarBytes = 64 * 1024 * 1024;
+
     private readonly VaultStorage _storage;
     private readonly LogWriter _writer;
     private readonly IPeerTransport _transport;
@@ -42,7 +49,10 @@ internal sealed class Replica
     private readonly TimeProvider _clock;
     private readonly RaftCore _core;
     private readonly long _mostUncommittedBytes;
+    private readonly long _farBytes;
     private readonly SentGroups _sent;
+    private readonly Shipments _shipments;
+    private readonly List<ReplicaId> _due = [];
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
     private readonly List<InFlightGroup> _undecided = []; // Cut off this log; what is committed in their place decides.
     private readonly Queue<Owed> _owed = new();
@@ -70,8 +80,9 @@ internal sealed class Replica
     /// <param name="completions">Runs what callers are told.</param>
     /// <param name="clock">For the times of groups that consensus makes itself.</param>
     /// <param name="options">How the core behaves; its id is this node's.</param>
+    /// <param name="farBytes">See <see cref="FarBytes"/>; less in tests.</param>
     public Replica(
-        VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options)
+        VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options, long farBytes = FarBytes)
     {
         Invariant.Check(options.Id == LogEntries.IdOf(storage));
         _storage = storage;
@@ -81,11 +92,13 @@ internal sealed class Replica
         _completions = completions;
         _clock = clock;
         _sent = new SentGroups(storage);
+        _farBytes = farBytes;
         _mostUncommittedBytes = options.MaxUncommittedBytes;
         _electionTicks = options.ElectionTicks;
+        _shipments = new Shipments(options.ElectionTicks);
         _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
-        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, OnDamaged));
+        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, farBytes, OnDamaged));
         Publish();
     }
 
@@ -105,6 +118,9 @@ internal sealed class Replica
 
     /// <summary>Whether time counts for it: there is somebody to send heartbeats to, or to wait for. For every thread.</summary>
     public bool NeedsTicks => _needsTicks;
+
+    /// <summary>Tells a follower that it is to get segments, with the first index whose group can be sent. Must not block; may be lost.</summary>
+    public Action<ReplicaId, LogIndex>? OrderShipping { get; init; }
 
     /// <summary>Groups that were used before.</summary>
     public InFlightPool Pool { get; } = new();
@@ -210,6 +226,8 @@ internal sealed class Replica
             _core.Tick();
             Process();
         }
+
+        LookForShipped();
     }
 
     /// <summary>A message came.</summary>
@@ -309,6 +327,7 @@ internal sealed class Replica
     public void ReportUnreachable(ReplicaId replica)
     {
         _core.ReportUnreachable(replica);
+        _shipments.Unreachable(replica);
         Process();
     }
 
@@ -460,7 +479,12 @@ internal sealed class Replica
                 _reads.Decide(read);
             }
 
-            Invariant.Check(output.Ships.Count == 0, "All of the log can be sent.");
+            foreach (var ship in output.Ships)
+            {
+                _shipments.Ordered(ship.To);
+                OrderShipping?.Invoke(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
+            }
+
             output.Clear();
             if (save is { } saved)
             {
@@ -623,9 +647,32 @@ internal sealed class Replica
                 OnDamaged(e);
                 return;
             }
+            catch (ScavengedGroupException)
+            {
+                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
+            }
         }
 
         _transport.Send(new PeerMessage(_storage.VaultId, message, groups));
+    }
+
+    // Followers that were told to get segments may have them: where groups can be sent they answer, others are told again.
+    private void LookForShipped()
+    {
+        if (_core.Role != Role.Leader)
+        {
+            _shipments.Clear();
+            return;
+        }
+
+        _shipments.Tick(_due);
+        foreach (var follower in _due)
+        {
+            _core.ShipDone(follower, default, ok: false);
+            Process();
+        }
+
+        _due.Clear();
     }
 
     // Publishes what is committed and durable here. Another majority may be ahead of this disk; its own flush follows.

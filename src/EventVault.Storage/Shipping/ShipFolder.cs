@@ -50,7 +50,7 @@ public sealed class ShipFolder
     /// <summary>Segments that are whole.</summary>
     public int WholeCount => _whole.Count;
 
-    /// <summary>Whether a plan can't hold more sealed segments: the rest comes behind the next start.</summary>
+    /// <summary>Whether a plan can't hold more sealed segments.</summary>
     public bool IsFull => _whole.Count >= ShipPlan.MostSegments - 1;
 
     private uint FirstWanted => (uint)_storage.SegmentCounts.Sealed;

@@ -13,6 +13,7 @@ public sealed class ShipSource
     public const int MostBytes = 1024 * 1024;
 
     private readonly VaultStorage _storage;
+    private Known? _first;
 
     internal ShipSource(VaultStorage storage) => _storage = storage;
 
@@ -87,7 +88,8 @@ public sealed class ShipSource
         return file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]);
     }
 
-    private Known? _first;
+    /// <summary>CRC32C of bytes on their way between nodes; not seeded.</summary>
+    public static uint Checksum(ReadOnlySpan<byte> bytes) => Storage.Checksum.Compute(bytes);
 
     private static LogIndex Find(SealedSegment[] segments, long farBytes)
     {

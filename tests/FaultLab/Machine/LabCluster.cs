@@ -11,6 +11,9 @@ internal sealed class LabCluster : IAsyncDisposable
     // Elections, catching up and restarts of a few seconds, on a machine that may be busy.
     private static readonly TimeSpan HealLimit = TimeSpan.FromSeconds(120);
 
+    // Behind the leader, under load: less than a second's worth.
+    private const ulong NearlyGroups = 100;
+
     private readonly Dictionary<int, NodeConnection> _connections = [];
     private readonly string _folder;
     private readonly string[] _settings;
@@ -18,14 +21,15 @@ internal sealed class LabCluster : IAsyncDisposable
 
     /// <summary>Makes nodes that are not started yet.</summary>
     /// <param name="folder">The run's folder.</param>
-    /// <param name="size">How many there are at first; one is a vault of its own, more are made one.</param>
+    /// <param name="size">How many there are at first.</param>
+    /// <param name="hasPeers">False: one node, without a port for others.</param>
     /// <param name="settings">Further flags of every node.</param>
     /// <param name="network">The cables between them.</param>
-    public LabCluster(string folder, int size, IEnumerable<string> settings, LabNetwork network)
+    public LabCluster(string folder, int size, bool hasPeers, IEnumerable<string> settings, LabNetwork network)
     {
         _folder = folder;
         Network = network;
-        Size = size;
+        HasPeers = hasPeers;
         Certificate = new LabCertificate(folder, nodes: 9);
         _settings =
         [
@@ -42,8 +46,8 @@ internal sealed class LabCluster : IAsyncDisposable
 
     public LabCertificate Certificate { get; }
 
-    /// <summary>How many nodes there were at first.</summary>
-    public int Size { get; }
+    /// <summary>Whether nodes can be made members of one vault; otherwise there is one, which always leads.</summary>
+    public bool HasPeers { get; }
 
     /// <summary>Shortest time without a leader before a node campaigns.</summary>
     public static TimeSpan ElectionTimeout => TimeSpan.FromMilliseconds(500);
@@ -68,7 +72,7 @@ internal sealed class LabCluster : IAsyncDisposable
     public LabNode NewNode()
     {
         var number = _nodes.Count + 1;
-        string[] peers = Size == 1
+        string[] peers = !HasPeers
             ? []
             :
             [
@@ -84,7 +88,7 @@ internal sealed class LabCluster : IAsyncDisposable
     public async Task FormAsync()
     {
         await Task.WhenAll(_nodes.Select(n => n.StartAsync()));
-        if (Size > 1)
+        if (HasPeers)
         {
             await To(_nodes[0]).InitClusterAsync(new InitClusterRequest());
             foreach (var node in _nodes.Skip(1))
@@ -112,7 +116,7 @@ internal sealed class LabCluster : IAsyncDisposable
     /// <summary>The node that leads, as most nodes see it; waits for one.</summary>
     public async Task<LabNode> LeaderAsync()
     {
-        if (Size == 1)
+        if (!HasPeers)
         {
             return _nodes[0];
         }
@@ -151,7 +155,7 @@ internal sealed class LabCluster : IAsyncDisposable
     /// </summary>
     public async Task<ulong> HealedAsync()
     {
-        if (Size == 1)
+        if (!HasPeers)
         {
             return await UntilAsync("the node to serve", async () => await StatusAsync() is { State: "serving" } status ? (object)status.CommitIndex : null) is ulong index ? index : 0;
         }
@@ -166,6 +170,25 @@ internal sealed class LabCluster : IAsyncDisposable
         });
         return (ulong)at;
     }
+
+    /// <summary>Waits until every node that is not gone is a voter and has nearly all, while clients go on writing.</summary>
+    public Task CaughtUpAsync() => UntilAsync("all nodes to catch up", async () =>
+    {
+        if (!HasPeers)
+        {
+            return await StatusAsync();
+        }
+
+        var view = await LookAsync(await LeaderAsync());
+        var members = _nodes.Count(n => !n.IsGone);
+        return view is not null && !view.IsChanging && view.Nodes.Count == members
+            && view.Nodes.All(n => n.IsReachable && n.Role == NodeRole.Voter && n.HasLagGroups && n.LagGroups < NearlyGroups)
+            ? (object)view
+            : null;
+    });
+
+    /// <summary>Hands leadership to another node.</summary>
+    public Task TransferAsync() => ChangeAsync("a transfer of leadership", to => to.TransferAsync(new TransferLeadershipRequest()));
 
     /// <summary>Stops all that run, in order, all at once.</summary>
     public async Task StopAsync()

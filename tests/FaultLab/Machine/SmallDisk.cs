@@ -3,9 +3,10 @@ namespace EventVault.FaultLab.Machine;
 /// <summary>A disk of a few MiB for one node, and a file that fills it.</summary>
 internal sealed class SmallDisk
 {
+    private readonly string _folder;
     private readonly string _filler;
 
-    private SmallDisk(string folder) => _filler = Path.Combine(folder, "filler");
+    private SmallDisk(string folder) => (_folder, _filler) = (folder, Path.Combine(folder, "filler"));
 
     /// <summary>Mounts it; the mount goes away with this program's mount namespace.</summary>
     public static async Task<SmallDisk> MountAsync(string folder, int mebibytes)
@@ -33,6 +34,9 @@ internal sealed class SmallDisk
             // Full: that is what was wanted.
         }
     }
+
+    /// <summary>Takes the mount away, with all that is on it.</summary>
+    public Task UnmountAsync() => Command.RunAsync("umount", "-l", _folder);
 
     /// <summary>Gives the room back.</summary>
     public void Free() => File.Delete(_filler);

@@ -16,7 +16,7 @@ internal static class CrashScenarios
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();
-            if (run.Cluster.Size == 1)
+            if (!run.Cluster.HasPeers)
             {
                 await run.FailOverAsync($"kill node {leader.Number} and start it", async () => { await leader.KillAsync(); await leader.StartAsync(); });
                 continue;
@@ -49,7 +49,7 @@ internal static class CrashScenarios
             var leader = await run.Cluster.LeaderAsync();
             await run.MarkAsync($"pause node {leader.Number}");
             await leader.PauseAsync();
-            if (run.Cluster.Size > 1)
+            if (run.Cluster.HasPeers)
             {
                 await run.RecoveredAsync("a write while the old leader is paused");
             }

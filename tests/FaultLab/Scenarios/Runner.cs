@@ -27,7 +27,7 @@ internal sealed class Runner(LabNetwork network, string output, int seed, bool a
         var began = Clock.Now;
         var folder = Directory.CreateDirectory(Path.Combine(output, scenario.Name)).FullName;
         await network.HealAsync();
-        await using var cluster = new LabCluster(folder, alone ? 1 : scenario.Nodes, [], network);
+        await using var cluster = new LabCluster(folder, alone ? 1 : scenario.Nodes, hasPeers: !alone, [], network);
         var historyPath = Path.Combine(folder, "history.jsonl");
         var history = new HistoryFile(historyPath);
         var state = new WorkState(cluster, history, seed, scenario.Work);
@@ -47,6 +47,11 @@ internal sealed class Runner(LabNetwork network, string output, int seed, bool a
         if (committed is { } index)
         {
             problems.AddRange(await CheckAsync(cluster, historyPath, index));
+        }
+
+        foreach (var disk in run.Disks)
+        {
+            await disk.UnmountAsync();
         }
 
         var line = Line(scenario, run, Clock.Now - began, problems);

@@ -28,6 +28,12 @@ internal sealed class ScenarioRun(LabCluster cluster, WorkState state, Random ra
     /// <summary>What else was measured.</summary>
     public IReadOnlyList<string> Notes => _notes;
 
+    /// <summary>Small disks that nodes stand on, by node, from 1.</summary>
+    public List<SmallDisk> Disks { get; } = [];
+
+    /// <summary>Clocks of nodes, by node, from 1.</summary>
+    public List<ClockShim> Clocks { get; } = [];
+
     public void Note(string text) => _notes.Add(text);
 
     /// <summary>Lets the clients work undisturbed.</summary>

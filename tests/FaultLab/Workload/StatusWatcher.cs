@@ -27,7 +27,7 @@ internal sealed class StatusWatcher(WorkState state) : LabClient("watcher", stat
     private async Task<StatusSample> SampleAsync(LabNode node)
     {
         var sample = new StatusSample { Client = Name, Node = node.Number, Start = node.Starts, Invoked = Clock.Now };
-        var isAlone = State.Cluster.Size == 1;
+        var isAlone = !State.Cluster.HasPeers;
         try
         {
             if (isAlone)

@@ -16,6 +16,7 @@ internal sealed class WorkState(LabCluster cluster, HistoryFile history, int see
     private int _unknown;
     private int _refused;
     private int _conflicts;
+    private int _abandoned;
     private int _races;
 
     public LabCluster Cluster { get; } = cluster;
@@ -36,6 +37,9 @@ internal sealed class WorkState(LabCluster cluster, HistoryFile history, int see
 
     /// <summary>Attempts that were refused for the streams' reasons.</summary>
     public int Conflicts => _conflicts;
+
+    /// <summary>Appends that clients gave up after many attempts.</summary>
+    public int Abandoned => _abandoned;
 
     /// <summary>The next number of what several clients race for: each number is given out to four of them.</summary>
     public int NextRace => Interlocked.Increment(ref _races) / 4;
@@ -67,6 +71,9 @@ internal sealed class WorkState(LabCluster cluster, HistoryFile history, int see
             seen = before;
         }
     }
+
+    /// <summary>Counts an append that a client gave up.</summary>
+    public void Abandon() => Interlocked.Increment(ref _abandoned);
 
     /// <summary>Keeps an operation that ended.</summary>
     public async Task AddAsync(Operation operation)

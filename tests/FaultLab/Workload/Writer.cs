@@ -52,6 +52,11 @@ internal sealed class Writer(int number, WorkState state) : LabClient($"writer-{
                     break;
             }
         }
+
+        if (!stop.IsCancellationRequested)
+        {
+            State.Abandon();
+        }
     }
 
     private async Task<AppendAttempt> AttemptAsync(AppendPlan plan)

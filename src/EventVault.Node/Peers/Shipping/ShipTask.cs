@@ -1,0 +1,130 @@
+// Runs the SegmentReceiver: carries its requests over the peer network. One task, which sleeps while nothing is to be pulled.
+using EventVault.Raft;
+
+namespace EventVault.Node.Peers.Shipping;
+
+/// <summary>Pulls segments from other nodes when a leader says so.</summary>
+internal sealed class ShipTask : IAsyncDisposable
+{
+    private readonly SegmentReceiver _receiver;
+    private readonly IPeerNetwork _network;
+    private readonly Func<IReadOnlyList<Peer>> _sources;
+    private readonly Action<string> _needsReopening;
+    private readonly Action<Exception> _failed;
+    private readonly TimeProvider _clock;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly SemaphoreSlim _wake = new(0, 1);
+    private readonly Task _task;
+    private volatile bool _isOrdered;
+
+    /// <param name="receiver">What runs; this task's alone from now on.</param>
+    /// <param name="network">Reaches the others.</param>
+    /// <param name="sources">Who may have segments, the best ones first: other nodes before the leader.</param>
+    /// <param name="needsReopening">Told once, with the reason, when the next start has something to install.</param>
+    /// <param name="failed">Told if the disk failed: the node must stop.</param>
+    /// <param name="clock">For pauses.</param>
+    public ShipTask(
+        SegmentReceiver receiver, IPeerNetwork network, Func<IReadOnlyList<Peer>> sources, Action<string> needsReopening, Action<Exception> failed, TimeProvider clock)
+    {
+        _receiver = receiver;
+        _network = network;
+        _sources = sources;
+        _needsReopening = needsReopening;
+        _failed = failed;
+        _clock = clock;
+        _task = Task.Run(RunAsync);
+    }
+
+    /// <summary>Whether segments are being pulled, or wait for the next start. For every thread.</summary>
+    public bool IsBusy => _isOrdered;
+
+    /// <summary>A leader says that this node is too far behind for groups alone. For every thread; again while it is at it changes nothing.</summary>
+    public void Order()
+    {
+        _isOrdered = true;
+        Wake();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        await _task.ConfigureAwait(false);
+        _stopping.Dispose();
+        _wake.Dispose();
+    }
+
+    private async Task RunAsync()
+    {
+        try
+        {
+            while (!_receiver.WantsReopening)
+            {
+                if (_isOrdered)
+                {
+                    _receiver.Order();
+                }
+
+                await StepAsync().ConfigureAwait(false);
+                _isOrdered = _receiver.IsOrdered;
+            }
+
+            _isOrdered = true;
+            _needsReopening("segments that came from other nodes are to be installed");
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+        }
+        catch (Exception e)
+        {
+            _failed(e);
+        }
+        finally
+        {
+            _receiver.Close();
+        }
+    }
+
+    private async Task StepAsync()
+    {
+        var peers = _sources();
+        var now = NowMs();
+        if (_receiver.Next(now, [.. peers.Select(p => p.Id)]) is not { } ask)
+        {
+            // Without anybody to ask it looks again in a second.
+            var pause = _receiver.PauseMs(now) is > 0 and var ms ? TimeSpan.FromMilliseconds(ms) : _receiver.IsOrdered ? TimeSpan.FromSeconds(1) : Timeout.InfiniteTimeSpan;
+            await _wake.WaitAsync(pause, _stopping.Token).ConfigureAwait(false);
+            return;
+        }
+
+        try
+        {
+            var answer = await _network.AskAsync(new PeerTarget(peers.First(p => p.Id == ask.From).Address, ask.From), ask.Kind, ask.Content, _stopping.Token).ConfigureAwait(false);
+            _receiver.Answered(answer, NowMs());
+        }
+        catch (PeerRequestException e)
+        {
+            _receiver.Failed(e.Message, NowMs());
+        }
+        catch (OperationCanceledException) when (!_stopping.IsCancellationRequested)
+        {
+            _receiver.Failed("it did not answer in time", NowMs());
+        }
+    }
+
+    private void Wake()
+    {
+        if (_wake.CurrentCount == 0)
+        {
+            try
+            {
+                _wake.Release();
+            }
+            catch (SemaphoreFullException)
+            {
+                // Another one woke it: once is enough.
+            }
+        }
+    }
+
+    private long NowMs() => VaultLoop.NowMs(_clock);
+}

@@ -1,0 +1,120 @@
+using EventVault.FaultLab.History;
+using EventVault.FaultLab.Workload;
+
+namespace EventVault.FaultLab.Scenarios;
+
+/// <summary>What operators do on purpose, under load.</summary>
+internal static class MemberScenarios
+{
+    private const long MebibytesBehind = 500;
+
+    // Of attempts, while leadership is handed over on purpose: one in a thousand, and some for a run that makes few.
+    private const double UnknownShare = 0.001;
+    private const int UnknownAtLeast = 3;
+
+    public static IEnumerable<Scenario> All =>
+    [
+        new("rolling-restart", "each node in turn is stopped in order and started again", RollAsync) { IsShort = true },
+        new("transfer", "leadership is handed over again and again", TransferAsync),
+        new("members", "one node becomes three, five and three again", MembersAsync) { Nodes = 1 },
+        new("behind", "a follower comes back 500 MiB behind and catches up while writes go on", BehindAsync)
+        {
+            Work = new WorkOptions { Writers = 8, Readers = 1, Subscribers = 1, TextBytes = 100_000, PauseMilliseconds = 0 },
+        },
+    ];
+
+    private static async Task RollAsync(ScenarioRun run)
+    {
+        for (var round = 0; round < 2; round++)
+        {
+            foreach (var node in run.Cluster.Nodes)
+            {
+                await run.CalmAsync();
+                await run.MarkAsync($"stop node {node.Number}");
+                var code = await node.StopAsync();
+                ScenarioRun.Require(code == 0, $"node {node.Number} ends with exit code 0, not {code}");
+                await run.MarkAsync($"start node {node.Number}");
+                await node.StartAsync();
+                await run.Cluster.CaughtUpAsync();
+            }
+        }
+
+        RequireFewUnknown(run);
+    }
+
+    private static async Task TransferAsync(ScenarioRun run)
+    {
+        for (var i = 0; i < 10; i++)
+        {
+            await run.CalmAsync();
+            await run.FailOverAsync("transfer", run.Cluster.TransferAsync);
+        }
+
+        RequireFewUnknown(run);
+    }
+
+    private static void RequireFewUnknown(ScenarioRun run)
+    {
+        var state = run.State;
+        var allowed = Math.Max(UnknownAtLeast, UnknownShare * (state.Written + state.Unknown));
+        ScenarioRun.Require(state.Unknown <= allowed, $"at most {allowed:0} outcomes are unknown, not {state.Unknown}");
+        ScenarioRun.Require(state.Abandoned == 0, $"no append fails after retries; {state.Abandoned} did");
+    }
+
+    private static async Task MembersAsync(ScenarioRun run)
+    {
+        foreach (var _ in Enumerable.Range(0, 4))
+        {
+            await run.CalmAsync();
+            var node = run.Cluster.NewNode();
+            await run.MarkAsync($"add node {node.Number}");
+            await node.StartAsync();
+            await run.Cluster.AddAsync(node);
+            await run.Cluster.CaughtUpAsync();
+        }
+
+        // The leader goes, too.
+        foreach (var isLeader in new[] { false, true })
+        {
+            await run.CalmAsync();
+            var node = isLeader ? await run.Cluster.LeaderAsync() : await run.FollowerAsync();
+            await run.MarkAsync($"remove node {node.Number}");
+            node.IsGone = true;
+            await run.Cluster.RemoveAsync(node);
+            await run.RecoveredAsync($"a write after node {node.Number} was removed");
+            await run.Cluster.CaughtUpAsync();
+            await node.StopAsync();
+        }
+    }
+
+    private static async Task BehindAsync(ScenarioRun run)
+    {
+        var node = await run.FollowerAsync();
+        var leader = await run.Cluster.LeaderAsync();
+        await run.MarkAsync($"stop node {node.Number}");
+        await node.StopAsync();
+        var began = Clock.Now;
+        var from = (await run.Cluster.To(leader).GetStatusAsync()).LogBytes;
+        while ((await run.Cluster.To(leader).GetStatusAsync()).LogBytes < from + ((ulong)MebibytesBehind << 20))
+        {
+            await Task.Delay(500);
+        }
+
+        var returned = Clock.Now;
+        await run.MarkAsync($"start node {node.Number}");
+        await node.StartAsync();
+        var memory = 0UL;
+        var caughtUp = run.Cluster.CaughtUpAsync();
+        while (!caughtUp.IsCompleted)
+        {
+            memory = Math.Max(memory, (await run.Cluster.To(leader).GetStatusAsync()).MemoryBytes);
+            await Task.WhenAny(caughtUp, Task.Delay(500));
+        }
+
+        await caughtUp;
+        var now = Clock.Now;
+        run.Note(
+            $"  {MebibytesBehind} MiB behind, caught up within {Clock.Milliseconds(now - returned) / 1000} s; p99 of appends {run.State.P99Milliseconds(began, returned):0} ms before, "
+            + $"{run.State.P99Milliseconds(returned, now):0} ms meanwhile; the leader took {memory >> 20} MiB at most");
+    }
+}

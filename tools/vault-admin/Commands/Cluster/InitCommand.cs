@@ -37,11 +37,9 @@ internal static class InitCommand
                 peers.Add(await PeerAddresses.OfAsync(context, node));
             }
 
-            await using var first = await context.ConnectForChangeAsync(context.EndpointOf(all[0]));
-            var status = await first.Cluster.InitAsync(cancellationToken: context.Stop);
-            
-            // Of the first node alone: the others say that they belong to no vault, until they do.
-            var client = first;
+            // Of the first node alone: the others belong to no vault until they are added.
+            await using var client = await context.ConnectForChangeAsync(context.EndpointOf(all[0]));
+            var status = await client.Cluster.InitAsync(cancellationToken: context.Stop);
             foreach (var peer in peers.Skip(1))
             {
                 status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);

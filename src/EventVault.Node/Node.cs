@@ -83,7 +83,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Random = new Random(),
             ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
             HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
-        });
+        }, options.ShipFarBytes);
         if (_replica.NeedsTicks && !_peers.HasPort)
         {
             throw new SettingException(

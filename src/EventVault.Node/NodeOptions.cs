@@ -110,6 +110,9 @@ internal sealed record NodeOptions
     /// <summary>What the node sends of sealed segments to others at the most, in bytes a second; 0: as much as it can.</summary>
     public long ShipBytesPerSecond { get; init; } = 64L * 1024 * 1024;
 
+    /// <summary>So many bytes of sealed segments behind, a follower gets these rather than groups. Tests ship sooner.</summary>
+    public long ShipFarBytes { get; init; } = Replication.Replica.FarBytes;
+
     /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own between.</summary>
     public Func<PeerNetworkOptions, ILogger, IPeerNetwork>? Network { get; init; }
 

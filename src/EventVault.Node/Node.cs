@@ -77,19 +77,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _peers = new NodePeers(_storage, options, _log);
-        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, new RaftOptions
-        {
-            Id = _peers.Self,
-            Random = new Random(),
-            ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
-            HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
-        }, options.ShipFarBytes);
-        if (_replica.NeedsTicks && !_peers.HasPort)
-        {
-            throw new SettingException(
-                "--peer-port", $"is missing, and the vault in {options.Directory} has other members than this node ({_replica.Membership}): name the port that they know.");
-        }
-
+        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, RaftOptionsOf(options, _peers.Self));
+        RequirePeerPort();
         _replica.Damaged = e => LogMessages.CannotSend(_log, e);
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
@@ -451,6 +440,23 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp
             && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
+    }
+
+    private static RaftOptions RaftOptionsOf(NodeOptions options, ReplicaId self) => new()
+    {
+        Id = self,
+        Random = new Random(),
+        ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
+        HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
+    };
+
+    private void RequirePeerPort()
+    {
+        if (_replica.NeedsTicks && !_peers.HasPort)
+        {
+            throw new SettingException(
+                "--peer-port", $"is missing, and the vault in {_options.Directory} has other members than this node ({_replica.Membership}): name the port that they know.");
+        }
     }
 
     private async Task FailedAsync() => throw await _failed.Task;

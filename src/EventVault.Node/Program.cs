@@ -90,7 +90,7 @@ static int ExitCodeOf(Exception error) => error switch
 {
     DamageException => ExitCode.Damage,
     DirectoryInUseException => ExitCode.DirectoryInUse,
-    ForeignDirectoryException => ExitCode.Usage,
+    ForeignDirectoryException or SettingException => ExitCode.Usage,
     UnsupportedFormatException => ExitCode.UnsupportedFormat,
     DiskException => ExitCode.DiskFailed,
     IOException { InnerException: AddressInUseException } => ExitCode.PortUnavailable,

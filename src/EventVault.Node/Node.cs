@@ -454,7 +454,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
         var began = Stopwatch.GetTimestamp();
-        var nodeId = VaultStorage.NodeIdOf(options.Files, options.Directory) ?? options.NodeId;
+        var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
     }
 

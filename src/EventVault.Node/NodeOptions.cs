@@ -80,8 +80,8 @@ internal sealed record NodeOptions
     /// <summary>Whether an empty data directory makes no vault: the node waits until one is made here, or it is added to one.</summary>
     public bool Join { get; init; }
 
-    /// <summary>The node's number in a vault that it makes by itself.</summary>
-    public uint NodeId { get; init; } = 1;
+    /// <summary>The node's number; null: as its data directory says, and 1 in a vault that it makes by itself.</summary>
+    public uint? NodeId { get; init; }
 
     /// <summary>Port for the other nodes; 0 takes a free one, null: none, and the node can have no peers.</summary>
     public int? PeerPort { get; init; }

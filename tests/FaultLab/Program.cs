@@ -1,15 +1,17 @@
 using System.Globalization;
+using System.Reflection;
 using EventVault.FaultLab.Machine;
 using EventVault.FaultLab.Scenarios;
 
 // Started by run.sh, inside namespaces of its own.
 const int ExitUsage = 2;
-const string Usage = "run.sh --list | [--seed N] [--out DIR] [--keep] [--alone] (--all | --short | NAME…)";
+const string Usage = "run.sh --list | [--seed N] [--out DIR] [--keep] [--alone] [--node DLL] (--all | --short | NAME…)";
 
 var names = new List<string>();
 var (all, isShort, keep, alone) = (false, false, false, false);
 var seed = Random.Shared.Next(1, 1_000_000);
 string? output = null;
+var program = Assembly.GetExecutingAssembly().GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "NodeAssembly").Value!;
 for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
@@ -39,6 +41,9 @@ for (var i = 0; i < args.Length; i++)
         case "--out" when i + 1 < args.Length:
             output = Path.GetFullPath(args[++i]);
             break;
+        case "--node" when i + 1 < args.Length:
+            program = Path.GetFullPath(args[++i]);
+            break;
         default:
             names.Add(args[i]);
             break;
@@ -61,7 +66,7 @@ if (output is not null && Directory.Exists(output) && chosen.Any(s => Directory.
 
 output ??= Directory.CreateTempSubdirectory("eventvault-lab-").FullName;
 Console.WriteLine($"{chosen.Count} scenarios, seed {seed}, reports in {output}");
-var runner = new Runner(await LabNetwork.CreateAsync(), output, seed, alone);
+var runner = new Runner(await LabNetwork.CreateAsync(), program, output, seed, alone);
 var failed = 0;
 foreach (var scenario in chosen)
 {

@@ -5,7 +5,8 @@
 #   run.sh [--seed N] --all           everything, within 45 minutes
 #   run.sh [--seed N] --short         what CI runs
 #   run.sh [--seed N] NAME…           some
-# Others: --out DIR (reports), --keep (also of what was clean), --alone (one node instead of three), --no-build.
+# Others: --out DIR (reports), --keep (also of what was clean), --alone (one node instead of three), --node DLL (another build
+# of the node), --no-build.
 # Exit code 0: every checker was clean. 3: this machine can't run it.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"

@@ -41,6 +41,7 @@ internal sealed class Replica
     /// </summary>
     public const long FarBytes = 64 * 1024 * 1024;
 
+    private readonly ReplicaId _id;
     private readonly VaultStorage _storage;
     private readonly LogWriter _writer;
     private readonly IPeerTransport _transport;
@@ -85,6 +86,7 @@ internal sealed class Replica
         VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options, long farBytes = FarBytes)
     {
         Invariant.Check(options.Id == LogEntries.IdOf(storage));
+        _id = options.Id;
         _storage = storage;
         _writer = writer;
         _transport = transport;
@@ -363,6 +365,20 @@ internal sealed class Replica
         Complete(late);
     }
 
+    /// <summary>Nobody will tell this replica any more what became of its appends: their outcome is unknown.</summary>
+    public void GiveUpAll()
+    {
+        var all = Pool.Rent();
+        foreach (var group in _inFlight.Concat(_undecided))
+        {
+            all.TakeOver(group);
+        }
+
+        _undecided.Clear();
+        all.Refuse(AppendOutcome.Unknown, others: AppendOutcome.NotLeader);
+        Complete(all);
+    }
+
     /// <summary>The end: what was proposed has an unknown outcome.</summary>
     public void Stop()
     {
@@ -509,8 +525,13 @@ internal sealed class Replica
         if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
             || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)
         {
+            var hasLeft = old.Role == Role.Leader && _core.Role == Role.Follower && _core.Membership.RoleOf(_id) == 0;
             _standing = new ReplicaStanding(_core.Role, _core.Term, _core.Leader, _core.Membership, _core.MembershipIndex, IsLeading);
             Changed(_standing);
+            if (hasLeft)
+            {
+                GiveUpAll();
+            }
         }
     }
 

@@ -1,5 +1,3 @@
-using EventVault.FaultLab.History;
-
 namespace EventVault.FaultLab.Checks;
 
 /// <summary>What holds of the logs themselves. Gives the one log that all else is held against.</summary>

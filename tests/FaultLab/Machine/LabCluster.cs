@@ -15,18 +15,21 @@ internal sealed class LabCluster : IAsyncDisposable
     private const ulong NearlyGroups = 100;
 
     private readonly Dictionary<int, NodeConnection> _connections = [];
+    private readonly string _program;
     private readonly string _folder;
     private readonly string[] _settings;
     private readonly List<LabNode> _nodes = [];
 
     /// <summary>Makes nodes that are not started yet.</summary>
+    /// <param name="program">The node's assembly.</param>
     /// <param name="folder">The run's folder.</param>
     /// <param name="size">How many there are at first.</param>
     /// <param name="hasPeers">False: one node, without a port for others.</param>
     /// <param name="settings">Further flags of every node.</param>
     /// <param name="network">The cables between them.</param>
-    public LabCluster(string folder, int size, bool hasPeers, IEnumerable<string> settings, LabNetwork network)
+    public LabCluster(string program, string folder, int size, bool hasPeers, IEnumerable<string> settings, LabNetwork network)
     {
+        _program = program;
         _folder = folder;
         Network = network;
         HasPeers = hasPeers;
@@ -79,7 +82,7 @@ internal sealed class LabCluster : IAsyncDisposable
                 "--join", "--peer-port", $"{LabNode.PeerPort}", "--peer-advertise", $"{LabNetwork.Address(number)}:{LabNode.PeerPort}",
                 "--advertise", $"{LabNetwork.Address(number)}:{LabNode.Port}", "--election-timeout", $"{ElectionTimeout.TotalMilliseconds}",
             ];
-        var node = new LabNode(number, _folder, [.. _settings, .. peers]);
+        var node = new LabNode(_program, number, _folder, [.. _settings, .. peers]);
         _nodes.Add(node);
         return node;
     }

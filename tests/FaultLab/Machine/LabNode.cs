@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Sockets;
-using System.Reflection;
 
 namespace EventVault.FaultLab.Machine;
 
@@ -14,9 +13,7 @@ internal sealed class LabNode : IDisposable
     // Long enough for a start on a machine with two busy cores that has some hundred MiB of log to read.
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(90);
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(60);
-    private static readonly string NodeAssembly =
-        typeof(LabNode).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "NodeAssembly").Value!;
-
+    private readonly string _program;
     private readonly string _logFile;
     private readonly string[] _settings;
     private readonly Dictionary<string, string> _environment = [];
@@ -25,11 +22,13 @@ internal sealed class LabNode : IDisposable
     private Process? _tracer;
 
     /// <summary>Makes a node that is not started yet.</summary>
+    /// <param name="program">The node's assembly.</param>
     /// <param name="number">From 1.</param>
     /// <param name="folder">The run's folder: data and the node's log go there.</param>
     /// <param name="settings">Flags beside those for its directory and its address.</param>
-    public LabNode(int number, string folder, IEnumerable<string> settings)
+    public LabNode(string program, int number, string folder, IEnumerable<string> settings)
     {
+        _program = program;
         Number = number;
         Data = Path.Combine(folder, $"node-{number}", "data");
         _logFile = Path.Combine(folder, $"node-{number}.log");
@@ -84,7 +83,7 @@ internal sealed class LabNode : IDisposable
         WriteLine($"--- start {Starts}");
         var start = new ProcessStartInfo(
             "ip",
-            ["netns", "exec", $"evn{Number}", "dotnet", NodeAssembly, "--data", Data, "--listen", Address, "--port", $"{Port}", "--http-port", $"{HttpPort}", .. _settings])
+            ["netns", "exec", $"evn{Number}", "dotnet", _program, "--data", Data, "--listen", Address, "--port", $"{Port}", "--http-port", $"{HttpPort}", .. _settings])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -14,7 +14,7 @@ namespace EventVault.FaultLab.Scenarios;
 internal sealed record ScenarioResult(string Line, bool IsClean);
 
 /// <summary>Runs a scenario from an empty folder to a checked history.</summary>
-internal sealed class Runner(LabNetwork network, string output, int seed, bool alone)
+internal sealed class Runner(LabNetwork network, string program, string output, int seed, bool alone)
 {
     // Appends before the first fault: enough that there is something to lose.
     private const int WrittenBefore = 100;
@@ -27,7 +27,7 @@ internal sealed class Runner(LabNetwork network, string output, int seed, bool a
         var began = Clock.Now;
         var folder = Directory.CreateDirectory(Path.Combine(output, scenario.Name)).FullName;
         await network.HealAsync();
-        await using var cluster = new LabCluster(folder, alone ? 1 : scenario.Nodes, hasPeers: !alone, [], network);
+        await using var cluster = new LabCluster(program, folder, alone ? 1 : scenario.Nodes, hasPeers: !alone, [], network);
         var historyPath = Path.Combine(folder, "history.jsonl");
         var history = new HistoryFile(historyPath);
         var state = new WorkState(cluster, history, seed, scenario.Work);

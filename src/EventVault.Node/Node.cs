@@ -527,5 +527,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
         LogMessages.Opened(
             _log, _storage.VaultId, _options.Directory, _storage.StartNumber, _storage.Head.Value, @sealed, @unsealed,
             _storage.SegmentSizeBytes, _storage.CutBytes, took.TotalMilliseconds);
+        if (_storage.Reincarnated is { } begun)
+        {
+            ShipLogMessages.BeganAnew(_log, begun.Before, _storage.Incarnation, _storage.Tail.LastIndex.Value, begun.Aside, begun.Damage);
+        }
     }
 }

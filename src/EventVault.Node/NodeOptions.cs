@@ -137,7 +137,12 @@ internal sealed record NodeOptions
         NodeId = nodeId,
         Limits = options.Limits,
         OperationHorizon = options.OperationHorizon,
+        Reincarnate = options.PeerPort is null ? null : membership => HasOtherVoters(membership.Span, nodeId),
     };
+
+    // Whether others have what this node may have lost.
+    private static bool HasOtherVoters(ReadOnlySpan<byte> membership, uint nodeId) =>
+        Raft.Membership.Decode(membership) is { } members && members.Members.Any(m => m.Id.Node != nodeId && (m.Role & Raft.MemberRole.Voter) != 0);
 
     /// <summary>
     /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a

@@ -91,6 +91,7 @@ internal sealed class StorageOpening
         if (meta is not null)
         {
             CheckOwner(directory, meta, options);
+            VoteFile.TakePrepared(files, directory, meta);
         }
 
         meta ??= options.Join is { } vault

@@ -5,6 +5,7 @@
 //   log/*.seg       the events; scavenged segments under the same names       truth
 //   index/          everything that finds events                             rebuildable, all of it
 //   ship/           segments that come from other nodes, until a start installs them
+//   damaged/        what was moved aside when a damaged disk began anew
 //   lock            keeps a second node out
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
@@ -121,6 +122,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Its segments, for other nodes.</summary>
     public ShipSource Source { get; }
+
+    /// <summary>Not null: this start found the log's end damaged, and the disk is another incarnation from now on.</summary>
+    public Reincarnation? Reincarnated { get; private init; }
 
     /// <summary>What this start did with segments that came from other nodes.</summary>
     public ShipReport Shipped { get; }
@@ -265,9 +269,25 @@ public sealed class VaultStorage : IDisposable
         var @lock = files.LockFile(Path.Combine(directory, LockName));
         try
         {
-            var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
-            (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
-            return new VaultStorage(files, directory, options, meta, vote, shipped, @lock);
+            Reincarnation? reincarnated = null;
+            while (true)
+            {
+                var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
+                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+                try
+                {
+                    return new VaultStorage(files, directory, options, meta, vote, shipped, @lock) { Reincarnated = reincarnated };
+                }
+                catch (DamageException e) when (reincarnated is null && options.Reincarnate is not null)
+                {
+                    // Once: what is damaged behind that is something else.
+                    reincarnated = Reincarnation.TryBegin(files, directory, meta, vote, e, options);
+                    if (reincarnated is null)
+                    {
+                        throw;
+                    }
+                }
+            }
         }
         catch
         {

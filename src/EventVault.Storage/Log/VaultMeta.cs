@@ -103,6 +103,18 @@ internal sealed record VaultMeta
         };
     }
 
+    /// <summary>
+    /// The same disk as one that has forgotten: another incarnation, which promised nothing, and is no member of the vault until the others
+    /// take it. A truncation that was under way is nothing to it.
+    /// </summary>
+    public VaultMeta Reincarnate(Random? random)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        Fill(bytes, random);
+        Invariant.Check(HasVote);
+        return this with { Incarnation = AsUuid(bytes), IsJoined = true, Truncation = null };
+    }
+
     /// <summary>Reads the copy that stands; null if the vault was never completely created.</summary>
     /// <param name="damaged">Offsets of copies that are neither valid nor explained by a crash.</param>
     public static VaultMeta? Read(IFile file, List<long>? damaged = null)

@@ -1,7 +1,6 @@
 // Answers what other nodes ask of this one's segments. For every thread; answers few at a time and no faster than the rate that all who ask share,
 // so that appends keep the disk and the network.
 using EventVault.Storage;
-using EventVault.Storage.Shipping;
 
 namespace EventVault.Node.Peers.Shipping;
 

@@ -18,4 +18,7 @@ internal static partial class ShipLogMessages
 
     [LoggerMessage(EventId = 84, Level = LogLevel.Warning, Message = "Getting segments from node {Source} failed: {Why}")]
     public static partial void PullFailed(ILogger logger, ReplicaId source, string why);
+
+    [LoggerMessage(EventId = 85, Level = LogLevel.Error, Message = "The log's end is DAMAGED on this disk, which was {Before} and is {Incarnation} from now on: it votes no more as the old one, keeps the groups up to {LastIndex}, and needs its place in the vault back. What was damaged lies in {Aside}: {Damage}")]
+    public static partial void BeganAnew(ILogger logger, Guid before, Guid incarnation, ulong lastIndex, string aside, string damage);
 }

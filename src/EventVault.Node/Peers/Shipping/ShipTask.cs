@@ -1,5 +1,4 @@
 // Runs the SegmentReceiver: carries its requests over the peer network. One task, which sleeps while nothing is to be pulled.
-using EventVault.Raft;
 
 namespace EventVault.Node.Peers.Shipping;
 

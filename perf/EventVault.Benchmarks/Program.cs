@@ -1,7 +1,7 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [peers] [grpc] [options]
 //   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
 //   … -- overload [options]             a node under more than it can do; not among them either
 //     no names         all of them
@@ -36,7 +36,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc"];
 var chosen = known.Where(args.Contains).ToArray();
 string[] onlyNamed = ["fill", "start", "overload"]; // Not among all: they take long, or keep what they make.
 chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
@@ -114,6 +114,11 @@ try
     if (chosen.Contains("keys"))
     {
         KeysBenchmarks.Run(report, directory, smoke ? 2_000 : 250_000, smoke ? 2 : int.Parse(Option("keys", "8"), CultureInfo.InvariantCulture));
+    }
+
+    if (chosen.Contains("peers"))
+    {
+        await PeerBenchmarks.RunAsync(report, length);
     }
 
     if (chosen.Contains("grpc"))

@@ -5,6 +5,7 @@
 using System.Diagnostics;
 using System.Net;
 using EventVault.Node.Peers;
+using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
 using EventVault.Node.States;
@@ -57,6 +58,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly ClusterView _cluster;
     private readonly MemberChanges _changes;
     private readonly MemberWork _members;
+    private readonly NodeShipping _shipping;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
@@ -81,7 +83,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Random = new Random(),
             ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
             HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
-        });
+        }, options.ShipFarBytes);
         if (_replica.NeedsTicks && !_peers.HasPort)
         {
             throw new SettingException(
@@ -98,6 +100,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
         _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
         _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, options, _log, OnFailed);
+        _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -262,6 +265,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         finally
         {
             // Whatever happened: behind all that uses it the storage is closed.
+            await _shipping.DisposeAsync();
             await _peers.DisposeAsync();
             await _members.DisposeAsync();
             _changes.Dispose();
@@ -450,7 +454,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
         var began = Stopwatch.GetTimestamp();
-        var nodeId = VaultStorage.NodeIdOf(options.Files, options.Directory) ?? options.NodeId;
+        var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
     }
 

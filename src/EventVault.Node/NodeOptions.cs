@@ -80,8 +80,8 @@ internal sealed record NodeOptions
     /// <summary>Whether an empty data directory makes no vault: the node waits until one is made here, or it is added to one.</summary>
     public bool Join { get; init; }
 
-    /// <summary>The node's number in a vault that it makes by itself.</summary>
-    public uint NodeId { get; init; } = 1;
+    /// <summary>The node's number; null: as its data directory says, and 1 in a vault that it makes by itself.</summary>
+    public uint? NodeId { get; init; }
 
     /// <summary>Port for the other nodes; 0 takes a free one, null: none, and the node can have no peers.</summary>
     public int? PeerPort { get; init; }
@@ -109,6 +109,9 @@ internal sealed record NodeOptions
 
     /// <summary>What the node sends of sealed segments to others at the most, in bytes a second; 0: as much as it can.</summary>
     public long ShipBytesPerSecond { get; init; } = 64L * 1024 * 1024;
+
+    /// <summary>So many bytes of sealed segments behind, a follower gets these rather than groups. Tests ship sooner.</summary>
+    public long ShipFarBytes { get; init; } = Replication.Replica.FarBytes;
 
     /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own between.</summary>
     public Func<PeerNetworkOptions, ILogger, IPeerNetwork>? Network { get; init; }

@@ -160,7 +160,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
         }
 
         LogMessages.MembersAsked(_log, context.Peer, "make a vault here");
-        var number = asked.NodeId == 0 ? 1 : asked.NodeId;
+        var number = asked.NodeId == 0 ? _options.NodeId ?? 1 : asked.NodeId;
         try
         {
             PeerAdvertise = asked.PeerAddress.Length > 0 ? asked.PeerAddress : null;
@@ -183,6 +183,11 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
         await _founding.WaitAsync();
         try
         {
+            if (_options.NodeId is { } wanted && wanted != storage.NodeId)
+            {
+                throw new PeerRequestException($"it was started as node {wanted} (--node-id), not {storage.NodeId}");
+            }
+
             if (_founded is { } already)
             {
                 return already.Node == storage.NodeId && (storage.Join is null || storage.Join.VaultId == already.Vault)
@@ -223,6 +228,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver
 
     private ClusterNode Own() => new()
     {
+        NodeId = _options.NodeId ?? 0, // The one that it wants.
         PeerAddress = PeerAdvertise ?? _peerAddress,
         Address = _address,
         IsReachable = true,

@@ -26,11 +26,11 @@ public sealed class NodeSettingsTests : IDisposable
         var options = Read([
             "--data", "/d", "--join", "--node-id", "7", "--peer-port", "7402", "--peer-listen", "127.0.0.3", "--peer-advertise", "node7.example:7402",
             "--advertise", "[::1]:7400", "--election-timeout", "500", "--heartbeat", "50", "--ship-rate", "1MiB"]);
-        Assert.Equal((true, 7u, 7402), (options.Join, options.NodeId, options.PeerPort));
+        Assert.Equal((true, (uint?)7, 7402), (options.Join, options.NodeId, options.PeerPort));
         Assert.Equal((IPAddress.Parse("127.0.0.3"), "node7.example:7402", "[::1]:7400"), (options.PeerAddress, options.PeerAdvertise, options.Advertise));
         Assert.Equal((500, 50, 1L << 20), (options.ElectionTimeout.TotalMilliseconds, options.Heartbeat.TotalMilliseconds, options.ShipBytesPerSecond));
         var alone = Read(["--data", "/d", "--listen", "127.0.0.2"]);
-        Assert.Equal((null, IPAddress.Parse("127.0.0.2"), 1u), (alone.PeerPort, alone.PeerAddress, alone.NodeId));
+        Assert.Equal((null, IPAddress.Parse("127.0.0.2"), null), (alone.PeerPort, alone.PeerAddress, alone.NodeId));
         Assert.Equal((1500, 100, false), (alone.ElectionTimeout.TotalMilliseconds, alone.Heartbeat.TotalMilliseconds, alone.Join));
     }
 

@@ -94,7 +94,7 @@ public sealed class ProgramTests : IDisposable
 
         var second = Path.Combine(_directory, "second");
         VaultStorage.Open(files, second, new StorageOptions { NodeId = 2, SegmentSizeBytes = TestNode.SegmentSizeBytes }, now: 1).Dispose();
-        using var foreign = Start("--data", second, "--port", "0", "--http-port", "0", "--dev");
+        using var foreign = Start("--data", second, "--node-id", "1", "--port", "0", "--http-port", "0", "--dev");
         var (foreignCode, _, foreignErrors) = await EndAsync(foreign);
         Assert.Equal(ExitCode.Usage, foreignCode);
         Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);

@@ -24,7 +24,6 @@ internal sealed class DialledPeer
     private readonly Task _running;
     private volatile PeerHello? _hello;
     private long _heardAt;
-    private int _lossReported;
     private int _reports;
     private string _logged = string.Empty;
 
@@ -67,11 +66,11 @@ internal sealed class DialledPeer
         var connection = lane.Connection ?? _registry.Accepted(Peer.Id, lane.Lane);
         if (connection is null || !connection.TrySend(message, out var wasEmpty))
         {
-            ReportLoss();
+            ReportLoss(lane);
         }
         else if (wasEmpty)
         {
-            Volatile.Write(ref _lossReported, 0);
+            lane.EndLoss();
         }
     }
 
@@ -103,6 +102,12 @@ internal sealed class DialledPeer
             catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
             {
                 return;
+            }
+            catch (Exception e)
+            {
+                // Of whoever takes the messages. The other nodes must not be out of reach because of it.
+                PeerLogMessages.Failed(_log, e, Peer.Address);
+                lane.Problem = e.Message;
             }
 
             LogProblem();
@@ -146,7 +151,7 @@ internal sealed class DialledPeer
             Volatile.Write(ref _heardAt, connection.HeardAt);
             if (!_stopping.IsCancellationRequested)
             {
-                ReportLoss();
+                ReportLoss(lane);
             }
         }
     }
@@ -154,9 +159,9 @@ internal sealed class DialledPeer
     private void Receive(PeerMessage message) => _receiver.OnMessage(message);
 
     // Once, until something goes out again: who sends is told that it is lost, not how often.
-    private void ReportLoss()
+    private void ReportLoss(DialledLane lane)
     {
-        if (Interlocked.Exchange(ref _lossReported, 1) == 0)
+        if (lane.TryBeginLoss())
         {
             Interlocked.Increment(ref _reports);
             ThreadPool.UnsafeQueueUserWorkItem(static peer => peer.Report(), this, preferLocal: false);
@@ -195,6 +200,7 @@ internal sealed class DialledPeer
     {
         private volatile PeerConnection? _connection;
         private volatile string _problem = "it is being dialled";
+        private int _isLossTold;
 
         public PeerLane Lane => lane;
 
@@ -213,5 +219,10 @@ internal sealed class DialledPeer
         public bool IsConnected => _connection is { IsClosed: false };
 
         public long HeardAt => _connection?.HeardAt ?? 0;
+
+        /// <summary>Whether whoever sends is to be told that messages are lost; not again before <see cref="EndLoss"/>.</summary>
+        public bool TryBeginLoss() => Interlocked.Exchange(ref _isLossTold, 1) == 0;
+
+        public void EndLoss() => Volatile.Write(ref _isLossTold, 0);
     }
 }

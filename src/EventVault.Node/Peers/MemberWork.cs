@@ -99,6 +99,11 @@ internal sealed class MemberWork(
         if (isRemoved && !_isRemoved)
         {
             LogMessages.Removed(log);
+            _ = loop.AskAsync(static replica =>
+            {
+                replica.GiveUpAll();
+                return true;
+            });
         }
 
         Volatile.Write(ref _isRemoved, isRemoved);

@@ -119,9 +119,9 @@ internal sealed class PeerConnection : IAsyncDisposable
     /// <returns>Intervals since the last sign of life.</returns>
     public int CountSilence()
     {
-        // On an urgent connection what goes out proves nothing: the system takes it, whether or not anyone is there. A bulk one
-        // may be busy with one large message.
-        var now = (_reader.Reads, Lane == PeerLane.Bulk ? _writer.Writes : 0);
+        // What goes out proves nothing, as the system takes it whether or not anyone is there; unless there is more of it than
+        // the system takes: then a bulk connection is busy with something large.
+        var now = (_reader.Reads, Lane == PeerLane.Bulk && Volatile.Read(ref _queued) > 0 ? _writer.Writes : _progress.Writes);
         _silentPings = now == _progress ? _silentPings + 1 : 0;
         _progress = now;
         return _silentPings;

@@ -24,7 +24,7 @@ internal static partial class PeerLogMessages
     public static partial void BadBytes(ILogger logger, object? address, string reason);
 
     [LoggerMessage(EventId = 66, Level = LogLevel.Error, Message = "A connection with {Address} ended in an error of this program. This is a bug: report it with this log.")]
-    public static partial void Failed(ILogger logger, Exception error, EndPoint? address);
+    public static partial void Failed(ILogger logger, Exception error, object? address);
 
     [LoggerMessage(EventId = 67, Level = LogLevel.Warning, Message = "What was seen of other disks can't be kept in {Path}: {Problem}. Copies and old disks may be recognized later than they could be.")]
     public static partial void StartsNotKept(ILogger logger, string path, string problem);

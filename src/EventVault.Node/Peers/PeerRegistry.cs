@@ -15,11 +15,21 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
     private readonly Lock _admitting = new();
 
     /// <summary>All of them.</summary>
-    public IEnumerable<PeerConnection> Connections => _connections.Keys;
+    public IEnumerable<PeerConnection> Connections => _connections.Select(static c => c.Key);
 
-    /// <summary>A connection that a replica has dialled.</summary>
-    public PeerConnection? Accepted(Raft.ReplicaId replica, PeerLane lane) =>
-        _connections.Keys.FirstOrDefault(c => !c.IsDialled && c.Lane == lane && c.Hello.Id == replica && !c.IsClosed);
+    /// <summary>A connection that a replica has dialled; null: none stands.</summary>
+    public PeerConnection? Accepted(Raft.ReplicaId replica, PeerLane lane)
+    {
+        foreach (var (connection, _) in _connections)
+        {
+            if (!connection.IsDialled && connection.Lane == lane && connection.Hello.Id == replica && !connection.IsClosed)
+            {
+                return connection;
+            }
+        }
+
+        return null;
+    }
 
     /// <summary>Whether a node that introduced itself like this may be listened to.</summary>
     /// <param name="hello">How it did.</param>
@@ -64,10 +74,11 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
 
     private bool TryAdd(PeerHello hello, PeerConnection? connection, out PeerConnection older)
     {
+        older = null!;
+        PeerConnection? replaced = null;
         lock (_admitting)
         {
-            older = null!;
-            foreach (var other in _connections.Keys)
+            foreach (var (other, _) in _connections)
             {
                 if (other.Hello.Id != hello.Id || other.IsClosed)
                 {
@@ -80,7 +91,7 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
                 }
                 else if (connection is { IsDialled: false } && !other.IsDialled && other.Lane == connection.Lane)
                 {
-                    other.Close("its node has dialled again");
+                    replaced = other;
                 }
             }
 
@@ -88,8 +99,9 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
             {
                 _connections.TryAdd(connection, 0);
             }
-
-            return older is null;
         }
+
+        replaced?.Close("its node has dialled again");
+        return older is null;
     }
 }

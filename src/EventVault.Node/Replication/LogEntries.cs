@@ -32,13 +32,13 @@ internal sealed class LogEntries(VaultStorage storage, long farBytes, Action<Dam
         {
             storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
         }
-        catch (DamageException e)
-        {
-            onDamaged(e); // Those before it are whole.
-        }
         catch (ScavengedGroupException)
         {
             return; // Scavenged since First was asked, by another thread: as if there were nothing yet. The next time it is known.
+        }
+        catch (DamageException e)
+        {
+            onDamaged(e); // Those before it are whole.
         }
 
         foreach (var group in _groups)

@@ -41,6 +41,7 @@ internal sealed class Replica
     /// </summary>
     public const long FarBytes = 64 * 1024 * 1024;
 
+    private readonly ReplicaId _id;
     private readonly VaultStorage _storage;
     private readonly LogWriter _writer;
     private readonly IPeerTransport _transport;
@@ -85,6 +86,7 @@ internal sealed class Replica
         VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options, long farBytes = FarBytes)
     {
         Invariant.Check(options.Id == LogEntries.IdOf(storage));
+        _id = options.Id;
         _storage = storage;
         _writer = writer;
         _transport = transport;
@@ -119,8 +121,11 @@ internal sealed class Replica
     /// <summary>Whether time counts for it: there is somebody to send heartbeats to, or to wait for. For every thread.</summary>
     public bool NeedsTicks => _needsTicks;
 
-    /// <summary>Tells a follower that it is to get segments, with the first index whose group can be sent. Must not block; may be lost.</summary>
-    public Action<ReplicaId, LogIndex>? OrderShipping { get; init; }
+    /// <summary>
+    /// Tells a follower that it is to get segments, with the first index whose group can be sent. Called on the sequencer's thread. Must not
+    /// block; may be lost.
+    /// </summary>
+    public Action<ReplicaId, LogIndex> OrderShipping { get; set; } = static (_, _) => { };
 
     /// <summary>Groups that were used before.</summary>
     public InFlightPool Pool { get; } = new();
@@ -360,6 +365,20 @@ internal sealed class Replica
         Complete(late);
     }
 
+    /// <summary>Nobody will tell this replica any more what became of its appends: their outcome is unknown.</summary>
+    public void GiveUpAll()
+    {
+        var all = Pool.Rent();
+        foreach (var group in _inFlight.Concat(_undecided))
+        {
+            all.TakeOver(group);
+        }
+
+        _undecided.Clear();
+        all.Refuse(AppendOutcome.Unknown, others: AppendOutcome.NotLeader);
+        Complete(all);
+    }
+
     /// <summary>The end: what was proposed has an unknown outcome.</summary>
     public void Stop()
     {
@@ -482,7 +501,7 @@ internal sealed class Replica
             foreach (var ship in output.Ships)
             {
                 _shipments.Ordered(ship.To);
-                OrderShipping?.Invoke(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
+                OrderShipping(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
             }
 
             output.Clear();
@@ -506,8 +525,13 @@ internal sealed class Replica
         if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
             || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)
         {
+            var hasLeft = old.Role == Role.Leader && _core.Role == Role.Follower && _core.Membership.RoleOf(_id) == 0;
             _standing = new ReplicaStanding(_core.Role, _core.Term, _core.Leader, _core.Membership, _core.MembershipIndex, IsLeading);
             Changed(_standing);
+            if (hasLeft)
+            {
+                GiveUpAll();
+            }
         }
     }
 
@@ -642,14 +666,14 @@ internal sealed class Replica
                     groups[i] = _sent.Bytes(message.Index + (ulong)i + 1);
                 }
             }
+            catch (ScavengedGroupException)
+            {
+                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
+            }
             catch (DamageException e)
             {
                 OnDamaged(e);
                 return;
-            }
-            catch (ScavengedGroupException)
-            {
-                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
             }
         }
 

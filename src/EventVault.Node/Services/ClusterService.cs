@@ -19,6 +19,9 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
     /// <summary>How long a node that was invited may take until it has made its data directory and opened it.</summary>
     private static readonly TimeSpan JoinsWithin = TimeSpan.FromSeconds(15);
 
+    /// <summary>How long a node may take to say what it is, before it is a member.</summary>
+    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(5);
+
     /// <summary>How often it is asked whether it has.</summary>
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(50);
 
@@ -66,7 +69,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             }
 
             // One that was invited, and then not added, has its number.
-            var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : LowestFree(members);
+            var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : node.Node.NodeId != 0 ? node.Node.NodeId : LowestFree(members);
             if (asked.NodeId != 0 && asked.NodeId != number)
             {
                 throw Errors.NodeUnusable("node_id", $"the node at {asked.PeerAddress} was given the number {number} before: add it with that, or start it anew with --join on an empty directory").ToException();
@@ -99,10 +102,31 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
                 throw Errors.UnsafeChange("node_id", $"node {asked.NodeId} is the only voter: without it nobody could decide; add another one first").ToException();
             }
 
+            if (asked.NodeId == peers.Self.Node)
+            {
+                await HandOverToLeaveAsync(status, asked.Force, context);
+            }
+
             await ChangeAsync(membership => changes.Members(membership).Where(m => m.Id.Node != asked.NodeId), asked.Force, context);
             return true;
         });
         return await view.LookAsync(context.Cancellation);
+    }
+
+    // A leader that is to go lets another one remove it: so all that waits for it here is decided before, and it hears of that. If nobody
+    // takes over it goes all the same, and its last appends have an unknown outcome.
+    private async Task HandOverToLeaveAsync(RaftStatus status, bool isForced, RpcContext context)
+    {
+        var target = MemberChanges.Of(status.Membership.Members.Where(m => m.Id.Node != peers.Self.Node));
+        if (!isForced && target is not null && changes.WhyUnsafe(status, target) is { } why)
+        {
+            throw Errors.UnsafeChange("node_id", why).ToException();
+        }
+
+        if (await changes.HandOverAsync(static _ => true, to => LogMessages.HandsOver(log, to, "this node is to be removed"), context.Cancellation))
+        {
+            throw Errors.NotLeader("This node led, and has handed over; it is not removed yet.", loop.LeaderAddress).ToException();
+        }
     }
 
     private async ValueTask<GetClusterResponse> ReplaceAsync(ReadOnlySequence<byte> request, RpcContext context)
@@ -208,8 +232,18 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             throw Errors.NodeUnusable(string.Empty, "this node has no peer port, and so can't reach another one: start it with --peer-port").ToException();
         }
 
-        var node = await view.AskAsync(new PeerTarget(address), context.Cancellation)
-            ?? throw Errors.NodeUnusable("peer_address", $"nobody answers at {address}: it must be the peer port of a running node, reachable from this one").ToException();
+        PeerStatus node;
+        try
+        {
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation);
+            patience.CancelAfter(AnswersWithin);
+            node = PeerStatus.Parser.ParseFrom(await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Status, default, patience.Token));
+        }
+        catch (Exception e) when (e is PeerRequestException or InvalidProtocolBufferException || (e is OperationCanceledException && !context.Cancellation.IsCancellationRequested))
+        {
+            throw Errors.NodeUnusable("peer_address", $"at {address} no node answers that could be added ({e.Message.TrimEnd('.')}): it must be the peer port of a running node, reachable from this one").ToException(e);
+        }
+
         var vault = ClusterView.IdOf(node.VaultId);
         if (vault != Guid.Empty && vault != storage.VaultId)
         {

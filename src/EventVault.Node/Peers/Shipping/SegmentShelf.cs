@@ -21,11 +21,11 @@ internal sealed class SegmentShelf : IDisposable
     private long _freeAt; // Of the clock, in its ticks: when what was given out has been paid for.
 
     /// <param name="storage">Whose segments.</param>
-    /// <param name="bytesPerSecond">For all who ask together; from 1.</param>
+    /// <param name="bytesPerSecond">For all who ask together; 0: no bound.</param>
     /// <param name="clock">Measures it.</param>
     public SegmentShelf(VaultStorage storage, long bytesPerSecond, TimeProvider clock)
     {
-        Invariant.Check(bytesPerSecond > 0);
+        Invariant.Check(bytesPerSecond >= 0);
         _storage = storage;
         _bytesPerSecond = bytesPerSecond;
         _clock = clock;
@@ -84,6 +84,11 @@ internal sealed class SegmentShelf : IDisposable
     /// <summary>How long whoever takes so many bytes now has to wait for them.</summary>
     internal TimeSpan Charge(int bytes)
     {
+        if (_bytesPerSecond == 0)
+        {
+            return TimeSpan.Zero;
+        }
+
         var now = _clock.GetTimestamp();
         var perSecond = _clock.TimestampFrequency;
         var burst = (long)(Burst.TotalSeconds * perSecond);

@@ -1,6 +1,6 @@
 // What nodes ask each other for when segments are shipped, and the answers. Little-endian.
 //
-//   Ship           to a follower: u64, the first index whose group can be sent                    answer: nothing
+//   Ship           to a follower: u64, the first index whose group can be sent; the leader's membership, with addresses    answer: nothing
 //   Segments       u32, the first segment wanted                                                   answer: descriptions, 72 bytes each (ShippedSegment)
 //   SegmentBytes   description, 72 bytes; offset i64; length i32, 1 to 1,048,576                   answer: CRC32C u32 of the bytes behind it; these
 using System.Buffers.Binary;
@@ -18,16 +18,20 @@ internal static class ShipMessages
     private const int BytesRequestLength = ShippedSegment.EncodedLength + 12;
     private const int ChecksumLength = 4;
 
-    public static byte[] Ship(LogIndex first)
+    public static byte[] Ship(LogIndex first, Membership membership)
     {
-        var bytes = new byte[sizeof(ulong)];
+        var members = membership.Encode();
+        var bytes = new byte[sizeof(ulong) + members.Length];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, first.Value);
+        members.CopyTo(bytes, sizeof(ulong));
         return bytes;
     }
 
     /// <exception cref="PeerRequestException">It is no such request.</exception>
-    public static LogIndex ReadShip(ReadOnlySpan<byte> content) =>
-        content.Length == sizeof(ulong) ? new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(content)) : throw Malformed(PeerRequestKind.Ship);
+    public static (LogIndex First, Membership Members) ReadShip(ReadOnlySpan<byte> content) =>
+        content.Length > sizeof(ulong) && Membership.Decode(content[sizeof(ulong)..]) is { } members
+            ? (new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(content)), members)
+            : throw Malformed(PeerRequestKind.Ship);
 
     public static byte[] Segments(uint from)
     {

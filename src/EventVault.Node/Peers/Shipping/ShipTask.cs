@@ -3,32 +3,34 @@ using EventVault.Raft;
 
 namespace EventVault.Node.Peers.Shipping;
 
+/// <summary>Asks a node, as <see cref="IPeerNetwork.AskAsync"/> does.</summary>
+internal delegate Task<byte[]> AskPeer(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation);
+
 /// <summary>Pulls segments from other nodes when a leader says so.</summary>
 internal sealed class ShipTask : IAsyncDisposable
 {
     private readonly SegmentReceiver _receiver;
-    private readonly IPeerNetwork _network;
-    private readonly Func<IReadOnlyList<Peer>> _sources;
+    private readonly AskPeer _ask;
     private readonly Action<string> _needsReopening;
     private readonly Action<Exception> _failed;
     private readonly TimeProvider _clock;
     private readonly CancellationTokenSource _stopping = new();
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly Task _task;
-    private volatile bool _isOrdered;
+    private volatile IReadOnlyList<Peer> _sources = [];
+    private volatile bool _isBusy;
+    private int _orders;
 
     /// <param name="receiver">What runs; this task's alone from now on.</param>
-    /// <param name="network">Reaches the others.</param>
-    /// <param name="sources">Who may have segments, the best ones first: other nodes before the leader.</param>
+    /// <param name="ask">Reaches the others.</param>
     /// <param name="needsReopening">Told once, with the reason, when the next start has something to install.</param>
     /// <param name="failed">Told if the disk failed: the node must stop.</param>
     /// <param name="clock">For pauses.</param>
     public ShipTask(
-        SegmentReceiver receiver, IPeerNetwork network, Func<IReadOnlyList<Peer>> sources, Action<string> needsReopening, Action<Exception> failed, TimeProvider clock)
+        SegmentReceiver receiver, AskPeer ask, Action<string> needsReopening, Action<Exception> failed, TimeProvider clock)
     {
         _receiver = receiver;
-        _network = network;
-        _sources = sources;
+        _ask = ask;
         _needsReopening = needsReopening;
         _failed = failed;
         _clock = clock;
@@ -36,12 +38,14 @@ internal sealed class ShipTask : IAsyncDisposable
     }
 
     /// <summary>Whether segments are being pulled, or wait for the next start. For every thread.</summary>
-    public bool IsBusy => _isOrdered;
+    public bool IsBusy => _isBusy;
 
     /// <summary>A leader says that this node is too far behind for groups alone. For every thread; again while it is at it changes nothing.</summary>
-    public void Order()
+    /// <param name="sources">Who may have segments, the best ones first: other nodes before the leader.</param>
+    public void Order(IReadOnlyList<Peer> sources)
     {
-        _isOrdered = true;
+        _sources = sources;
+        Interlocked.Increment(ref _orders);
         Wake();
     }
 
@@ -59,16 +63,15 @@ internal sealed class ShipTask : IAsyncDisposable
         {
             while (!_receiver.WantsReopening)
             {
-                if (_isOrdered)
+                if (Interlocked.Exchange(ref _orders, 0) > 0)
                 {
                     _receiver.Order();
                 }
 
                 await StepAsync().ConfigureAwait(false);
-                _isOrdered = _receiver.IsOrdered;
+                _isBusy = _receiver.IsOrdered;
             }
 
-            _isOrdered = true;
             _needsReopening("segments that came from other nodes are to be installed");
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
@@ -86,7 +89,7 @@ internal sealed class ShipTask : IAsyncDisposable
 
     private async Task StepAsync()
     {
-        var peers = _sources();
+        var peers = _sources;
         var now = NowMs();
         if (_receiver.Next(now, [.. peers.Select(p => p.Id)]) is not { } ask)
         {
@@ -98,7 +101,7 @@ internal sealed class ShipTask : IAsyncDisposable
 
         try
         {
-            var answer = await _network.AskAsync(new PeerTarget(peers.First(p => p.Id == ask.From).Address, ask.From), ask.Kind, ask.Content, _stopping.Token).ConfigureAwait(false);
+            var answer = await _ask(new PeerTarget(peers.First(p => p.Id == ask.From).Address, ask.From), ask.Kind, ask.Content, _stopping.Token).ConfigureAwait(false);
             _receiver.Answered(answer, NowMs());
         }
         catch (PeerRequestException e)

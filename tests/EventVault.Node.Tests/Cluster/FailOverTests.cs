@@ -1,0 +1,140 @@
+using EventVault.Node.Tests.Support;
+using EventVault.Protocol;
+using EventVault.Rpc;
+using EventVault.Storage;
+
+namespace EventVault.Node.Tests.Cluster;
+
+public sealed class FailOverTests
+{
+    [Fact]
+    public async Task What_was_acknowledged_before_the_leader_stopped_is_there_behind_it_and_all_logs_become_equal()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        var acknowledged = await AppendAsync(cluster, 30);
+        var old = await cluster.LeaderAsync();
+        await old.StopAsync();
+        acknowledged.AddRange(await AppendAsync(cluster, 30));
+        Assert.NotEqual(old, await cluster.LeaderAsync());
+        await old.StartAsync();
+        acknowledged.AddRange(await AppendAsync(cluster, 5));
+        await cluster.UntilVotersAsync(3);
+        await cluster.UntilEqualAsync();
+        var events = await old.ReadAllAsync();
+        Assert.Equal(acknowledged, events.Select(e => e.Event.Id.ToBase64()));
+    }
+
+    [Fact]
+    public async Task A_leader_that_is_cut_off_confirms_nothing_and_its_appends_resolve_by_what_stands_in_the_log()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        await AppendAsync(cluster, 3);
+        await cluster.UntilEqualAsync();
+        var old = await cluster.LeaderAsync();
+        cluster.Cuts.Isolate(old.Node!.NodeId(), [.. cluster.Nodes.Where(n => n != old).Select(n => n.Node!.NodeId())]);
+
+        // It has these in its log, and nobody else will: they are refused when another group stands there, never answered as written.
+        var lost = Enumerable.Range(0, 5).Select(i => old.CallAsync(Methods.Append, Make.Append(Make.Stream($"lost-{i}", Make.NoStream)))).ToList();
+        await cluster.UntilAsync(() => cluster.Nodes.Any(n => n != old && n.Node!.Loop.Leads), "another leader");
+        var other = cluster.Nodes.First(n => n != old && n.Node!.Loop.Leads);
+        await cluster.UntilAsync(() => old.Node!.Standing.Role != Raft.Role.Leader, "the old leader to notice");
+        var failure = await Assert.ThrowsAsync<RpcException>(() => old.ReadAllAsync());
+        Assert.Equal(Reason.NoQuorum, Fails.Detail(RpcCode.Unavailable, failure).Failures[0].Reason);
+        Assert.Equal(3, (await old.ReadAllAsync(new Consistency { Local = new Empty() })).Count);
+        Assert.Empty((await Fails.WithAsync(RpcCode.Unavailable, Reason.NotLeader, () => old.CallAsync(Methods.Append, Make.Append(Make.Stream("s", Make.Any))))).Address);
+        await other.CallAsync(Methods.Append, Make.Append(Make.Stream("kept", Make.NoStream)));
+        cluster.Cuts.Heal();
+        await cluster.UntilVotersAsync(3);
+        foreach (var append in lost)
+        {
+            var refused = await Assert.ThrowsAsync<RpcException>(() => append);
+            Assert.Equal(Reason.NotLeader, Fails.Detail(RpcCode.Unavailable, refused).Failures[0].Reason);
+        }
+
+        await cluster.UntilEqualAsync();
+        Assert.Equal(4, (await old.ReadAllAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Leadership_goes_where_it_is_asked_to_go()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        await AppendAsync(cluster, 3);
+        foreach (var number in new uint[] { 3, 2, 1 })
+        {
+            var answer = await cluster.OnLeaderAsync(ClusterMethods.TransferLeadership, new TransferLeadershipRequest { ToNodeId = number });
+            Assert.Equal(number, answer.LeaderNodeId);
+            await cluster.UntilVotersAsync(3);
+            Assert.Equal(number, (await cluster.LeaderAsync()).Node!.NodeId());
+            await AppendAsync(cluster, 3);
+        }
+
+        var leader = await cluster.LeaderAsync();
+        await leader.CallAsync(ClusterMethods.TransferLeadership, new TransferLeadershipRequest());
+        await cluster.UntilAsync(() => leader.Node!.Standing.Role != Raft.Role.Leader, "it to lead no more");
+        await Fails.WithAsync(RpcCode.NotFound, Reason.NodeNotFound, () => cluster.OnLeaderAsync(ClusterMethods.TransferLeadership, new TransferLeadershipRequest { ToNodeId = 9 }));
+    }
+
+    [Fact]
+    public async Task Nodes_that_are_restarted_in_turn_under_appends_lose_nothing()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        using var ends = new CancellationTokenSource();
+        var appending = AppendUntilAsync(cluster, ends.Token);
+        foreach (var node in cluster.Nodes)
+        {
+            await node.RestartAsync();
+            await cluster.UntilVotersAsync(3);
+            await AppendAsync(cluster, 2, "between");
+        }
+
+        await ends.CancelAsync();
+        var acknowledged = await appending;
+        await cluster.UntilVotersAsync(3);
+        await cluster.UntilEqualAsync();
+        var events = await cluster.Nodes[0].ReadAllAsync();
+        Assert.Equal(acknowledged, events.Where(e => e.Stream == "s").Select(e => e.Event.Id.ToBase64()));
+    }
+
+    [Fact]
+    public async Task All_nodes_at_once_come_back_with_all_that_was_acknowledged()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        var acknowledged = await AppendAsync(cluster, 20);
+        await Task.WhenAll(cluster.Nodes.Select(n => n.StopAsync()));
+        await Task.WhenAll(cluster.Nodes.Select(n => n.StartAsync()));
+        await cluster.UntilVotersAsync(3);
+        await cluster.UntilEqualAsync();
+        Assert.Equal(acknowledged, (await cluster.Nodes[2].ReadAllAsync()).Select(e => e.Event.Id.ToBase64()));
+    }
+
+    /// <summary>Appends one event after the other, each again until it is acknowledged; their ids.</summary>
+    internal static async Task<List<string>> AppendAsync(TestCluster cluster, int count, string stream = "s")
+    {
+        var ids = new List<string>();
+        for (var i = 0; i < count; i++)
+        {
+            var e = Make.Event();
+            await cluster.AppendAsync(stream, e);
+            ids.Add(e.Id.ToBase64());
+        }
+
+        return ids;
+    }
+
+    internal static async Task<List<string>> AppendUntilAsync(TestCluster cluster, CancellationToken ends)
+    {
+        var ids = new List<string>();
+        while (!ends.IsCancellationRequested)
+        {
+            ids.AddRange(await AppendAsync(cluster, 1));
+        }
+
+        return ids;
+    }
+}
+
+internal static class NodeNumbers
+{
+    public static uint NodeId(this Node node) => node.Peers.Self.Node;
+}

@@ -35,7 +35,7 @@ internal sealed class NodeConnection : IAsyncDisposable
         _channel = new RpcChannel(new Uri($"https://{node.Address}:{LabNode.Port}"), new RpcChannelOptions
         {
             Tls = trust,
-            ConnectTimeout = TimeSpan.FromSeconds(1),
+            ConnectTimeout = TimeSpan.FromSeconds(2),
             KeepAlivePing = TimeSpan.FromSeconds(2),
             KeepAliveTimeout = TimeSpan.FromSeconds(2),
         });

@@ -18,7 +18,7 @@ internal static class StatusRules
     {
         var samples = history.OfType<StatusSample>().Where(s => s.Failure is null).OrderBy(s => s.Completed).ToList();
         var leaders = new Dictionary<ulong, int>();
-        var last = new Dictionary<int, StatusSample>();
+        var last = new Dictionary<(int Node, string Incarnation), StatusSample>();
         var end = Math.Max(committed, (ulong)logs.Max(l => l.Groups.Count));
         foreach (var sample in samples)
         {
@@ -28,7 +28,7 @@ internal static class StatusRules
             }
 
             findings.Require(sample.CommitIndex <= end, CommittedStays, () => $"index {sample.CommitIndex} was committed, and the logs end at {end}: {sample}");
-            if (last.TryGetValue(sample.Node, out var before) && before.Completed < sample.Invoked)
+            if (last.TryGetValue((sample.Node, sample.Incarnation), out var before) && before.Completed < sample.Invoked)
             {
                 findings.Require(sample.Term >= before.Term, TermRises, () => $"term {before.Term} was followed by {sample.Term}: {sample}");
                 findings.Require(
@@ -37,7 +37,7 @@ internal static class StatusRules
                     () => $"commit index {before.CommitIndex} was followed by {sample.CommitIndex}: {sample}");
             }
 
-            last[sample.Node] = sample;
+            last[(sample.Node, sample.Incarnation)] = sample;
         }
 
         foreach (var operation in history.Where(o => o is not (Mark or Delivery)))

@@ -224,6 +224,9 @@ internal sealed record Delivery : Operation
 /// <summary>How a node said it stands.</summary>
 internal sealed record StatusSample : Operation
 {
+    /// <summary>Of its disk: another one has terms of its own.</summary>
+    public string Incarnation { get; init; } = "";
+
     public ulong Term { get; init; }
 
     public ulong CommitIndex { get; init; }

@@ -93,7 +93,7 @@ internal sealed class LabCluster : IAsyncDisposable
         await Task.WhenAll(_nodes.Select(n => n.StartAsync()));
         if (HasPeers)
         {
-            await To(_nodes[0]).InitClusterAsync(new InitClusterRequest());
+            await AskedAsync("the first node to make a vault", To(_nodes[0]), to => to.InitClusterAsync(new InitClusterRequest()));
             foreach (var node in _nodes.Skip(1))
             {
                 await AddAsync(node);
@@ -160,7 +160,7 @@ internal sealed class LabCluster : IAsyncDisposable
     {
         if (!HasPeers)
         {
-            return await UntilAsync("the node to serve", async () => await StatusAsync() is { State: "serving" } status ? (object)status.CommitIndex : null) is ulong index ? index : 0;
+            return await UntilAsync("the node to serve", async () => await StatusAsync(_nodes[0]) is { State: "serving" } status ? (object)status.CommitIndex : null) is ulong index ? index : 0;
         }
 
         var members = _nodes.Count(n => !n.IsGone);
@@ -179,7 +179,7 @@ internal sealed class LabCluster : IAsyncDisposable
     {
         if (!HasPeers)
         {
-            return await StatusAsync();
+            return await StatusAsync(_nodes[0]);
         }
 
         var view = await LookAsync(await LeaderAsync());
@@ -241,17 +241,22 @@ internal sealed class LabCluster : IAsyncDisposable
         }
     }
 
-    private async Task<GetStatusResponse?> StatusAsync()
+    /// <summary>Asks a node until it answers.</summary>
+    public static Task<T> AskedAsync<T>(string what, NodeConnection node, Func<NodeConnection, ValueTask<T>> call)
+        where T : class => UntilAsync(what, async () =>
     {
         try
         {
-            return await To(_nodes[0]).GetStatusAsync();
+            return await call(node);
         }
         catch (RpcException)
         {
             return null;
         }
-    }
+    });
+
+    /// <summary>How a node stands.</summary>
+    public Task<GetStatusResponse> StatusAsync(LabNode node) => AskedAsync($"the status of node {node.Number}", To(node), to => to.GetStatusAsync());
 
     // The leader may change, or another change be under way: repeated, a change that was made changes nothing.
     private async Task ChangeAsync(string what, Func<NodeConnection, ValueTask<GetClusterResponse>> change)

@@ -120,7 +120,7 @@ internal static class DamageScenarios
         var other = run.Cluster.NewNode();
         other.IsGone = true;
         await other.StartAsync();
-        await run.Cluster.To(other).InitClusterAsync(new InitClusterRequest { NodeId = (uint)other.Number });
+        await LabCluster.AskedAsync("a vault of its own", run.Cluster.To(other), to => to.InitClusterAsync(new InitClusterRequest { NodeId = (uint)other.Number }));
         await run.MarkAsync($"add node {other.Number} of another vault");
         var leader = await run.Cluster.LeaderAsync();
         var reason = Reason.Unspecified;

@@ -94,8 +94,8 @@ internal static class MemberScenarios
         await run.MarkAsync($"stop node {node.Number}");
         await node.StopAsync();
         var began = Clock.Now;
-        var from = (await run.Cluster.To(leader).GetStatusAsync()).LogBytes;
-        while ((await run.Cluster.To(leader).GetStatusAsync()).LogBytes < from + ((ulong)MebibytesBehind << 20))
+        var from = (await run.Cluster.StatusAsync(leader)).LogBytes;
+        while ((await run.Cluster.StatusAsync(leader)).LogBytes < from + ((ulong)MebibytesBehind << 20))
         {
             await Task.Delay(500);
         }
@@ -107,7 +107,7 @@ internal static class MemberScenarios
         var caughtUp = run.Cluster.CaughtUpAsync();
         while (!caughtUp.IsCompleted)
         {
-            memory = Math.Max(memory, (await run.Cluster.To(leader).GetStatusAsync()).MemoryBytes);
+            memory = Math.Max(memory, (await run.Cluster.StatusAsync(leader)).MemoryBytes);
             await Task.WhenAny(caughtUp, Task.Delay(500));
         }
 

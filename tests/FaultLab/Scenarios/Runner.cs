@@ -109,7 +109,7 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
 
     private static async Task DeliveredAsync(ScenarioRun run, List<Subscriber> subscribers)
     {
-        var status = await run.Cluster.To(await run.Cluster.LeaderAsync()).GetStatusAsync();
+        var status = await run.Cluster.StatusAsync(await run.Cluster.LeaderAsync());
         var head = status.HasHead ? (long)status.Head : -1;
         var began = Clock.Now;
         while (subscribers.Any(s => s.Stream is null && s.Next <= head) && Clock.Now - began < Clock.Ticks(DeliveryLimit))

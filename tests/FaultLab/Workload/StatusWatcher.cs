@@ -37,9 +37,14 @@ internal sealed class StatusWatcher(WorkState state) : LabClient("watcher", stat
             }
 
             var view = await To(node).GetClusterAsync();
-            return view.Nodes.FirstOrDefault(n => n.NodeId == view.NodeId && n.IsReachable) is { } self
-                ? sample with { Completed = Clock.Now, Term = view.Term, CommitIndex = self.CommitIndex, LastIndex = self.LastIndex, IsLeader = view.LeaderNodeId == view.NodeId }
-                : sample with { Completed = Clock.Now, Failure = "it belongs to no vault" };
+            var self = view.VaultId.IsEmpty ? null : view.Nodes.FirstOrDefault(n => n.NodeId == view.NodeId && n.IsReachable);
+            return self is null
+                ? sample with { Completed = Clock.Now, Failure = "it belongs to no vault" }
+                : sample with
+                {
+                    Completed = Clock.Now, Incarnation = Convert.ToHexStringLower(self.Incarnation.Span), Term = view.Term, CommitIndex = self.CommitIndex,
+                    LastIndex = self.LastIndex, IsLeader = view.LeaderNodeId == view.NodeId,
+                };
         }
         catch (RpcException e)
         {

@@ -5,7 +5,7 @@ using EventVault.Raft;
 namespace EventVault.Node.Peers;
 
 /// <summary>A member that connections are kept to.</summary>
-internal sealed class DialledPeer
+internal sealed class DialledPeer : IAsyncDisposable
 {
     /// <summary>First pause before dialling again: a peer that restarts is back soon.</summary>
     private static readonly TimeSpan ShortestPause = TimeSpan.FromMilliseconds(50);
@@ -75,7 +75,7 @@ internal sealed class DialledPeer
     }
 
     /// <summary>Ends both connections.</summary>
-    public async Task StopAsync()
+    public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
         await _running;
@@ -83,6 +83,8 @@ internal sealed class DialledPeer
         {
             await Task.Delay(1); // Nobody is called any more when this has ended.
         }
+
+        _stopping.Dispose();
     }
 
     private async Task KeepAsync(DialledLane lane)

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using EventVault.Raft;
 
 namespace EventVault.Node.Peers;
 

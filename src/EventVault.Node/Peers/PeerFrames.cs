@@ -34,7 +34,6 @@
 using System.Buffers.Binary;
 using System.Text;
 using EventVault.Raft;
-using EventVault.Storage;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node.Peers;

@@ -6,7 +6,7 @@ using System.Security.Authentication;
 namespace EventVault.Node.Peers;
 
 /// <summary>Listens for other nodes.</summary>
-internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry registry, IPeerReceiver receiver, ILogger log)
+internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry registry, IPeerReceiver receiver, ILogger log) : IAsyncDisposable
 {
     /// <summary>Connections at a time: two from each of 64 members, a few more for requests, and those that are about to be refused.</summary>
     private const int MostConnections = 512;
@@ -48,7 +48,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
     }
 
     /// <summary>Ends when all that was cancelled through the token of <see cref="Start"/> is gone.</summary>
-    public async Task StopAsync()
+    public async ValueTask DisposeAsync()
     {
         await _accepting;
         _socket.Dispose();

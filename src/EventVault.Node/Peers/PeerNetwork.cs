@@ -35,7 +35,7 @@ internal sealed class PeerNetwork : IPeerNetwork
         _log = log;
         _connector = new PeerConnector(options);
         _registry = new PeerRegistry(options.Hello, _starts = new SeenStarts(options, log), options.ElectionTimeout);
-        _requests = new RequestConnections(options, _connector, _registry);
+        _requests = new RequestConnections(options, _connector, _registry, _stopping.Token);
     }
 
     /// <inheritdoc/>
@@ -89,7 +89,7 @@ internal sealed class PeerNetwork : IPeerNetwork
             {
                 if (!next.TryGetValue(id, out var kept) || kept != dialled)
                 {
-                    _leaving.Add(Task.Run(dialled.StopAsync));
+                    _leaving.Add(Task.Run(async () => await dialled.DisposeAsync()));
                 }
             }
 
@@ -126,7 +126,7 @@ internal sealed class PeerNetwork : IPeerNetwork
             }
 
             _isStopped = true;
-            leaving = [.. _leaving, .. _peers.Values.Select(peer => Task.Run(peer.StopAsync))];
+            leaving = [.. _leaving, .. _peers.Values.Select(peer => Task.Run(async () => await peer.DisposeAsync()))];
         }
 
         await _stopping.CancelAsync();
@@ -134,7 +134,7 @@ internal sealed class PeerNetwork : IPeerNetwork
         await _requests.StopAsync();
         if (_listener is not null)
         {
-            await _listener.StopAsync();
+            await _listener.DisposeAsync();
         }
 
         await _pinging;

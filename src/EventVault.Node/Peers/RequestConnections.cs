@@ -4,7 +4,7 @@ using System.Net.Sockets;
 namespace EventVault.Node.Peers;
 
 /// <summary>Requests to other nodes. Safe for concurrent use.</summary>
-internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnector connector, PeerRegistry registry)
+internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnector connector, PeerRegistry registry, CancellationToken stopping)
 {
     /// <summary>How long a connection is kept for the next request.</summary>
     public static readonly TimeSpan KeptFor = TimeSpan.FromSeconds(15);
@@ -17,14 +17,13 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
 
     private readonly List<KeptConnection> _kept = [];
     private readonly Lock _keeping = new();
-    private readonly CancellationTokenSource _stopping = new();
     private int _asking;
 
     /// <inheritdoc cref="IPeerNetwork.AskAsync"/>
     public async Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(content.Length, PeerLimits.RequestBytes);
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _stopping.Token);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation, stopping);
         limit.CancelAfter(AnswerLimit);
         KeptConnection? connection = null;
         try
@@ -42,7 +41,7 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
         }
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
-            throw new PeerRequestException(_stopping.IsCancellationRequested ? "this node is stopping" : $"{target.Address} did not answer within {AnswerLimit.TotalSeconds:0} s", e);
+            throw new PeerRequestException(stopping.IsCancellationRequested ? "this node is stopping" : $"{target.Address} did not answer within {AnswerLimit.TotalSeconds:0} s", e);
         }
         catch (BadFrameException e)
         {
@@ -65,10 +64,9 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
     /// <summary>Closes connections that nobody has used for a while.</summary>
     public void CloseIdle() => CloseBefore(Environment.TickCount64 - (long)KeptFor.TotalMilliseconds);
 
-    /// <summary>Ends all requests.</summary>
+    /// <summary>Ends when all requests have, which are cancelled already.</summary>
     public async Task StopAsync()
     {
-        await _stopping.CancelAsync();
         while (Volatile.Read(ref _asking) > 0)
         {
             await Task.Delay(1);

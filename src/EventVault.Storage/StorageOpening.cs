@@ -3,7 +3,8 @@
 // What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
 // a crash cut short is finished first. Behind a stop in order the log's end is known, and nothing is looked for behind it.
 // Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
-// the log, in the order of the segments, so that they come out with the same content.
+// the log, in the order of the segments, so that they come out with the same content. The index of the unsealed segment may have been
+// saved by a stop in order; then that segment is not walked.
 using System.Globalization;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -47,7 +48,7 @@ internal sealed class StorageOpening
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes, bool StoppedInOrder);
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes, bool StoppedInOrder, bool HadSavedIndex);
 
     public static string HeadsPathOf(VaultStorage storage) => Path.Combine(storage.IndexDirectory, "heads");
 
@@ -180,6 +181,7 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
+        var saved = _stop is { } stop && segments == catalog.Count + 1 && !hasIndex.Contains(false) ? OpenSaved(stop, history) : null;
         history.Lives.CopyTo(_lives);
         _heads = heads;
         var sealer = new Sealer(_storage, catalog, heads, operations, state);
@@ -189,7 +191,11 @@ internal sealed class StorageOpening
         }
 
         _log.Follow(history);
-        if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
+        if (saved is { } end)
+        {
+            _log.Resume(end);
+        }
+        else if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
         {
             return null;
         }
@@ -214,8 +220,9 @@ internal sealed class StorageOpening
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         _files.DeleteFile(CleanStop.PathIn(_storage.Directory)); // It says nothing any more, whether or not this is durable.
+        ActiveIndexFile.Delete(_files, _storage.Directory); // Nor does this.
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes, _stop is not null);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes, _stop is not null, saved is not null);
     }
 
     // The segments behind those that the catalog lists; false if it turned out that the catalog was lost: then all before a
@@ -253,6 +260,45 @@ internal sealed class StorageOpening
 
         return true;
     }
+
+    // The only unsealed segment by its saved index, if nothing before it has to be walked, with what its groups say about consensus and its events about streams, which are read;
+    // null if there is none. Whatever does not fit is left to a walk, which tells damage from what can be made again.
+    private LogEnd? OpenSaved(in CleanStop stop, LogHistory history)
+    {
+        if (ActiveIndexFile.Read(_files, _storage.Directory, _meta, stop) is not { } saved)
+        {
+            return null;
+        }
+
+        var (index, end) = saved;
+        try
+        {
+            var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, index.Segment), FileOpening.Existing));
+            if (!LogRecovery.EndsAsSaved(file, index, end, _meta))
+            {
+                throw NotAsSaved("the log does not end there");
+            }
+
+            var segment = Unsealed(index, file);
+            _unsealed.Add(segment);
+            foreach (var offset in index.ConsensusGroups)
+            {
+                var body = segment.Reader.ReadGroup(offset, out var header);
+                history.Add(header, body, _meta.ChecksumSeed);
+            }
+
+            history.Lives.Add(segment, _meta.SipKey);
+            _last = new RecoveredSegment(index, IsMarked: true, CutBytes: 0);
+            _lastFile = file;
+            return end;
+        }
+        catch (DamageException e)
+        {
+            throw NotAsSaved(e.Message);
+        }
+    }
+
+    private IndexDamageException NotAsSaved(string why) => new(ActiveIndexFile.PathIn(_storage.Directory), 0, $"the index of the unsealed segment as of {_stop}, but: {why}");
 
     private void SealOldest(Sealer sealer, LogIndex last)
     {

@@ -1,3 +1,5 @@
+using EventVault.Storage.Index;
+
 namespace EventVault.Storage;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace EventVault.Storage;
 /// </summary>
 public sealed record VaultIdentity
 {
-    internal VaultIdentity(Guid vaultId, uint segmentSizeBytes, long createdAt, UInt128 hashKey, uint checksumSeed)
+    internal VaultIdentity(Guid vaultId, uint segmentSizeBytes, long createdAt, SipKey hashKey, uint checksumSeed)
     {
         VaultId = vaultId;
         SegmentSizeBytes = segmentSizeBytes;
@@ -24,7 +26,7 @@ public sealed record VaultIdentity
     /// <summary>When the vault was created, 100 ns ticks since 1970.</summary>
     public long CreatedAt { get; }
 
-    internal UInt128 HashKey { get; }
+    internal SipKey HashKey { get; }
 
     internal uint ChecksumSeed { get; }
 }

@@ -68,6 +68,7 @@ public sealed class VaultStorage : IDisposable
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
         StoppedInOrder = opened.StoppedInOrder;
+        HadSavedIndex = opened.HadSavedIndex;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -120,6 +121,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Whether the run before ended in order, and said where its log ends: then nothing was looked for behind that.</summary>
     public bool StoppedInOrder { get; }
+
+    /// <summary>Whether it left the index of the unsealed segment, too: then that was not walked.</summary>
+    public bool HadSavedIndex { get; }
 
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
@@ -349,6 +353,40 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool StepBackground() => _sealer.Step() || Spares.Step();
+
+    /// <summary>
+    /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next
+    /// start where it is and what it would find in the unsealed segment.
+    /// </summary>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public void Stop()
+    {
+        if (Log.Stop() is not { } stop)
+        {
+            return;
+        }
+
+        // Segments that wait for their sealing, and groups for their commit, are rare at a stop: then the next start walks.
+        if (Pending.Count == 0 && View.Unsealed is [var unsealed] && CanSpare(unsealed.Index.SavedBytes))
+        {
+            Invariant.Check(CommittedEnd.Place == stop.End && CommittedEnd.Index == stop.Index && CommittedEnd.Checksum == stop.LastGroup);
+            UnlessFull(() => ActiveIndexFile.Save(Files, Directory, Meta, CommittedEnd, unsealed.Index));
+        }
+
+        UnlessFull(() => stop.Save(Files, Directory, Meta));
+
+        // Without either the next start takes longer.
+        static void UnlessFull(Action save)
+        {
+            try
+            {
+                save();
+            }
+            catch (DiskException e) when (e.IsFull)
+            {
+            }
+        }
+    }
 
     /// <summary>Closes all files. Everything else has stopped.</summary>
     public void Dispose()

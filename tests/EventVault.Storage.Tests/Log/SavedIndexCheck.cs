@@ -32,8 +32,7 @@ internal static class SavedIndexCheck
         Assert.Equal(walked.Raft.TermRuns, loaded.Raft.TermRuns);
         Assert.Equal(walked.Raft.Memberships, loaded.Raft.Memberships.AsEnumerable(), static (a, b) => a.Index == b.Index && a.Content.AsSpan().SequenceEqual(b.Content));
         Compare(walked.Lives, loaded.Lives);
-        Assert.Equal(1, walked.View.Unsealed.Length);
-        Compare(walked.View.Unsealed[0].Index, loaded.View.Unsealed[0].Index);
+        Compare(Assert.Single(walked.View.Unsealed).Index, Assert.Single(loaded.View.Unsealed).Index);
         return true;
     }
 

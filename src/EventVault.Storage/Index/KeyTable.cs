@@ -132,7 +132,7 @@ internal sealed class KeyTable
         return (int)(high ^ low);
     }
 
-    // The system's generator, but not through the cryptographic library, which a start would otherwise load for this alone: 3 MiB and some milliseconds.
+    // The system's generator, but not through the cryptographic library, which a start would otherwise load for this alone: some MiB.
     // A UUID has 122 random bits; folded, all 64 are.
     private static ulong NewSecret()
     {

@@ -291,14 +291,14 @@ internal sealed class Node : IHosted, IAsyncDisposable
     // Nobody writes any more: the vault's thread has ended, and all others.
     private void EndLog()
     {
-        if (_failed.Task.IsCompleted)
+        if (_failed.Task.IsCompleted || !_writer.IsDone)
         {
             return;
         }
 
         try
         {
-            _writer.Stop();
+            _storage.Stop();
         }
         catch (DiskException e)
         {

@@ -8,6 +8,7 @@
 //   29      16    hash key
 //   45      4     checksum seed
 using System.Buffers.Binary;
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
@@ -21,7 +22,7 @@ public sealed record VaultIdentity
     private const byte Layout = 1;
     private const int Length = 49;
 
-    internal VaultIdentity(Guid vaultId, uint segmentSizeBytes, long createdAt, UInt128 hashKey, uint checksumSeed)
+    internal VaultIdentity(Guid vaultId, uint segmentSizeBytes, long createdAt, SipKey hashKey, uint checksumSeed)
     {
         VaultId = vaultId;
         SegmentSizeBytes = segmentSizeBytes;
@@ -39,7 +40,7 @@ public sealed record VaultIdentity
     /// <summary>When the vault was created, 100 ns ticks since 1970.</summary>
     public long CreatedAt { get; }
 
-    internal UInt128 HashKey { get; }
+    internal SipKey HashKey { get; }
 
     internal uint ChecksumSeed { get; }
 
@@ -56,7 +57,7 @@ public sealed record VaultIdentity
         var isUsable = vault != Guid.Empty && segment is >= StorageOptions.MinSegmentSizeBytes and <= StorageOptions.MaxSegmentSizeBytes && segment % Blocks.Size == 0;
         return isUsable
             ? new VaultIdentity(
-                vault, segment, BinaryPrimitives.ReadInt64LittleEndian(bytes[21..]), BinaryPrimitives.ReadUInt128LittleEndian(bytes[29..]), BinaryPrimitives.ReadUInt32LittleEndian(bytes[45..]))
+                vault, segment, BinaryPrimitives.ReadInt64LittleEndian(bytes[21..]), SipKey.FromBytes(bytes.Slice(29, SipKey.LengthBytes)), BinaryPrimitives.ReadUInt32LittleEndian(bytes[45..]))
             : null;
     }
 
@@ -69,7 +70,8 @@ public sealed record VaultIdentity
         Invariant.Check(VaultId.TryWriteBytes(span[1..], bigEndian: true, out _));
         BinaryPrimitives.WriteUInt32LittleEndian(span[17..], SegmentSizeBytes);
         BinaryPrimitives.WriteInt64LittleEndian(span[21..], CreatedAt);
-        BinaryPrimitives.WriteUInt128LittleEndian(span[29..], HashKey);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[29..], HashKey.K0);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[37..], HashKey.K1);
         BinaryPrimitives.WriteUInt32LittleEndian(span[45..], ChecksumSeed);
         return bytes;
     }

@@ -73,6 +73,7 @@ public sealed class VaultStorage : IDisposable
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
         StoppedInOrder = opened.StoppedInOrder;
+        HadSavedIndex = opened.HadSavedIndex;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -134,6 +135,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Whether the run before ended in order, and said where its log ends: then nothing was looked for behind that.</summary>
     public bool StoppedInOrder { get; }
+
+    /// <summary>Whether it left the index of the unsealed segment, too: then that was not walked.</summary>
+    public bool HadSavedIndex { get; }
 
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
@@ -272,7 +276,7 @@ public sealed class VaultStorage : IDisposable
             Reincarnation? reincarnated = null;
             while (true)
             {
-                var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
+                var (meta, vote) = MetaOpening.Open(files, directory, options, now);
                 (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
                 try
                 {
@@ -312,14 +316,14 @@ public sealed class VaultStorage : IDisposable
     {
         files.CreateDirectory(directory);
         using var @lock = files.LockFile(Path.Combine(directory, LockName));
-        var (meta, _) = StorageOpening.OpenMeta(files, directory, options, now);
+        var (meta, _) = MetaOpening.Open(files, directory, options, now);
         return (meta.VaultId, meta.Incarnation);
     }
 
     /// <summary>The node's number in a data directory; null: no vault was made in it, nor was one damaged.</summary>
     /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
     /// <exception cref="DiskException">It can't be read.</exception>
-    public static uint? NodeIdOf(IFileSystem files, string directory) => StorageOpening.ReadMeta(files, directory)?.NodeId;
+    public static uint? NodeIdOf(IFileSystem files, string directory) => MetaOpening.Read(files, directory)?.NodeId;
 
     /// <summary>Makes pending groups visible, up to this one, which is durable here. The sequencer's thread only.</summary>
     public void Commit(LogIndex upTo)
@@ -405,6 +409,40 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool StepBackground() => _sealer.Step() || Spares.Step();
+
+    /// <summary>
+    /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next
+    /// start where it is and what it would find in the unsealed segment.
+    /// </summary>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public void Stop()
+    {
+        if (Log.Stop() is not { } stop)
+        {
+            return;
+        }
+
+        // Segments that wait for their sealing, and groups for their commit, are rare at a stop: then the next start walks.
+        if (Pending.Count == 0 && View.Unsealed is [var unsealed] && CanSpare(unsealed.Index.SavedBytes))
+        {
+            Invariant.Check(CommittedEnd.Place == stop.End && CommittedEnd.Index == stop.Index && CommittedEnd.Checksum == stop.LastGroup);
+            UnlessFull(() => ActiveIndexFile.Save(Files, Directory, Meta, CommittedEnd, unsealed.Index));
+        }
+
+        UnlessFull(() => stop.Save(Files, Directory, Meta));
+
+        // Without either the next start takes longer.
+        static void UnlessFull(Action save)
+        {
+            try
+            {
+                save();
+            }
+            catch (DiskException e) when (e.IsFull)
+            {
+            }
+        }
+    }
 
     /// <summary>Closes all files. Everything else has stopped.</summary>
     public void Dispose()

@@ -10,6 +10,7 @@
 // |     40 |   16 | first and last log index                                                         |
 // |     56 |   16 | first and last term                                                              |
 using System.Buffers.Binary;
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage.Shipping;
@@ -41,7 +42,7 @@ public enum ShippedForm : byte
 /// <param name="FirstTerm">Term of the first one.</param>
 /// <param name="LastTerm">Term of the last one.</param>
 public readonly record struct ShippedSegment(
-    uint Segment, ShippedForm Form, long ScavengePoint, long LengthBytes, UInt128 Digest, LogIndex FirstIndex, LogIndex LastIndex, Term FirstTerm, Term LastTerm)
+    uint Segment, ShippedForm Form, long ScavengePoint, long LengthBytes, SegmentDigest Digest, LogIndex FirstIndex, LogIndex LastIndex, Term FirstTerm, Term LastTerm)
 {
     /// <summary>Bytes of its description.</summary>
     public const int EncodedLength = 72;
@@ -55,7 +56,7 @@ public readonly record struct ShippedSegment(
         bytes[4] = (byte)Form;
         BinaryPrimitives.WriteInt64LittleEndian(bytes[8..], ScavengePoint);
         BinaryPrimitives.WriteInt64LittleEndian(bytes[16..], LengthBytes);
-        BinaryPrimitives.WriteUInt128LittleEndian(bytes[24..], Digest);
+        Digest.Write(bytes[24..]);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[40..], FirstIndex.Value);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[48..], LastIndex.Value);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes[56..], FirstTerm.Value);
@@ -77,7 +78,7 @@ public readonly record struct ShippedSegment(
             (ShippedForm)bytes[4],
             BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]),
             BinaryPrimitives.ReadInt64LittleEndian(bytes[16..]),
-            BinaryPrimitives.ReadUInt128LittleEndian(bytes[24..]),
+            SegmentDigest.Read(bytes[24..]),
             new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(bytes[40..])),
             new LogIndex(BinaryPrimitives.ReadUInt64LittleEndian(bytes[48..])),
             new Term(BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..])),

@@ -77,13 +77,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _peers = new NodePeers(_storage, options, _log);
-        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, new RaftOptions
-        {
-            Id = _peers.Self,
-            Random = new Random(),
-            ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
-            HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
-        }, options.ShipFarBytes);
+        _replica = NewReplica(writer, completions, options);
         if (_replica.NeedsTicks && !_peers.HasPort)
         {
             throw new SettingException(
@@ -510,6 +504,15 @@ internal sealed class Node : IHosted, IAsyncDisposable
             }
         }
     }
+
+    private Replica NewReplica(LogWriter writer, ICompletions completions, NodeOptions options) =>
+        new(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, new RaftOptions
+        {
+            Id = _peers.Self,
+            Random = new Random(),
+            ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
+            HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
+        }, options.ShipFarBytes);
 
     private void LogOpened(TimeSpan took)
     {

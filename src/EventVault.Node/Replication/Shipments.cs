@@ -34,7 +34,7 @@ internal sealed class Shipments(int electionTicks)
     }
 
     /// <summary>A tick passed.</summary>
-    /// <param name="due">Gets who is to be looked for now.</param>
+    /// <param name="due">Gets those whose time has come.</param>
     public void Tick(List<ReplicaId> due)
     {
         if (_all.Count == 0)

@@ -87,6 +87,7 @@ internal sealed record ShipPlan(Guid VaultId, Guid Incarnation, ShipPurpose Purp
         }
 
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
+        // Bytes of the largest plan: a longer file is none.
         const int MostBytes = HeaderLength + (MostSegments * ShippedSegment.EncodedLength);
         var bytes = new byte[Math.Min(file.Length, MostBytes + 1)];
         var read = file.ReadFromDisk(0, bytes);

@@ -1,4 +1,3 @@
-using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Log;
 using EventVault.Storage.Tests.Simulated;

@@ -38,7 +38,7 @@ public sealed class LabTests
     {
         var text = await File.ReadAllTextAsync(Metadata("TestingDocument"));
         var names = AllScenarios.List.Select(s => s.Name).Concat(HistoryChecker.Rules.Keys);
-        Assert.Empty(names.Where(name => !text.Contains($"| `{name}` |", StringComparison.Ordinal)));
+        Assert.DoesNotContain(names, name => !text.Contains($"| `{name}` |", StringComparison.Ordinal));
     }
 
     private static string Metadata(string key) => typeof(LabTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;

@@ -12,8 +12,8 @@ namespace EventVault.FaultLab.Checks;
 /// </summary>
 internal static class NodeLogFiles
 {
+    public const int GroupHeaderBytes = 104;
     private const int BlockBytes = 4096;
-    private const int GroupHeaderBytes = 104;
     private const int SharedHeaderBytes = 88;
     private const int RecordHeaderBytes = 40;
     private const uint GroupMagic = 0x52475645; // "EVGR"

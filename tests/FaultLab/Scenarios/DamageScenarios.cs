@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using EventVault.FaultLab.Checks;
 using EventVault.FaultLab.Machine;
 using EventVault.FaultLab.Workload;
 using EventVault.Protocol;
@@ -66,9 +68,10 @@ internal static class DamageScenarios
             var node = await run.FollowerAsync();
             await run.MarkAsync($"kill node {node.Number}");
             await node.KillAsync();
-            // In the body of a group that is acknowledged, with others behind it: no torn tail.
+            // In the body of a group that is acknowledged, with others behind it: no torn tail. Behind the membership that names the others.
             var file = Segments(node).Last(HasGroups);
-            Flip(file, BlockBytes + 200);
+            var groups = Groups(file);
+            Flip(file, groups[groups.Count * 3 / 4] + NodeLogFiles.GroupHeaderBytes + 20);
             await run.MarkAsync($"a bit flipped in {Path.GetFileName(file)} of node {node.Number}; start it");
             await node.StartAsync();
             await run.Cluster.CaughtUpAsync();
@@ -142,6 +145,20 @@ internal static class DamageScenarios
 
     // Spare segments have no group yet.
     private static bool HasGroups(string file) => ByteAt(file, BlockBytes) != 0;
+
+    // Where the groups of a segment begin.
+    private static List<long> Groups(string file)
+    {
+        var bytes = File.ReadAllBytes(file);
+        var offsets = new List<long>();
+        for (var at = BlockBytes; at + NodeLogFiles.GroupHeaderBytes < bytes.Length && bytes[at] != 0;)
+        {
+            offsets.Add(at);
+            at += NodeLogFiles.GroupHeaderBytes + BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(at + 8));
+        }
+
+        return offsets;
+    }
 
     private static byte ByteAt(string file, long offset)
     {

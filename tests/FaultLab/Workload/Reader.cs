@@ -72,7 +72,12 @@ internal sealed class Reader(int number, WorkState state) : LabClient($"reader-{
         var level = DrawLevel();
         return new ReadAttempt
         {
-            Client = Name, Node = node.Number, Start = node.Starts, Level = level, AtLeast = level == Level.AtLeast ? State.Seen : -1, Invoked = Clock.Now,
+            Client = Name,
+            Node = node.Number,
+            Start = node.Starts,
+            Level = level,
+            AtLeast = level == Level.AtLeast ? State.Seen : -1,
+            Invoked = Clock.Now,
         };
     }
 
@@ -108,7 +113,13 @@ internal sealed class Reader(int number, WorkState state) : LabClient($"reader-{
         var level = DrawLevel();
         var head = new HeadAttempt
         {
-            Client = Name, Node = node.Number, Start = node.Starts, Stream = stream, Level = level, AtLeast = level == Level.AtLeast ? State.Seen : -1, Invoked = Clock.Now,
+            Client = Name,
+            Node = node.Number,
+            Start = node.Starts,
+            Stream = stream,
+            Level = level,
+            AtLeast = level == Level.AtLeast ? State.Seen : -1,
+            Invoked = Clock.Now,
         };
         try
         {
@@ -127,7 +138,12 @@ internal sealed class Reader(int number, WorkState state) : LabClient($"reader-{
         var node = AnyNode();
         var state = new StateAttempt
         {
-            Client = Name, Node = node.Number, Start = node.Starts, Stream = stream, AsOf = Random.NextInt64(Math.Max(1, State.Seen)), Invoked = Clock.Now,
+            Client = Name,
+            Node = node.Number,
+            Start = node.Starts,
+            Stream = stream,
+            AsOf = Random.NextInt64(Math.Max(1, State.Seen)),
+            Invoked = Clock.Now,
         };
         try
         {

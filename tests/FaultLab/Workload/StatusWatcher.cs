@@ -42,8 +42,12 @@ internal sealed class StatusWatcher(WorkState state) : LabClient("watcher", stat
                 ? sample with { Completed = Clock.Now, Failure = "it belongs to no vault" }
                 : sample with
                 {
-                    Completed = Clock.Now, Incarnation = Convert.ToHexStringLower(self.Incarnation.Span), Term = view.Term, CommitIndex = self.CommitIndex,
-                    LastIndex = self.LastIndex, IsLeader = view.LeaderNodeId == view.NodeId,
+                    Completed = Clock.Now,
+                    Incarnation = Convert.ToHexStringLower(self.Incarnation.Span),
+                    Term = view.Term,
+                    CommitIndex = self.CommitIndex,
+                    LastIndex = self.LastIndex,
+                    IsLeader = view.LeaderNodeId == view.NodeId,
                 };
         }
         catch (RpcException e)

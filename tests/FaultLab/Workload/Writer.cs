@@ -64,8 +64,14 @@ internal sealed class Writer(int number, WorkState state) : LabClient($"writer-{
         var node = Choose();
         var attempt = new AppendAttempt
         {
-            Client = Name, Node = node.Number, Start = node.Starts, OperationId = plan.OperationId, Writes = plan.Writes, Requires = plan.Requires,
-            Condition = plan.Condition, Invoked = Clock.Now,
+            Client = Name,
+            Node = node.Number,
+            Start = node.Starts,
+            OperationId = plan.OperationId,
+            Writes = plan.Writes,
+            Requires = plan.Requires,
+            Condition = plan.Condition,
+            Invoked = Clock.Now,
         };
         try
         {

@@ -155,7 +155,7 @@ public sealed class RealClusterTests : IAsyncLifetime
     private static async Task<List<RecordedEvent>> ReceiveAsync(VaultClient client, CancellationToken stop)
     {
         var received = new List<RecordedEvent>();
-        await foreach (RecordedEvent e in client.SubscribeToAllAsync().EventsAsync(stop))
+        await foreach (RecordedEvent e in client.SubscribeToAllAsync(cancellationToken: stop).EventsAsync(stop))
         {
             received.Add(e);
             if (e.Stream == "end")

@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace EventVault.Client;
 
 /// <summary>Turns the addresses that users write into those of the transport.</summary>
@@ -7,6 +9,9 @@ internal static class VaultAddress
 
     /// <summary>Most nodes that one address may name: a vault has a handful, and a hundred is a mistake.</summary>
     private const int MostNodes = 32;
+
+    // What in a Uri begins or ends something else than host and port.
+    private static readonly SearchValues<char> Foreign = SearchValues.Create("/?#@\\ ");
 
     /// <summary>Reads <c>scheme://host:port,host:port</c>.</summary>
     /// <returns>One address for each node, in the order in which they stand there.</returns>
@@ -55,7 +60,7 @@ internal static class VaultAddress
     public static Uri? TryOne(string scheme, string hostAndPort)
     {
         // Whatever a Uri could be made of beside host and port is refused here, so that nothing of it is dropped unseen.
-        if (hostAndPort.Length == 0 || hostAndPort.AsSpan().IndexOfAny("/?#@\\ ") >= 0
+        if (hostAndPort.Length == 0 || hostAndPort.AsSpan().ContainsAny(Foreign)
             || !Uri.TryCreate($"{scheme}://{hostAndPort}", UriKind.Absolute, out Uri? uri) || uri.Host.Length == 0)
         {
             return null;

@@ -9,7 +9,10 @@ namespace EventVault.LocalCluster;
 internal static class ClusterRun
 {
     private const int Nodes = 3;
+
+    // Each takes seconds: on a machine that is too busy for this many there is nothing to be tried out.
     private const int MostInits = 5;
+
     private const string Usage = "Three nodes of one vault on this machine. Usage: dotnet run -c Release --project tools/cluster -- --data DIR";
 
     /// <summary>Runs it.</summary>

@@ -52,7 +52,7 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
     /// <param name="endpoint">Their address.</param>
     /// <param name="retry">Null: give up after some seconds.</param>
     /// <exception cref="UsageException">The address is of no known form.</exception>
-    public VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null)
+    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null)
     {
         try
         {

@@ -1,5 +1,4 @@
 using EventVault.Rpc;
-using Google.Protobuf;
 
 namespace EventVault.Client;
 

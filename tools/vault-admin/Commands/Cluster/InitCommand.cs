@@ -1,5 +1,4 @@
 using System.CommandLine;
-using EventVault.Client;
 
 namespace EventVault.Admin.Commands.Cluster;
 

@@ -14,7 +14,7 @@ internal static class PeerAddresses
     /// <exception cref="VaultException">It can't be reached.</exception>
     public static async Task<string> OfAsync(CommandContext context, string node)
     {
-        await using var client = context.ConnectTo(context.EndpointOf(node));
+        await using var client = CommandContext.ConnectTo(context.EndpointOf(node));
         ClusterStatus status;
         try
         {

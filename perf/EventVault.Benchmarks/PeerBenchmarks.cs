@@ -26,11 +26,11 @@ internal static class PeerBenchmarks
         await using var pair = await NetworkPair.StartAsync();
         foreach (var (name, kind, groupBytes) in ((string, MessageKind, int)[])[("heartbeats, one way", MessageKind.Heartbeat, 0), ("groups of 4 KiB, one way", MessageKind.Append, 4096), ("groups of 1 MiB, one way", MessageKind.Append, 1 << 20)])
         {
-            var message = pair.MessageOf(kind, groupBytes);
+            var message = NetworkPair.MessageOf(kind, groupBytes);
             await CompareAsync(report, name, groupBytes, () => pair.OneWayAsync(message, length), () => BareSockets.OneWayAsync(BytesOf(message), length));
         }
 
-        await CompareAsync(report, "heartbeat, round", 0, () => pair.RoundAsync(length), () => BareSockets.RoundAsync(BytesOf(pair.MessageOf(MessageKind.Heartbeat, 0)), length));
+        await CompareAsync(report, "heartbeat, round", 0, () => pair.RoundAsync(length), () => BareSockets.RoundAsync(BytesOf(NetworkPair.MessageOf(MessageKind.Heartbeat, 0)), length));
     }
 
     private static int BytesOf(in PeerMessage message) => FrameHeader.Bytes + MessageCodec.LengthOf(message);
@@ -72,7 +72,7 @@ internal static class PeerBenchmarks
             return pair;
         }
 
-        public PeerMessage MessageOf(MessageKind kind, int groupBytes) => new(
+        public static PeerMessage MessageOf(MessageKind kind, int groupBytes) => new(
             VaultId, new Message(kind, IdOf(1), IdOf(2), new Term(1)) { Entries = groupBytes == 0 ? [] : [new Entry(new Term(1), EntryKind.Appends, groupBytes)] },
             groupBytes == 0 ? [] : [new byte[groupBytes]]);
 

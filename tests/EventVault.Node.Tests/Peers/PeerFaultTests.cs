@@ -46,7 +46,8 @@ public sealed class PeerFaultTests
         ulong sent = 0;
         for (; one.Unreachable.Count == 0; sent++)
         {
-            Assert.True(sent < 10_000, "The queue has no end.");
+            // 128 of them are the queue's bytes, and some more lie in the sockets' buffers; by their number alone it would be 4,096.
+            Assert.True(sent < 1_000, "The queue has no end.");
             one.Send(two, sent, MessageKind.Append, group);
             await Task.Yield();
         }

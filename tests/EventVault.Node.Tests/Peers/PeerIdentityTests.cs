@@ -50,7 +50,7 @@ public sealed class PeerIdentityTests
         await Wait.UntilAsync(() => one.Network.Links[0].Problem.Contains($"{TestPeer.IdOf(3)} was asked for", StringComparison.Ordinal), "the link says why");
         var target = new PeerTarget(two.Network.ListenAddress, TestPeer.IdOf(3));
         await Assert.ThrowsAsync<PeerRequestException>(() => one.Network.AskAsync(target, PeerRequestKind.Status, default, CancellationToken.None));
-        Assert.Empty(one.Network.Links.Where(l => l.IsConnected));
+        Assert.DoesNotContain(one.Network.Links, l => l.IsConnected);
     }
 
     [Fact]

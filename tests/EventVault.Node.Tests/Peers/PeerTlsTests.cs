@@ -80,7 +80,7 @@ public sealed class PeerTlsTests
 
         using var client = new TcpClient();
         await client.ConnectAsync(IPEndPoint.Parse(one.Network.ListenAddress));
-        await using var tls = new SslStream(client.GetStream(), leaveInnerStreamOpen: false, (_, _, _, _) => true);
+        await using var tls = new SslStream(client.GetStream(), leaveInnerStreamOpen: false, (_, shown, _, _) => shown is not null);
         try
         {
             await tls.AuthenticateAsClientAsync("anyone");

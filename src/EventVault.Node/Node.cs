@@ -77,7 +77,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
         _peers = new NodePeers(_storage, options, _log);
-        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, RaftOptionsOf(options, _peers.Self));
+        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, RaftOptionsOf(options, _peers.Self), options.ShipFarBytes);
         RequirePeerPort();
         _replica.Damaged = e => LogMessages.CannotSend(_log, e);
 

@@ -109,11 +109,19 @@ internal sealed class MemberWork(
         view.Problem = isRemoved ? "it was removed from the vault: stop it, or add it again" : string.Empty;
     }
 
-    // With one other nobody knows whose is wrong.
+    // By the median of all clocks, this one's among them: so one that is wild says nothing about the others, and with only two nobody knows
+    // whose is wrong. Of an even number the middle one counts that is nearer.
     private void LookAtClock()
     {
-        var offsets = peers.Links.Where(link => link.Hello is not null && link.SinceHeard <= 2 * options.ElectionTimeout).Select(link => link.ClockAhead).Order().ToList();
-        var offset = offsets.Count < 2 ? TimeSpan.Zero : -offsets[offsets.Count / 2];
+        var offsets = peers.Links.Where(link => link.Hello is not null && link.SinceHeard <= 2 * options.ElectionTimeout)
+            .Select(link => link.ClockAhead).Append(TimeSpan.Zero).Order().ToList();
+        if (offsets.Count < 3)
+        {
+            return; // What was known before holds until more are heard of.
+        }
+
+        var (low, high) = (offsets[(offsets.Count - 1) / 2], offsets[offsets.Count / 2]);
+        var offset = -(low.Duration() < high.Duration() ? low : high);
         var isOff = offset.Duration() > MostClockOffset;
         if (isOff && !replica.HoldsBack)
         {

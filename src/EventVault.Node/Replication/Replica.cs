@@ -252,6 +252,7 @@ internal sealed class Replica
             return;
         }
 
+        _core.MayCampaign &= !HoldsBack; // It may be told to.
         _core.Step(raft);
         Process();
         _received = [];

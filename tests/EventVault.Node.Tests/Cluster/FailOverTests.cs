@@ -112,6 +112,8 @@ public sealed class FailOverTests
         var clock = clocks[cluster.Nodes.ToList().IndexOf(leader)];
         clock.Offset = TimeSpan.FromMinutes(3);
         await cluster.UntilAsync(() => leader.Node!.Standing is { Role: not Raft.Role.Leader, Leader: not null }, "another leader");
+        await cluster.UntilAsync(() => leader.Node!.HoldsBack, "it to know that its clock is off");
+        Assert.All(cluster.Nodes.Where(n => n != leader), n => Assert.False(n.Node!.HoldsBack));
         await AppendAsync(cluster, 3);
         await Fails.WithAsync(
             RpcCode.FailedPrecondition, Reason.NodeUnusable,

@@ -1,3 +1,4 @@
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Shipping;
@@ -112,8 +113,8 @@ public sealed class ShipPlanTests
 
     private static ShipPlan Plan() => new(
         new Guid("11111111-2222-4333-8444-555555555555"), new Guid("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"), ShipPurpose.CatchUp, ShipState.Ready, [
-            new ShippedSegment(7, ShippedForm.Scavenged, 1234, 40_960, 0x1111_2222_3333, new LogIndex(100), new LogIndex(199), new Term(3), new Term(4)),
-            new ShippedSegment(8, ShippedForm.Groups, -1, 61_000, 0x4444_5555, new LogIndex(200), new LogIndex(299), new Term(4), new Term(4)),
-            new ShippedSegment(9, ShippedForm.Beginning, -1, 4_400, 0x6666, new LogIndex(300), new LogIndex(300), new Term(5), new Term(5)),
+            new ShippedSegment(7, ShippedForm.Scavenged, 1234, 40_960, new SegmentDigest(0x1111_2222_3333, 0), new LogIndex(100), new LogIndex(199), new Term(3), new Term(4)),
+            new ShippedSegment(8, ShippedForm.Groups, -1, 61_000, new SegmentDigest(0x4444_5555, 0), new LogIndex(200), new LogIndex(299), new Term(4), new Term(4)),
+            new ShippedSegment(9, ShippedForm.Beginning, -1, 4_400, new SegmentDigest(0x6666, 0), new LogIndex(300), new LogIndex(300), new Term(5), new Term(5)),
         ]);
 }

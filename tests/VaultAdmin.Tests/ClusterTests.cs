@@ -52,6 +52,9 @@ public sealed class ClusterTests : IAsyncLifetime
         (await _nodes[2].RunAsync("read", "s")).MustBe(0);
         var moved = (await _nodes[1].RunAsync("cluster", "transfer", "--to", "3")).MustBe(0);
         Assert.Equal(3, moved.Json.GetProperty("leader").GetInt32());
+
+        // Also while another one leads than the first, which then would have to add itself.
+        (await _nodes[2].RunAsync("cluster", "init", "--nodes", names)).MustBe(0);
         Assert.Equal("NODE_NOT_FOUND", (await _nodes[1].RunAsync("cluster", "transfer", "--to", "7")).MustBe(1).ErrorCode);
 
         await _nodes[2].KillAsync();
@@ -76,5 +79,5 @@ public sealed class ClusterTests : IAsyncLifetime
 
     private static string HostAndPort(TestNode node) => node.Endpoint["http://".Length..];
 
-    private static IEnumerable<JsonElement> Nodes(AdminResult result) => result.Json.GetProperty("nodes").EnumerateArray();
+    private static JsonElement.ArrayEnumerator Nodes(AdminResult result) => result.Json.GetProperty("nodes").EnumerateArray();
 }

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Xml.Linq;
-using EventVault.LoadTest.Figures;
 using EventVault.LoadTest.Reports;
 using EventVault.LoadTest.Running;
 

@@ -10,7 +10,7 @@ internal static class DeliveryScenarios
     private const int ClientsAtMost = 100;
 
     // How long the last events may take to arrive before they count as missing.
-    private static readonly TimeSpan ArrivalPatience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan ArrivalPatience = TimeSpan.FromMinutes(1);
 
     /// <summary>One writer's events to many subscribers of the whole vault.</summary>
     public static IEnumerable<Scenario> FanOut(Target target)

@@ -29,6 +29,8 @@ internal sealed partial class NatsPeer(string name, bool synchronous) : IPeer
         : "folder with chattr +S (every write is synchronous; stands in for sync_interval: always, which needs 2.10)")
         + ", expected last sequence of the subject, many events not atomic, own client on 1 to 2 connections";
 
+    public string? Skips(Workload workload) => synchronous && workload is (Workload.ReadStream or Workload.ReadAll or Workload.Start) ? "the same as nats" : null;
+
     private bool KnowsSyncAlways => Program is { } program && Version().Match(PrintedBy(program)) is { Success: true } match
         && new Version(int.Parse(match.Groups[1].ValueSpan), int.Parse(match.Groups[2].ValueSpan)) >= new Version(2, 10);
 

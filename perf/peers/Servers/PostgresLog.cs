@@ -23,8 +23,9 @@ internal sealed class PostgresLog : IEventLog
     private const string SelectAll = "select global_position,stream,version,type,data from events where global_position>$1 order by global_position limit $2";
     private const int Page = 5_000;
 
-    // Milliseconds that a subscriber waits at a gap in the positions: whoever took the missing one has committed by then, or has failed.
-    private const int GapMilliseconds = 100;
+    // Milliseconds that a subscriber waits at a gap in the positions: whoever took the missing one has committed by then, or has failed. With
+    // 100 it lost events on a busy machine.
+    private const int GapMilliseconds = 1_000;
 
     private readonly NpgsqlConnection[] _connections;
     private readonly Channel<PostgresSession> _free = Channel.CreateUnbounded<PostgresSession>();

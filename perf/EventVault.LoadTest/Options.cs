@@ -25,7 +25,7 @@ internal sealed record Options
           --readers 1,16        read-stream
           --subscribers 1,10,100,1000
           --rate N              starts a second of the open scenarios (default: the scenario's own)
-        exit codes: 0 all held · 1 a threshold was broken · 2 wrong usage · 3 a run is not valid, the generator fell behind
+        exit codes: 0 all held · 1 a threshold was broken, or a scenario could not be run · 2 wrong usage · 3 a run is not valid, the generator fell behind
         """;
 
     private static readonly string[] Switches = ["smoke"];

@@ -1,5 +1,6 @@
 // Load against real nodes, over gRPC, by scenarios. What each option does: Options.Usage.
 using System.Globalization;
+using System.Runtime.InteropServices;
 using EventVault.LoadTest;
 using EventVault.LoadTest.Figures;
 using EventVault.LoadTest.Nodes;
@@ -36,15 +37,14 @@ if (options.Command == "list")
     return Held;
 }
 
+// A signal ends the run in order: the node that was started does not outlive it.
 using var stop = new CancellationTokenSource();
-Console.CancelKeyPress += (_, e) =>
-{
-    e.Cancel = true;
-    stop.Cancel();
-};
+using var onInterrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+using var onTerminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 var machine = RunReport.ThisMachine();
 var began = DateTime.UtcNow;
 var results = new List<ScenarioResult>();
+var broken = new List<string>();
 var folder = options.Address is null ? Directory.CreateDirectory(Path.Combine(options.Directory, $"load-test-{Environment.ProcessId}")).FullName : null;
 VaultNode? node = null;
 try
@@ -59,9 +59,18 @@ try
     };
     foreach (var scenario in entries.SelectMany(e => e.Scenarios(target)))
     {
-        var result = await runner.RunAsync(scenario, stop.Token);
-        results.Add(result);
-        Console.Write(TextReports.Console(result));
+        try
+        {
+            var result = await runner.RunAsync(scenario, stop.Token);
+            results.Add(result);
+            Console.Write(TextReports.Console(result));
+        }
+        catch (Exception e) when (e is not OperationCanceledException || !stop.IsCancellationRequested)
+        {
+            // The boundary of the scenario: it could not be prepared or checked; the others are run all the same.
+            Console.Error.WriteLine($"\n{scenario.Name} could not be run: {e.Message}");
+            broken.Add(scenario.Name);
+        }
     }
 }
 catch (OperationCanceledException) when (stop.IsCancellationRequested)
@@ -87,7 +96,13 @@ if (options.Report is { } reports)
     Console.WriteLine($"\nReports: {Path.Combine(reports, "report.{md,html,json}")}");
 }
 
-var broken = results.Where(r => !r.Passed).Select(r => r.Name).ToList();
+broken.AddRange(results.Where(r => !r.Passed).Select(r => r.Name));
 var invalid = results.Where(r => !r.Generator.Valid).Select(r => r.Name).ToList();
-Console.WriteLine($"\n{results.Count} runs; {(broken.Count == 0 ? "all thresholds held" : "thresholds broken in " + string.Join(", ", broken))}; {(invalid.Count == 0 ? "all valid" : "not valid: " + string.Join(", ", invalid))}.");
+Console.WriteLine($"\n{results.Count} runs; {(broken.Count == 0 ? "all thresholds held" : "broken: " + string.Join(", ", broken))}; {(invalid.Count == 0 ? "all valid" : "not valid: " + string.Join(", ", invalid))}.");
 return broken.Count > 0 || stop.IsCancellationRequested ? Broken : invalid.Count > 0 && !options.Smoke ? NotValid : Held;
+
+void Stop(PosixSignalContext context)
+{
+    context.Cancel = true;
+    stop.Cancel();
+}

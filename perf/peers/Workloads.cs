@@ -191,6 +191,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
         {
             ["p50 µs"] = latency.P50,
             ["p99 µs"] = latency.P99,
+            ["generator's share, p50 µs"] = result.Generator.LagP50,
             ["missing"] = result.Findings["missing"],
         }));
 

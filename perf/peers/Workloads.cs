@@ -143,19 +143,15 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
         var writers = Enumerable.Range(0, LiveStreams).Select(_ => Task.FromResult(log.NoStream)).ToArray();
         var (delivered, appended) = (0L, 0L);
         Recording? recording = null;
-        var subscriptions = new List<IAsyncDisposable>();
-        for (var n = 0; n < subscribers; n++)
+        var subscriptions = await SubscribeAsync(log, subscribers, fromStart: false, _ => (_, bytes) =>
         {
-            subscriptions.Add(await log.SubscribeAsync(fromStart: false, (_, bytes) =>
+            var intended = EventBytes.Stamp(bytes);
+            Interlocked.Increment(ref delivered);
+            if (Volatile.Read(ref recording) is { } measured && intended >= measured.Begin)
             {
-                var intended = EventBytes.Stamp(bytes);
-                Interlocked.Increment(ref delivered);
-                if (Volatile.Read(ref recording) is { } measured && intended >= measured.Begin)
-                {
-                    measured.Record("delivery", _clock.Now - intended);
-                }
-            }));
-        }
+                measured.Record("delivery", _clock.Now - intended);
+            }
+        });
 
         var scenario = Of([new Inject(rate, TimeSpan.FromSeconds(1), length)], iteration =>
         {
@@ -181,11 +177,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
             },
         };
         var result = await Runner().RunAsync(scenario, cancellation);
-        foreach (var subscription in subscriptions)
-        {
-            await subscription.DisposeAsync();
-        }
-
+        await EndAsync(subscriptions);
         var latency = result.Step("delivery").Latency;
         emit(new Row("W6 live delivery", $"{payload} B, {rate} events/s, {subscribers} subscriber{(subscribers == 1 ? "" : "s")}", peer.Name, result.Generator.Valid, new()
         {
@@ -217,13 +209,8 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
         cancellation.ThrowIfCancellationRequested();
         await using var log = await peer.ConnectAsync(1);
         var counts = new long[subscribers * 16];
-        var subscriptions = new List<IAsyncDisposable>();
         var (cpu, begun) = (ProcessFigures.CpuSeconds(peer.ProcessId), _clock.Now);
-        for (var n = 0; n < subscribers; n++)
-        {
-            var mine = n * 16;
-            subscriptions.Add(await log.SubscribeAsync(fromStart: true, (_, _) => Volatile.Write(ref counts[mine], counts[mine] + 1)));
-        }
+        var subscriptions = await SubscribeAsync(log, subscribers, fromStart: true, n => (_, _) => Volatile.Write(ref counts[n * 16], counts[n * 16] + 1));
 
         while (_clock.Now - begun < length && counts.Sum() < (long)events * subscribers)
         {
@@ -236,10 +223,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
             ["deliveries/s"] = delivered / seconds,
             ["server CPU s/1M"] = (ProcessFigures.CpuSeconds(peer.ProcessId) - cpu) / delivered * 1e6,
         }));
-        foreach (var subscription in subscriptions)
-        {
-            await subscription.DisposeAsync();
-        }
+        await EndAsync(subscriptions);
     }
 
     /// <summary>Start with the data loaded, after kill −9 and after a stop in order; memory then, and after reads.</summary>
@@ -265,6 +249,25 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
         }
 
         emit(new Row("W7 start", $"{payload} B, {events:#,0} events, warm page cache", peer.Name, Valid: true, figures));
+    }
+
+    private static async Task<List<IAsyncDisposable>> SubscribeAsync(IEventLog log, int subscribers, bool fromStart, Func<int, EventSink> sinkOf)
+    {
+        var subscriptions = new List<IAsyncDisposable>();
+        for (var n = 0; n < subscribers; n++)
+        {
+            subscriptions.Add(await log.SubscribeAsync(fromStart, sinkOf(n)));
+        }
+
+        return subscriptions;
+    }
+
+    private static async Task EndAsync(List<IAsyncDisposable> subscriptions)
+    {
+        foreach (var subscription in subscriptions)
+        {
+            await subscription.DisposeAsync();
+        }
     }
 
     private static Dictionary<string, double> AppendFigures(ScenarioResult result, int perAppend)

@@ -64,7 +64,8 @@ internal static class DeliveryScenarios
         var rate = target.Options.Rate ?? (target.Options.Smoke ? 200 : 1_000);
         var run = Target.NewRun();
         var data = EventBytes.Payloads(256);
-        var (appended, seen, wrong, last) = (0L, 0L, 0L, -1L);
+        var check = new PositionCheck($"soak-{run}-");
+        var appended = 0L;
         VaultClient? client = null;
         Subscription? subscription = null;
         yield return new Scenario
@@ -78,20 +79,9 @@ internal static class DeliveryScenarios
             {
                 client = target.Connect();
                 subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
-                last = (long?)(await subscription.GetHeadAsync()).LastPosition ?? -1;
+                await check.BeginAsync(subscription);
             },
-            Beside = async (_, end) =>
-            {
-                await foreach (var page in subscription!.PagesAsync(end))
-                {
-                    foreach (var e in page)
-                    {
-                        wrong += (long)e.Position <= last ? 1 : 0;
-                        last = (long)e.Position;
-                        Interlocked.Add(ref seen, e.StreamUtf8.Span.StartsWith(System.Text.Encoding.UTF8.GetBytes($"soak-{run}-")) ? 1 : 0);
-                    }
-                }
-            },
+            Beside = (_, end) => check.FollowAsync(subscription!, end),
             Run = async iteration =>
             {
                 await client!.AppendAsync($"soak-{run}-{iteration.Number % 1_000}", ExpectedVersion.Any, new EventData(EventBytes.Type, data.Next()));
@@ -99,9 +89,9 @@ internal static class DeliveryScenarios
             },
             Check = async recording =>
             {
-                await ReachesAsync(() => Interlocked.Read(ref seen) >= appended, ArrivalPatience);
-                recording.Found("missing", appended - Interlocked.Read(ref seen));
-                recording.Found("out of order", wrong);
+                await ReachesAsync(() => check.Seen >= appended, ArrivalPatience);
+                recording.Found("missing", appended - check.Seen);
+                recording.Found("out of order", check.OutOfOrder);
             },
             Clean = async () =>
             {
@@ -117,6 +107,35 @@ internal static class DeliveryScenarios
         while (!reached() && !limit.IsCancellationRequested)
         {
             await Task.Delay(10);
+        }
+    }
+
+    /// <summary>Follows the whole vault and holds every position against the one before.</summary>
+    /// <param name="streams">Beginning of the names of the streams whose events are counted.</param>
+    private sealed class PositionCheck(string streams)
+    {
+        private readonly byte[] _prefix = System.Text.Encoding.UTF8.GetBytes(streams);
+        private long _last = -1;
+        private long _seen;
+        private long _outOfOrder;
+
+        public long Seen => Interlocked.Read(ref _seen);
+
+        public long OutOfOrder => Interlocked.Read(ref _outOfOrder);
+
+        public async Task BeginAsync(Subscription subscription) => _last = (long?)(await subscription.GetHeadAsync()).LastPosition ?? -1;
+
+        public async Task FollowAsync(Subscription subscription, CancellationToken end)
+        {
+            await foreach (var page in subscription.PagesAsync(end))
+            {
+                foreach (var e in page)
+                {
+                    Interlocked.Add(ref _outOfOrder, (long)e.Position <= _last ? 1 : 0);
+                    _last = (long)e.Position;
+                    Interlocked.Add(ref _seen, e.StreamUtf8.Span.StartsWith(_prefix) ? 1 : 0);
+                }
+            }
         }
     }
 

@@ -45,7 +45,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = Problem,
+            Problem = peers.Barred.Length > 0 ? peers.Barred : Problem,
         };
         if (storage.Head is var head && head != Position.None)
         {

@@ -65,6 +65,7 @@ public sealed class VaultStorage : IDisposable
         Pending = opened.Log.Pending;
         CommittedEnd = opened.Log.Committed;
         _head = CommittedEnd.Position.Value;
+        WholeFrom = Source.ScavengedAt;
         _commitIndex = (long)CommittedEnd.Index.Value;
         _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
@@ -126,6 +127,15 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Not null: this start found the log's end damaged, and the disk is another incarnation from now on.</summary>
     public Reincarnation? Reincarnated { get; private init; }
+
+    /// <summary>
+    /// Where the head must be so that what is shown has been so once: segments from other nodes may lack events that are hidden only from
+    /// there on. Scavenges of this node change nothing of that, as they stand before its head.
+    /// </summary>
+    public Position WholeFrom { get; }
+
+    /// <summary>Whether the head is as far. For every thread.</summary>
+    public bool IsWhole => Head >= WholeFrom;
 
     /// <summary>What this start did with segments that came from other nodes.</summary>
     public ShipReport Shipped { get; }

@@ -21,8 +21,14 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
+    /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
+    public string LeadsBadly { get; set; } = string.Empty;
+
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
+
+    /// <summary>Why segments can't bring what this node lacks; empty: they can.</summary>
+    public Func<string> ShippingProblem { get; set; } = static () => string.Empty;
 
     /// <summary>What each member answered when <see cref="AskAllAsync"/> asked last; who did not answer is missing.</summary>
     public IReadOnlyDictionary<ReplicaId, PeerStatus> Last => _last;
@@ -45,14 +51,14 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = peers.Barred.Length > 0 ? peers.Barred : Problem,
+            Problem = peers.Barred.Length > 0 ? peers.Barred : Problem.Length > 0 ? Problem : ShippingProblem(),
         };
         if (storage.Head is var head && head != Position.None)
         {
             node.Head = (ulong)head.Value;
         }
 
-        var status = new PeerStatus { VaultId = Bytes(storage.VaultId), Node = node, MembershipIndex = standing.MembershipIndex.Value };
+        var status = new PeerStatus { VaultId = Bytes(storage.VaultId), Node = node, MembershipIndex = standing.MembershipIndex.Value, LeadsBadly = LeadsBadly };
         if (standing.Membership.Members.Count > 0)
         {
             status.Membership = ByteString.CopyFrom(standing.Membership.Encode());
@@ -70,7 +76,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>Asks all other members at once how they stand, and remembers what they say.</summary>
     public async Task AskAllAsync(CancellationToken cancellation)
     {
-        var others = loop.Standing.Membership.Members.Where(m => m.Id != peers.Self && m.Address.Length > 0).ToList();
+        var others = loop.Standing.Membership.Members.Where(peers.IsElsewhere).ToList();
         foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
         {
             _last.TryRemove(gone, out _);
@@ -158,7 +164,10 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
     private ClusterNode NodeOf(Member member, PeerStatus own, PeerLink? link)
     {
-        var node = member.Id == peers.Self ? own.Node : _last.TryGetValue(member.Id, out var status) ? status.Node : new ClusterNode { Address = link?.Hello?.ClientAddress ?? string.Empty };
+        // A copy: what a node said last is for all who ask at the same time.
+        var node = member.Id == peers.Self ? own.Node
+            : _last.TryGetValue(member.Id, out var status) ? status.Node.Clone()
+            : new ClusterNode { Address = link?.Hello?.ClientAddress ?? string.Empty };
         node.NodeId = member.Id.Node;
         node.Incarnation = Bytes(member.Id.Incarnation);
         node.Role = RoleOf(member.Role);

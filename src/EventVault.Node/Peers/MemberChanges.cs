@@ -25,7 +25,8 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
 
     private readonly SemaphoreSlim _changing = new(1, 1);
 
-    private TimeSpan HeardWithin => 2 * options.ElectionTimeout;
+    /// <summary>Who was heard of in so long is there.</summary>
+    public TimeSpan HeardWithin => 2 * options.ElectionTimeout;
 
     /// <summary>Does something that changes members, alone.</summary>
     /// <exception cref="RpcException">FAILED_PRECONDITION: another change is under way.</exception>
@@ -147,6 +148,30 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
         });
     }
 
+    /// <summary>Puts the addresses into the membership that members say they have now. Whether there was anything to change.</summary>
+    public async Task<bool> FollowAddressesAsync(Action<Member> onChanged, CancellationToken cancellation)
+    {
+        var standing = loop.Standing;
+        if (!standing.TakesProposals || standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value || !standing.Membership.Members.Any(HasMoved))
+        {
+            return false;
+        }
+
+        return await AloneAsync(async () =>
+        {
+            var moved = new List<Member>();
+            await ChangeAsync(
+                status =>
+                {
+                    moved.AddRange(status.Membership.Members.Where(HasMoved).Select(Moved));
+                    return moved.Count == 0 || status.Membership.IsJoint ? (null, null) : (Of(status.Membership.Members.Select(Moved)), null);
+                },
+                cancellation);
+            moved.ForEach(onChanged);
+            return moved.Count > 0;
+        });
+    }
+
     /// <summary>The members with some changed, added or left out; null: nobody could decide, or they are too many.</summary>
     public static Membership? Of(IEnumerable<Member> members)
     {
@@ -157,11 +182,24 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
     /// <summary>The members as a leader proposes them, its own address filled in if nobody has said it yet.</summary>
     public IEnumerable<Member> Members(Membership membership) => membership.Members.Select(m => m.Id == peers.Self && m.Address.Length == 0 ? m with { Address = peers.Address } : m);
 
+    /// <summary>The members with a new disk in the place of a node's old one. A voter stays until the new disk has caught up.</summary>
+    public static IEnumerable<Member> Replaced(IEnumerable<Member> members, ReplicaId id, string address)
+    {
+        var all = members.ToList();
+        var old = all.Where(m => m.Id.Node == id.Node && m.Id != id).ToList();
+        var role = old.Exists(m => m.Role == MemberRole.Voter) || old.Count == 0 ? MemberRole.Learner : old[0].Role;
+        return all.Where(m => m.Id.Node != id.Node || m.Role == MemberRole.Voter).Append(new Member(id, role, address));
+    }
+
     public void Dispose() => _changing.Dispose();
 
     private static Membership? Promoted(Membership membership, List<ReplicaId> promoted) => Of(membership.Members
         .Where(m => m.Role != MemberRole.Voter || !promoted.Exists(p => p.Node == m.Id.Node))
         .Select(m => promoted.Contains(m.Id) ? m with { Role = MemberRole.Voter } : m));
+
+    private bool HasMoved(Member member) => Moved(member).Address != member.Address;
+
+    private Member Moved(Member member) => peers.AdvertisedBy(member.Id) is { } address ? member with { Address = address } : member;
 
     private static bool HasCaughtUp(RaftStatus status, ReplicaId id) =>
         status.Followers.Any(f => f.Id == id && f.State == ProgressState.Replicate && f.Match.Value + CaughtUpGroups >= status.LastIndex.Value);

@@ -49,6 +49,7 @@ internal sealed class Replica
     private readonly ICompletions _completions;
     private readonly TimeProvider _clock;
     private readonly RaftCore _core;
+    private readonly LogEntries _entries;
     private readonly long _mostUncommittedBytes;
     private readonly long _farBytes;
     private readonly SentGroups _sent;
@@ -75,6 +76,7 @@ internal sealed class Replica
     private volatile bool _isBarred;
     private readonly Lock _marking = new();
     private DiskMark _mark;
+    private volatile bool _cannotSend;
     private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
@@ -105,7 +107,8 @@ internal sealed class Replica
         _shipments = new Shipments(options.ElectionTicks);
         _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
-        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, farBytes, OnDamaged));
+        _entries = new LogEntries(storage, farBytes, OnDamaged);
+        _core = new RaftCore(options, LogEntries.StateOf(storage), _entries);
         Opened = (_core.Term.Value, _core.LastIndex.Value);
         Publish();
     }
@@ -149,6 +152,9 @@ internal sealed class Replica
             }
         }
     }
+
+    /// <summary>Whether it met damage lately where a follower needed groups. For every thread.</summary>
+    public bool CannotSend => _cannotSend;
 
     /// <summary>How it stands. For every thread.</summary>
     public ReplicaStanding Standing => _standing;
@@ -256,6 +262,8 @@ internal sealed class Replica
     public void Tick()
     {
         _reads.Tick();
+        _entries.Tick();
+        _cannotSend = _entries.HasMetDamage;
         _owedTicks = _owed.Count > 0 ? _owedTicks + 1 : 0;
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
@@ -718,7 +726,7 @@ internal sealed class Replica
             }
             catch (DamageException e)
             {
-                OnDamaged(e);
+                _entries.OnDamage(message.Index.Value + (ulong)Array.FindIndex(groups, static group => group is null) + 1, e);
                 return;
             }
         }

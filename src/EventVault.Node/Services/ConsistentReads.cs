@@ -19,9 +19,28 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
     /// <summary>Ends when the node's head shows what is asked for.</summary>
     /// <exception cref="Rpc.RpcException">
     /// INVALID_ARGUMENT: it asks for nothing. UNAVAILABLE: nobody can confirm the head, or the node drains. DEADLINE_EXCEEDED:
-    /// the node has not got so far in time.
+    /// the node has not got so far in time, or not as far as its segments.
     /// </exception>
-    public ValueTask WaitAsync(Consistency? consistency, RpcContext context)
+    public ValueTask WaitAsync(Consistency? consistency, RpcContext context) =>
+        storage.IsWhole ? WaitForLevelAsync(consistency, context) : WaitBehindAsync(consistency, context);
+
+    /// <summary>Ends when the node shows a state that has been: whoever asks for nothing else waits for that.</summary>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: the node drains. DEADLINE_EXCEEDED: the node has not got so far in time.</exception>
+    public async ValueTask WholeAsync(RpcContext context)
+    {
+        if (!storage.IsWhole && !await ReachAsync(() => storage.IsWhole, context))
+        {
+            throw Errors.TimedOutBehind(storage.Head, (ulong)storage.WholeFrom.Value).ToException();
+        }
+    }
+
+    private async ValueTask WaitBehindAsync(Consistency? consistency, RpcContext context)
+    {
+        await WaitForLevelAsync(consistency, context);
+        await WholeAsync(context);
+    }
+
+    private ValueTask WaitForLevelAsync(Consistency? consistency, RpcContext context)
     {
         switch (consistency?.LevelCase)
         {
@@ -99,7 +118,7 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
     }
 
     /// <summary>How long before its deadline a call that waits is answered.</summary>
-    private static TimeSpan Reserve(RpcContext context) =>
+    public static TimeSpan Reserve(RpcContext context) =>
         context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
 
     private bool HasReached(ulong position) => storage.Head is { Value: >= 0 } head && (ulong)head.Value >= position;

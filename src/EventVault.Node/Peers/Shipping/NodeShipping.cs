@@ -48,6 +48,9 @@ internal sealed class NodeShipping : IAsyncDisposable
     /// <summary>Whether this node gets segments from others.</summary>
     public bool IsCatchingUp => _task.IsBusy;
 
+    /// <summary>Why they can't bring what is lacking, for people; empty: they can.</summary>
+    public string Problem => _task.Hopeless;
+
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();

@@ -18,7 +18,8 @@ internal sealed record ShipAsk(ReplicaId From, PeerRequestKind Kind, byte[] Cont
 
 /// <summary>Pulls segments. One thread at a time.</summary>
 /// <param name="storage">Of this node, which is behind.</param>
-internal sealed class SegmentReceiver(VaultStorage storage)
+/// <param name="mostSegments">Most segments of a plan; less in tests.</param>
+internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = SegmentReceiver.MostSegments)
 {
     /// <summary>Failures in a row, about a minute of them, behind which it waits to be told again.</summary>
     private const int MostFailures = 12;
@@ -29,7 +30,10 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>The longest one.</summary>
     private const long LongestPauseMs = 10_000;
 
-    private readonly ShipFolder _folder = new(storage);
+    /// <summary>What lacks more is not helped by segments: a plan names all of them.</summary>
+    public const int MostSegments = ShipFolder.MostSegments;
+
+    private readonly ShipFolder _folder = new(storage, mostSegments);
     private readonly Queue<ShippedSegment> _listed = new();
     private bool _isOpen;
     private bool _isAsking;
@@ -50,10 +54,13 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>Segments that are here as a whole.</summary>
     public int Gathered => _folder.WholeCount;
 
+    /// <summary>Whether it can never bring what is lacking: <see cref="Problem"/> says why, and no order changes it before another start.</summary>
+    public bool IsHopeless { get; private set; }
+
     /// <summary>A leader says that this node is too far behind for groups alone.</summary>
     public void Order()
     {
-        if (!WantsReopening && !IsOrdered)
+        if (!WantsReopening && !IsOrdered && !IsHopeless)
         {
             (IsOrdered, _failures, _notBefore, Problem) = (true, 0, 0, null);
         }
@@ -130,6 +137,12 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     {
         while (_listed.TryPeek(out var segment))
         {
+            if (_folder.IsFull && segment.Form != ShippedForm.Beginning)
+            {
+                GiveUp();
+                return null;
+            }
+
             var offset = _folder.BeginPart(segment);
             if (_folder.Missing > 0)
             {
@@ -204,10 +217,6 @@ internal sealed class SegmentReceiver(VaultStorage storage)
             _folder.WritePlan();
             WantsReopening = true;
         }
-        else if (_folder.IsFull)
-        {
-            Fail($"more than {_folder.WholeCount} segments are lacking: add this node anew", nowMs);
-        }
         else
         {
             CheckRoom(nowMs);
@@ -221,6 +230,17 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         {
             Fail("the disk has no room for another segment", nowMs);
         }
+    }
+
+    // What was gathered is of no use: whatever is tried anew ends here as well.
+    private void GiveUp()
+    {
+        Problem = $"it lacks more than {_folder.WholeCount:N0} sealed segments, and no more can be brought to a node: a vault of so many needs larger ones (segment-size)";
+        IsHopeless = true;
+        IsOrdered = false;
+        _listed.Clear();
+        _folder.Clear();
+        _folder.Close();
     }
 
     private void Fail(string why, long nowMs)

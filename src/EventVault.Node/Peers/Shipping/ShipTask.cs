@@ -18,6 +18,7 @@ internal sealed class ShipTask : IAsyncDisposable
     private readonly Task _task;
     private volatile IReadOnlyList<Peer> _sources = [];
     private volatile bool _isBusy;
+    private volatile string _hopeless = string.Empty;
     private int _orders;
 
     /// <param name="receiver">What runs; this task's alone from now on.</param>
@@ -38,6 +39,9 @@ internal sealed class ShipTask : IAsyncDisposable
 
     /// <summary>Whether segments are being pulled, or wait for the next start. For every thread.</summary>
     public bool IsBusy => _isBusy;
+
+    /// <summary>Why segments can never bring what is lacking, for people; empty: they can. For every thread.</summary>
+    public string Hopeless => _hopeless;
 
     /// <summary>A leader says that this node is too far behind for groups alone. For every thread; again while it is at it changes nothing.</summary>
     /// <param name="sources">Who may have segments, the best ones first: other nodes before the leader.</param>
@@ -69,6 +73,7 @@ internal sealed class ShipTask : IAsyncDisposable
 
                 await StepAsync().ConfigureAwait(false);
                 _isBusy = _receiver.IsOrdered;
+                _hopeless = _receiver.IsHopeless ? _receiver.Problem! : string.Empty;
             }
 
             _needsReopening("segments that came from other nodes are to be installed");

@@ -216,7 +216,7 @@ public sealed class PeerIdentityTests
         files.CreateDirectory("/one");
         files.CreateDirectory("/two");
         PeerNetworkOptions Kept(PeerNetworkOptions options) => options with { Files = files, Directory = "/one" };
-        await using (var one = await TestPeer.StartAsync(1, Kept))
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 1), Kept))
         {
             // As its pings say, and its answers to a leader.
             await using var two = await TestPeer.StartAsync(TestPeer.HelloOf(2, start: 5), o => o with { Mark = () => new DiskMark(7, 90, 80) });
@@ -226,13 +226,13 @@ public sealed class PeerIdentityTests
         }
 
         // The start number says nothing: the copy was taken while the disk was in service.
-        await using (var one = await TestPeer.StartAsync(1, Kept))
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 2), Kept))
         {
             await RefusedAsync(one, HelloOf(start: 6, last: 94), files);
         }
 
         // What it has come to meanwhile does not make it sound, neither here nor where it hears of nobody.
-        await using (var one = await TestPeer.StartAsync(1, Kept))
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 3), Kept))
         {
             await RefusedAsync(one, HelloOf(start: 9, last: 200), files);
         }

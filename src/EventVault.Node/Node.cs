@@ -88,7 +88,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
+        _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
         _health = new NodeHealth(_storage, IsInTouch);
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
@@ -442,7 +442,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var standing = _loop.Standing;
         if (standing.Role == Role.Leader)
         {
-            return _loop.Leads;
+            return _loop.Leads && !_loop.IsHeldUp;
         }
 
         return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp

@@ -41,14 +41,14 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             Role = RoleOf(standing.Membership.RoleOf(peers.Self)),
             PeerAddress = peers.Address,
             Address = peers.ClientAddress,
-            IsLeader = standing.Role == Role.Leader,
+            IsLeader = standing.Role == Role.Leader && !loop.IsHeldUp,
             IsReachable = true,
             State = health.State == NodeHealth.Serving && IsCatchingUp() ? "catching_up" : health.State,
             Term = standing.Term.Value,
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = Problem,
+            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem,
         };
         if (storage.Head is var head && head != Position.None)
         {
@@ -118,7 +118,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             VaultId = own.VaultId,
             NodeId = peers.Self.Node,
             Term = standing.Term.Value,
-            LeaderNodeId = standing.Leader?.Node ?? 0,
+            LeaderNodeId = loop.IsHeldUp ? 0 : standing.Leader?.Node ?? 0,
             IsChanging = standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value,
         };
         var links = peers.Links.ToDictionary(link => link.Peer.Id);

@@ -30,22 +30,18 @@ internal static class InitCommand
             }
 
             // Asked before anything is done: a node that is away or has no port for peers must not leave half a vault.
-            var peers = new List<(string Address, Guid? Vault)>();
+            var peers = new List<string>();
             foreach (var node in all)
             {
-                peers.Add(await PeerAddresses.AskAsync(context, node));
+                peers.Add(await PeerAddresses.OfAsync(context, node));
             }
 
             // Of the first node alone: the others belong to no vault until they are added.
             await using var client = await context.ConnectForChangeAsync(context.EndpointOf(all[0]));
             var status = await client.Cluster.InitAsync(cancellationToken: context.Stop);
-            foreach (var (peer, vault) in peers.Skip(1))
+            foreach (var peer in peers.Skip(1))
             {
-                // One that is in its place already may even lead, and would be asked to add itself.
-                if (vault != status.VaultId || status.Nodes.All(n => n.PeerAddress != peer))
-                {
-                    status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);
-                }
+                status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);
             }
 
             return await ClusterCommand.EndAsync(context, client, status, waits: !parse.GetValue(noWait));

@@ -21,6 +21,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
+    /// <summary>What is damaged on this node's disk; empty: nothing, as far as is known.</summary>
+    public Func<string> Damage { get; set; } = static () => string.Empty;
+
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
 
@@ -45,7 +48,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = Problem,
+            Problem = Problem.Length > 0 ? Problem : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {

@@ -24,6 +24,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
     public string LeadsBadly { get; set; } = string.Empty;
 
+    /// <summary>What is damaged on this node's disk; empty: nothing, as far as is known.</summary>
+    public Func<string> Damage { get; set; } = static () => string.Empty;
+
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
 
@@ -48,7 +51,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem,
+            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem.Length > 0 ? Problem : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {

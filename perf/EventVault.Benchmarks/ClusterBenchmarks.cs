@@ -14,7 +14,7 @@ internal sealed class ClusterBenchmarks(Report report, string directory, TimeSpa
     private const int Nodes = 3;
 
     // Starting processes and electing somebody; a machine that takes longer is not one to measure on.
-    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2);
 
     private readonly List<Process> _processes = [];
     private readonly byte[] _payload = new byte[256];

@@ -24,6 +24,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
+    /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
+    public string LeadsBadly { get; set; } = string.Empty;
+
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
 
@@ -55,7 +58,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             node.Head = (ulong)head.Value;
         }
 
-        var status = new PeerStatus { VaultId = Bytes(storage.VaultId), Node = node, MembershipIndex = standing.MembershipIndex.Value };
+        var status = new PeerStatus { VaultId = Bytes(storage.VaultId), Node = node, MembershipIndex = standing.MembershipIndex.Value, LeadsBadly = LeadsBadly };
         if (standing.Membership.Members.Count > 0)
         {
             status.Membership = ByteString.CopyFrom(standing.Membership.Encode());
@@ -97,7 +100,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
     private async Task AskThemAsync()
     {
-        var others = loop.Standing.Membership.Members.Where(m => m.Id != peers.Self && m.Address.Length > 0).ToList();
+        var others = loop.Standing.Membership.Members.Where(peers.IsElsewhere).ToList();
         foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
         {
             _last.TryRemove(gone, out _);
@@ -185,7 +188,10 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
     private ClusterNode NodeOf(Member member, PeerStatus own, PeerLink? link)
     {
-        var node = member.Id == peers.Self ? own.Node : _last.TryGetValue(member.Id, out var status) ? status.Node : new ClusterNode { Address = link?.Hello?.ClientAddress ?? string.Empty };
+        // A copy: what a node said last is for all who ask at the same time.
+        var node = member.Id == peers.Self ? own.Node
+            : _last.TryGetValue(member.Id, out var status) ? status.Node.Clone()
+            : new ClusterNode { Address = link?.Hello?.ClientAddress ?? string.Empty };
         node.NodeId = member.Id.Node;
         node.Incarnation = Bytes(member.Id.Incarnation);
         node.Role = RoleOf(member.Role);

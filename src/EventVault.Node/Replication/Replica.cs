@@ -49,6 +49,7 @@ internal sealed class Replica
     private readonly ICompletions _completions;
     private readonly TimeProvider _clock;
     private readonly RaftCore _core;
+    private readonly LogEntries _entries;
     private readonly long _mostUncommittedBytes;
     private readonly long _farBytes;
     private readonly SentGroups _sent;
@@ -72,6 +73,7 @@ internal sealed class Replica
     private volatile bool _leads;
     private volatile bool _needsTicks;
     private volatile bool _holdsBack;
+    private volatile bool _cannotSend;
     private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
@@ -102,7 +104,8 @@ internal sealed class Replica
         _shipments = new Shipments(options.ElectionTicks);
         _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
-        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage, farBytes, OnDamaged));
+        _entries = new LogEntries(storage, farBytes, OnDamaged);
+        _core = new RaftCore(options, LogEntries.StateOf(storage), _entries);
         Publish();
     }
 
@@ -120,6 +123,9 @@ internal sealed class Replica
         get => _holdsBack;
         set => _holdsBack = value;
     }
+
+    /// <summary>Whether it met damage lately where a follower needed groups. For every thread.</summary>
+    public bool CannotSend => _cannotSend;
 
     /// <summary>How it stands. For every thread.</summary>
     public ReplicaStanding Standing => _standing;
@@ -227,6 +233,8 @@ internal sealed class Replica
     public void Tick()
     {
         _reads.Tick();
+        _entries.Tick();
+        _cannotSend = _entries.HasMetDamage;
         _owedTicks = _owed.Count > 0 ? _owedTicks + 1 : 0;
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
@@ -680,7 +688,7 @@ internal sealed class Replica
             }
             catch (DamageException e)
             {
-                OnDamaged(e);
+                _entries.OnDamage(message.Index.Value + (ulong)Array.FindIndex(groups, static group => group is null) + 1, e);
                 return;
             }
         }

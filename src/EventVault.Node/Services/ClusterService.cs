@@ -161,7 +161,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             }
 
             id = await JoinAsync(asked.PeerAddress, node, asked.NodeId, context);
-            await ChangeAsync(membership => Replaced(changes.Members(membership), id, asked.PeerAddress), isForced: true, context);
+            await ChangeAsync(membership => MemberChanges.Replaced(changes.Members(membership), id, asked.PeerAddress), isForced: true, context);
             return id;
         });
         return await view.LookAsync(context.Cancellation);
@@ -193,15 +193,6 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
 
         return await view.LookAsync(context.Cancellation);
-    }
-
-    /// <summary>The members with a new disk in the place of a node's old one. A voter stays until the new disk has caught up.</summary>
-    public static IEnumerable<Member> Replaced(IEnumerable<Member> members, ReplicaId id, string address)
-    {
-        var all = members.ToList();
-        var old = all.Where(m => m.Id.Node == id.Node && m.Id != id).ToList();
-        var role = old.Exists(m => m.Role == MemberRole.Voter) || old.Count == 0 ? MemberRole.Learner : old[0].Role;
-        return all.Where(m => m.Id.Node != id.Node || m.Role == MemberRole.Voter).Append(new Member(id, role, address));
     }
 
     private async Task ChangeAsync(Func<Membership, IEnumerable<Member>> change, bool isForced, RpcContext context) => await changes.ChangeAsync(

@@ -104,6 +104,12 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 50, Level = LogLevel.Information, Message = "This node belongs to no vault yet, and waits on {Rpc} (HTTP {Http}, peers {Peers}) to be made one's first node or added to one.")]
     public static partial void Unjoined(ILogger logger, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http, string peers);
 
+    [LoggerMessage(EventId = 52, Level = LogLevel.Warning, Message = "The disk {Node}, which was damaged and has begun anew, takes the place of the node's old one.")]
+    public static partial void TakenIn(ILogger logger, EventVault.Raft.ReplicaId node);
+
+    [LoggerMessage(EventId = 53, Level = LogLevel.Warning, Message = "This node waits for its place: {Problem}.")]
+    public static partial void WaitsForPlace(ILogger logger, string problem);
+
     [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
     public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
 }

@@ -34,6 +34,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
     public static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>What to do about a log that can't be opened where other nodes may have it.</summary>
+    private const string WithPeers =
+        "Nothing was changed. If other nodes of the vault are a majority without this one: keep a copy of this data directory, empty it, start the node with --join, and run vault-admin cluster replace for its number. "
+        + "Otherwise run vault-admin verify, and restore the segment from another copy.";
+
     /// <summary>A follower that is more groups behind its leader should not be read from: seconds of full load.</summary>
     private const ulong FarBehindGroups = 10_000;
 
@@ -84,14 +89,16 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
+        _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
         _health = new NodeHealth(_storage, IsInTouch);
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
         _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
-        _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, options, _log, OnFailed);
+        var readmission = new Readmission(_storage, _loop, _peers, _cluster, _changes, _log);
+        _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, readmission, options, _log, OnFailed);
         _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
         _cluster.IsCatchingUp = () => _shipping.IsCatchingUp;
+        _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -441,7 +448,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var standing = _loop.Standing;
         if (standing.Role == Role.Leader)
         {
-            return _loop.Leads;
+            return _loop.Leads && !_loop.IsHeldUp;
         }
 
         return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp
@@ -471,7 +478,14 @@ internal sealed class Node : IHosted, IAsyncDisposable
     {
         var began = Stopwatch.GetTimestamp();
         var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
-        return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+        try
+        {
+            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+        }
+        catch (DamageException e) when (options.PeerPort is not null)
+        {
+            throw new DamageException(e.File, e.Offset, e.Expected, WithPeers);
+        }
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;

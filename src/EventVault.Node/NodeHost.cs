@@ -96,7 +96,18 @@ internal sealed class NodeHost : IAsyncDisposable
         {
             var hosted = _hosted;
             await Task.WhenAny(_stopping.Task, hosted.Failed, hosted.Reopen);
-            await hosted.StopAsync();
+            try
+            {
+                await hosted.StopAsync();
+            }
+            catch (Exception e) when (!_stopping.Task.IsCompleted)
+            {
+                // The boundary of the node that was: whoever runs the host must hear of it, or a process would be left that serves nothing.
+                _failed.TrySetResult(hosted.Failed.IsCompleted ? await hosted.Failed : e);
+                await _stopping.Task;
+                return;
+            }
+
             if (hosted.Failed.IsCompleted)
             {
                 _failed.TrySetResult(await hosted.Failed);

@@ -3,15 +3,12 @@ using System.Runtime.InteropServices;
 namespace EventVault.LocalCluster;
 
 /// <summary>
-/// Three nodes of one vault on this machine, for trying things out: started, made a vault, shown, and stopped in order at Ctrl-C. Started again over
+/// Three nodes of one vault on this machine, for trying things out: started, made a vault, shown, and stopped at Ctrl-C. Started again over
 /// the same folder it is the same vault.
 /// </summary>
 internal static class ClusterRun
 {
     private const int Nodes = 3;
-
-    // Each takes seconds: on a machine that is too busy for this many there is nothing to be tried out.
-    private const int MostInits = 5;
 
     private const string Usage = "Three nodes of one vault on this machine. Usage: dotnet run -c Release --project tools/cluster -- --data DIR";
 
@@ -45,12 +42,6 @@ internal static class ClusterRun
             }));
             var addresses = string.Join(',', ports.Select(p => $"127.0.0.1:{p.Grpc}"));
             var code = await ChildProcess.AdminAsync("cluster", "init", "--nodes", addresses);
-            for (var again = 1; code != 0 && again < MostInits; again++)
-            {
-                // What is done stays done. On a busy machine a node may not answer the leader in time.
-                code = await ChildProcess.AdminAsync("cluster", "init", "--nodes", addresses);
-            }
-
             if (code != 0)
             {
                 throw new StartException($"The nodes did not become one vault: vault-admin cluster init ended with exit code {code}. Their logs are in {folder}.");

@@ -93,7 +93,13 @@ internal enum PeerRequestKind : byte
 }
 
 /// <summary>A node refused a request, or could not be asked.</summary>
-internal sealed class PeerRequestException(string message, Exception? inner = null) : Exception(message, inner);
+/// <param name="message">Why, for people.</param>
+/// <param name="inner">What kept it from being asked; null: it refused.</param>
+internal sealed class PeerRequestException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>Whether the node could not be reached or did not answer: another attempt may do. Otherwise it refused.</summary>
+    public bool IsUnanswered => InnerException is not null;
+}
 
 /// <summary>Bounds of what goes between nodes.</summary>
 internal static class PeerLimits

@@ -25,7 +25,8 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
 
     private readonly SemaphoreSlim _changing = new(1, 1);
 
-    private TimeSpan HeardWithin => 2 * options.ElectionTimeout;
+    /// <summary>Who was heard of in so long is there.</summary>
+    public TimeSpan HeardWithin => 2 * options.ElectionTimeout;
 
     /// <summary>Does something that changes members, alone.</summary>
     /// <exception cref="RpcException">FAILED_PRECONDITION: another change is under way.</exception>
@@ -156,6 +157,15 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
 
     /// <summary>The members as a leader proposes them, its own address filled in if nobody has said it yet.</summary>
     public IEnumerable<Member> Members(Membership membership) => membership.Members.Select(m => m.Id == peers.Self && m.Address.Length == 0 ? m with { Address = peers.Address } : m);
+
+    /// <summary>The members with a new disk in the place of a node's old one. A voter stays until the new disk has caught up.</summary>
+    public static IEnumerable<Member> Replaced(IEnumerable<Member> members, ReplicaId id, string address)
+    {
+        var all = members.ToList();
+        var old = all.Where(m => m.Id.Node == id.Node && m.Id != id).ToList();
+        var role = old.Exists(m => m.Role == MemberRole.Voter) || old.Count == 0 ? MemberRole.Learner : old[0].Role;
+        return all.Where(m => m.Id.Node != id.Node || m.Role == MemberRole.Voter).Append(new Member(id, role, address));
+    }
 
     public void Dispose() => _changing.Dispose();
 

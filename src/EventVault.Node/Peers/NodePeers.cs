@@ -45,6 +45,9 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     /// <summary>How the connections stand.</summary>
     public IReadOnlyList<PeerLink> Links => _network?.Links ?? [];
 
+    /// <summary>Whether a member is to be reached over the network: what this disk was before it began anew is not behind its own address.</summary>
+    public bool IsElsewhere(Member member) => member.Id != Self && member.Address.Length > 0 && member.Address != Address;
+
     /// <summary>What the vault's thread sends through, and hears of changes.</summary>
     public void Bind(VaultLoop loop, Replica replica)
     {
@@ -161,7 +164,7 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
             }
 
             _connected = membership;
-            network.SetPeers([.. membership.Members.Where(m => m.Id != Self && m.Address.Length > 0).Select(m => new Peer(m.Id, m.Address))]);
+            network.SetPeers([.. membership.Members.Where(IsElsewhere).Select(m => new Peer(m.Id, m.Address))]);
         }
     }
 }

@@ -97,7 +97,7 @@ internal sealed class PeerConnector(PeerNetworkOptions options)
         var reader = new FrameReader(stream);
         if (await reader.ReadHeaderAsync(cancellation) is not { } header)
         {
-            throw new PeerRequestException($"{target.Address} ended the connection instead of answering the hello; its log may say why");
+            throw new PeerRequestException($"{target.Address} ended the connection instead of answering the hello; its log may say why", new EndOfStreamException());
         }
 
         if (header.Kind is not (FrameKind.Welcome or FrameKind.Refusal))

@@ -44,8 +44,9 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
 
         if (hello.Id == own.Id)
         {
+            // What an operator names may be this node's own address, by any of its names: it answers itself like others, and is seen to be a member.
             return hello.Boot == own.Boot
-                ? "this is the node itself: the address is its own"
+                ? connection is null ? null : "this is the node itself: the address is its own"
                 : $"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory";
         }
 

@@ -19,10 +19,13 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
     /// <summary>How long a node that was invited may take until it has made its data directory and opened it.</summary>
     private static readonly TimeSpan JoinsWithin = TimeSpan.FromSeconds(15);
 
-    /// <summary>How long a node may take to say what it is, before it is a member.</summary>
-    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(5);
+    /// <summary>
+    /// How long a node may take to say what it is, before it is a member: it may be busy, or be opening its directory anew. At most what the
+    /// call leaves.
+    /// </summary>
+    private static readonly TimeSpan AnswersWithin = TimeSpan.FromSeconds(10);
 
-    /// <summary>How often it is asked whether it has.</summary>
+    /// <summary>How often a node that does not answer is asked again.</summary>
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(50);
 
     private static ServiceDescriptor Service => ClusterReflection.Descriptor.Services[0];
@@ -158,7 +161,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             }
 
             id = await JoinAsync(asked.PeerAddress, node, asked.NodeId, context);
-            await ChangeAsync(membership => Replaced(changes.Members(membership), id, asked.PeerAddress), isForced: true, context);
+            await ChangeAsync(membership => MemberChanges.Replaced(changes.Members(membership), id, asked.PeerAddress), isForced: true, context);
             return id;
         });
         return await view.LookAsync(context.Cancellation);
@@ -190,15 +193,6 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
 
         return await view.LookAsync(context.Cancellation);
-    }
-
-    /// <summary>The members with a new disk in the place of a node's old one. A voter stays until the new disk has caught up.</summary>
-    public static IEnumerable<Member> Replaced(IEnumerable<Member> members, ReplicaId id, string address)
-    {
-        var all = members.ToList();
-        var old = all.Where(m => m.Id.Node == id.Node && m.Id != id).ToList();
-        var role = old.Exists(m => m.Role == MemberRole.Voter) || old.Count == 0 ? MemberRole.Learner : old[0].Role;
-        return all.Where(m => m.Id.Node != id.Node || m.Role == MemberRole.Voter).Append(new Member(id, role, address));
     }
 
     private async Task ChangeAsync(Func<Membership, IEnumerable<Member>> change, bool isForced, RpcContext context) => await changes.ChangeAsync(
@@ -236,10 +230,10 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         try
         {
             using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation);
-            patience.CancelAfter(AnswersWithin);
-            node = PeerStatus.Parser.ParseFrom(await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Status, default, patience.Token));
+            patience.CancelAfter(context.TimeLeft - ConsistentReads.Reserve(context) is { } left && left < AnswersWithin ? left : AnswersWithin);
+            node = await AskUntilAnsweredAsync(address, patience.Token);
         }
-        catch (Exception e) when (e is PeerRequestException or InvalidProtocolBufferException || (e is OperationCanceledException && !context.Cancellation.IsCancellationRequested))
+        catch (PeerRequestException e)
         {
             throw Errors.NodeUnusable("peer_address", $"at {address} no node answers that could be added ({e.Message.TrimEnd('.')}): it must be the peer port of a running node, reachable from this one").ToException(e);
         }
@@ -267,7 +261,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
                 node = await AskUntilAnsweredAsync(address, patience.Token);
             }
         }
-        catch (OperationCanceledException e) when (!context.Cancellation.IsCancellationRequested)
+        catch (Exception e) when (e is PeerRequestException || (e is OperationCanceledException && !context.Cancellation.IsCancellationRequested))
         {
             throw Errors.NodeUnusable("peer_address", $"the node at {address} was asked to join: {refusal}").ToException(e);
         }
@@ -301,16 +295,30 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
     }
 
+    // Who does not answer is asked again until the time is over; a refusal is final.
     private async Task<PeerStatus> AskUntilAnsweredAsync(string address, CancellationToken cancellation)
     {
+        PeerRequestException? unanswered = null;
         while (true)
         {
-            if (await view.AskAsync(new PeerTarget(address), cancellation) is { } node)
+            try
             {
-                return node;
+                return PeerStatus.Parser.ParseFrom(await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Status, default, cancellation));
+            }
+            catch (InvalidProtocolBufferException e)
+            {
+                throw new PeerRequestException($"{address} answers what no node would", e);
+            }
+            catch (PeerRequestException e) when (e.IsUnanswered)
+            {
+                unanswered = e;
+            }
+            catch (OperationCanceledException e)
+            {
+                throw unanswered ?? new PeerRequestException($"{address} did not answer in time", e);
             }
 
-            await Task.Delay(AskAgain, cancellation);
+            await Task.Delay(AskAgain, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -329,7 +337,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
 
     private void RequireLeader()
     {
-        if (loop.Standing.Role != Role.Leader)
+        if (loop.Standing.Role != Role.Leader || loop.IsHeldUp)
         {
             throw Errors.NotLeader("Only the leader changes the vault's members.", loop.LeaderAddress).ToException();
         }

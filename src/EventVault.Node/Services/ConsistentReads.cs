@@ -99,7 +99,7 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
     }
 
     /// <summary>How long before its deadline a call that waits is answered.</summary>
-    private static TimeSpan Reserve(RpcContext context) =>
+    public static TimeSpan Reserve(RpcContext context) =>
         context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
 
     private bool HasReached(ulong position) => storage.Head is { Value: >= 0 } head && (ulong)head.Value >= position;

@@ -11,6 +11,7 @@ internal sealed class BlackProxy : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly List<Task> _pumps = [];
     private volatile bool _isBlack;
+    private int _refused;
 
     public BlackProxy(string target)
     {
@@ -26,6 +27,12 @@ internal sealed class BlackProxy : IAsyncDisposable
         get => _isBlack;
         set => _isBlack = value;
     }
+
+    /// <summary>So many connections are ended as soon as they come, as by a node that is about to start.</summary>
+    public int Refuses { get; init; }
+
+    /// <summary>How many were.</summary>
+    public int Refused => Volatile.Read(ref _refused);
 
     public async ValueTask DisposeAsync()
     {
@@ -48,8 +55,26 @@ internal sealed class BlackProxy : IAsyncDisposable
             while (true)
             {
                 var from = await _listener.AcceptSocketAsync(_stopping.Token);
+                if (_refused < Refuses)
+                {
+                    Interlocked.Increment(ref _refused);
+                    from.Dispose();
+                    continue;
+                }
+
                 var to = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-                await to.ConnectAsync(IPEndPoint.Parse(_target), _stopping.Token);
+                try
+                {
+                    await to.ConnectAsync(IPEndPoint.Parse(_target), _stopping.Token);
+                }
+                catch (SocketException)
+                {
+                    // The node is not there just now, and may be again.
+                    from.Dispose();
+                    to.Dispose();
+                    continue;
+                }
+
                 lock (_pumps)
                 {
                     _pumps.Add(PumpAsync(from, to));

@@ -7,7 +7,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="CommitTerm">Term of the node that committed it first: every leader of a later term must have it.</param>
 /// <param name="LastPosition">Position of the last event up to and with it.</param>
 /// <param name="LastTime">When its last append, or its system record, was recorded.</param>
-internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime);
+/// <param name="Voters">Of a group with a membership: the voters.</param>
+internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime, VoterSets? Voters);
 
 /// <summary>A committed event as the ledger keeps it.</summary>
 internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest, EventLabel Label);
@@ -24,6 +25,7 @@ internal sealed class Ledger
     private readonly Dictionary<int, List<long>> _tagged = [];
     private readonly Dictionary<(bool IsCategory, string Name), List<(long At, SentRule Rule)>> _rules = [];
     private long _freeTime = long.MinValue;
+    private long _firstScavenge = long.MaxValue;
 
     /// <summary>Index of the last committed group.</summary>
     public ulong LastIndex => (ulong)_groups.Count;
@@ -77,6 +79,9 @@ internal sealed class Ledger
         var (first, isTombstoned) = number < 0 ? (0, false) : LifeOf(number, head);
         return new StreamState(LastVersion(stream, head), first, isTombstoned);
     }
+
+    /// <summary>Whether something may have been scavenged by what is committed up to a head.</summary>
+    public bool IsScavenged(long head) => _firstScavenge <= head;
 
     /// <summary>The rule whose limits count for a stream at a head, its own or else its category's, and the position that set it.</summary>
     public (SentRule Rule, long SetAt)? RuleOf(string stream, long head) => RuleOf(isCategory: false, stream, head) ?? RuleOf(isCategory: true, stream.Split('-')[0], head);
@@ -190,7 +195,7 @@ internal sealed class Ledger
         }
 
         _freeTime = group.Time + group.Ticks;
-        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1));
+        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1, group.Voters));
     }
 
     private void Add(in CommittedEvent e, CommittedGroup group, string where)
@@ -220,6 +225,11 @@ internal sealed class Ledger
         if (e.Change is { } change)
         {
             Change(change, e.Position);
+        }
+
+        if (e.Scavenge is not null && _firstScavenge == long.MaxValue)
+        {
+            _firstScavenge = e.Position;
         }
 
         if (e.Rule is { } rule)

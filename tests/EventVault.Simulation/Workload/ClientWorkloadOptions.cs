@@ -39,6 +39,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Chance that a retention rule is set instead; 0: there is no retention in this run.</summary>
     public required double Retains { get; init; }
 
+    /// <summary>Chance that a scavenge is started instead, or now and then stopped; 0: there are none in this run.</summary>
+    public required double Scavenges { get; init; }
+
     /// <summary>How often leaders look what is due.</summary>
     public required TimeSpan RetentionInterval { get; init; }
 
@@ -98,5 +101,6 @@ internal sealed record ClientWorkloadOptions
         // Drawn last, so that the other draws of a seed stay what they were.
         Retains = random.Next(3) == 0 ? 0.01 + (random.NextDouble() * 0.07) : 0,
         RetentionInterval = TimeSpan.FromSeconds(0.5 + (random.NextDouble() * 8)),
+        Scavenges = random.Next(2) == 0 ? 0.002 + (random.NextDouble() * 0.02) : 0,
     };
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Sockets;
+using EventVault.FaultLab.History;
 
 namespace EventVault.FaultLab.Machine;
 
@@ -10,6 +11,10 @@ internal sealed class LabNode : IDisposable
     public const int PeerPort = 7500;
     private const int HttpPort = 7401;
 
+    // What a node writes into its log when it begins to lead, and its end if it has made sure of all that was committed before.
+    private const string LeadsLine = "This node leads in term ";
+    private const string TakesAppends = "it takes appends: True.";
+
     // Long enough for a start on a machine with two busy cores that has some hundred MiB of log to read.
     private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(90);
     private static readonly TimeSpan StopLimit = TimeSpan.FromSeconds(60);
@@ -18,6 +23,7 @@ internal sealed class LabNode : IDisposable
     private readonly string[] _settings;
     private readonly Dictionary<string, string> _environment = [];
     private readonly Lock _output = new();
+    private readonly List<long> _leads = [];
     private Process? _process;
     private Process? _tracer;
 
@@ -50,6 +56,16 @@ internal sealed class LabNode : IDisposable
 
     /// <summary>Whether it may be a member without being run: a scenario took it away for good.</summary>
     public bool IsGone { get; set; }
+
+    /// <summary>When, from a moment on, its process first said that it leads and takes appends; null: it did not. By the lab's own clock: the node's may be wrong on purpose.</summary>
+    public long? LeadsSince(long moment)
+    {
+        lock (_output)
+        {
+            var first = _leads.FindIndex(t => t >= moment);
+            return first < 0 ? null : _leads[first];
+        }
+    }
 
     /// <summary>Gives the process of the next start a variable.</summary>
     public void SetEnvironment(string name, string value) => _environment[name] = value;
@@ -214,6 +230,11 @@ internal sealed class LabNode : IDisposable
         {
             lock (_output)
             {
+                if (line.Contains(LeadsLine, StringComparison.Ordinal) && line.EndsWith(TakesAppends, StringComparison.Ordinal))
+                {
+                    _leads.Add(Clock.Now);
+                }
+
                 File.AppendAllText(_logFile, line + "\n");
             }
         }

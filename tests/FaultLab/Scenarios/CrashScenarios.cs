@@ -47,12 +47,7 @@ internal static class CrashScenarios
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();
-            await run.MarkAsync($"pause node {leader.Number}");
-            await leader.PauseAsync();
-            if (run.Cluster.HasPeers)
-            {
-                await run.RecoveredAsync("a write while the old leader is paused");
-            }
+            await (run.Cluster.HasPeers ? run.FailOverAsync($"pause node {leader.Number}", leader.PauseAsync) : leader.PauseAsync());
 
             await run.CalmAsync(6000);
             await run.MarkAsync($"resume node {leader.Number}");

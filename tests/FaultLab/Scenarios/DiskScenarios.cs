@@ -29,15 +29,15 @@ internal static class DiskScenarios
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();
-            await run.MarkAsync($"flushes of node {leader.Number} fail");
-            await leader.BeginFlushFaultAsync("error=EIO");
-            var code = await leader.ExitAsync();
-            ScenarioRun.Require(code == ExitDiskFailed, $"a node whose flush fails ends with exit code {ExitDiskFailed}, not {code}");
-            if (run.Cluster.HasPeers)
+            var code = -1;
+            async Task FailAsync()
             {
-                await run.RecoveredAsync("a write after the leader's disk failed");
+                await leader.BeginFlushFaultAsync("error=EIO");
+                code = await leader.ExitAsync();
             }
 
+            await (run.Cluster.HasPeers ? run.FailOverAsync($"flushes of node {leader.Number} fail", FailAsync) : FailAsync());
+            ScenarioRun.Require(code == ExitDiskFailed, $"a node whose flush fails ends with exit code {ExitDiskFailed}, not {code}");
             await run.MarkAsync($"start node {leader.Number}");
             await leader.StartAsync();
             await run.RecoveredAsync("a write after the node was started again");
@@ -50,12 +50,8 @@ internal static class DiskScenarios
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();
-            await run.MarkAsync($"flushes of node {leader.Number} hang");
-            await leader.BeginFlushFaultAsync("delay_enter=8000000");
-            if (run.Cluster.HasPeers)
-            {
-                await run.RecoveredAsync("a write while the old leader's disk hangs");
-            }
+            Task HangAsync() => leader.BeginFlushFaultAsync("delay_enter=8000000");
+            await (run.Cluster.HasPeers ? run.FailOverAsync($"flushes of node {leader.Number} hang", HangAsync) : HangAsync());
 
             await run.CalmAsync(10_000);
             await run.MarkAsync($"flushes of node {leader.Number} work");

@@ -19,6 +19,9 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
     // Appends before the first fault: enough that there is something to lose.
     private const int WrittenBefore = 100;
 
+    // What a fail-over should take: 2 election timeouts and a second. Reported only; the bound that decides is generous.
+    private static readonly long UsualMilliseconds = (2 * (long)LabCluster.ElectionTimeout.TotalMilliseconds) + 1000;
+
     // A subscription reads faster than writers write; this is for a machine that has much else to do.
     private static readonly TimeSpan DeliveryLimit = TimeSpan.FromSeconds(60);
 
@@ -143,9 +146,12 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
     private static string Line(Scenario scenario, ScenarioRun run, long took, List<string> problems)
     {
         var state = run.State;
-        var failOvers = run.FailOvers.Count == 0 ? "-" : string.Join('/', run.FailOvers.SkipLast(1));
+        // The last one is the write after all was healed.
+        var failOvers = run.FailOvers.SkipLast(1).ToList();
+        var times = failOvers.Count == 0 ? "-" : string.Join(' ', failOvers.Select(f => f.Leader is { } leader ? $"{leader}/{f.Write}" : $"{f.Write}"));
+        var late = failOvers.Count(f => f.Write > UsualMilliseconds);
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"{scenario.Name,-20} {(problems.Count == 0 ? "ok    " : "FAILED")} {Clock.Milliseconds(took) / 1000,4} s  appends {state.Written} ok, {state.Unknown} unknown, {state.Refused} refused, {state.Conflicts} conflicts  fail-over {failOvers} ms  checker {(problems.Count == 0 ? "clean" : $"{problems.Count} findings")}");
+            $"{scenario.Name,-20} {(problems.Count == 0 ? "ok    " : "FAILED")} {Clock.Milliseconds(took) / 1000,4} s  appends {state.Written} ok, {state.Unknown} unknown, {state.Refused} refused, {state.Conflicts} conflicts  leader/write {times} ms{(late > 0 ? $", {late} over {UsualMilliseconds}" : "")}  checker {(problems.Count == 0 ? "clean" : $"{problems.Count} findings")}");
     }
 }

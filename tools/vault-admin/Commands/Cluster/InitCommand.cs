@@ -36,20 +36,32 @@ internal static class InitCommand
                 peers.Add(await PeerAddresses.AskAsync(context, node));
             }
 
+            CheckVaults(all, peers);
+
             // Of the first node alone: the others belong to no vault until they are added.
             await using var client = await context.ConnectForChangeAsync(context.EndpointOf(all[0]));
             var status = await client.Cluster.InitAsync(cancellationToken: context.Stop);
-            foreach (var (peer, vault) in peers.Skip(1))
+            foreach (var (peer, _) in peers.Skip(1))
             {
-                // One that is in its place already may even lead, and would be asked to add itself.
-                if (vault != status.VaultId || status.Nodes.All(n => n.PeerAddress != peer))
-                {
-                    status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);
-                }
+                status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);
             }
 
             return await ClusterCommand.EndAsync(context, client, status, waits: !parse.GetValue(noWait));
         });
         return command;
+    }
+
+    // A first node without a vault beside others that have one has lost its disk: a second vault, made there, would take appends that belong into the first.
+    private static void CheckVaults(string[] nodes, List<(string Address, Guid? Vault)> peers)
+    {
+        for (var i = 1; i < nodes.Length; i++)
+        {
+            if (peers[i].Vault is { } vault && vault != peers[0].Vault)
+            {
+                throw new UsageException(
+                    $"{nodes[i]} belongs to vault {vault} already, and {nodes[0]} {(peers[0].Vault is null ? "to none" : $"to vault {peers[0].Vault}")}. Nothing was changed. "
+                    + $"If {nodes[0]} has lost its disk, put it back into its place: vault-admin cluster replace NUMBER --with {nodes[0]} --endpoint http://{nodes[i]}.");
+            }
+        }
     }
 }

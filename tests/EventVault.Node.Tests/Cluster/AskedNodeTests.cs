@@ -1,0 +1,58 @@
+using EventVault.Node.Tests.Peers;
+using EventVault.Node.Tests.Support;
+using EventVault.Protocol;
+using EventVault.Rpc;
+
+namespace EventVault.Node.Tests.Cluster;
+
+/// <summary>The node that a change names, while it is asked what it is.</summary>
+public sealed class AskedNodeTests
+{
+    [Fact]
+    public async Task A_member_that_is_added_again_by_whatever_address_changes_nothing()
+    {
+        await using var cluster = await TestCluster.FormAsync(2);
+        var leader = await cluster.LeaderAsync();
+        var before = leader.Node!.Standing.MembershipIndex;
+        foreach (var node in cluster.Nodes)
+        {
+            foreach (var host in new[] { "127.0.0.1", "localhost" })
+            {
+                var answer = await leader.CallAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = $"{host}:{node.Host.PeerPort}" });
+                Assert.Equal([NodeRole.Voter, NodeRole.Voter], answer.Nodes.Select(n => n.Role));
+            }
+        }
+
+        var number = leader.Node!.NodeId();
+        await leader.CallAsync(ClusterMethods.ReplaceNode, new ReplaceNodeRequest { NodeId = number, PeerAddress = leader.PeerAddress });
+        var failure = await Fails.WithAsync(
+            RpcCode.FailedPrecondition,
+            Reason.NodeUnusable,
+            () => leader.CallAsync(ClusterMethods.ReplaceNode, new ReplaceNodeRequest { NodeId = 3 - number, PeerAddress = leader.PeerAddress }));
+        Assert.Contains($"node {number} of this vault", failure.Why, StringComparison.Ordinal);
+        Assert.Equal(before, leader.Node!.Standing.MembershipIndex);
+    }
+
+    [Fact]
+    public async Task A_node_that_does_not_answer_at_once_is_asked_again()
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        var node = await cluster.StartUnjoinedAsync();
+        await using var proxy = new BlackProxy(node.PeerAddress) { Refuses = 3 };
+        await cluster.OnLeaderAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = proxy.Address });
+        Assert.Equal(3, proxy.Refused);
+        await cluster.UntilVotersAsync(2);
+    }
+
+    [Fact]
+    public async Task A_node_that_is_not_there_is_refused_before_the_call_s_own_time_is_over()
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        var call = new RpcCallOptions { Timeout = TimeSpan.FromSeconds(5) };
+        var failure = await Fails.WithAsync(
+            RpcCode.FailedPrecondition,
+            Reason.NodeUnusable,
+            async () => await cluster.Nodes[0].Channel.UnaryAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = "127.0.0.1:1" }, call));
+        Assert.Contains("can't be reached", failure.Why, StringComparison.Ordinal);
+    }
+}

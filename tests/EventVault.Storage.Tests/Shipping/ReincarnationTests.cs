@@ -26,7 +26,7 @@ public sealed class ReincarnationTests
             _pair.Leader.Model.Check(storage, new Random(1));
         }
 
-        Assert.Single(files.ListFiles(SmallVault.Directory + "/damaged"), n => n.StartsWith($"{before}-", StringComparison.Ordinal));
+        Assert.Equal(3, files.ListFiles(SmallVault.Directory + "/damaged").Count(n => n.StartsWith($"{before}-", StringComparison.Ordinal))); // Its segment, meta and vote.
         using var again = _pair.Open(files);
         Assert.Null(again.Reincarnated);
         Assert.Empty(LogVerifier.Verify(Closed(again, files), SmallVault.Directory).Damage);

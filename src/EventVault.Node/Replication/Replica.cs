@@ -53,6 +53,7 @@ internal sealed class Replica
     private readonly long _mostUncommittedBytes;
     private readonly long _farBytes;
     private readonly SentGroups _sent;
+    private readonly ReceivedGroups _received;
     private readonly Shipments _shipments;
     private readonly List<ReplicaId> _due = [];
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
@@ -61,8 +62,6 @@ internal sealed class Replica
     private readonly List<InFlightGroup> _completing = [];
     private readonly PendingReads _reads;
     private InFlightGroup? _proposal;
-    private byte[][] _received = [];
-    private LogIndex _receivedFrom;
     private readonly int _electionTicks;
     private int _owedTicks;
     private int _waitedTicks;
@@ -74,6 +73,9 @@ internal sealed class Replica
     private volatile bool _needsTicks;
     private volatile bool _holdsBack;
     private volatile bool _cannotSend;
+    private volatile bool _isBarred;
+    private readonly Lock _marking = new();
+    private DiskMark _mark;
     private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
@@ -98,6 +100,7 @@ internal sealed class Replica
         _completions = completions;
         _clock = clock;
         _sent = new SentGroups(storage);
+        _received = new ReceivedGroups(storage);
         _farBytes = farBytes;
         _mostUncommittedBytes = options.MaxUncommittedBytes;
         _electionTicks = options.ElectionTicks;
@@ -106,6 +109,7 @@ internal sealed class Replica
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
         _entries = new LogEntries(storage, farBytes, OnDamaged);
         _core = new RaftCore(options, LogEntries.StateOf(storage), _entries);
+        Opened = (_core.Term.Value, _core.LastIndex.Value);
         Publish();
     }
 
@@ -126,6 +130,31 @@ internal sealed class Replica
 
     /// <summary>Whether it met damage lately where a follower needed groups. For every thread.</summary>
     public bool CannotSend => _cannotSend;
+
+    /// <summary>
+    /// Whether its disk is an old copy of itself: it promises nothing any more, neither votes nor acknowledgements, as it may have promised
+    /// something else before. It hears nobody, and so ceases to lead if it does. Set by every thread.
+    /// </summary>
+    public bool IsBarred
+    {
+        get => _isBarred;
+        set => _isBarred = value;
+    }
+
+    /// <summary>Term and last index of the disk as it was opened.</summary>
+    public (ulong Term, ulong Last) Opened { get; }
+
+    /// <summary>How far the disk is. For every thread.</summary>
+    public DiskMark Mark
+    {
+        get
+        {
+            lock (_marking)
+            {
+                return _mark;
+            }
+        }
+    }
 
     /// <summary>How it stands. For every thread.</summary>
     public ReplicaStanding Standing => _standing;
@@ -239,7 +268,7 @@ internal sealed class Replica
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
         // and whoever found out too late falls silent, so that they hold one.
-        _core.MayCampaign = !HoldsBack && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        _core.MayCampaign = !HoldsBack && !IsBarred && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
         if (_owedTicks <= _electionTicks || IsAlone)
         {
             _core.Tick();
@@ -254,8 +283,8 @@ internal sealed class Replica
     public void Receive(in PeerMessage message)
     {
         var raft = message.Raft;
-        if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
-            || (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft)))
+        if (IsBarred || message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
+            || (raft.Kind == MessageKind.Append && !_received.TryTake(message, _core, out raft)))
         {
             return;
         }
@@ -263,7 +292,7 @@ internal sealed class Replica
         _core.MayCampaign &= !HoldsBack; // It may be told to.
         _core.Step(raft);
         Process();
-        _received = [];
+        _received.Clear();
     }
 
     /// <summary>Takes what the writer has finished, and makes what room allows; false if there was nothing to do.</summary>
@@ -395,6 +424,13 @@ internal sealed class Replica
         Complete(all);
     }
 
+    /// <summary>As <see cref="GiveUpAll"/>, and reads that wait fail.</summary>
+    public void GiveUpWaiting()
+    {
+        GiveUpAll();
+        _reads.FailAll();
+    }
+
     /// <summary>The end: what was proposed has an unknown outcome.</summary>
     public void Stop()
     {
@@ -413,61 +449,6 @@ internal sealed class Replica
         all.CompleteAll(_completions, pool: null); // Not used again: the writer may still hold some.
         _inFlight.Clear();
         _reads.FailAll();
-    }
-
-    // Checks the groups of an Append and makes its entries from them. What does not fit the log yet is left out, as if
-    // fewer had been sent; the leader sends it again.
-    private bool TryTakeGroups(in PeerMessage message, out Message raft)
-    {
-        raft = message.Raft;
-        var entries = new Entry[message.Groups.Length];
-        var count = 0;
-        LogIndex? firstNew = null;
-        var opened = 0;
-        for (; count < entries.Length; count++)
-        {
-            var index = raft.Index + (ulong)count + 1;
-            if (!TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value || !LogEntries.TryEntryOf(group, out entries[count])
-                || entries[count].Term != raft.Entries[count].Term)
-            {
-                return false;
-            }
-
-            if (firstNew is null && _core.TermAt(index) != entries[count].Term)
-            {
-                firstNew = index;
-            }
-
-            // What stands there from the first new one on will be cut off, and its segments with it.
-            if (firstNew is { } first && group.OpensSegment && !_storage.Tail.CanOpenSegment(new StoredIndex(first.Value - 1), opened++))
-            {
-                break;
-            }
-        }
-
-        if (count == 0 && entries.Length > 0)
-        {
-            return false;
-        }
-
-        _received = message.Groups;
-        _receivedFrom = raft.Index + 1;
-        raft = raft with { Entries = entries[..count] };
-        return true;
-    }
-
-    // A leader of a later version may send what this one can't read: not taken, and the node goes on.
-    private bool TryInspect(byte[]? bytes, out StoredGroup group)
-    {
-        group = default;
-        try
-        {
-            return bytes is not null && _storage.TryInspect(bytes, out group);
-        }
-        catch (UnsupportedFormatException)
-        {
-            return false;
-        }
     }
 
     private void AppendDone(InFlightGroup? group)
@@ -537,6 +518,15 @@ internal sealed class Replica
         _leads = IsLeading && IsCaughtUp;
         _needsTicks = !IsAlone || _core.Membership.Members.Count > 1;
         Volatile.Write(ref _publishedLast, _core.LastIndex.Value);
+        var mark = new DiskMark(_core.Term.Value, _core.HeldIndex.Value, Math.Min(_core.CommitIndex.Value, _core.DurableIndex.Value));
+        if (mark != _mark)
+        {
+            lock (_marking)
+            {
+                _mark = mark;
+            }
+        }
+
         var old = _standing;
         if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
             || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)
@@ -562,10 +552,10 @@ internal sealed class Replica
             _proposal = null;
             Submit(proposal);
         }
-        else if (_received.Length > 0)
+        else if (!_received.IsEmpty)
         {
             var group = Pool.Rent();
-            var check = _storage.Tail.Receive(group.Buffer, _received[index.Value - _receivedFrom.Value]);
+            var check = _storage.Tail.Receive(group.Buffer, _received.Bytes(index));
             Invariant.Check(check == ReceiveCheck.Ok, "A group whose index, term and predecessor match is the leader's, byte for byte.");
             Submit(group);
         }

@@ -17,12 +17,18 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     public static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(500);
 
     private readonly ConcurrentDictionary<ReplicaId, PeerStatus> _last = new();
+    private readonly Lock _asking = new();
+    private Task _asked = Task.CompletedTask;
+    private Task? _askedNext;
 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
     /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
     public string LeadsBadly { get; set; } = string.Empty;
+
+    /// <summary>What is damaged on this node's disk; empty: nothing, as far as is known.</summary>
+    public Func<string> Damage { get; set; } = static () => string.Empty;
 
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
@@ -48,7 +54,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem,
+            Problem = peers.Barred.Length > 0 ? peers.Barred
+                : loop.IsHeldUp ? "its disk has not answered for longer than an election takes"
+                : Problem.Length > 0 ? Problem : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {
@@ -70,8 +78,32 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
         return status;
     }
 
-    /// <summary>Asks all other members at once how they stand, and remembers what they say.</summary>
-    public async Task AskAllAsync(CancellationToken cancellation)
+    /// <summary>
+    /// Asks all other members at once how they stand, and remembers what they say. All who come while they are being asked wait for the same next
+    /// time: however many clients look, a member is asked once at a time, and nobody gets an answer from before it asked.
+    /// </summary>
+    public Task AskAllAsync(CancellationToken cancellation)
+    {
+        lock (_asking)
+        {
+            var before = _asked;
+            _askedNext ??= Task.Run(() => AskNextAsync(before), CancellationToken.None);
+            return _askedNext.WaitAsync(cancellation);
+        }
+    }
+
+    private async Task AskNextAsync(Task before)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        lock (_asking)
+        {
+            (_asked, _askedNext) = (_askedNext!, null);
+        }
+
+        await AskThemAsync();
+    }
+
+    private async Task AskThemAsync()
     {
         var others = loop.Standing.Membership.Members.Where(peers.IsElsewhere).ToList();
         foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
@@ -81,7 +113,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
         await Task.WhenAll(others.Select(async member =>
         {
-            if (await AskAsync(new PeerTarget(member.Address, member.Id), cancellation) is { } status)
+            if (await AskAsync(new PeerTarget(member.Address, member.Id), CancellationToken.None) is { } status)
             {
                 _last[member.Id] = status;
             }

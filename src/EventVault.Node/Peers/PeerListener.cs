@@ -161,13 +161,14 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
                     : throw new BadFrameException($"a frame ({header.Kind}) came before the hello");
                 if (lane != PeerLane.Requests)
                 {
-                    connection = new PeerConnection(stream, reader, options.Hello, hello, lane, isDialled: false, options.Clock);
+                    connection = new PeerConnection(stream, reader, options.Hello, hello, lane, isDialled: false, options.Clock, registry);
                 }
 
-                if ((WhyNot(header, hello, lane) ?? await registry.AdmitAsync(hello, connection)) is { } why)
+                var foreign = WhyNot(header, hello, lane);
+                if ((foreign is null ? await registry.AdmitAsync(hello, connection) : new PeerRefusal(foreign)) is { } refusal)
                 {
-                    LogRefusal(address, why);
-                    await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeText(why), limit.Token);
+                    LogRefusal(address, refusal.Why);
+                    await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeRefusal(refusal), limit.Token);
                     await writer.FlushAsync(limit.Token);
                     return;
                 }

@@ -10,6 +10,9 @@ namespace EventVault.Node.Tests.Cluster;
 /// <summary>Disks that are damaged in their unsealed end while their node is down, and get their place back by themselves.</summary>
 public sealed class ReadmissionTests
 {
+    /// <summary>Where a segment's groups begin, in bytes (FORMAT.md).</summary>
+    private const int FirstGroupOffset = 4096;
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -135,21 +138,27 @@ public sealed class ReadmissionTests
     private static async Task<Action> StopAndDamageAsync(ClusterNodeUnderTest node)
     {
         var storage = node.Node!.Storage;
-        var group = await node.Node.Loop.AskAsync(_ => storage.ReadGroup(new Storage.LogIndex(storage.CommitIndex.Value - 4)));
+        Assert.Equal((0, 1), storage.SegmentCounts);
+        var (start, length) = await node.Node.Loop.AskAsync(_ =>
+        {
+            var damaged = storage.CommitIndex.Value - 4;
+            var lengths = Enumerable.Range(1, (int)damaged).Select(i => storage.ReadGroup(new Storage.LogIndex((ulong)i)).Length).ToList();
+            return (FirstGroupOffset + lengths.SkipLast(1).Sum(), lengths[^1]);
+        });
         await node.StopAsync();
         foreach (var note in new[] { "index/clean-stop", "index/unsealed" })
         {
             File.Delete(Path.Combine(node.Options.Directory, note));
         }
 
-        var (path, at) = Directory.GetFiles(Path.Combine(node.Options.Directory, "log")).Select(file => (File: file, At: File.ReadAllBytes(file).AsSpan().IndexOf(group))).Single(found => found.At > 0);
+        var path = Path.Combine(node.Options.Directory, "log", "00000000000000000000.seg");
         Flip();
         return Flip;
 
         void Flip()
         {
             var bytes = File.ReadAllBytes(path);
-            bytes[at + (group.Length / 2)] ^= 8;
+            bytes[start + (length / 2)] ^= 8;
             File.WriteAllBytes(path, bytes);
         }
     }

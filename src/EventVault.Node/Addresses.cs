@@ -32,14 +32,6 @@ internal static class Addresses
         };
     }
 
-    /// <summary>Whether an address can be reached on the same machine only.</summary>
-    public static bool IsLoopback(string address)
-    {
-        var colon = address.LastIndexOf(':');
-        var host = (colon < 0 ? address : address[..colon]).Trim('[', ']');
-        return IPAddress.TryParse(host, out var ip) ? IPAddress.IsLoopback(ip) : host.Equals("localhost", StringComparison.OrdinalIgnoreCase);
-    }
-
     /// <summary>An endpoint as an address.</summary>
     public static string Of(IPEndPoint endPoint) => endPoint.ToString();
 

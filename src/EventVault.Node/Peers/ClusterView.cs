@@ -17,12 +17,18 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     public static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(500);
 
     private readonly ConcurrentDictionary<ReplicaId, PeerStatus> _last = new();
+    private readonly Lock _asking = new();
+    private Task _asked = Task.CompletedTask;
+    private Task? _askedNext;
 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
 
     /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
     public string LeadsBadly { get; set; } = string.Empty;
+
+    /// <summary>What is damaged on this node's disk; empty: nothing, as far as is known.</summary>
+    public Func<string> Damage { get; set; } = static () => string.Empty;
 
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
@@ -44,14 +50,17 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             Role = RoleOf(standing.Membership.RoleOf(peers.Self)),
             PeerAddress = peers.Address,
             Address = peers.ClientAddress,
-            IsLeader = standing.Role == Role.Leader,
+            IsLeader = standing.Role == Role.Leader && !loop.IsHeldUp,
             IsReachable = true,
             State = health.State == NodeHealth.Serving && IsCatchingUp() ? "catching_up" : health.State,
             Term = standing.Term.Value,
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = peers.Barred.Length > 0 ? peers.Barred : Problem.Length > 0 ? Problem : ShippingProblem(),
+            Problem = peers.Barred.Length > 0 ? peers.Barred
+                : loop.IsHeldUp ? "its disk has not answered for longer than an election takes"
+                : Problem.Length > 0 ? Problem
+                : ShippingProblem() is { Length: > 0 } shipping ? shipping : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {
@@ -73,8 +82,32 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
         return status;
     }
 
-    /// <summary>Asks all other members at once how they stand, and remembers what they say.</summary>
-    public async Task AskAllAsync(CancellationToken cancellation)
+    /// <summary>
+    /// Asks all other members at once how they stand, and remembers what they say. All who come while they are being asked wait for the same next
+    /// time: however many clients look, a member is asked once at a time, and nobody gets an answer from before it asked.
+    /// </summary>
+    public Task AskAllAsync(CancellationToken cancellation)
+    {
+        lock (_asking)
+        {
+            var before = _asked;
+            _askedNext ??= Task.Run(() => AskNextAsync(before), CancellationToken.None);
+            return _askedNext.WaitAsync(cancellation);
+        }
+    }
+
+    private async Task AskNextAsync(Task before)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        lock (_asking)
+        {
+            (_asked, _askedNext) = (_askedNext!, null);
+        }
+
+        await AskThemAsync();
+    }
+
+    private async Task AskThemAsync()
     {
         var others = loop.Standing.Membership.Members.Where(peers.IsElsewhere).ToList();
         foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
@@ -84,7 +117,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
         await Task.WhenAll(others.Select(async member =>
         {
-            if (await AskAsync(new PeerTarget(member.Address, member.Id), cancellation) is { } status)
+            if (await AskAsync(new PeerTarget(member.Address, member.Id), CancellationToken.None) is { } status)
             {
                 _last[member.Id] = status;
             }
@@ -121,7 +154,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             VaultId = own.VaultId,
             NodeId = peers.Self.Node,
             Term = standing.Term.Value,
-            LeaderNodeId = standing.Leader?.Node ?? 0,
+            LeaderNodeId = loop.IsHeldUp ? 0 : standing.Leader?.Node ?? 0,
             IsChanging = standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value,
         };
         var links = peers.Links.ToDictionary(link => link.Peer.Id);

@@ -53,7 +53,8 @@ internal sealed class PeerRegistry(PeerHello own, Func<DiskMark> ownMark, SeenDi
         if (hello.Id == own.Id)
         {
             // What an operator names may be this node's own address, by any of its names: it answers itself like others, and is seen to be a member.
-            return hello.Boot != own.Boot ? new PeerRefusal($"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory")
+            return hello.Boot != own.Boot
+                ? new PeerRefusal($"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory")
                 : connection is null ? null : new PeerRefusal("this is the node itself: the address is its own");
         }
 

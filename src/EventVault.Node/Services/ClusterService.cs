@@ -1,6 +1,7 @@
 // The service eventvault.v1.Cluster on a node that has a vault. Changes are the leader's (MemberChanges); here requests become changes, and the
 // nodes that are to be added are asked.
 using System.Buffers;
+using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Protocol;
 using EventVault.Raft;
@@ -59,6 +60,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         CheckAddress(asked.PeerAddress);
         CheckNodeId(asked.NodeId);
         RequireLeader();
+        RequireReachable(asked.PeerAddress);
         Audit(context, $"add the node at {asked.PeerAddress}{(asked.ReadReplica ? " as a read replica" : "")}");
         await changes.AloneAsync(async () =>
         {
@@ -68,10 +70,11 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             var id = IdOf(node);
             if (status.Membership.RoleOf(id) != 0)
             {
-                return id; // It is there already.
+                // It is there already; it may have moved.
+                await ChangeAsync(
+                    membership => changes.Members(membership).Select(m => m.Id == id ? m with { Address = asked.PeerAddress } : m), isForced: true, context);
+                return id;
             }
-
-            RequireReachable(members, asked.PeerAddress);
 
             // One that was invited, and then not added, has its number.
             var number = id.Node != 0 ? id.Node : asked.NodeId != 0 ? asked.NodeId : node.Node.NodeId != 0 ? node.Node.NodeId : LowestFree(members);
@@ -214,17 +217,6 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         },
         context.Cancellation);
 
-    // A node elsewhere would be told addresses at which it finds nobody, or itself, and look well until it must be asked for something.
-    private void RequireReachable(IEnumerable<Member> members, string address)
-    {
-        var own = members.Select(m => m.Id == peers.Self && m.Address.Length == 0 ? m with { Address = peers.Address } : m);
-        if (!Addresses.IsLoopback(address) && own.FirstOrDefault(m => Addresses.IsLoopback(m.Address)) is { Address.Length: > 0 } member)
-        {
-            throw Errors.NodeUnusable(
-                "peer_address", $"the node at {address} could not reach node {member.Id.Node}, whose address for other nodes is {member.Address}: start that one again with --peer-advertise HOST:PORT, and --peer-listen if need be, then repeat the call").ToException();
-        }
-    }
-
     private async Task<RaftStatus> RequireQuietAsync()
     {
         var status = await changes.StatusAsync();
@@ -350,9 +342,19 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
 
     private void RequireLeader()
     {
-        if (loop.Standing.Role != Role.Leader)
+        if (loop.Standing.Role != Role.Leader || loop.IsHeldUp)
         {
             throw Errors.NotLeader("Only the leader changes the vault's members.", loop.LeaderAddress).ToException();
+        }
+    }
+
+    // Who is added is told where this node is: an address that leads every node to itself is of no use elsewhere.
+    private void RequireReachable(string other)
+    {
+        if (IPEndPoint.TryParse(peers.Address, out var own) && IPAddress.IsLoopback(own.Address) && IPEndPoint.TryParse(other, out var there) && !IPAddress.IsLoopback(there.Address))
+        {
+            throw Errors.NodeUnusable(
+                string.Empty, $"the other one would look for this node at {peers.Address}, which leads it to itself: start this node with --peer-listen, or --peer-advertise HOST:PORT").ToException();
         }
     }
 

@@ -11,7 +11,7 @@
 // |     56 |    1 | purpose: 1 catch-up, 2 repair                                                  |
 // |     57 |    1 | state: 1 ready, 2 being installed                                              |
 // |     58 |    2 | zero                                                                           |
-// |     60 |    4 | number of segments, n, 1 to 1,048,576                                          |
+// |     60 |    4 | number of segments, n, 1 to 262,144                                            |
 // |     64 | 72 n | segments, ascending (ShippedSegment)                                           |
 using System.Buffers.Binary;
 using EventVault.Storage.Io;
@@ -43,8 +43,8 @@ internal sealed record ShipPlan(Guid VaultId, Guid Incarnation, ShipPurpose Purp
 {
     public const string FileName = "plan";
 
-    /// <summary>Most segments in one plan: 256 TiB of the usual size, 64 GiB of the smallest. The plan takes 72 bytes for each, of the disk and, at the start that installs it, of memory.</summary>
-    public const int MostSegments = 1 << 20;
+    /// <summary>Most segments in one plan: 64 TiB of the usual size, 16 GiB of the smallest. The plan takes 72 bytes for each, of the disk and, at the start that installs it, of memory.</summary>
+    public const int MostSegments = 262_144;
 
     private const int FormatVersion = 1;
     private const int HeaderLength = 64;

@@ -42,12 +42,6 @@ public sealed class ShipSource
     }
 
     /// <summary>
-    /// The latest scavenge that any sealed segment went through; none: <see cref="Position.None"/>. Segments that came from another node may
-    /// have gone through one that stands behind this log's head.
-    /// </summary>
-    public Position ScavengedAt => _storage.View.Sealed.Max(static s => s.Scavenged?.Point) ?? Position.None;
-
-    /// <summary>
     /// The first group that should go to another node by itself: what lies before is gone (<see cref="VaultStorage.FirstGroup"/>), or is
     /// so much that segments are less work. For every thread; costs nothing while no segment is sealed or scavenged.
     /// </summary>
@@ -117,7 +111,8 @@ public sealed class ShipSource
         return new LogIndex(1);
     }
 
-    private static ShippedSegment Of(SealedSegment segment)
+    /// <summary>A sealed segment in its form of now.</summary>
+    internal static ShippedSegment Of(SealedSegment segment)
     {
         var record = segment.Record;
         return segment.Scavenged is { } scavenged

@@ -25,6 +25,9 @@ internal sealed class Cuts
 
     public void Heal() => _cut.Clear();
 
+    /// <summary>Answers requests in the place of the node that is asked, where it does not return null.</summary>
+    public Func<uint, PeerTarget, PeerRequestKind, CancellationToken, Task<byte[]>?> Answering { get; set; } = static (_, _, _, _) => null;
+
     public bool IsCut(uint from, uint to) => _cut.ContainsKey((from, to));
 }
 
@@ -63,7 +66,7 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     public Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
         Volatile.Read(ref _peers).FirstOrDefault(p => p.Address == target.Address) is { Id.Node: not 0 } peer && cuts.IsCut(_self, peer.Id.Node)
             ? Task.FromException<byte[]>(new PeerRequestException("the network is cut"))
-            : _network.AskAsync(target, kind, content, cancellation);
+            : cuts.Answering(_self, target, kind, cancellation) ?? _network.AskAsync(target, kind, content, cancellation);
 
     public void OnMessage(in PeerMessage message)
     {

@@ -1,0 +1,118 @@
+using System.Globalization;
+using EventVault.Node.Peers;
+using EventVault.Protocol;
+
+namespace EventVault.Node.Tests.Cluster;
+
+/// <summary>How a node learns how the others stand, however many want to know it.</summary>
+public sealed class LookTests
+{
+    [Fact]
+    public async Task All_who_ask_how_the_nodes_stand_share_one_look()
+    {
+        await using var cluster = await TestCluster.FormAsync(2);
+        var leader = await cluster.LeaderAsync();
+        var asker = leader.Node!.NodeId();
+        var (now, most) = (0, 0);
+        cluster.Cuts.Answering = (from, _, kind, cancellation) => from == asker && kind == PeerRequestKind.Status ? HangAsync(cancellation) : null;
+        async Task<byte[]> HangAsync(CancellationToken cancellation)
+        {
+            InterlockedMax(ref most, Interlocked.Increment(ref now));
+            try
+            {
+                await Task.Delay(Timeout.Infinite, cancellation);
+            }
+            finally
+            {
+                Interlocked.Decrement(ref now);
+            }
+
+            return [];
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => leader.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())));
+        Assert.Equal(1, most);
+    }
+
+    [Fact]
+    public async Task A_look_serves_those_who_come_soon_after()
+    {
+        await using var cluster = await TestCluster.FormAsync(2);
+        var leader = await cluster.LeaderAsync();
+        var asker = leader.Node!.NodeId();
+        var count = 0;
+        cluster.Cuts.Answering = (from, _, kind, _) =>
+        {
+            if (from == asker && kind == PeerRequestKind.Status)
+            {
+                Interlocked.Increment(ref count);
+            }
+
+            return null;
+        };
+        var before = -1;
+        var end = DateTime.UtcNow + Support.Wait.Limit;
+        for (var after = 0; before != after; after = Volatile.Read(ref count))
+        {
+            Assert.True(DateTime.UtcNow < end, "Each call asks anew.");
+            before = Volatile.Read(ref count);
+            await leader.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest());
+        }
+    }
+
+    [Fact]
+    public async Task A_member_that_is_heard_of_is_not_out_of_reach_because_of_one_answer_that_is_lost()
+    {
+        await using var cluster = await TestCluster.FormAsync(2, o => o with { ElectionTimeout = TimeSpan.FromSeconds(10) });
+        var leader = await cluster.LeaderAsync();
+        var asker = leader.Node!.NodeId();
+        var other = cluster.Nodes.Single(n => n != leader);
+        var status = await leader.Node.Peers.AskAsync(new PeerTarget(other.PeerAddress), PeerRequestKind.Status, default, CancellationToken.None);
+        await cluster.UntilAsync(() => leader.Node.Peers.Links.All(l => l.IsConnected), "the connections to stand");
+        var (lose, lost) = (0, 0);
+        cluster.Cuts.Answering = (from, _, kind, _) =>
+        {
+            if (from != asker || kind != PeerRequestKind.Status)
+            {
+                return null;
+            }
+
+            if (Interlocked.Decrement(ref lose) < 0)
+            {
+                return Task.FromResult(status);
+            }
+
+            Interlocked.Increment(ref lost);
+            return Task.FromException<byte[]>(new PeerRequestException("the answer is lost"));
+        };
+        async Task<bool> IsReachableAsync() =>
+            (await leader.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())).Nodes.Single(n => n.NodeId != asker).IsReachable;
+        var end = DateTime.UtcNow + Support.Wait.Limit;
+        while (!await IsReachableAsync())
+        {
+            Assert.True(DateTime.UtcNow < end, "The member is never reachable.");
+        }
+
+        Volatile.Write(ref lose, 1);
+        for (var seen = 0; seen == 0; seen = Volatile.Read(ref lost))
+        {
+            Assert.True(await IsReachableAsync());
+        }
+
+        Assert.True(await IsReachableAsync());
+
+        // What goes on is no accident.
+        Volatile.Write(ref lose, int.MaxValue);
+        while (await IsReachableAsync())
+        {
+            Assert.True(DateTime.UtcNow < end, string.Create(CultureInfo.InvariantCulture, $"It stays reachable after {lost} lost answers."));
+        }
+    }
+
+    private static void InterlockedMax(ref int most, int value)
+    {
+        for (var seen = Volatile.Read(ref most); seen < value && Interlocked.CompareExchange(ref most, value, seen) is var was && was != seen; seen = was)
+        {
+        }
+    }
+}

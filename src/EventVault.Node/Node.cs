@@ -55,6 +55,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly EagerFolds _eager;
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
+    private readonly Scrub _scrub;
     private readonly ScavengeThread _scavenge;
     private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
@@ -88,7 +89,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
+        _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
         _health = new NodeHealth(_storage, IsInTouch);
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
@@ -108,7 +109,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _retention = new RetentionLoop(_storage, _loop, anchors, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
-        _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
+        var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
+        _cluster.Damage = () => scrub.Problem;
+        _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         _server = new RpcServer(new RpcServerOptions
         {
             MaxReceiveBytes = options.MessageBytes,
@@ -186,6 +189,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>How many segments it has looked at for that; for tests.</summary>
     public long ScavengeExplained => _starter.Explained;
+
+    /// <summary>Looks for damage; for tests in the same process.</summary>
+    public Scrub Scrub => _scrub;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
@@ -265,12 +271,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
         finally
         {
             // Whatever happened: behind all that uses it the storage is closed.
+            await scavenging; // It may ask for a repair until then.
             await _shipping.DisposeAsync();
             await _peers.DisposeAsync();
             await _members.DisposeAsync();
             _changes.Dispose();
             await _background.StopAsync();
-            await scavenging;
             await _eager.StopAsync();
             await _scavengeCalls.DisposeAsync();
             await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
@@ -442,7 +448,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var standing = _loop.Standing;
         if (standing.Role == Role.Leader)
         {
-            return _loop.Leads;
+            return _loop.Leads && !_loop.IsHeldUp;
         }
 
         return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp

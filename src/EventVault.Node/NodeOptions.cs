@@ -71,6 +71,12 @@ internal sealed record NodeOptions
     /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
     public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
 
+    /// <summary>How often all sealed segments are checked for damage; zero: never, but those in which a reader met some.</summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromHours(168);
+
+    /// <summary>Which damaged segments were replaced. Stays the same when the node is opened anew.</summary>
+    public RepairHistory Repairs { get; init; } = new();
+
     /// <summary>Bytes that a state may grow to, 64 KiB to 16 MiB: a state that is larger wants to be many.</summary>
     public int StateBytes { get; init; } = 1024 * 1024;
 

@@ -46,6 +46,7 @@ internal sealed class NodeSettings
         new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
         new("scavenge-rate", "BYTES", "what scavenging reads and writes a second at the most, 0 as much as it can (32MiB)"),
         new("scavenge-interval", "HOURS", "how often to look whether a scavenge is worth it, and start one; 0 never (24)"),
+        new("scrub-interval", "HOURS", "how often to check all sealed segments for damage, at the rate of scavenging; 0 never (168)"),
         new("state-bytes", "BYTES", "largest state (1MiB)"),
         new("fold-events", "N", "events that one state may take to fold (5000000)"),
         new("join", "", "with an empty data directory: make no vault, wait for cluster init here or cluster add elsewhere"),
@@ -153,6 +154,7 @@ internal sealed class NodeSettings
             RetentionInterval = TimeSpan.FromMilliseconds(Number("retention-interval", 20_000, 100, 60_000)), // At least once a minute, as the protocol says.
             ScavengeBytesPerSecond = Number("scavenge-rate", 32L << 20, 0, 1L << 40),
             ScavengeInterval = TimeSpan.FromHours(Number("scavenge-interval", 24, 0, 8784)),
+            ScrubInterval = TimeSpan.FromHours(Number("scrub-interval", 168, 0, 8784)),
             DrainTimeout = TimeSpan.FromMilliseconds(Number("drain-timeout", 10_000, 0, 3_600_000)),
             Join = Flag("join"),
             NodeId = _values.ContainsKey("node-id") ? (uint)Number("node-id", 1, 1, NodeOptions.HighestNodeId) : null,

@@ -6,7 +6,7 @@
 // waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread (GiveUpHeldUp says what else there is), but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
@@ -37,6 +37,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
     private volatile bool _draining;
     private volatile bool _stopped;
+    private volatile bool _heldUp;
     private bool _appendWaits;
 
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
@@ -61,6 +62,16 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     /// <summary>Whether this node leads and shows all that was committed before it did. For every thread.</summary>
     public bool Leads => replica.Leads;
+
+    /// <summary>
+    /// Whether the sequencer's thread stands in a write, for longer than others wait for a leader: what comes is refused. For every thread; set by
+    /// <see cref="GiveUpHeldUp"/>, taken back when the write is done.
+    /// </summary>
+    public bool IsHeldUp
+    {
+        get => _heldUp;
+        set => _heldUp = value;
+    }
 
     /// <summary>How the node's replica stands. For every thread.</summary>
     public ReplicaStanding Standing => replica.Standing;
@@ -88,6 +99,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         if (_draining)
         {
             return AppendOutcome.Draining;
+        }
+
+        if (_heldUp)
+        {
+            return AppendOutcome.NotLeader;
         }
 
         if (!HasRoomFor(_turns.ClientOf(first), count, bytes))
@@ -126,7 +142,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// </summary>
     public void ReadIndex(IReadWaiter waiter)
     {
-        if (_stopped || _reads.Count >= MostReads)
+        if (_stopped || _heldUp || _reads.Count >= MostReads)
         {
             waiter.OnRead(ok: false);
             return;
@@ -203,6 +219,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             return Task.FromResult(CloseOutcome.Draining);
         }
 
+        if (_heldUp)
+        {
+            return Task.FromResult(CloseOutcome.NotLeader);
+        }
+
         var task = _fences.Ask(time, deadline);
         if (_stopped)
         {
@@ -265,6 +286,37 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         replica.GiveUp(NowMs(clock));
         _fences.GiveUp(NowMs(clock));
     }
+
+    /// <summary>
+    /// Answers all who wait while the sequencer's thread stands in a write: what was proposed has an unknown outcome, what was only queued is taken
+    /// out, and definitely not done. Called by another thread while the sequencer's can't go on (WriteWatch). No other member to
+    /// lead instead: nothing is done.
+    /// </summary>
+    public void GiveUpHeldUp()
+    {
+        if (_stopped || !OthersVote(Standing.Membership))
+        {
+            return;
+        }
+
+        // First: what comes behind this is refused, what came before is taken out; and what slips in between, by the next look.
+        _heldUp = true;
+        Invariant.Check(_open is null && _refused is null && _confirming is null, "A step ends with all that it has begun handed over.");
+        replica.GiveUpWaiting();
+        _turns.Add(TakeQueue());
+        while (!_turns.IsEmpty)
+        {
+            var append = _turns.Take();
+            Refuse(append, AppendOutcome.NotLeader);
+            Decided(append);
+        }
+
+        Submit();
+        FailReads();
+        _fences.GiveUpAll();
+    }
+
+    private bool OthersVote(Raft.Membership membership) => membership.Members.Any(m => m.Id.Node != storage.NodeId && (m.Role & Raft.MemberRole.Voter) != 0);
 
     /// <summary>
     /// Ends the loop after its last <see cref="Step"/>: what was proposed has an unknown outcome, what was only queued is

@@ -31,6 +31,7 @@ internal sealed class VaultThread : IDisposable
     private readonly Replica _replica;
     private readonly LogWriter _writer;
     private readonly BackgroundThread _background;
+    private readonly WriteWatch _watch;
     private readonly Action<Exception, string> _onFailed;
     private readonly ManualResetEventSlim _wake = new(initialState: false, spinCount: 0);
     private readonly TaskCompletionSource _leading = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -46,9 +47,11 @@ internal sealed class VaultThread : IDisposable
     /// <param name="replica">The node's part in consensus, which the loop steps.</param>
     /// <param name="writer">The writer.</param>
     /// <param name="background">Makes room when the sequencer waits for it.</param>
+    /// <param name="patience">How long a write may take before who waits is answered.</param>
     /// <param name="onFailed">Called on this thread after it has refused what was queued; it ends then.</param>
-    public VaultThread(VaultLoop loop, Replica replica, LogWriter writer, BackgroundThread background, Action<Exception, string> onFailed)
+    public VaultThread(VaultLoop loop, Replica replica, LogWriter writer, BackgroundThread background, TimeSpan patience, Action<Exception, string> onFailed)
     {
+        _watch = new WriteWatch(loop, patience);
         _loop = loop;
         _replica = replica;
         _writer = writer;
@@ -64,7 +67,11 @@ internal sealed class VaultThread : IDisposable
     /// <summary>The longest that writing and flushing took since this was asked last. For one thread beside this one.</summary>
     public TimeSpan TakeLongestWrite() => TimeSpan.FromSeconds((double)Interlocked.Exchange(ref _longestStep, 0) / Stopwatch.Frequency);
 
-    public void Start() => _thread.Start();
+    public void Start()
+    {
+        _thread.Start();
+        _watch.Start(e => _onFailed(e, "write watch"));
+    }
 
     /// <summary>Wakes the thread if it is parked. For every thread.</summary>
     public void Wake()
@@ -99,7 +106,11 @@ internal sealed class VaultThread : IDisposable
     }
 
     /// <summary>After the end, when nobody can call <see cref="Wake"/> any more.</summary>
-    public void Dispose() => _wake.Dispose();
+    public void Dispose()
+    {
+        _watch.Dispose();
+        _wake.Dispose();
+    }
 
     private void Run()
     {
@@ -153,9 +164,18 @@ internal sealed class VaultThread : IDisposable
             return _writer.Step();
         }
 
-        var began = Stopwatch.GetTimestamp();
-        var worked = _writer.Step();
-        var took = Stopwatch.GetTimestamp() - began;
+        bool worked;
+        long took;
+        _watch.Begin();
+        try
+        {
+            worked = _writer.Step();
+        }
+        finally
+        {
+            took = _watch.End();
+        }
+
         if (took > Volatile.Read(ref _longestStep))
         {
             Volatile.Write(ref _longestStep, took);
@@ -221,7 +241,15 @@ internal sealed class VaultThread : IDisposable
         Volatile.Write(ref _parked, 0);
         if (!woken && marks && !_loop.HasQueued && _writer.WantsMark)
         {
-            _writer.WriteMark();
+            _watch.Begin();
+            try
+            {
+                _writer.WriteMark();
+            }
+            finally
+            {
+                _watch.End();
+            }
         }
     }
 

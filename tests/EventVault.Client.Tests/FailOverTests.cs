@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using EventVault.Client.Tests.Support;
+using EventVault.Rpc;
 
 namespace EventVault.Client.Tests;
 
@@ -255,6 +256,65 @@ public sealed class FailOverTests
     }
 
     [Fact]
+    public async Task A_call_that_hangs_is_left_when_another_node_leads_long_before_its_time_is_over()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
+        await using VaultClient client = cluster.Connect(new VaultClientOptions { CallTimeout = TimeSpan.FromMinutes(10), Retry = Some.Quick.Retry });
+        await client.AppendAsync("s", ExpectedVersion.NoStream, Some.Event());
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        int hanging = 0;
+        cluster[0].BeforeUnary = () =>
+        {
+            Interlocked.Increment(ref hanging);
+            return gate.Task;
+        };
+        Task<StreamInfo> read = client.GetStreamAsync("s");
+        Task<AppendResult> change = client.TruncateStreamAsync("s", 0, ExpectedVersion.Exact(0));
+        await Wait.UntilAsync(() => Volatile.Read(ref hanging) == 2, "both calls to hang");
+        cluster.Leader = 1;
+        Assert.Equal(0ul, (await read.WaitAsync(Wait.Limit)).LastVersion);
+        await change.WaitAsync(Wait.Limit);
+        gate.SetResult();
+    }
+
+    [Fact]
+    public async Task A_full_disk_of_the_leader_passes_by_when_another_node_leads()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
+        await using VaultClient client = cluster.Connect();
+        await client.AppendAsync("s", ExpectedVersion.NoStream, Some.Event());
+        cluster[0].OnAppend = n =>
+        {
+            cluster.Leader = n > 4 ? 1 : 0;
+            return Fault.RefuseStoreFull;
+        };
+        Assert.Equal(1ul, (await client.AppendAsync("s", ExpectedVersion.Exact(0), Some.Event())).LastVersion);
+        Assert.Equal(2ul, (await client.AppendAsync("s", ExpectedVersion.Exact(1), Some.Event())).LastVersion);
+        Assert.Equal([null, null, null], cluster.Vault.AttemptedAfters);
+    }
+
+    [Fact]
+    public async Task Leadership_that_was_handed_over_is_not_handed_on_by_a_repeat()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
+        var asked = new ConcurrentQueue<uint>();
+        for (int i = 0; i < 3; i++)
+        {
+            int self = i;
+            cluster[i].OnClusterChange = request =>
+            {
+                asked.Enqueue(((Protocol.TransferLeadershipRequest)request).ToNodeId);
+                cluster.Leader = 1;
+                return self == 1 ? cluster.Members(1) : throw new RpcException(RpcCode.Unavailable, "The answer is lost.");
+            };
+        }
+
+        await using VaultClient client = cluster.Connect();
+        Assert.Equal(2u, (await client.Cluster.TransferAsync()).LeaderNodeId);
+        Assert.Equal([2u, 2u], asked);
+    }
+
+    [Fact]
     public async Task A_subscription_on_a_removed_node_moves()
     {
         await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
@@ -284,6 +344,14 @@ public sealed class FailOverTests
         cluster[0].OnGetCluster = () => null;
         await Assert.ThrowsAnyAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
         Assert.Equal(0, foreign.Appends);
+
+        // Also when a member itself names it: what a node calls itself may be another one from here.
+        cluster[0].NoLeader = cluster[0].NoReads = () => ScriptedCluster.Refusal(Protocol.Reason.NotLeader, ScriptedCluster.HostAndPort(foreign));
+        await using VaultClient misled = cluster.Connect(new VaultClientOptions { CallTimeout = TimeSpan.FromSeconds(1), Retry = Some.Quick.Retry }, node: 0);
+        await Assert.ThrowsAnyAsync<VaultException>(() => misled.TruncateStreamAsync("s", 0, ExpectedVersion.Any));
+        await Assert.ThrowsAnyAsync<VaultException>(() => misled.GetStreamAsync("s"));
+        Assert.Equal(0, foreign.Changes);
+        Assert.Empty(foreign.Consistencies);
     }
 
     [Fact]

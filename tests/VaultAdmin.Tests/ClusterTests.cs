@@ -49,6 +49,14 @@ public sealed class ClusterTests : IAsyncLifetime
         (await _nodes[2].RunAsync("cluster", "init", "--nodes", names)).MustBe(0);
         Assert.Equal("NODE_NOT_FOUND", (await _nodes[1].RunAsync("cluster", "transfer", "--to", "7")).MustBe(1).ErrorCode);
 
+        // A first node that has lost its disk must not become a vault of its own.
+        await using (var wiped = await TestNode.NewAsync("--join", "--peer-port", "0"))
+        {
+            var refused = (await _nodes[0].RunAsync("cluster", "init", "--nodes", $"{HostAndPort(wiped)},{HostAndPort(_nodes[1])}")).MustBe(2);
+            Assert.Contains("cluster replace", refused.ErrorMessage, StringComparison.Ordinal);
+            Assert.Equal(JsonValueKind.Null, (await wiped.RunAsync("cluster", "status")).MustBe(6).Json.GetProperty("vaultId").ValueKind);
+        }
+
         await _nodes[2].KillAsync();
         (await _nodes[0].RunAsync("append", "s", "--type", "T", "--data", "{}", "--expected", "0")).MustBe(0);
         var without = (await _nodes[0].RunAsync("cluster", "status")).MustBe(6);

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace EventVault.LocalCluster;
 
 /// <summary>
-/// Three nodes of one vault on this machine, for trying things out: started, made a vault, shown, and stopped in order at Ctrl-C. Started again over
+/// Three nodes of one vault on this machine, for trying things out: started, made a vault, shown, and stopped at Ctrl-C. Started again over
 /// the same folder it is the same vault.
 /// </summary>
 internal static class ClusterRun

@@ -433,7 +433,7 @@ internal sealed class AppendSession : IAsyncDisposable
             return;
         }
 
-        if (!end.Failure.IsTransient)
+        if (!_nodes.MayPass(end.Failure))
         {
             Fail(concerned, end.Failure);
         }

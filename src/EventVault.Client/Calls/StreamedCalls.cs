@@ -36,6 +36,12 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
             TimeSpan limit = waits ? waitLeft : options.CallTimeout;
             TRequest request = nextRequest(waits);
             VaultNode node = nodes.For(request);
+            if (await GreetAsync(node, cancellation).ConfigureAwait(false) is { } foreign)
+            {
+                await WaitAsync(node, foreign, backoff, cancellation).ConfigureAwait(false);
+                continue;
+            }
+
             RpcCall<TRequest, TResponse> call = node.Reads.Start(method, request, default, stop.Token);
             VaultException? failure;
             bool? isMessage;
@@ -81,6 +87,21 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
             }
 
             await WaitAsync(node, failure, backoff, cancellation).ConfigureAwait(false);
+        }
+    }
+
+    // Why it can't be asked; null: it can.
+    private async ValueTask<VaultException?> GreetAsync(VaultNode node, CancellationToken cancellation)
+    {
+        try
+        {
+            await nodes.GreetAsync(node, cancellation).ConfigureAwait(false);
+            return null;
+        }
+        catch (RpcException e)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return VaultErrors.From(e);
         }
     }
 
@@ -133,22 +154,25 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
         where TResponse : class, IMessage<TResponse>, new()
     {
         Task<bool> next = call.MoveNextRawAsync().AsTask();
-        if (limit > NodeRoster.Patience && !await WatchedCalls.HasEndedAsync(next, NodeRoster.Patience).ConfigureAwait(false))
+        bool led = !nodes.LeadsElsewhere(node);
+        bool isLeft = false;
+        while (!isLeft && limit > TimeSpan.Zero)
         {
+            if (await WatchedCalls.HasEndedAsync(next, limit < NodeRoster.Patience ? limit : NodeRoster.Patience).ConfigureAwait(false))
+            {
+                return await next.ConfigureAwait(false);
+            }
+
             nodes.Suspect(node);
             limit -= NodeRoster.Patience;
-        }
-
-        if (await WatchedCalls.HasEndedAsync(next, limit).ConfigureAwait(false))
-        {
-            return await next.ConfigureAwait(false);
+            isLeft = led && nodes.LeadsElsewhere(node);
         }
 
         call.Cancel();
 
         // Ends with the call; what it ends with was of no use any more.
         await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return null;
+        return isLeft ? throw WatchedCalls.Lost(node) : null;
     }
 
     private static Exception Cancelled(CancellationToken cancellation) => cancellation.IsCancellationRequested

@@ -177,7 +177,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         {
             _telling = failure.Code == VaultErrorCode.TimedOut && _telling is not null ? _telling : failure;
             bool elsewhere = nodes.Failed(node, failure);
-            return failure.IsTransient
+            return nodes.MayPass(failure)
                 && _backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is { } wait
                 && Environment.TickCount64 + wait.TotalMilliseconds < _endsAt
                 ? wait

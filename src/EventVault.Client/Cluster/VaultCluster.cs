@@ -83,8 +83,19 @@ public sealed class VaultCluster
     /// <param name="cancellationToken">Cancels the waiting, not the change.</param>
     /// <exception cref="NodeNotFoundException">No voter has this number.</exception>
     /// <exception cref="VaultException">It failed.</exception>
-    public Task<ClusterStatus> TransferAsync(uint toNodeId = 0, CancellationToken cancellationToken = default) =>
-        ChangeAsync(VaultMethods.TransferLeadership, new Protocol.TransferLeadershipRequest { ToNodeId = toNodeId }, cancellationToken);
+    public async Task<ClusterStatus> TransferAsync(uint toNodeId = 0, CancellationToken cancellationToken = default)
+    {
+        if (toNodeId == 0)
+        {
+            // By name: a repeat, after an answer that was lost, must not hand leadership on from the one that got it.
+            ClusterStatus status = await StatusAsync(cancellationToken).ConfigureAwait(false);
+            toNodeId = status.Nodes.Where(static n => n is { Role: ClusterRole.Voter, IsLeader: false, IsReachable: true })
+                .OrderByDescending(static n => n.LastIndex).Select(static n => n.NodeId).FirstOrDefault();
+        }
+
+        var request = new Protocol.TransferLeadershipRequest { ToNodeId = toNodeId };
+        return await ChangeAsync(VaultMethods.TransferLeadership, request, cancellationToken).ConfigureAwait(false);
+    }
 
     // Without an operation id: a repeat changes nothing that is done, which is why it is safe to send again.
     private async Task<ClusterStatus> ChangeAsync<TRequest>(

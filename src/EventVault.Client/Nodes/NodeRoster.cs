@@ -164,6 +164,48 @@ internal sealed class NodeRoster : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Whether a failure may pass by itself. A full disk may where there are several nodes: a leader hands over to one that has room.
+    /// </summary>
+    /// <param name="failure">The failure.</param>
+    public bool MayPass(VaultException failure) => failure.IsTransient || (failure.Code == VaultErrorCode.StoreFull && _count > 1);
+
+    /// <summary>
+    /// Before the first call to a node: whether it is of the same vault as the others. What nodes call themselves, such as 127.0.0.1, may be another
+    /// one from here.
+    /// </summary>
+    /// <param name="node">The node.</param>
+    /// <param name="cancellation">Cancels the asking.</param>
+    /// <exception cref="RpcException">It does not answer, or belongs to another vault; nothing was sent to it.</exception>
+    public async ValueTask GreetAsync(VaultNode node, CancellationToken cancellation)
+    {
+        if (node.IsGreeted || _count == 1)
+        {
+            return;
+        }
+
+        if (!node.IsGiven && Volatile.Read(ref _vaultId) is null)
+        {
+            // It was named by a node that was never asked itself, and that is the one to be believed.
+            await GreetAsync(LastFailedGiven(), cancellation).ConfigureAwait(false);
+        }
+
+        try
+        {
+            Protocol.GetInfoResponse info = await node.Reads.UnaryAsync(
+                VaultMethods.GetInfo, new Protocol.GetInfoRequest(), new RpcCallOptions(AskTimeout), cancellation).ConfigureAwait(false);
+            CheckVault(node, info.VaultId);
+        }
+        catch (RpcException e) when (e.Trailers.Count > 0)
+        {
+            // It has looked at the call and refused it, as a node without a vault does: it refuses others as well, or is a member by then.
+        }
+        catch (VaultException e)
+        {
+            throw new RpcException(RpcCode.Unavailable, e.Message, inner: e) { NotProcessed = true };
+        }
+    }
+
     /// <summary>A node said which vault it belongs to.</summary>
     /// <param name="node">The node.</param>
     /// <param name="vaultId">The vault.</param>
@@ -180,6 +222,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             _vaultId ??= vaultId;
             if (_vaultId.Equals(vaultId))
             {
+                node.IsGreeted = true;
                 return;
             }
 
@@ -209,6 +252,14 @@ internal sealed class NodeRoster : IAsyncDisposable
 
         _wanted.Dispose();
         _stopping.Dispose();
+    }
+
+    private VaultNode LastFailedGiven()
+    {
+        lock (_lock)
+        {
+            return _nodes.FindAll(static n => n.IsGiven).MaxBy(static n => n.FailedAt)!;
+        }
     }
 
     private VaultNode Reader()
@@ -393,6 +444,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             else
             {
                 SetName(asked, self.Address);
+                asked.IsGreeted = true;
                 asked.Standing = StandingOf(self);
                 isUsable = answer.Term >= _term;
                 if (isUsable)

@@ -20,6 +20,7 @@ internal sealed class VaultNode : IAsyncDisposable
     private readonly Lazy<RpcChannel> _reads;
     private readonly Lazy<RpcChannel>[] _appends;
     private CancellationTokenSource _lost = new();
+    private bool _isGreeted;
 
     public VaultNode(Uri address, bool isGiven, VaultClientOptions options)
     {
@@ -45,6 +46,13 @@ internal sealed class VaultNode : IAsyncDisposable
 
     /// <summary>Cancelled when the node has turned out to be gone from the vault, or cut off from its leader: what is open there ends. Then a new one.</summary>
     public CancellationToken Lost => Volatile.Read(ref _lost).Token;
+
+    /// <summary>It has said that it belongs to the same vault as the others.</summary>
+    public bool IsGreeted
+    {
+        get => Volatile.Read(ref _isGreeted);
+        set => Volatile.Write(ref _isGreeted, value);
+    }
 
     // --- roster ---
 

@@ -6,7 +6,7 @@ namespace EventVault.Client;
 /// <summary>Calls that end when their node is lost, and that have others asked about it when it keeps them waiting.</summary>
 internal static class WatchedCalls
 {
-    /// <summary>One request, one answer.</summary>
+    /// <summary>One request, one answer. A node that led when it was asked, does not answer and no longer leads is left: the new leader may be asked in its place.</summary>
     /// <param name="roster">The nodes.</param>
     /// <param name="node">Which one to ask.</param>
     /// <param name="method">The call.</param>
@@ -25,6 +25,8 @@ internal static class WatchedCalls
             return await node.Reads.UnaryAsync(method, request, options, cancellation).ConfigureAwait(false);
         }
 
+        await roster.GreetAsync(node, cancellation).ConfigureAwait(false);
+        bool led = !roster.LeadsElsewhere(node);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, node.Lost);
         Task<TResponse> answer = node.Reads.UnaryAsync(method, request, options, stop.Token).AsTask();
         try
@@ -32,6 +34,10 @@ internal static class WatchedCalls
             while (!await HasEndedAsync(answer, NodeRoster.Patience).ConfigureAwait(false))
             {
                 roster.Suspect(node);
+                if (led && roster.LeadsElsewhere(node))
+                {
+                    await stop.CancelAsync().ConfigureAwait(false);
+                }
             }
 
             return await answer.ConfigureAwait(false);
@@ -61,5 +67,5 @@ internal static class WatchedCalls
     /// <param name="node">The node.</param>
     /// <param name="inner">How the call ended.</param>
     public static RpcException Lost(VaultNode node, Exception? inner = null) => new(
-        RpcCode.Unavailable, $"the node at {node.Address.Host}:{node.Address.Port} is no longer part of the vault, or cut off from its leader", inner: inner);
+        RpcCode.Unavailable, $"the node at {node.Address.Host}:{node.Address.Port} is no longer part of the vault, is cut off from its leader, or no longer leads and does not answer", inner: inner);
 }

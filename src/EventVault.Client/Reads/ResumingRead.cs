@@ -85,7 +85,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
             VaultException failure;
             try
             {
-                if (_call is null && !Open())
+                if (_call is null && !await OpenCallAsync().ConfigureAwait(false))
                 {
                     return false;
                 }
@@ -131,7 +131,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
     }
 
-    private bool Open()
+    private async ValueTask<bool> OpenCallAsync()
     {
         // First of all: what was disposed between two pages was cut short, and must not look like the end.
         if (StopToken.IsCancellationRequested)
@@ -149,6 +149,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _headBy = _plan.IsEndless ? long.MaxValue : Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
         TRequest request = _plan.NextRequest();
         _node = _nodes.For(request);
+        await _nodes.GreetAsync(_node, StopToken).ConfigureAwait(false);
         RpcCall<TRequest, Protocol.ReadResponse> call = _node.Reads.Start(_method, request, default, StopToken);
         _lost = _node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, Protocol.ReadResponse>)c!).Cancel(), call);
         _call = call;

@@ -32,6 +32,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>Why this node should not be given leadership, for people; empty: it may be.</summary>
     public string LeadsBadly { get; set; } = string.Empty;
 
+    /// <summary>What is damaged on this node's disk; empty: nothing, as far as is known.</summary>
+    public Func<string> Damage { get; set; } = static () => string.Empty;
+
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
 
@@ -49,14 +52,14 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             Role = RoleOf(standing.Membership.RoleOf(peers.Self)),
             PeerAddress = peers.Address,
             Address = peers.ClientAddress,
-            IsLeader = standing.Role == Role.Leader,
+            IsLeader = standing.Role == Role.Leader && !loop.IsHeldUp,
             IsReachable = true,
             State = health.State == NodeHealth.Serving && IsCatchingUp() ? "catching_up" : health.State,
             Term = standing.Term.Value,
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = Problem,
+            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem.Length > 0 ? Problem : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {
@@ -121,7 +124,7 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             VaultId = own.VaultId,
             NodeId = peers.Self.Node,
             Term = standing.Term.Value,
-            LeaderNodeId = standing.Leader?.Node ?? 0,
+            LeaderNodeId = loop.IsHeldUp ? 0 : standing.Leader?.Node ?? 0,
             IsChanging = standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value,
         };
         var links = peers.Links.ToDictionary(link => link.Peer.Id);

@@ -40,7 +40,7 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
     public async Task AskAsync(CancellationToken cancellation)
     {
         var members = loop.Standing.Membership;
-        if (!IsAnother(members, peers.Self))
+        if (!IsAnother(members, peers.Self) || view.Last.Values.Any(IsKnownTo))
         {
             (Problem, _answer, _pause, _askAt) = (string.Empty, string.Empty, FirstPause, 0);
             return;
@@ -144,6 +144,9 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
             return $"node {leader.Id} has not answered yet";
         }
     }
+
+    // It was taken in, and its log has yet to say so.
+    private bool IsKnownTo(PeerStatus status) => Membership.Decode(status.Membership.Span) is { } members && members.RoleOf(peers.Self) != 0;
 
     // By what the members say; the newest term knows best.
     private PeerTarget? Leader()

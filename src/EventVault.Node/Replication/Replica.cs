@@ -53,6 +53,7 @@ internal sealed class Replica
     private readonly long _mostUncommittedBytes;
     private readonly long _farBytes;
     private readonly SentGroups _sent;
+    private readonly ReceivedGroups _received;
     private readonly Shipments _shipments;
     private readonly List<ReplicaId> _due = [];
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
@@ -61,8 +62,6 @@ internal sealed class Replica
     private readonly List<InFlightGroup> _completing = [];
     private readonly PendingReads _reads;
     private InFlightGroup? _proposal;
-    private byte[][] _received = [];
-    private LogIndex _receivedFrom;
     private readonly int _electionTicks;
     private int _owedTicks;
     private int _waitedTicks;
@@ -98,6 +97,7 @@ internal sealed class Replica
         _completions = completions;
         _clock = clock;
         _sent = new SentGroups(storage);
+        _received = new ReceivedGroups(storage);
         _farBytes = farBytes;
         _mostUncommittedBytes = options.MaxUncommittedBytes;
         _electionTicks = options.ElectionTicks;
@@ -255,7 +255,7 @@ internal sealed class Replica
     {
         var raft = message.Raft;
         if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
-            || (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft)))
+            || (raft.Kind == MessageKind.Append && !_received.TryTake(message, _core, out raft)))
         {
             return;
         }
@@ -263,7 +263,7 @@ internal sealed class Replica
         _core.MayCampaign &= !HoldsBack; // It may be told to.
         _core.Step(raft);
         Process();
-        _received = [];
+        _received.Clear();
     }
 
     /// <summary>Takes what the writer has finished, and makes what room allows; false if there was nothing to do.</summary>
@@ -395,6 +395,13 @@ internal sealed class Replica
         Complete(all);
     }
 
+    /// <summary>As <see cref="GiveUpAll"/>, and reads that wait fail.</summary>
+    public void GiveUpWaiting()
+    {
+        GiveUpAll();
+        _reads.FailAll();
+    }
+
     /// <summary>The end: what was proposed has an unknown outcome.</summary>
     public void Stop()
     {
@@ -413,61 +420,6 @@ internal sealed class Replica
         all.CompleteAll(_completions, pool: null); // Not used again: the writer may still hold some.
         _inFlight.Clear();
         _reads.FailAll();
-    }
-
-    // Checks the groups of an Append and makes its entries from them. What does not fit the log yet is left out, as if
-    // fewer had been sent; the leader sends it again.
-    private bool TryTakeGroups(in PeerMessage message, out Message raft)
-    {
-        raft = message.Raft;
-        var entries = new Entry[message.Groups.Length];
-        var count = 0;
-        LogIndex? firstNew = null;
-        var opened = 0;
-        for (; count < entries.Length; count++)
-        {
-            var index = raft.Index + (ulong)count + 1;
-            if (!TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value || !LogEntries.TryEntryOf(group, out entries[count])
-                || entries[count].Term != raft.Entries[count].Term)
-            {
-                return false;
-            }
-
-            if (firstNew is null && _core.TermAt(index) != entries[count].Term)
-            {
-                firstNew = index;
-            }
-
-            // What stands there from the first new one on will be cut off, and its segments with it.
-            if (firstNew is { } first && group.OpensSegment && !_storage.Tail.CanOpenSegment(new StoredIndex(first.Value - 1), opened++))
-            {
-                break;
-            }
-        }
-
-        if (count == 0 && entries.Length > 0)
-        {
-            return false;
-        }
-
-        _received = message.Groups;
-        _receivedFrom = raft.Index + 1;
-        raft = raft with { Entries = entries[..count] };
-        return true;
-    }
-
-    // A leader of a later version may send what this one can't read: not taken, and the node goes on.
-    private bool TryInspect(byte[]? bytes, out StoredGroup group)
-    {
-        group = default;
-        try
-        {
-            return bytes is not null && _storage.TryInspect(bytes, out group);
-        }
-        catch (UnsupportedFormatException)
-        {
-            return false;
-        }
     }
 
     private void AppendDone(InFlightGroup? group)
@@ -562,10 +514,10 @@ internal sealed class Replica
             _proposal = null;
             Submit(proposal);
         }
-        else if (_received.Length > 0)
+        else if (!_received.IsEmpty)
         {
             var group = Pool.Rent();
-            var check = _storage.Tail.Receive(group.Buffer, _received[index.Value - _receivedFrom.Value]);
+            var check = _storage.Tail.Receive(group.Buffer, _received.Bytes(index));
             Invariant.Check(check == ReceiveCheck.Ok, "A group whose index, term and predecessor match is the leader's, byte for byte.");
             Submit(group);
         }

@@ -337,7 +337,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
 
     private void RequireLeader()
     {
-        if (loop.Standing.Role != Role.Leader)
+        if (loop.Standing.Role != Role.Leader || loop.IsHeldUp)
         {
             throw Errors.NotLeader("Only the leader changes the vault's members.", loop.LeaderAddress).ToException();
         }

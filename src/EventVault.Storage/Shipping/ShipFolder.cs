@@ -232,7 +232,8 @@ public sealed class ShipFolder
         (_partLength, _unflushed) = (0, 0);
     }
 
-    private static LogEnd EndOf(in CatalogEntry record) => new(
+    /// <summary>Where the log stands behind a sealed segment.</summary>
+    internal static LogEnd EndOf(in CatalogEntry record) => new(
         new Place(record.Segment, record.EndOffset), record.LastGroupChecksum, record.LastLogIndex, record.LastPosition, record.LastTime, record.LastTerm);
 
     // A whole one of an earlier run, if it is sound and stands behind the one before. What it is it says itself.

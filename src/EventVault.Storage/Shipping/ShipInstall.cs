@@ -19,7 +19,8 @@ namespace EventVault.Storage.Shipping;
 /// <param name="Installed">How many segments came from other nodes.</param>
 /// <param name="Through">Groups up to this one are committed, as the plan brought them; 0: it brought none.</param>
 /// <param name="Dropped">Why a plan was not installed; null: there was none, or it was.</param>
-public sealed record ShipReport(int Installed, LogIndex Through, string? Dropped)
+/// <param name="Repaired">The sealed segment in whose place another node's came; null: none.</param>
+public sealed record ShipReport(int Installed, LogIndex Through, string? Dropped, uint? Repaired = null)
 {
     /// <summary>There was no plan.</summary>
     public static ShipReport None { get; } = new(0, default, null);
@@ -70,7 +71,9 @@ internal sealed class ShipInstall
 
         install.MoveAll(plan);
         install.DeletePlan();
-        return (install._meta, new ShipReport(plan.Segments.Count, plan.Purpose == ShipPurpose.CatchUp ? plan.Last.LastIndex : default, null));
+        return (install._meta, plan.Purpose == ShipPurpose.CatchUp
+            ? new ShipReport(plan.Segments.Count, plan.Last.LastIndex, null)
+            : new ShipReport(plan.Segments.Count, default, null, plan.First.Segment));
     }
 
     // Null: it is to be installed.
@@ -158,11 +161,29 @@ internal sealed class ShipInstall
                 new Place(footer.Segment, footer.End), footer.LastGroup, footer.LastIndex, footer.FirstPosition + (footer.Events - 1), footer.LastTime, footer.LastTerm);
         }
 
+        if (HasOtherForm(segment))
+        {
+            return $"segment {segment.Segment} has another form here now";
+        }
+
         var end = Check(segment, before);
         var next = ReadHeader(segment.Segment + 1);
         return next.FirstIndex.Value == end.Index.Value + 1 && next.PreviousGroup == end.Checksum && next.FirstPosition == end.Position + 1
             ? null
             : $"segment {next.Segment} does not follow it";
+    }
+
+    // It was scavenged while its repair was under way, and so it was read whole, and its indexes are those of its new form. If its header can't be read, it was not.
+    private bool HasOtherForm(in ShippedSegment segment)
+    {
+        try
+        {
+            return (ReadHeader(segment.Segment).Scavenged?.Point.Value ?? -1) != segment.ScavengePoint;
+        }
+        catch (Exception e) when (e is DamageException or UnsupportedFormatException or DiskException)
+        {
+            return false;
+        }
     }
 
     private void MoveAll(ShipPlan plan)

@@ -111,7 +111,8 @@ public sealed class ShipSource
         return new LogIndex(1);
     }
 
-    private static ShippedSegment Of(SealedSegment segment)
+    /// <summary>A sealed segment in its form of now.</summary>
+    internal static ShippedSegment Of(SealedSegment segment)
     {
         var record = segment.Record;
         return segment.Scavenged is { } scavenged

@@ -4,6 +4,8 @@
 // What must hold: the header block, at its place behind the group before; every group's own checksum and its body's, its own place, its
 // place in the chain, terms that rise; every append and record in it; nothing behind the last group; and that together it is what was
 // named: indexes, terms, digest. Of a scavenged segment what ScavengedVerifier checks, and its own digest.
+//
+// The same holds for every sealed segment of this node's own log (SegmentScrub), behind whose last group a commit mark may stand.
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -19,6 +21,12 @@ internal sealed class ShippedCheck(VaultMeta meta)
     private byte[] _window = new byte[WindowBytes];
     private long _windowStart;
     private int _windowLength;
+
+    /// <summary>Whether the file stands in this node's log already.</summary>
+    public bool IsOfLog { get; init; }
+
+    /// <summary>Told of bytes that were read, behind each piece; what it throws ends the check.</summary>
+    public Action<int>? OnRead { get; init; }
 
     /// <summary>Checks a file whole.</summary>
     /// <param name="file">As long as a segment's file of its form is.</param>
@@ -81,7 +89,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
     {
         var name = SegmentHeader.FileName(segment.Segment);
         Require(segment.Form == ShippedForm.Scavenged && scavenged.Digest == segment.Digest && scavenged.FileLength == segment.LengthBytes, name, 0, "the form that was named");
-        var footer = ScavengedVerifier.Verify(file, header, meta, before.Term);
+        var footer = ScavengedVerifier.Verify(file, header, meta, before.Term, OnRead);
         Require(footer.FirstTerm == segment.FirstTerm, name, segment.LengthBytes - Blocks.Size, $"a footer with the first term {segment.FirstTerm}");
         return new LogEnd(
             new Place(footer.Segment, footer.End), footer.LastGroup, footer.LastIndex, footer.FirstPosition + (footer.Events - 1), footer.LastTime, footer.LastTerm);
@@ -134,7 +142,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
         var whole = digest.Finish();
         Require(segment.Form != ShippedForm.Scavenged && whole == segment.Digest, name, end.Place.Offset, "groups with the digest that was named");
         var limit = meta.SegmentSizeBytes - Blocks.Size;
-        RequireZeros(file, name, end.Place.Offset, segment.Form == ShippedForm.Groups ? limit : meta.SegmentSizeBytes);
+        RequireZeros(file, name, IsOfLog ? BehindMark(file, end.Place) : end.Place.Offset, segment.Form == ShippedForm.Groups ? limit : meta.SegmentSizeBytes);
         if (segment.Form == ShippedForm.Groups)
         {
             var footer = new SegmentFooter(
@@ -144,6 +152,13 @@ internal sealed class ShippedCheck(VaultMeta meta)
         }
 
         return end;
+    }
+
+    // What stands behind a mark that is whole; else the place itself.
+    private uint BehindMark(IFile file, Place place)
+    {
+        var bytes = Read(file, place.Offset, CommitMark.Length, meta.SegmentSizeBytes);
+        return CommitMark.TryDecode(bytes, place, meta.ChecksumSeed, out var mark) && mark.IsWhole(bytes, meta.ChecksumSeed) ? place.Offset + CommitMark.Length : place.Offset;
     }
 
     // As this node's own sealing would have written it.
@@ -199,9 +214,10 @@ internal sealed class ShippedCheck(VaultMeta meta)
     {
         _windowStart = Blocks.Floor(offset);
         _windowLength = file.ReadFromDisk(_windowStart, _window.AsSpan(0, (int)Math.Min(_window.Length, Blocks.Ceiling(file.Length - _windowStart))));
+        OnRead?.Invoke(_windowLength);
     }
 
-    private static void Require(bool condition, string name, long offset, string expected)
+    private void Require(bool condition, string name, long offset, string expected)
     {
         if (!condition)
         {
@@ -209,6 +225,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
         }
     }
 
-    private static DamageException Damage(string name, long offset, string expected) =>
-        new($"{ShipFolder.Name}/{name}", offset, $"{expected} should stand here, in a segment that came from another node.", "It was not taken.");
+    private DamageException Damage(string name, long offset, string expected) => IsOfLog
+        ? new(name, offset, $"{expected} should stand here, as it was sealed.", "A node with peers gets the segment from one of them; otherwise restore it from another copy.")
+        : new($"{ShipFolder.Name}/{name}", offset, $"{expected} should stand here, in a segment that came from another node.", "It was not taken.");
 }

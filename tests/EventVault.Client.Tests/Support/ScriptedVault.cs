@@ -96,6 +96,9 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>Completes before the n-th append is looked at.</summary>
     public Func<int, Task> BeforeAppend { get; set; } = _ => Task.CompletedTask;
 
+    /// <summary>Completes before a change, or a question after a stream, is looked at.</summary>
+    public Func<Task> BeforeUnary { get; set; } = () => Task.CompletedTask;
+
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
 
@@ -120,6 +123,8 @@ public sealed class ScriptedVault : IAsyncDisposable
     public int Sessions => Volatile.Read(ref _sessions);
 
     public int ReadCalls => Volatile.Read(ref _readCalls);
+
+    public int Changes => Volatile.Read(ref _changes);
 
     public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0, X509Certificate2? certificate = null)
     {
@@ -416,6 +421,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
     {
+        await BeforeUnary();
         Refuse();
         RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
@@ -434,8 +440,9 @@ public sealed class ScriptedVault : IAsyncDisposable
         return Vault.Operation(request.OperationId) ?? throw Error(RpcCode.NotFound, Protocol.Reason.OperationNotFound);
     }
 
-    private ValueTask<T> Change<T>(Func<T> change)
+    private async ValueTask<T> Change<T>(Func<T> change)
     {
+        await BeforeUnary();
         RefuseIf(NoLeader);
         Fault fault = OnChange(Interlocked.Increment(ref _changes));
         switch (fault)
@@ -457,7 +464,7 @@ public sealed class ScriptedVault : IAsyncDisposable
             CutConnection();
         }
 
-        return ValueTask.FromResult(answer);
+        return answer;
     }
 
     private static Protocol.AppendResponse Written((Protocol.AppendResponse? Response, RpcCode Code, Protocol.ErrorDetail? Detail) result) =>

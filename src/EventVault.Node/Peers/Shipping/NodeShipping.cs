@@ -2,6 +2,7 @@
 // gathers others' segments when a leader says so of this node.
 using EventVault.Raft;
 using EventVault.Storage;
+using EventVault.Storage.Shipping;
 using LogIndex = EventVault.Raft.LogIndex;
 
 namespace EventVault.Node.Peers.Shipping;
@@ -35,7 +36,11 @@ internal sealed class NodeShipping : IAsyncDisposable
         peers.Serve(PeerRequestKind.Segments, (from, content, _) => Task.FromResult(_shelf.Segments(OfMember(from, content).Span)));
         peers.Serve(PeerRequestKind.SegmentBytes, (from, content, cancellation) => _shelf.SegmentBytesAsync(OfMember(from, content), cancellation));
         peers.Serve(PeerRequestKind.Ship, (from, content, _) => Task.FromResult(TakeOrder(from, content.Span)));
-        if (storage.Shipped.Installed > 0)
+        if (storage.Shipped.Repaired is { } repaired)
+        {
+            ShipLogMessages.Repaired(log, repaired);
+        }
+        else if (storage.Shipped.Installed > 0)
         {
             ShipLogMessages.Installed(log, storage.Shipped.Installed, storage.Shipped.Through.Value);
         }
@@ -47,6 +52,37 @@ internal sealed class NodeShipping : IAsyncDisposable
 
     /// <summary>Whether this node gets segments from others.</summary>
     public bool IsCatchingUp => _task.IsBusy;
+
+    /// <summary>Gets a sealed segment in the place of a damaged one from another node, and asks for the node to be opened anew.</summary>
+    /// <param name="damaged">What it must be.</param>
+    /// <returns>Null: it is here. Otherwise why not.</returns>
+    public Task<string?> RepairAsync(in ShippedSegment damaged)
+    {
+        var standing = _loop.Standing;
+        var sources = SourcesOf(standing.Membership, standing.Leader);
+        return sources.Count == 0 || !_peers.HasPort ? Task.FromResult<string?>("there is no other node to get it from") : _task.RepairAsync(damaged, sources);
+    }
+
+    /// <summary>Compares this node's sealed segments with those of the other nodes that can be reached, by their digests.</summary>
+    /// <returns>Segments that are of the same form and yet differ, in sentences: that must never be.</returns>
+    public async Task<IReadOnlyList<string>> CompareAsync()
+    {
+        var differences = new List<string>();
+        var standing = _loop.Standing;
+        foreach (var peer in _peers.HasPort ? SourcesOf(standing.Membership, standing.Leader) : [])
+        {
+            try
+            {
+                await CompareAsync(peer, differences);
+            }
+            catch (Exception e) when (e is PeerRequestException or OperationCanceledException or ObjectDisposedException or DamageException)
+            {
+                // The next pass compares with it.
+            }
+        }
+
+        return differences;
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -98,13 +134,42 @@ internal sealed class NodeShipping : IAsyncDisposable
             ShipLogMessages.Gathers(_log);
         }
 
-        // The leader has enough to do: it is asked last. Who only learns may be behind, too.
-        _task.Order([
-            .. members.Members.Where(m => m.Id != _peers.Self && m.Address.Length > 0)
-                .OrderBy(m => m.Id == from.Id ? 1 : (m.Role & MemberRole.Voter) != 0 ? 0 : 2)
-                .Select(m => new Peer(m.Id, m.Address)),
-        ]);
+        _task.Order(SourcesOf(members, from.Id));
         return [];
+    }
+
+    // The leader has enough to do: it is asked last. Who only learns may be behind, too.
+    private List<Peer> SourcesOf(Membership members, ReplicaId? leader) =>
+    [
+        .. members.Members.Where(m => m.Id != _peers.Self && m.Address.Length > 0)
+            .OrderBy(m => m.Id == leader ? 1 : (m.Role & MemberRole.Voter) != 0 ? 0 : 2)
+            .Select(m => new Peer(m.Id, m.Address)),
+    ];
+
+    private async Task CompareAsync(Peer peer, List<string> differences)
+    {
+        for (uint from = 0; ;)
+        {
+            var own = _storage.Source.List(from, ShipMessages.MostSegments);
+            var answer = await _peers.AskAsync(new PeerTarget(peer.Address, peer.Id), PeerRequestKind.Segments, ShipMessages.Segments(from), _stopping.Token);
+            var theirs = ShipMessages.ReadSegmentsAnswer(answer, from, _storage.SegmentSizeBytes) ?? [];
+            var both = Math.Min(own.Count, theirs.Count);
+            for (var i = 0; i < both; i++)
+            {
+                // A node that missed a scavenge has another form. Beginnings are no sealed segments.
+                if (own[i] != theirs[i] && own[i].Form != ShippedForm.Beginning && (own[i].Form, own[i].ScavengePoint) == (theirs[i].Form, theirs[i].ScavengePoint))
+                {
+                    differences.Add($"segment {own[i].Segment} differs from that of node {peer.Id}");
+                }
+            }
+
+            if (both == 0 || own[both - 1].Form == ShippedForm.Beginning)
+            {
+                return;
+            }
+
+            from += (uint)both;
+        }
     }
 
     private async Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation)

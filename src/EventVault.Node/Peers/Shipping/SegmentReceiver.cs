@@ -2,6 +2,9 @@
 // of whom, and takes the answers; who drives it (ShipTask, or the simulation) carries them. Reads and writes files of the folder ship/ only, which
 // are nobody else's. What it gathered stays over failures and restarts.
 //
+// A damaged sealed segment is repaired in the same way: one segment, and only what the catalog says that it was. Who has no such one, or whose bytes
+// don't check out, is not asked again for it.
+//
 // It never decides what is right: ShipFolder checks every segment when all of it is there, and the start that installs checks all again.
 using EventVault.Raft;
 using EventVault.Storage;
@@ -31,6 +34,9 @@ internal sealed class SegmentReceiver(VaultStorage storage)
 
     private readonly ShipFolder _folder = new(storage);
     private readonly Queue<ShippedSegment> _listed = new();
+    private readonly HashSet<ReplicaId> _unfit = []; // Can't help with the repair.
+    private ShippedSegment? _repair;
+    private ReplicaId _asked;
     private bool _isOpen;
     private bool _isAsking;
     private bool _hasPart;
@@ -59,6 +65,19 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         }
     }
 
+    /// <summary>Whether what it was told is to replace one damaged segment.</summary>
+    public bool IsRepairing => _repair is not null;
+
+    /// <summary>A sealed segment is damaged here. Only when nothing else is ordered: what was gathered for that goes.</summary>
+    /// <param name="damaged">What it must be.</param>
+    public void OrderRepair(in ShippedSegment damaged)
+    {
+        Invariant.Check(!IsOrdered && !WantsReopening && damaged.Form != ShippedForm.Beginning);
+        Order();
+        (_repair, _isOpen) = (damaged, false);
+        _unfit.Clear();
+    }
+
     /// <summary>Milliseconds until it wants to ask again; 0: now, or there is nothing to ask.</summary>
     public long PauseMs(long nowMs) => IsOrdered && !WantsReopening ? Math.Max(0, _notBefore - nowMs) : 0;
 
@@ -76,13 +95,19 @@ internal sealed class SegmentReceiver(VaultStorage storage)
 
         if (!_isOpen)
         {
-            _folder.Open(); // Reads what an earlier run has left.
-            _isOpen = true;
+            Open();
         }
 
         try
         {
-            return Ask(sources[_source % sources.Count], nowMs);
+            if (SourceOf(sources) is { } source)
+            {
+                return Ask(source, nowMs);
+            }
+
+            GiveUp();
+            Problem = "no other node has a sound one of the same form";
+            return null;
         }
         catch (DiskException e) when (e.IsFull)
         {
@@ -126,8 +151,36 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>Closes what is open.</summary>
     public void Close() => _folder.Close();
 
+    private void Open()
+    {
+        if (_repair is { } damaged)
+        {
+            _folder.OpenForRepair(damaged.Segment);
+        }
+        else
+        {
+            _folder.Open(); // Reads what an earlier run has left.
+        }
+
+        _isOpen = true;
+    }
+
+    private ReplicaId? SourceOf(IReadOnlyList<ReplicaId> sources)
+    {
+        for (var i = 0; i < sources.Count; i++)
+        {
+            if (!_unfit.Contains(sources[(_source + i) % sources.Count]))
+            {
+                return sources[(_source + i) % sources.Count];
+            }
+        }
+
+        return null;
+    }
+
     private ShipAsk? Ask(ReplicaId from, long nowMs)
     {
+        _asked = from;
         while (_listed.TryPeek(out var segment))
         {
             var offset = _folder.BeginPart(segment);
@@ -153,6 +206,22 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         if (ShipMessages.ReadSegmentsAnswer(answer, _folder.Next, storage.SegmentSizeBytes) is not { } list)
         {
             Fail("its list of segments contradicts itself", nowMs);
+            return;
+        }
+
+        if (_repair is { } damaged)
+        {
+            if (list is [var first, ..] && first == damaged)
+            {
+                _listed.Enqueue(first);
+                CheckRoom(nowMs);
+            }
+            else
+            {
+                _unfit.Add(_asked);
+                Fail($"it has no segment {damaged.Segment} of the same form and digest", nowMs);
+            }
+
             return;
         }
 
@@ -194,12 +263,22 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         var segment = _listed.Dequeue();
         if (_folder.Finish() is { } problem)
         {
+            if (_repair is not null)
+            {
+                _unfit.Add(_asked);
+            }
+
             Fail(problem, nowMs);
             return;
         }
 
         (_failures, Problem) = (0, null);
-        if (segment.Form == ShippedForm.Beginning)
+        if (_repair is not null)
+        {
+            _folder.WriteRepair();
+            WantsReopening = true;
+        }
+        else if (segment.Form == ShippedForm.Beginning)
         {
             _folder.WritePlan();
             WantsReopening = true;
@@ -231,8 +310,18 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         _notBefore = nowMs + Math.Min(LongestPauseMs, FirstPauseMs << Math.Min(_failures, 20));
         if (++_failures >= MostFailures)
         {
-            (IsOrdered, _isOpen) = (false, false);
-            _folder.Close();
+            GiveUp();
         }
+    }
+
+    private void GiveUp()
+    {
+        _folder.Close();
+        if (_repair is not null)
+        {
+            _folder.Clear(); // It is no beginning of anything else.
+        }
+
+        (IsOrdered, _isOpen, _repair) = (false, false, null);
     }
 }

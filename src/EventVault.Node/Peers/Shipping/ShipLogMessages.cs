@@ -21,4 +21,22 @@ internal static partial class ShipLogMessages
 
     [LoggerMessage(EventId = 85, Level = LogLevel.Error, Message = "The log's end is DAMAGED on this disk, which was {Before} and is {Incarnation} from now on: it votes no more as the old one, keeps the groups up to {LastIndex}, and needs its place in the vault back. What was damaged lies in {Aside}: {Damage}")]
     public static partial void BeganAnew(ILogger logger, Guid before, Guid incarnation, ulong lastIndex, string aside, string damage);
+
+    [LoggerMessage(EventId = 86, Level = LogLevel.Warning, Message = "Segment {Segment} was damaged on this disk; another node's took its place.")]
+    public static partial void Repaired(ILogger logger, uint segment);
+
+    [LoggerMessage(EventId = 87, Level = LogLevel.Error, Message = "Segment {Segment} is DAMAGED on this disk: {Damage}")]
+    public static partial void Damaged(ILogger logger, uint segment, string damage);
+
+    [LoggerMessage(EventId = 88, Level = LogLevel.Error, Message = "Segment {Segment} stays damaged, and reads of it are refused: {Why}. It is tried again from time to time, and after a restart.")]
+    public static partial void StaysDamaged(ILogger logger, uint segment, string why);
+
+    [LoggerMessage(EventId = 89, Level = LogLevel.Error, Message = "Logs of the vault DIFFER: {Difference}, although both are of the same form. Nothing was changed: one of the nodes has another history.")]
+    public static partial void Differs(ILogger logger, string difference);
+
+    [LoggerMessage(EventId = 90, Level = LogLevel.Warning, Message = "A reader met damage in segment {Segment}, which is sound on the disk: what was read was damaged in memory. Restart the machine, and check its memory.")]
+    public static partial void SoundOnDisk(ILogger logger, uint segment);
+
+    [LoggerMessage(EventId = 91, Level = LogLevel.Information, Message = "All {Segments} sealed segments were checked; {Damaged} are damaged.")]
+    public static partial void Scrubbed(ILogger logger, int segments, int damaged);
 }

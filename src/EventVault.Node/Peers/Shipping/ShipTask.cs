@@ -1,4 +1,5 @@
 // Runs the SegmentReceiver: carries its requests over the peer network. One task, which sleeps while nothing is to be pulled.
+using EventVault.Storage.Shipping;
 
 namespace EventVault.Node.Peers.Shipping;
 
@@ -19,6 +20,8 @@ internal sealed class ShipTask : IAsyncDisposable
     private volatile IReadOnlyList<Peer> _sources = [];
     private volatile bool _isBusy;
     private int _orders;
+    private Repair? _repair; // What was asked for, and is not decided.
+    private bool _repairs; // Whether the receiver is at it. The task's own.
 
     /// <param name="receiver">What runs; this task's alone from now on.</param>
     /// <param name="ask">Reaches the others.</param>
@@ -36,8 +39,25 @@ internal sealed class ShipTask : IAsyncDisposable
         _task = Task.Run(RunAsync);
     }
 
-    /// <summary>Whether segments are being pulled, or wait for the next start. For every thread.</summary>
+    /// <summary>Whether segments are being pulled because this node is behind, or wait for the next start. For every thread.</summary>
     public bool IsBusy => _isBusy;
+
+    /// <summary>Gets a sealed segment in the place of a damaged one. For every thread; one at a time.</summary>
+    /// <param name="damaged">What it must be.</param>
+    /// <param name="sources">Who may have it, the best ones first; at least one.</param>
+    /// <returns>Null: it is here, the next start puts it in its place. Otherwise why not.</returns>
+    public Task<string?> RepairAsync(in ShippedSegment damaged, IReadOnlyList<Peer> sources)
+    {
+        Invariant.Check(sources.Count > 0);
+        var repair = new Repair(damaged, sources, new TaskCompletionSource<string?>(TaskCreationOptions.RunContinuationsAsynchronously));
+        if (Interlocked.CompareExchange(ref _repair, repair, null) is not null)
+        {
+            return Task.FromResult<string?>("another segment is being repaired");
+        }
+
+        Wake();
+        return repair.Done.Task;
+    }
 
     /// <summary>A leader says that this node is too far behind for groups alone. For every thread; again while it is at it changes nothing.</summary>
     /// <param name="sources">Who may have segments, the best ones first: other nodes before the leader.</param>
@@ -67,11 +87,20 @@ internal sealed class ShipTask : IAsyncDisposable
                     _receiver.Order();
                 }
 
+                BeginRepair();
                 await StepAsync().ConfigureAwait(false);
-                _isBusy = _receiver.IsOrdered;
+                _isBusy = _receiver is { IsOrdered: true, IsRepairing: false };
+                if (_repairs && !_receiver.IsOrdered)
+                {
+                    EndRepair(_receiver.Problem ?? "it was given up");
+                }
             }
 
-            _needsReopening("segments that came from other nodes are to be installed");
+            _needsReopening(_repairs ? "a sound segment that came from another node is to take a damaged one's place" : "segments that came from other nodes are to be installed");
+            if (_repairs)
+            {
+                EndRepair(null);
+            }
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
@@ -82,8 +111,33 @@ internal sealed class ShipTask : IAsyncDisposable
         }
         finally
         {
+            EndRepair("the node stops");
             _receiver.Close();
         }
+    }
+
+    // Catching up comes first: what it brings may be the very segment.
+    private void BeginRepair()
+    {
+        if (_repairs || Volatile.Read(ref _repair) is not { } repair)
+        {
+            return;
+        }
+
+        if (_receiver.IsOrdered)
+        {
+            EndRepair("segments are being got that are lacking here");
+            return;
+        }
+
+        _receiver.OrderRepair(repair.Damaged);
+        (_sources, _repairs) = (repair.Sources, true);
+    }
+
+    private void EndRepair(string? why)
+    {
+        _repairs = false;
+        Interlocked.Exchange(ref _repair, null)?.Done.TrySetResult(why);
     }
 
     private async Task StepAsync()
@@ -92,6 +146,11 @@ internal sealed class ShipTask : IAsyncDisposable
         var now = NowMs();
         if (_receiver.Next(now, [.. peers.Select(p => p.Id)]) is not { } ask)
         {
+            if (!_receiver.IsOrdered && (_isBusy || _repairs))
+            {
+                return; // It has just given up: that is to be told.
+            }
+
             // Without anybody to ask it looks again in a second.
             var pause = _receiver.PauseMs(now) is > 0 and var ms ? TimeSpan.FromMilliseconds(ms) : _receiver.IsOrdered ? TimeSpan.FromSeconds(1) : Timeout.InfiniteTimeSpan;
             await _wake.WaitAsync(pause, _stopping.Token).ConfigureAwait(false);
@@ -129,4 +188,6 @@ internal sealed class ShipTask : IAsyncDisposable
     }
 
     private long NowMs() => VaultLoop.NowMs(_clock);
+
+    private sealed record Repair(ShippedSegment Damaged, IReadOnlyList<Peer> Sources, TaskCompletionSource<string?> Done);
 }

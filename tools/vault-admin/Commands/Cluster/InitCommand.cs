@@ -30,16 +30,18 @@ internal static class InitCommand
             }
 
             // Asked before anything is done: a node that is away or has no port for peers must not leave half a vault.
-            var peers = new List<string>();
+            var peers = new List<(string Address, Guid? Vault)>();
             foreach (var node in all)
             {
-                peers.Add(await PeerAddresses.OfAsync(context, node));
+                peers.Add(await PeerAddresses.AskAsync(context, node));
             }
+
+            CheckVaults(all, peers);
 
             // Of the first node alone: the others belong to no vault until they are added.
             await using var client = await context.ConnectForChangeAsync(context.EndpointOf(all[0]));
             var status = await client.Cluster.InitAsync(cancellationToken: context.Stop);
-            foreach (var peer in peers.Skip(1))
+            foreach (var (peer, _) in peers.Skip(1))
             {
                 status = await client.Cluster.AddAsync(peer, cancellationToken: context.Stop);
             }
@@ -47,5 +49,19 @@ internal static class InitCommand
             return await ClusterCommand.EndAsync(context, client, status, waits: !parse.GetValue(noWait));
         });
         return command;
+    }
+
+    // A first node without a vault beside others that have one has lost its disk: a second vault, made there, would take appends that belong into the first.
+    private static void CheckVaults(string[] nodes, List<(string Address, Guid? Vault)> peers)
+    {
+        for (var i = 1; i < nodes.Length; i++)
+        {
+            if (peers[i].Vault is { } vault && vault != peers[0].Vault)
+            {
+                throw new UsageException(
+                    $"{nodes[i]} belongs to vault {vault} already, and {nodes[0]} {(peers[0].Vault is null ? "to none" : $"to vault {peers[0].Vault}")}. Nothing was changed. "
+                    + $"If {nodes[0]} has lost its disk, put it back into its place: vault-admin cluster replace NUMBER --with {nodes[0]} --endpoint http://{nodes[i]}.");
+            }
+        }
     }
 }

@@ -12,7 +12,14 @@ internal static class PeerAddresses
     /// <param name="node">HOST:PORT of its gRPC port.</param>
     /// <exception cref="UsageException">The node has no port for peers.</exception>
     /// <exception cref="VaultException">It can't be reached.</exception>
-    public static async Task<string> OfAsync(CommandContext context, string node)
+    public static async Task<string> OfAsync(CommandContext context, string node) => (await AskAsync(context, node)).Address;
+
+    /// <summary>As <see cref="OfAsync"/>, and which vault the node belongs to; null: none.</summary>
+    /// <param name="context">The command's.</param>
+    /// <param name="node">HOST:PORT of its gRPC port.</param>
+    /// <exception cref="UsageException">The node has no port for peers.</exception>
+    /// <exception cref="VaultException">It can't be reached.</exception>
+    public static async Task<(string Address, Guid? Vault)> AskAsync(CommandContext context, string node)
     {
         await using var client = CommandContext.ConnectTo(context.EndpointOf(node));
         ClusterStatus status;
@@ -27,7 +34,7 @@ internal static class PeerAddresses
 
         var self = status.Nodes.FirstOrDefault(n => n.NodeId == status.AnsweredBy);
         return self is { PeerAddress.Length: > 0 }
-            ? self.PeerAddress
+            ? (self.PeerAddress, status.VaultId)
             : throw new UsageException($"The node {node} has no port for other nodes. Start it with --peer-port PORT.");
     }
 }

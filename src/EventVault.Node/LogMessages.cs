@@ -112,4 +112,7 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
     public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
+
+    [LoggerMessage(EventId = 55, Level = LogLevel.Critical, Message = "This node takes part in nothing any more: {Why}.")]
+    public static partial void OldDisk(ILogger logger, string why);
 }

@@ -1,5 +1,6 @@
 using System.Net;
 using EventVault.Node.Peers;
+using EventVault.Node.Replication;
 using EventVault.Rpc.Server;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
@@ -49,7 +50,7 @@ internal static class NodePorts
     }
 
     /// <summary>What reaches the other nodes.</summary>
-    public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log)
+    public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log, Func<DiskMark>? mark = null, Func<string, bool>? onOldDisk = null)
     {
         var network = new PeerNetworkOptions
         {
@@ -61,6 +62,8 @@ internal static class NodePorts
             Files = options.Files,
             ElectionTimeout = options.ElectionTimeout,
             Clock = options.Clock,
+            Mark = mark ?? (static () => default),
+            OnOldDisk = onOldDisk ?? (static _ => false),
         };
         return options.Network?.Invoke(network, log) ?? new PeerNetwork(network, log);
     }

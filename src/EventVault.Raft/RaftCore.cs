@@ -71,6 +71,12 @@ public sealed class RaftCore
     /// <summary>Entries of the log as it is now up to here are durable here.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
 
+    /// <summary>
+    /// Entries up to here are durable, and stay in the log as long as the term does: a leader's own, and what a follower has or could have
+    /// acknowledged. May fall when the role changes.
+    /// </summary>
+    public LogIndex HeldIndex => _leadership is null ? _following.Held : _log.DurableIndex;
+
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
 

@@ -59,7 +59,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             CommitIndex = storage.CommitIndex.Value,
             LastIndex = replica.PublishedLastIndex,
             Version = AdminService.Version,
-            Problem = loop.IsHeldUp ? "its disk has not answered for longer than an election takes" : Problem.Length > 0 ? Problem : Damage(),
+            Problem = peers.Barred.Length > 0 ? peers.Barred
+                : loop.IsHeldUp ? "its disk has not answered for longer than an election takes"
+                : Problem.Length > 0 ? Problem : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {

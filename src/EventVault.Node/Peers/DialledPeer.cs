@@ -124,10 +124,10 @@ internal sealed class DialledPeer : IAsyncDisposable
     private async Task<string> ConnectAsync(DialledLane lane)
     {
         var greeted = await _connector.ConnectAsync(new PeerTarget(Peer.Address, Peer.Id), lane.Lane, _stopping.Token);
-        await using var connection = new PeerConnection(greeted.Stream, greeted.Reader, _options.Hello, greeted.Hello, lane.Lane, isDialled: true, _options.Clock);
-        if (await _registry.AdmitAsync(greeted.Hello, connection) is { } why)
+        await using var connection = new PeerConnection(greeted.Stream, greeted.Reader, _options.Hello, greeted.Hello, lane.Lane, isDialled: true, _options.Clock, _registry);
+        if (await _registry.AdmitAsync(greeted.Hello, connection) is { } refusal)
         {
-            return $"{Peer.Address} is refused: {why}";
+            return $"{Peer.Address} is refused: {refusal.Why}";
         }
 
         await using var stop = _stopping.Token.UnsafeRegister(static c => ((PeerConnection)c!).Close(string.Empty), connection);

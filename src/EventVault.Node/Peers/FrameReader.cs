@@ -61,7 +61,7 @@ internal sealed class FrameReader(Stream stream)
 
     /// <summary>A ping or pong.</summary>
     /// <exception cref="BadFrameException">It is none.</exception>
-    public async ValueTask<(ulong Number, long Clock)> ReadPingAsync(FrameHeader header, CancellationToken cancellation)
+    public async ValueTask<(ulong Number, long Clock, DiskMark Mark)> ReadPingAsync(FrameHeader header, CancellationToken cancellation)
     {
         var bytes = _head.AsMemory(0, header.Length);
         await FillAsync(bytes, cancellation);

@@ -39,11 +39,11 @@ internal sealed class FrameWriter(Stream stream, Guid vault, ReplicaId from)
 
     /// <summary>A ping or pong.</summary>
     /// <exception cref="IOException">The connection broke.</exception>
-    public async ValueTask WritePingAsync(FrameKind kind, ReplicaId to, ulong number, long clock, CancellationToken cancellation)
+    public async ValueTask WritePingAsync(FrameKind kind, ReplicaId to, ulong number, long clock, DiskMark mark, CancellationToken cancellation)
     {
         await ReserveAsync(FrameHeader.Bytes + PeerFrames.PingBytes, cancellation);
         var content = _buffer.AsSpan(_length + FrameHeader.Bytes, PeerFrames.PingBytes);
-        PeerFrames.EncodePing(content, number, clock);
+        PeerFrames.EncodePing(content, number, clock, mark);
         Begin(kind, to, content.Length, Storage.Checksum.Compute(content));
         _length += PeerFrames.PingBytes;
     }

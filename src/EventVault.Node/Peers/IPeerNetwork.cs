@@ -59,7 +59,17 @@ internal readonly record struct PeerTarget(string Address, ReplicaId? Id = null)
 /// <param name="StartNumber">Of its disk. One that is lower than before was restored from an old copy.</param>
 /// <param name="ClientAddress">Where clients reach it, HOST:PORT.</param>
 /// <param name="Version">Of the software.</param>
-internal sealed record PeerHello(Guid VaultId, ReplicaId Id, Guid Boot, uint StartNumber, string ClientAddress, string Version);
+internal sealed record PeerHello(Guid VaultId, ReplicaId Id, Guid Boot, uint StartNumber, string ClientAddress, string Version)
+{
+    /// <summary>Term of its disk when it was opened.</summary>
+    public ulong OpenedTerm { get; init; }
+
+    /// <summary>Index of its log's last entry when it was opened.</summary>
+    public ulong OpenedLast { get; init; }
+
+    /// <summary>Where other nodes reach it, HOST:PORT, if it was told so; empty: whoever added it knows better.</summary>
+    public string PeerAddress { get; init; } = string.Empty;
+}
 
 /// <summary>How the connections to a peer stand.</summary>
 /// <param name="Peer">The peer.</param>

@@ -24,6 +24,8 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     private readonly ConcurrentDictionary<PeerRequestKind, PeerAnswer> _answers = new();
     private volatile IPeerNetwork? _network;
     private VaultLoop? _loop;
+    private Replica? _replica;
+    private string _barred = string.Empty;
     private Membership? _connected; // The sequencer's thread only, as is the next.
     private (bool Leads, ReplicaId? Leader, ulong Term, bool TakesProposals) _told;
 
@@ -42,6 +44,9 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     /// <summary>Where clients reach this node.</summary>
     public string ClientAddress { get; private set; } = string.Empty;
 
+    /// <summary>Why this node promises nothing any more, for people; empty: it does.</summary>
+    public string Barred => Volatile.Read(ref _barred);
+
     /// <summary>How the connections stand.</summary>
     public IReadOnlyList<PeerLink> Links => _network?.Links ?? [];
 
@@ -54,7 +59,7 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     /// <summary>What the vault's thread sends through, and hears of changes.</summary>
     public void Bind(VaultLoop loop, Replica replica)
     {
-        _loop = loop;
+        (_loop, _replica) = (loop, replica);
         replica.Changed = OnStanding;
         loop.AddressOf = AddressOf;
     }
@@ -72,8 +77,13 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
             return;
         }
 
-        var hello = new PeerHello(storage.VaultId, Self, Guid.NewGuid(), storage.StartNumber, ClientAddress, Services.AdminService.Version);
-        var network = NodePorts.NewNetwork(options, hello, log);
+        var hello = new PeerHello(storage.VaultId, Self, Guid.NewGuid(), storage.StartNumber, ClientAddress, Services.AdminService.Version)
+        {
+            OpenedTerm = _replica!.Opened.Term,
+            OpenedLast = _replica.Opened.Last,
+            PeerAddress = options.PeerAdvertise ?? string.Empty,
+        };
+        var network = NodePorts.NewNetwork(options, hello, log, () => _replica.Mark, OnOldDisk);
         try
         {
             await network.StartAsync(this);
@@ -134,6 +144,24 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
         {
             await network.DisposeAsync();
         }
+    }
+
+    // Whose vote decides alone has promised nothing to anybody whose word it needs: a vault that was restored from one backup goes on.
+    private bool OnOldDisk(string why)
+    {
+        if (_loop!.Standing.Membership is { IsJoint: false } members && members.Members.Count(m => m.Role == MemberRole.Voter) == 1 && members.RoleOf(Self) == MemberRole.Voter)
+        {
+            return false;
+        }
+
+        if (!_replica!.IsBarred)
+        {
+            Volatile.Write(ref _barred, $"its disk is an old copy of itself ({why}): it neither votes nor acknowledges anything. Stop it, wipe its data directory, start it with --join, and replace node {Self.Node} (vault-admin cluster replace)");
+            _replica.IsBarred = true;
+            LogMessages.OldDisk(log, Barred);
+        }
+
+        return true;
     }
 
     // On the sequencer's thread.

@@ -3,6 +3,7 @@
 using System.Diagnostics;
 using System.Threading.Channels;
 using EventVault.Node.Replication;
+using EventVault.Raft;
 
 namespace EventVault.Node.Peers;
 
@@ -26,6 +27,7 @@ internal sealed class PeerConnection : IAsyncDisposable
     private readonly FrameWriter _writer;
     private readonly PeerHello _own;
     private readonly TimeProvider _clock;
+    private readonly PeerRegistry _registry;
     private readonly Channel<Outgoing> _queue = Channel.CreateUnbounded<Outgoing>(new UnboundedChannelOptions { SingleReader = true });
     private readonly CancellationTokenSource _closing = new();
     private readonly Task _ended;
@@ -48,13 +50,15 @@ internal sealed class PeerConnection : IAsyncDisposable
     /// <param name="lane">What it is for.</param>
     /// <param name="isDialled">Whether this node dialled.</param>
     /// <param name="clock">The wall clock.</param>
-    public PeerConnection(Stream stream, FrameReader reader, PeerHello own, PeerHello hello, PeerLane lane, bool isDialled, TimeProvider clock)
+    /// <param name="registry">Told of the marks of the other disk, and knows that of the own one.</param>
+    public PeerConnection(Stream stream, FrameReader reader, PeerHello own, PeerHello hello, PeerLane lane, bool isDialled, TimeProvider clock, PeerRegistry registry)
     {
         _stream = stream;
         _reader = reader;
         _writer = new FrameWriter(stream, own.VaultId, own.Id);
         _own = own;
         _clock = clock;
+        _registry = registry;
         _ended = _closed.Task;
         Hello = hello;
         Lane = lane;
@@ -204,14 +208,23 @@ internal sealed class PeerConnection : IAsyncDisposable
             switch (header.Kind)
             {
                 case FrameKind.Message:
-                    onMessage(await _reader.ReadMessageAsync(header, _closing.Token));
+                    var message = await _reader.ReadMessageAsync(header, _closing.Token);
+                    if (message.Raft is { Kind: MessageKind.AppendAnswer, Rejected: false } answer)
+                    {
+                        // Before it is counted: what counts for a commit is known of the disk.
+                        _registry.Saw(Hello, new DiskMark(answer.Term.Value, answer.Index.Value, 0));
+                    }
+
+                    onMessage(message);
                     break;
                 case FrameKind.Ping:
                     var ping = await _reader.ReadPingAsync(header, _closing.Token);
+                    _registry.Saw(Hello, ping.Mark);
                     TryQueue(new Outgoing(FrameKind.Pong, default, ping.Number, FrameHeader.Bytes + PeerFrames.PingBytes), out _);
                     break;
                 case FrameKind.Pong:
                     var pong = await _reader.ReadPingAsync(header, _closing.Token);
+                    _registry.Saw(Hello, pong.Mark);
                     OnPong(pong.Number, pong.Clock);
                     break;
                 default:
@@ -270,9 +283,9 @@ internal sealed class PeerConnection : IAsyncDisposable
                 return _writer.WriteAsync(item.Message, _closing.Token);
             case FrameKind.Ping:
                 Volatile.Write(ref _pingSent, Stopwatch.GetTimestamp());
-                return _writer.WritePingAsync(item.Kind, Hello.Id, item.Number, Now(_clock), _closing.Token);
+                return _writer.WritePingAsync(item.Kind, Hello.Id, item.Number, Now(_clock), _registry.OwnMark, _closing.Token);
             default:
-                return _writer.WritePingAsync(item.Kind, Hello.Id, item.Number, Now(_clock), _closing.Token);
+                return _writer.WritePingAsync(item.Kind, Hello.Id, item.Number, Now(_clock), _registry.OwnMark, _closing.Token);
         }
     }
 

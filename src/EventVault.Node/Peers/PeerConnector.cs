@@ -13,7 +13,9 @@ namespace EventVault.Node.Peers;
 internal sealed record GreetedStream(Socket Socket, Stream Stream, FrameReader Reader, PeerHello Hello, long Clock);
 
 /// <summary>Dials other nodes and says hello.</summary>
-internal sealed class PeerConnector(PeerNetworkOptions options)
+/// <param name="options">How this node introduces itself.</param>
+/// <param name="onOldDisk">Told when a node of the vault refuses this one because its disk is an old copy, and why.</param>
+internal sealed class PeerConnector(PeerNetworkOptions options, Action<string> onOldDisk)
 {
     /// <summary>
     /// How long an address may take to answer at all. Short, as what a cut has swallowed is repeated ever more slowly by the
@@ -108,7 +110,13 @@ internal sealed class PeerConnector(PeerNetworkOptions options)
         var content = await reader.ReadContentAsync(header, cancellation);
         if (header.Kind == FrameKind.Refusal)
         {
-            throw new PeerRequestException($"{target.Address} refuses this node: {PeerFrames.DecodeText(content)}");
+            var refusal = PeerFrames.DecodeRefusal(content);
+            if (refusal.IsOldDisk && header.VaultId == own.VaultId && header.From == target.Id)
+            {
+                onOldDisk(refusal.Why);
+            }
+
+            throw new PeerRequestException($"{target.Address} refuses this node: {refusal.Why}");
         }
 
         var (hello, _, clock) = PeerFrames.DecodeHello(header, content);

@@ -19,9 +19,11 @@
 //
 //   Hello, Welcome   0: protocol version (2) · 2: lane (1; 0 in a welcome) · 3: zero (1) · 4: boot (16) · 20: start number (4)
 //                    · 24: wall clock, 100 ns ticks since 1970 (8) · 32: length of the client address (1) · 33: length of the
-//                    software's version (1) · 34: both
-//   Refusal          why, for people
+//                    software's version (1) · 34: length of the peer address (1) · 35: zero (1) · 36: term when the disk was opened (8)
+//                    · 44: index of the last entry then (8) · 52: the three texts
+//   Refusal          0: 1 if the disk is an old copy, else 0 (1) · 1: why, for people
 //   Ping, Pong       0: number (8), the same in the answer · 8: wall clock of who wrote it (8)
+//                    · 16: its DiskMark: term, held, committed (8 each)
 //   Message          0: kind (1) · 1: flags, 1 rejected, 2 transfer (1) · 2: entries (2) · 4: zero (4) · 8: term (8) · 16: index (8)
 //                    · 24: term at index (8) · 32: commit (8) · 40: hint (8) · 48: term at hint (8) · 56: read (8)
 //                    · 64: for each entry: term (8), kind (1), zero (3), length of its group (4) · then the groups, as in the log
@@ -33,6 +35,7 @@
 // pings, pongs and messages as they like. On one for requests each Request is followed by its Answer or Failure, one at a time.
 using System.Buffers.Binary;
 using System.Text;
+using EventVault.Node.Replication;
 using EventVault.Raft;
 using EventVault.Storage.Log;
 
@@ -136,17 +139,18 @@ internal static class PeerFrames
     public const int MostEntries = 64;
 
     /// <summary>Of a ping or pong, in bytes.</summary>
-    public const int PingBytes = 16;
+    public const int PingBytes = 40;
 
-    private const int HelloBytes = 34;
+    private const int HelloBytes = 52;
 
     private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>Longest content of a kind of frame, in bytes.</summary>
     public static int MostContentBytes(FrameKind kind) => kind switch
     {
-        FrameKind.Hello or FrameKind.Welcome => HelloBytes + (2 * byte.MaxValue),
-        FrameKind.Refusal or FrameKind.Failure => MostTextBytes,
+        FrameKind.Hello or FrameKind.Welcome => HelloBytes + (3 * byte.MaxValue),
+        FrameKind.Refusal => 1 + MostTextBytes,
+        FrameKind.Failure => MostTextBytes,
         FrameKind.Ping or FrameKind.Pong => PingBytes,
         FrameKind.Message => MessageCodec.MostBytes,
         FrameKind.Request => 1 + PeerLimits.RequestBytes,
@@ -163,8 +167,10 @@ internal static class PeerFrames
         var address = Encoding.UTF8.GetBytes(hello.ClientAddress);
         var version = Encoding.UTF8.GetBytes(hello.Version);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(address.Length, byte.MaxValue);
+        var peerAddress = Encoding.UTF8.GetBytes(hello.PeerAddress);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(version.Length, byte.MaxValue);
-        var bytes = new byte[HelloBytes + address.Length + version.Length];
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(peerAddress.Length, byte.MaxValue);
+        var bytes = new byte[HelloBytes + address.Length + version.Length + peerAddress.Length];
         var span = bytes.AsSpan();
         BinaryPrimitives.WriteUInt16LittleEndian(span, ProtocolVersion);
         span[2] = (byte)lane;
@@ -173,8 +179,12 @@ internal static class PeerFrames
         BinaryPrimitives.WriteInt64LittleEndian(span[24..], clock);
         span[32] = (byte)address.Length;
         span[33] = (byte)version.Length;
+        span[34] = (byte)peerAddress.Length;
+        BinaryPrimitives.WriteUInt64LittleEndian(span[36..], hello.OpenedTerm);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[44..], hello.OpenedLast);
         address.CopyTo(span[HelloBytes..]);
         version.CopyTo(span[(HelloBytes + address.Length)..]);
+        peerAddress.CopyTo(span[(HelloBytes + address.Length + version.Length)..]);
         return bytes;
     }
 
@@ -186,7 +196,7 @@ internal static class PeerFrames
             throw new BadFrameException($"the other node speaks version {version} of the protocol between nodes, this one version {ProtocolVersion}");
         }
 
-        if (bytes.Length < HelloBytes || bytes.Length != HelloBytes + bytes[32] + bytes[33])
+        if (bytes.Length < HelloBytes || bytes.Length != HelloBytes + bytes[32] + bytes[33] + bytes[34])
         {
             throw new BadFrameException("a hello is not as long as it says");
         }
@@ -199,9 +209,21 @@ internal static class PeerFrames
 
         var hello = new PeerHello(
             header.VaultId, header.From, new Guid(bytes.Slice(4, 16), bigEndian: true), BinaryPrimitives.ReadUInt32LittleEndian(bytes[20..]),
-            DecodeText(bytes.Slice(HelloBytes, bytes[32])), DecodeText(bytes[(HelloBytes + bytes[32])..]));
+            DecodeText(bytes.Slice(HelloBytes, bytes[32])), DecodeText(bytes.Slice(HelloBytes + bytes[32], bytes[33])))
+        {
+            OpenedTerm = BinaryPrimitives.ReadUInt64LittleEndian(bytes[36..]),
+            OpenedLast = BinaryPrimitives.ReadUInt64LittleEndian(bytes[44..]),
+            PeerAddress = DecodeText(bytes[(HelloBytes + bytes[32] + bytes[33])..]),
+        };
         return (hello, lane, BinaryPrimitives.ReadInt64LittleEndian(bytes[24..]));
     }
+
+    /// <summary>A refusal's content.</summary>
+    public static byte[] EncodeRefusal(PeerRefusal refusal) => [refusal.IsOldDisk ? (byte)1 : (byte)0, .. EncodeText(refusal.Why)];
+
+    /// <exception cref="BadFrameException">It is none.</exception>
+    public static PeerRefusal DecodeRefusal(ReadOnlySpan<byte> bytes) =>
+        bytes is [0 or 1, ..] ? new PeerRefusal(DecodeText(bytes[1..]), bytes[0] == 1) : throw new BadFrameException("a refusal is none");
 
     /// <summary>A text, cut where it would be too long.</summary>
     public static byte[] EncodeText(string text)
@@ -227,15 +249,20 @@ internal static class PeerFrames
     }
 
     /// <summary>What <see cref="FrameKind.Ping"/> and <see cref="FrameKind.Pong"/> hold.</summary>
-    public static void EncodePing(Span<byte> into, ulong number, long clock)
+    public static void EncodePing(Span<byte> into, ulong number, long clock, in DiskMark mark)
     {
         BinaryPrimitives.WriteUInt64LittleEndian(into, number);
         BinaryPrimitives.WriteInt64LittleEndian(into[8..], clock);
+        BinaryPrimitives.WriteUInt64LittleEndian(into[16..], mark.Term);
+        BinaryPrimitives.WriteUInt64LittleEndian(into[24..], mark.Held);
+        BinaryPrimitives.WriteUInt64LittleEndian(into[32..], mark.Committed);
     }
 
     /// <exception cref="BadFrameException">It has another length.</exception>
-    public static (ulong Number, long Clock) DecodePing(ReadOnlySpan<byte> bytes) => bytes.Length == PingBytes
-        ? (BinaryPrimitives.ReadUInt64LittleEndian(bytes), BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]))
+    public static (ulong Number, long Clock, DiskMark Mark) DecodePing(ReadOnlySpan<byte> bytes) => bytes.Length == PingBytes
+        ? (BinaryPrimitives.ReadUInt64LittleEndian(bytes), BinaryPrimitives.ReadInt64LittleEndian(bytes[8..]),
+            new DiskMark(
+                BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[24..]), BinaryPrimitives.ReadUInt64LittleEndian(bytes[32..])))
         : throw new BadFrameException($"a ping has {bytes.Length} bytes");
 }
 

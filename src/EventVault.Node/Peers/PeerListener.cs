@@ -160,13 +160,15 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
                     : throw new BadFrameException($"a frame ({header.Kind}) came before the hello");
                 if (lane != PeerLane.Requests)
                 {
-                    connection = new PeerConnection(stream, reader, options.Hello, hello, lane, isDialled: false, options.Clock);
+                    connection = new PeerConnection(stream, reader, options.Hello, hello, lane, isDialled: false, options.Clock, registry);
                 }
 
-                if ((WhyNot(header, hello, lane) ?? await registry.AdmitAsync(hello, connection) ?? WhyFull(accepted, hello)) is { } why)
+                var foreign = WhyNot(header, hello, lane);
+                var refused = foreign is null ? await registry.AdmitAsync(hello, connection) : new PeerRefusal(foreign);
+                if ((refused ?? WhyFull(accepted, hello)) is { } refusal)
                 {
-                    LogRefusal(address, why);
-                    await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeText(why), limit.Token);
+                    LogRefusal(address, refusal.Why);
+                    await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeRefusal(refusal), limit.Token);
                     await writer.FlushAsync(limit.Token);
                     return;
                 }
@@ -236,10 +238,10 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
     }
 
     // Whoever belongs to no vault stays a stranger; to a node that belongs to none everybody is one.
-    private string? WhyFull(AcceptedConnection accepted, PeerHello hello) =>
+    private PeerRefusal? WhyFull(AcceptedConnection accepted, PeerHello hello) =>
         hello.Id.Node == 0 || hello.VaultId == Guid.Empty || hello.VaultId != options.Hello.VaultId || _accepted.TryAdmit(accepted)
             ? null
-            : $"no place is left: {AcceptedConnections.MostOfMembers} are for members' connections";
+            : new PeerRefusal($"no place is left: {AcceptedConnections.MostOfMembers} are for members' connections");
 
     // One at a time; who wants more at once dials more connections.
     private async Task AnswerAsync(FrameReader reader, FrameWriter writer, PeerHello hello, int most, CancellationToken stopping)

@@ -14,7 +14,7 @@ internal sealed class PeerNetwork : IPeerNetwork
 
     private readonly PeerNetworkOptions _options;
     private readonly ILogger _log;
-    private readonly SeenStarts _starts;
+    private readonly SeenDisks _disks;
     private readonly PeerRegistry _registry;
     private readonly PeerConnector _connector;
     private readonly RequestConnections _requests;
@@ -33,8 +33,9 @@ internal sealed class PeerNetwork : IPeerNetwork
     {
         _options = options;
         _log = log;
-        _connector = new PeerConnector(options);
-        _registry = new PeerRegistry(options.Hello, _starts = new SeenStarts(options, log), options.ElectionTimeout);
+        _disks = new SeenDisks(options, log);
+        _connector = new PeerConnector(options, OnOldDisk);
+        _registry = new PeerRegistry(options.Hello, options.Mark, _disks, options.ElectionTimeout);
         _requests = new RequestConnections(options, _connector, _registry, _stopping.Token);
     }
 
@@ -48,6 +49,11 @@ internal sealed class PeerNetwork : IPeerNetwork
     public Task StartAsync(IPeerReceiver receiver)
     {
         Invariant.Check(_receiver is null, "A network is started once.");
+        if (_disks.IsBarred(_options.Hello.Id))
+        {
+            OnOldDisk("another node said so before");
+        }
+
         var listener = new PeerListener(_options, _registry, receiver, _log);
         listener.Start(_stopping.Token);
         _listener = listener;
@@ -138,7 +144,7 @@ internal sealed class PeerNetwork : IPeerNetwork
         }
 
         await _pinging;
-        await _starts.SavedAsync();
+        await _disks.SaveAsync();
     }
 
     private async Task PingAsync()
@@ -170,6 +176,16 @@ internal sealed class PeerNetwork : IPeerNetwork
             }
 
             _requests.CloseIdle();
+            _disks.SaveMarks();
+        }
+    }
+
+    // Kept beside what is known of others: a restart, also one that reaches nobody, changes nothing.
+    private void OnOldDisk(string why)
+    {
+        if (_options.OnOldDisk(why))
+        {
+            _disks.Bar(_options.Hello.Id);
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Net;
+using EventVault.Node.Replication;
 using EventVault.Storage.Io;
 
 namespace EventVault.Node.Peers;
@@ -35,6 +36,15 @@ internal sealed record PeerNetworkOptions
     /// More are refused, as something must have gone wrong.
     /// </summary>
     internal int MostRequests { get; init; } = 256;
+
+    /// <summary>How far the own disk is, as peers are told with every ping.</summary>
+    public Func<DiskMark> Mark { get; init; } = static () => default;
+
+    /// <summary>
+    /// Called when another node of the vault holds the own disk for an old copy of itself, with the reason; also at a start, if one did
+    /// before. Returns whether that holds for good.
+    /// </summary>
+    public Func<string, bool> OnOldDisk { get; init; } = static _ => true;
 
     /// <summary>Between two pings: often enough that several fit an election timeout.</summary>
     internal TimeSpan PingEvery => ElectionTimeout / PingsInElectionTimeout;

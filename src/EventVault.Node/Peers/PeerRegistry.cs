@@ -1,21 +1,29 @@
 // Which connections for messages stand, and whether another may. One disk speaks with one voice: while a connection of one boot
-// answers, connections of another boot of the same replica are refused, whoever of them is the copy. A disk whose start number
-// went back was restored from an old copy, and has forgotten what it promised.
+// answers, connections of another boot of the same replica are refused, whoever of them is the copy. A disk that comes with less than
+// it has shown was restored from an old copy, and has forgotten what it promised.
 using System.Collections.Concurrent;
+using EventVault.Node.Replication;
 
 namespace EventVault.Node.Peers;
 
 /// <summary>The connections of a node. Safe for concurrent use.</summary>
 /// <param name="own">This node.</param>
-/// <param name="starts">Start numbers that were seen.</param>
+/// <param name="ownMark">How far its disk is.</param>
+/// <param name="disks">What was seen of other disks.</param>
 /// <param name="patience">How long an older connection may take to show that it is alive.</param>
-internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan patience)
+internal sealed class PeerRegistry(PeerHello own, Func<DiskMark> ownMark, SeenDisks disks, TimeSpan patience)
 {
     private readonly ConcurrentDictionary<PeerConnection, byte> _connections = new();
     private readonly Lock _admitting = new();
 
     /// <summary>All of them.</summary>
     public IEnumerable<PeerConnection> Connections => _connections.Select(static c => c.Key);
+
+    /// <summary>How far the own disk is.</summary>
+    public DiskMark OwnMark => ownMark();
+
+    /// <summary>A node that was admitted has shown how far its disk is.</summary>
+    public void Saw(PeerHello hello, in DiskMark mark) => disks.Saw(hello.Id, mark);
 
     /// <summary>A connection that a replica has dialled; null: none stands.</summary>
     public PeerConnection? Accepted(Raft.ReplicaId replica, PeerLane lane)
@@ -35,7 +43,7 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
     /// <param name="hello">How it did.</param>
     /// <param name="connection">The connection for messages that is added if so; null: it is one for requests.</param>
     /// <returns>Why not, for people; null: it may.</returns>
-    public async Task<string?> AdmitAsync(PeerHello hello, PeerConnection? connection)
+    public async Task<PeerRefusal?> AdmitAsync(PeerHello hello, PeerConnection? connection)
     {
         if (hello.Id.Node == 0)
         {
@@ -45,33 +53,57 @@ internal sealed class PeerRegistry(PeerHello own, SeenStarts starts, TimeSpan pa
         if (hello.Id == own.Id)
         {
             // What an operator names may be this node's own address, by any of its names: it answers itself like others, and is seen to be a member.
-            return hello.Boot == own.Boot
-                ? connection is null ? null : "this is the node itself: the address is its own"
-                : $"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory";
+            return hello.Boot != own.Boot
+                ? new PeerRefusal($"it shows the same disk as this node ({own.Id}): one of them is a copy. Stop the copy, and wipe its data directory")
+                : connection is null ? null : new PeerRefusal("this is the node itself: the address is its own");
         }
 
-        if (starts.Refuses(hello) is { } why)
+        if (disks.Refuses(hello) is { } refusal)
         {
-            return why;
+            // A copy beside a disk in service is no reason to think anything of that.
+            return refusal.IsOldDisk && await IsAliveAsync(hello) ? refusal with { IsOldDisk = false } : Remember(hello, refusal);
         }
 
         while (!TryAdd(hello, connection, out var older))
         {
             if (await older.AnswersAsync(patience))
             {
-                return $"two nodes show the disk of {hello.Id} at the same time; the one that came first stays. One of them is a copy: stop it, and wipe its data directory";
+                return new PeerRefusal($"two nodes show the disk of {hello.Id} at the same time; the one that came first stays. One of them is a copy: stop it, and wipe its data directory");
             }
 
             older.Close("it does not answer any more, and its node was started again");
             Remove(older);
         }
 
-        starts.Saw(hello);
+        disks.Saw(hello);
         return null;
     }
 
     /// <summary>A connection has ended.</summary>
     public void Remove(PeerConnection connection) => _connections.TryRemove(connection, out _);
+
+    private async Task<bool> IsAliveAsync(PeerHello hello)
+    {
+        foreach (var connection in Connections.Where(c => c.Hello.Id == hello.Id && c.Hello.Boot != hello.Boot && !c.IsClosed))
+        {
+            if (await connection.AnswersAsync(patience))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private PeerRefusal Remember(PeerHello hello, PeerRefusal refusal)
+    {
+        if (refusal.IsOldDisk)
+        {
+            disks.Bar(hello.Id);
+        }
+
+        return refusal;
+    }
 
     private bool TryAdd(PeerHello hello, PeerConnection? connection, out PeerConnection older)
     {

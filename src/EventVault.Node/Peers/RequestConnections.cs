@@ -124,10 +124,10 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
     private async Task<KeptConnection> ConnectAsync(PeerTarget target, CancellationToken cancellation)
     {
         var greeted = await connector.ConnectAsync(target, PeerLane.Requests, cancellation);
-        if (await registry.AdmitAsync(greeted.Hello, connection: null) is { } why)
+        if (await registry.AdmitAsync(greeted.Hello, connection: null) is { } refusal)
         {
             await greeted.Stream.DisposeAsync();
-            throw new PeerRequestException($"{target.Address} is refused: {why}");
+            throw new PeerRequestException($"{target.Address} is refused: {refusal.Why}");
         }
 
         return new KeptConnection(target, greeted, options.Hello);

@@ -73,6 +73,9 @@ internal sealed class Replica
     private volatile bool _needsTicks;
     private volatile bool _holdsBack;
     private volatile bool _cannotSend;
+    private volatile bool _isBarred;
+    private readonly Lock _marking = new();
+    private DiskMark _mark;
     private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
@@ -106,6 +109,7 @@ internal sealed class Replica
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
         _entries = new LogEntries(storage, farBytes, OnDamaged);
         _core = new RaftCore(options, LogEntries.StateOf(storage), _entries);
+        Opened = (_core.Term.Value, _core.LastIndex.Value);
         Publish();
     }
 
@@ -126,6 +130,31 @@ internal sealed class Replica
 
     /// <summary>Whether it met damage lately where a follower needed groups. For every thread.</summary>
     public bool CannotSend => _cannotSend;
+
+    /// <summary>
+    /// Whether its disk is an old copy of itself: it promises nothing any more, neither votes nor acknowledgements, as it may have promised
+    /// something else before. It hears nobody, and so ceases to lead if it does. Set by every thread.
+    /// </summary>
+    public bool IsBarred
+    {
+        get => _isBarred;
+        set => _isBarred = value;
+    }
+
+    /// <summary>Term and last index of the disk as it was opened.</summary>
+    public (ulong Term, ulong Last) Opened { get; }
+
+    /// <summary>How far the disk is. For every thread.</summary>
+    public DiskMark Mark
+    {
+        get
+        {
+            lock (_marking)
+            {
+                return _mark;
+            }
+        }
+    }
 
     /// <summary>How it stands. For every thread.</summary>
     public ReplicaStanding Standing => _standing;
@@ -239,7 +268,7 @@ internal sealed class Replica
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
         // and whoever found out too late falls silent, so that they hold one.
-        _core.MayCampaign = !HoldsBack && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        _core.MayCampaign = !HoldsBack && !IsBarred && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
         if (_owedTicks <= _electionTicks || IsAlone)
         {
             _core.Tick();
@@ -254,7 +283,7 @@ internal sealed class Replica
     public void Receive(in PeerMessage message)
     {
         var raft = message.Raft;
-        if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
+        if (IsBarred || message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
             || (raft.Kind == MessageKind.Append && !_received.TryTake(message, _core, out raft)))
         {
             return;
@@ -489,6 +518,15 @@ internal sealed class Replica
         _leads = IsLeading && IsCaughtUp;
         _needsTicks = !IsAlone || _core.Membership.Members.Count > 1;
         Volatile.Write(ref _publishedLast, _core.LastIndex.Value);
+        var mark = new DiskMark(_core.Term.Value, _core.HeldIndex.Value, Math.Min(_core.CommitIndex.Value, _core.DurableIndex.Value));
+        if (mark != _mark)
+        {
+            lock (_marking)
+            {
+                _mark = mark;
+            }
+        }
+
         var old = _standing;
         if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
             || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)

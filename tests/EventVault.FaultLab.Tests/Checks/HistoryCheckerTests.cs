@@ -1,5 +1,6 @@
 using EventVault.FaultLab.Checks;
 using EventVault.FaultLab.History;
+using EventVault.Protocol;
 
 namespace EventVault.FaultLab.Tests.Checks;
 
@@ -23,6 +24,9 @@ public sealed class HistoryCheckerTests
         [AppendRules.AckedIsThere] = v => v.Alter<AppendAttempt>(a => a.Outcome == AppendOutcome.Written, a => a with { FirstPosition = a.FirstPosition + 1, LastPosition = a.LastPosition + 1 }),
         [AppendRules.WrittenOnce] = v => v.Alter<AppendAttempt>(a => a.Outcome == AppendOutcome.Duplicate, a => a with { Outcome = AppendOutcome.Written }),
         [AppendRules.RefusedIsGone] = RefuseWritten,
+        [AppendRules.RepeatIsKnown] = v => v.Alter<AppendAttempt>(
+            a => a.Outcome == AppendOutcome.Duplicate, a => a with { Outcome = AppendOutcome.Refused, Reason = Reason.RetryTooOld, Failure = "refused" }),
+        [AppendRules.SessionOrder] = v => v.Alter<AppendAttempt>(a => a.Outcome == AppendOutcome.Written, a => a with { Sequence = 1_000_000 }),
         [AppendRules.ExpectationHeld] = v => v.Alter<AppendAttempt>(
             a => a.Outcome == AppendOutcome.Written, a => a with { Writes = [a.Writes[0] with { Expected = Expected.Exactly(a.Versions[0]) }, .. a.Writes.Skip(1)] }),
         [AppendRules.ConditionHeld] = v =>
@@ -42,6 +46,7 @@ public sealed class HistoryCheckerTests
         [StatusRules.TermRises] = v => v.Alter<StatusSample>(s => s.Term == 2, s => s with { Term = 9 }),
         [StatusRules.CommitRises] = v => v.Alter<StatusSample>(_ => true, s => s with { CommitIndex = 0 }),
         [StatusRules.CommittedStays] = v => v.Alter<StatusSample>(_ => true, s => s with { CommitIndex = 1_000_000 }),
+        [Coverage.Rule] = v => v.History.RemoveAll(o => o is StatusSample { Node: 3 }),
         [StatusRules.Answered] = v => v.Alter<HeadAttempt>(_ => true, h => h with { Completed = h.Invoked + Clock.Ticks(TimeSpan.FromSeconds(61)) }),
     };
 
@@ -113,6 +118,102 @@ public sealed class HistoryCheckerTests
         Assert.Equal([RealTime.Rule], vault.Check().Select(f => f.Rule));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_repeat_that_is_told_a_conflict_with_its_own_append_is_found(bool firstWasAnswered)
+    {
+        var vault = new PerfectVault(1);
+        var append = SomeWritten(vault);
+        var (stream, version) = (append.Writes[0].Stream, append.Versions[0]);
+        var expected = vault.Logs[0].Events.First(e => e.OperationId == append.OperationId && e.Stream == stream).Version - 1;
+        AlterAttempts(vault, append.OperationId, a => a with { Outcome = a == append && !firstWasAnswered ? AppendOutcome.Unknown : a.Outcome, Writes = [append.Writes[0] with { Expected = Expected.Exactly(expected) }, .. append.Writes.Skip(1)] });
+        Assert.Empty(vault.Check());
+        vault.History.Add(append with
+        {
+            Writes = [append.Writes[0] with { Expected = Expected.Exactly(expected) }, .. append.Writes.Skip(1)], Outcome = AppendOutcome.Conflict,
+            Conflicts = [new ToldVersion(stream, version)], Invoked = append.Completed + 1, Completed = append.Completed + 2,
+        });
+        Assert.Contains(vault.Check(), f => f.Rule == AppendRules.RepeatIsKnown);
+    }
+
+    [Fact]
+    public void A_conflict_before_the_append_stood_is_none_with_itself()
+    {
+        var vault = new PerfectVault(1);
+        var append = vault.History.OfType<AppendAttempt>().First(a => a.Outcome == AppendOutcome.Written && a.FirstPosition > 50);
+        var stream = append.Writes[0].Stream;
+        var before = vault.Logs[0].Events.Last(e => e.Stream == stream && e.Position < append.FirstPosition - 20);
+        append = append with { Writes = [append.Writes[0] with { Expected = Expected.Exactly(append.Versions[0] - append.Writes[0].Events.Length) }, .. append.Writes.Skip(1)] };
+        AlterAttempts(vault, append.OperationId, a => a with { Writes = append.Writes });
+        vault.History.Add(append with
+        {
+            Outcome = AppendOutcome.Conflict, Conflicts = [new ToldVersion(stream, before.Version)], Versions = [], Invoked = 0, Completed = append.Invoked - 1,
+        });
+        Assert.Empty(vault.Check());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_repeat_that_is_told_another_version_or_time_is_found(bool firstWasAnswered)
+    {
+        foreach (var alter in new Func<AppendAttempt, AppendAttempt>[]
+        {
+            a => a with { Versions = [a.Versions[0] + 1, .. a.Versions.Skip(1)] },
+            a => a with { RecordedAt = a.RecordedAt + 1 },
+        })
+        {
+            var vault = new PerfectVault(1);
+            var append = SomeWritten(vault);
+            AlterAttempts(vault, append.OperationId, a => a == append && !firstWasAnswered ? a with { Outcome = AppendOutcome.Unknown } : a);
+            var repeat = append with { Outcome = AppendOutcome.Duplicate, Invoked = append.Completed + 1, Completed = append.Completed + 2 };
+            vault.History.Add(repeat);
+            Assert.Empty(vault.Check());
+            vault.History[^1] = alter(repeat);
+            Assert.Equal([AppendRules.AckedIsThere], vault.Check().Select(f => f.Rule));
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 0)]
+    [InlineData(2, 1)]
+    [InlineData(3, 2)]
+    public void A_node_that_answers_no_read_of_a_level_is_found(int node, int level)
+    {
+        var vault = new PerfectVault(1);
+        for (var i = 0; i < vault.History.Count; i++)
+        {
+            vault.History[i] = vault.History[i] switch
+            {
+                ReadAttempt r when r.Node == node && (int)r.Level == level => r with { Failure = "NoQuorum" },
+                HeadAttempt h when h.Node == node && (int)h.Level == level => h with { Failure = "NoQuorum" },
+                var other => other,
+            };
+        }
+
+        Assert.Equal([Coverage.Rule], vault.Check().Select(f => f.Rule));
+    }
+
+    [Fact]
+    public void A_history_that_was_never_healed_is_found()
+    {
+        var vault = new PerfectVault(1);
+        vault.History.RemoveAll(o => o is Mark);
+        Assert.All(vault.Check(), f => Assert.Equal(Coverage.Rule, f.Rule));
+        Assert.NotEmpty(vault.Check());
+    }
+
+    [Theory]
+    [InlineData(null)]
+    [InlineData("s-0")]
+    public void A_subscriber_that_was_given_nothing_is_found(string? stream)
+    {
+        var vault = new PerfectVault(1);
+        vault.History.Add(new Delivery { Client = "forgotten", Stream = stream, Invoked = 1, Completed = 1 });
+        Assert.Equal([ReadRules.SubscriptionIsLog], vault.Check().Select(f => f.Rule));
+    }
+
     [Fact]
     public void An_append_of_which_only_a_part_stands_there_is_found()
     {
@@ -133,13 +234,17 @@ public sealed class HistoryCheckerTests
     private static AppendAttempt SomeWritten(PerfectVault vault) =>
         vault.History.OfType<AppendAttempt>().Where(a => a.Outcome == AppendOutcome.Written && a.Versions[0] > 4).ElementAt(20);
 
-    private static void RefuseWritten(PerfectVault vault)
+    private static void AlterAttempts(PerfectVault vault, Guid id, Func<AppendAttempt, AppendAttempt> alter)
     {
-        var id = SomeWritten(vault).OperationId;
         for (var i = 0; i < vault.History.Count; i++)
         {
-            vault.History[i] = vault.History[i] is AppendAttempt a && a.OperationId == id ? a with { Outcome = AppendOutcome.Refused, Failure = "refused" } : vault.History[i];
+            vault.History[i] = vault.History[i] is AppendAttempt a && a.OperationId == id ? alter(a) : vault.History[i];
         }
+    }
+
+    private static void RefuseWritten(PerfectVault vault)
+    {
+        AlterAttempts(vault, SomeWritten(vault).OperationId, a => a with { Outcome = AppendOutcome.Refused, Failure = "refused" });
     }
 
     private static void AlterEvents(PerfectVault vault, Action<List<LogEvent>> alter)

@@ -14,6 +14,7 @@ internal sealed class PerfectVault
     private readonly List<LogEvent> _log = [];
     private readonly List<(AppendAttempt Append, (long First, long Last) Place)> _written = [];
     private long _now;
+    private long _sequence;
 
     public PerfectVault(int seed, int operations = 400)
     {
@@ -21,6 +22,11 @@ internal sealed class PerfectVault
         for (var i = 0; i < operations; i++)
         {
             _now += 10;
+            if (i == operations / 8)
+            {
+                History.Add(new Mark { Client = "lab", Text = Coverage.Healed, Invoked = _now, Completed = _now });
+            }
+
             Step();
         }
 
@@ -83,6 +89,7 @@ internal sealed class PerfectVault
 
         History.Add(new StatusSample { Client = "watcher", Node = 1, Start = 1, Invoked = _now, Completed = _now, Term = 1 + (ulong)(_now / 2000), CommitIndex = (ulong)_written.Count, IsLeader = true });
         History.Add(new StatusSample { Client = "watcher", Node = 2, Start = 1, Invoked = _now, Completed = _now, Term = 1 + (ulong)(_now / 2000), CommitIndex = (ulong)_written.Count });
+        History.Add(new StatusSample { Client = "watcher", Node = 3, Start = 1, Invoked = _now, Completed = _now, Term = 1, CommitIndex = (ulong)_written.Count });
     }
 
     private T Times<T>(T operation)
@@ -107,6 +114,7 @@ internal sealed class PerfectVault
         return Times(new AppendAttempt
         {
             Client = $"writer-{_random.Next(3)}",
+            Sequence = _sequence++,
             OperationId = NewId(),
             Writes = writes,
             Requires = _random.Next(4) == 0 && !streams.Contains(required) ? [new Requirement(required, DrawExpected(required))] : [],
@@ -140,6 +148,7 @@ internal sealed class PerfectVault
         append = append with
         {
             Outcome = AppendOutcome.Written, FirstPosition = place.First, LastPosition = place.Last, Versions = [.. append.Writes.Select(w => Version(w.Stream))],
+            RecordedAt = _now,
         };
         _written.Add((append, place));
         History.Add(append);

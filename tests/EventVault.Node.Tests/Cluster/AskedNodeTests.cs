@@ -34,6 +34,16 @@ public sealed class AskedNodeTests
     }
 
     [Fact]
+    public async Task However_many_look_at_the_nodes_each_is_asked_once_at_a_time()
+    {
+        await using var cluster = await TestCluster.FormAsync(2);
+        var leader = await cluster.LeaderAsync();
+        var answers = await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => leader.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())));
+        Assert.All(answers, a => Assert.Equal(2, a.Nodes.Count));
+        Assert.Equal(1, cluster.Cuts.MostAsking);
+    }
+
+    [Fact]
     public async Task A_node_that_does_not_answer_at_once_is_asked_again()
     {
         await using var cluster = await TestCluster.FormAsync(1);

@@ -10,6 +10,11 @@ namespace EventVault.Node.Tests.Cluster;
 internal sealed class Cuts
 {
     private readonly ConcurrentDictionary<(uint From, uint To), bool> _cut = new();
+    private readonly ConcurrentDictionary<(uint From, string To), int> _asking = new();
+    private int _mostAsking;
+
+    /// <summary>How many questions how it stands one node has had on the way to one other at a time.</summary>
+    public int MostAsking => Volatile.Read(ref _mostAsking);
 
     /// <summary>Nothing gets from a node to another, or back.</summary>
     public void Cut(uint a, uint b) => _cut[(a, b)] = _cut[(b, a)] = true;
@@ -26,7 +31,26 @@ internal sealed class Cuts
     public void Heal() => _cut.Clear();
 
     /// <summary>Answers requests in the place of the node that is asked, where it does not return null.</summary>
-    public Func<uint, PeerTarget, PeerRequestKind, CancellationToken, Task<byte[]>?> Answering { get; set; } = static (_, _, _, _) => null;
+    public Func<uint, PeerTarget, PeerRequestKind, Task<byte[]>?> Answering { get; set; } = static (_, _, _) => null;
+
+    /// <summary>Runs a question, counted.</summary>
+    public async Task<byte[]> AskAsync(uint from, string to, Func<Task<byte[]>> ask)
+    {
+        var now = _asking.AddOrUpdate((from, to), 1, static (_, n) => n + 1);
+        for (var most = MostAsking; now > most; most = MostAsking)
+        {
+            Interlocked.CompareExchange(ref _mostAsking, now, most);
+        }
+
+        try
+        {
+            return await ask();
+        }
+        finally
+        {
+            _asking.AddOrUpdate((from, to), 0, static (_, n) => n - 1);
+        }
+    }
 
     public bool IsCut(uint from, uint to) => _cut.ContainsKey((from, to));
 }
@@ -65,8 +89,12 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
 
     public Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
         Volatile.Read(ref _peers).FirstOrDefault(p => p.Address == target.Address) is { Id.Node: not 0 } peer && cuts.IsCut(_self, peer.Id.Node)
-            ? Task.FromException<byte[]>(new PeerRequestException("the network is cut"))
-            : cuts.Answering(_self, target, kind, cancellation) ?? _network.AskAsync(target, kind, content, cancellation);
+            ? Task.FromException<byte[]>(new PeerRequestException("the network is cut", new IOException()))
+            : cuts.Answering(_self, target, kind) is { } answer
+            ? answer
+            : kind == PeerRequestKind.Status && target.Id is not null
+            ? cuts.AskAsync(_self, target.Address, () => _network.AskAsync(target, kind, content, cancellation))
+            : _network.AskAsync(target, kind, content, cancellation);
 
     public void OnMessage(in PeerMessage message)
     {

@@ -86,10 +86,11 @@ public sealed class ScrubTests
         var node = cluster.Nodes[0];
         await cluster.UntilAsync(() => node.Node!.Scrub.Passes > 1, "two passes");
         Assert.Equal(string.Empty, node.Node!.Scrub.Problem);
+        var openings = node.Host.Openings;
         Flip(node, segment: 0);
         await cluster.UntilAsync(() => node.Node!.Scrub.Problem.Contains("there is no other node", StringComparison.Ordinal), "the damage to be found");
         Assert.Contains("segment 0 is damaged", await ProblemAsync(node), StringComparison.Ordinal);
-        Assert.Equal(1, node.Host.Openings);
+        Assert.Equal(openings, node.Host.Openings);
     }
 
     [Fact]

@@ -20,9 +20,11 @@ internal static class HistoryChecker
         [LogRules.TermsRise] = "terms in a log never fall, and its indexes have no gap",
         [AppendRules.OnlyWhatWasSent] = "nothing stands in the log that no client sent",
         [AppendRules.WrittenWhole] = "an append stands there with all its events, in its order, or not at all",
-        [AppendRules.AckedIsThere] = "what was answered as written stands where the answer says",
+        [AppendRules.AckedIsThere] = "what any attempt was told was written stands where the answer says, with its versions and its time",
         [AppendRules.WrittenOnce] = "of an append's attempts one at most is told that it wrote it, and its events stand there once",
         [AppendRules.RefusedIsGone] = "what every attempt was refused never stands in the log",
+        [AppendRules.RepeatIsKnown] = "what stands in the log is known to each later attempt: no conflict, and no refusal for good",
+        [AppendRules.SessionOrder] = "what one session was told was written stands in the order in which it was sent",
         [AppendRules.ExpectationHeld] = "expected versions and requirements held where the append stands",
         [AppendRules.ConditionHeld] = "no event matched a condition where the append stands",
         [AppendRules.ConflictFounded] = "a conflict names what breaks the expectation, and what the log has",
@@ -36,6 +38,7 @@ internal static class HistoryChecker
         [StatusRules.TermRises] = "a node's term never goes back, over restarts too",
         [StatusRules.CommitRises] = "a running node's commit index never goes back",
         [StatusRules.CommittedStays] = "what a node calls committed is in the final log",
+        [Coverage.Rule] = "after healing every node answers reads of every level, and says how it stands",
         [StatusRules.Answered] = "no call lasts longer than its time-out",
     };
 
@@ -50,6 +53,7 @@ internal static class HistoryChecker
         AppendRules.Check([.. history.OfType<AppendAttempt>()], log, findings);
         ReadRules.Check(history, log, findings);
         RealTime.Check(history, log, findings);
+        Coverage.Check(history, logs.Select(l => l.Node), findings);
         StatusRules.Check(history, logs, committed, findings);
         return findings.All;
     }

@@ -41,6 +41,14 @@ internal static class RealTime
                 earliest < span.High,
                 Rule,
                 () => $"position {span.KnownBefore} was known to be there before this began, and it is only true before position {span.High}: {span.Operation}");
+            if (span.Operation is AppendAttempt { Outcome: AppendOutcome.Conflict } conflict && log.Append(conflict.OperationId) is { } place)
+            {
+                findings.Require(
+                    earliest < place.First,
+                    AppendRules.RepeatIsKnown,
+                    () => $"append {conflict.OperationId} stands at {place}, and when this was said the log had got to position {earliest}: {conflict}");
+            }
+
             known = Math.Max(known, span.Told);
         }
     }

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using EventVault.Protocol;
 
 namespace EventVault.FaultLab.History;
 
@@ -123,6 +124,12 @@ internal sealed record AppendAttempt : Operation
 
     public AppendOutcome Outcome { get; init; }
 
+    /// <summary>Of a client that does not wait for answers: how many it had sent before, to the same stream; -1: of others.</summary>
+    public long Sequence { get; init; } = -1;
+
+    /// <summary>Why it was refused; unspecified: the call was lost, or was not.</summary>
+    public Reason Reason { get; init; }
+
     /// <summary>Of an answer that it is written.</summary>
     public long FirstPosition { get; init; } = -1;
 
@@ -131,6 +138,7 @@ internal sealed record AppendAttempt : Operation
     /// <summary>The last version of each written stream, in the order of <see cref="Writes"/>.</summary>
     public IReadOnlyList<long> Versions { get; init; } = [];
 
+    /// <summary>100 ns ticks since 1970.</summary>
     public long RecordedAt { get; init; }
 
     /// <summary>Of a conflict: the streams that are not as expected.</summary>

@@ -258,6 +258,19 @@ internal sealed class LabCluster : IAsyncDisposable
     /// <summary>How a node stands.</summary>
     public Task<GetStatusResponse> StatusAsync(LabNode node) => AskedAsync($"the status of node {node.Number}", To(node), to => to.GetStatusAsync());
 
+    /// <summary>How many events a stream has, or, with null, the vault; for that nobody may write any more.</summary>
+    public async Task<long> CountAsync(LabNode leader, string? stream)
+    {
+        if (stream is null)
+        {
+            var status = await StatusAsync(leader);
+            return status.HasHead ? (long)status.Head + 1 : 0;
+        }
+
+        var info = await AskedAsync($"the head of {stream}", To(leader), to => to.GetStreamAsync(new GetStreamRequest { Stream = stream }));
+        return (long)info.LastVersion + 1;
+    }
+
     // The leader may change, or another change be under way: repeated, a change that was made changes nothing.
     private async Task ChangeAsync(string what, Func<NodeConnection, ValueTask<GetClusterResponse>> change)
     {

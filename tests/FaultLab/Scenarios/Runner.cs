@@ -71,6 +71,7 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
         LabClient[] writersAndReaders =
         [
             .. Enumerable.Range(0, state.Options.Writers).Select(i => new Writer(i, state)),
+            .. Enumerable.Range(0, state.Options.Sessions).Select(i => new SessionWriter(i, state)),
             .. Enumerable.Range(0, state.Options.Readers).Select(i => new Reader(i, state)),
         ];
         LabClient[] watchers = [new StatusWatcher(state), .. subscribers];
@@ -84,6 +85,7 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
             await scenario.Body(run);
             await cluster.Network.HealAsync();
             await run.RecoveredAsync("a write after all was healed");
+            await SeenAsync(run);
             await run.CalmAsync();
             await stopWork.CancelAsync();
             await Task.WhenAll(work);
@@ -110,18 +112,39 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
     private static object? Broken(List<Task> work, List<Task> watch) =>
         work.Concat(watch).FirstOrDefault(t => t.IsFaulted) is { Exception: { } e } ? throw new InvalidOperationException($"A client failed: {e}") : null;
 
+    private static async Task SeenAsync(ScenarioRun run)
+    {
+        var since = Clock.Now;
+        var coverage = run.State.Coverage = new Coverage(since);
+        await run.State.AddAsync(new Mark { Client = "lab", Text = Coverage.Healed, Invoked = since, Completed = since });
+        var nodes = run.Cluster.Nodes.Where(n => !n.IsGone).Select(n => n.Number).ToList();
+        try
+        {
+            await LabCluster.UntilAsync("reads of every level at every node", () => Task.FromResult(coverage.Missing(nodes).Count == 0 ? coverage : null));
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"{e.Message} {string.Join("; ", coverage.Missing(nodes))}.", e);
+        }
+    }
+
     private static async Task DeliveredAsync(ScenarioRun run, List<Subscriber> subscribers)
     {
-        var status = await run.Cluster.StatusAsync(await run.Cluster.LeaderAsync());
-        var head = status.HasHead ? (long)status.Head : -1;
+        var leader = await run.Cluster.LeaderAsync();
         var began = Clock.Now;
-        while (subscribers.Any(s => s.Stream is null && s.Next <= head) && Clock.Now - began < Clock.Ticks(DeliveryLimit))
+        foreach (var subscriber in subscribers)
         {
-            await Task.Delay(50);
-        }
+            var count = await run.Cluster.CountAsync(leader, subscriber.Stream);
+            while (subscriber.Next < count)
+            {
+                if (Clock.Now - began > Clock.Ticks(DeliveryLimit))
+                {
+                    throw new TimeoutException($"{subscriber.Name} was given {subscriber.Next} of {count} events within {DeliveryLimit.TotalSeconds} s after the last append.");
+                }
 
-        // Those of one stream have no head of their own to wait for: what they lack by now the checker finds.
-        await Task.Delay(500);
+                await Task.Delay(50);
+            }
+        }
     }
 
     private static async Task<List<string>> CheckAsync(LabCluster cluster, string historyPath, ulong committed)

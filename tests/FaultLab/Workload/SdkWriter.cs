@@ -74,6 +74,7 @@ internal sealed class SdkWriter(int number, WorkState state) : LabClient($"sdk-{
                 FirstPosition = (long)answer.FirstPosition,
                 LastPosition = (long)answer.LastPosition,
                 Versions = [(long)answer.LastVersion],
+                RecordedAt = (answer.RecordedAt - DateTimeOffset.UnixEpoch).Ticks,
             },
             { Failure.Code: VaultErrorCode.OutcomeUnknown or VaultErrorCode.TimedOut } => attempt with { Outcome = AppendOutcome.Unknown },
             _ => attempt with { Outcome = AppendOutcome.Refused },

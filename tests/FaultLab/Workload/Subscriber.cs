@@ -10,7 +10,7 @@ internal sealed class Subscriber(int number, string? stream, WorkState state) : 
 {
     private long _next;
 
-    /// <summary>How many events it was given: of all streams, the position of the next one.</summary>
+    /// <summary>How many events it was given: the position of the next one, of a stream its version.</summary>
     public long Next => Interlocked.Read(ref _next);
 
     /// <summary>Null: all streams.</summary>
@@ -18,6 +18,8 @@ internal sealed class Subscriber(int number, string? stream, WorkState state) : 
 
     public override async Task RunAsync(CancellationToken stop)
     {
+        // So that the checker knows of it, even if it is never given anything.
+        await State.AddAsync(new Delivery { Client = Name, Stream = Stream, Invoked = Clock.Now, Completed = Clock.Now });
         while (!stop.IsCancellationRequested)
         {
             var node = AnyNode();

@@ -1,3 +1,4 @@
+using EventVault.FaultLab.Checks;
 using EventVault.FaultLab.History;
 using EventVault.FaultLab.Machine;
 
@@ -20,6 +21,9 @@ internal sealed class WorkState(LabCluster cluster, HistoryFile history, int see
     private int _races;
 
     public LabCluster Cluster { get; } = cluster;
+
+    /// <summary>What was seen since all was healed; null before.</summary>
+    public Coverage? Coverage { get; set; }
 
     public WorkOptions Options { get; } = options;
 
@@ -83,6 +87,7 @@ internal sealed class WorkState(LabCluster cluster, HistoryFile history, int see
             Count(append);
         }
 
+        Coverage?.Add(operation);
         await history.AddAsync(operation);
     }
 
@@ -159,6 +164,9 @@ internal sealed record WorkOptions
     public int Readers { get; init; } = 3;
 
     public int Subscribers { get; init; } = 3;
+
+    /// <summary>Clients of the SDK with many appends in flight.</summary>
+    public int Sessions { get; init; } = 1;
 
     /// <summary>Most bytes of text in an event.</summary>
     public int TextBytes { get; init; } = 600;

@@ -95,6 +95,7 @@ internal sealed class Writer(int number, WorkState state) : LabClient($"writer-{
             {
                 Completed = Clock.Now,
                 Outcome = failure.Outcome,
+                Reason = failure.Reason,
                 Failure = isConflict ? null : failure.Text,
                 Conflicts = [.. failure.Failures.Where(f => f.VersionConflict is not null).Select(f => new ToldVersion(f.Stream, f.VersionConflict.HasActual ? (long)f.VersionConflict.Actual : -1))],
                 MatchingPosition = failure.Failures.Where(f => f.Reason == Reason.ConditionFailed && f.HasPosition).Select(f => (long)f.Position).DefaultIfEmpty(-1).Max(),

@@ -40,7 +40,7 @@ public sealed class LookTests
         var leader = await cluster.LeaderAsync();
         var asker = leader.Node!.NodeId();
         var other = cluster.Nodes.Single(n => n != leader);
-        var status = await leader.Node.Peers.AskAsync(new PeerTarget(other.PeerAddress), PeerRequestKind.Status, default, CancellationToken.None);
+        var status = await leader.Node!.Peers.AskAsync(new PeerTarget(other.PeerAddress), PeerRequestKind.Status, default, CancellationToken.None);
         await cluster.UntilAsync(() => leader.Node.Peers.Links.All(l => l.IsConnected), "the connections to stand");
         var (lose, lost) = (0, 0);
         cluster.Cuts.Answering = (from, _, kind) =>

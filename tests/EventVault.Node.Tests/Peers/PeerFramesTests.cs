@@ -238,7 +238,7 @@ public sealed class PeerFramesTests
                         await w.WriteAsync(RandomMessage(random, (MessageKind)random.Next(1, 12)), CancellationToken.None);
                         break;
                     case FrameKind.Ping or FrameKind.Pong:
-                        await w.WritePingAsync(kind, To, (ulong)random.NextInt64(), random.NextInt64(), CancellationToken.None);
+                        await w.WritePingAsync(kind, To, (ulong)random.NextInt64(), random.NextInt64(), new DiskMark(7, 8, 9), CancellationToken.None);
                         break;
                     case FrameKind.Hello or FrameKind.Welcome:
                         await w.WriteAsync(kind, To, PeerFrames.EncodeHello(TestPeer.HelloOf(1), kind == FrameKind.Hello ? PeerLane.Bulk : 0, 1), CancellationToken.None);

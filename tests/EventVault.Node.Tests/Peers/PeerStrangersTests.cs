@@ -114,7 +114,8 @@ public sealed class PeerStrangersTests
         var asked = new[] { AskAsync(PeerRequestKind.Segments), AskAsync(PeerRequestKind.SegmentBytes) };
         var refused = await Assert.ThrowsAsync<PeerRequestException>(() => AskAsync(PeerRequestKind.Segments));
         Assert.Contains("under way already", refused.Message, StringComparison.Ordinal);
-        Assert.Equal([(byte)PeerRequestKind.Status], await AskAsync(PeerRequestKind.Status));
+        var status = await AskAsync(PeerRequestKind.Status);
+        Assert.Equal([(byte)PeerRequestKind.Status], status);
         answer.SetResult();
         await Task.WhenAll(asked);
     }
@@ -135,8 +136,10 @@ public sealed class PeerStrangersTests
         {
             var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             _sockets.Add(socket);
-            socket.Bind(new IPEndPoint(IPAddress.Parse(from), 0));
-            await socket.ConnectAsync(IPEndPoint.Parse(at.Network.ListenAddress));
+            var address = IPAddress.Parse(from);
+            var to = IPEndPoint.Parse(at.Network.ListenAddress);
+            socket.Bind(new IPEndPoint(address, 0));
+            await socket.ConnectAsync(to);
         }
 
         // Nothing is ever sent to them: what can be read is the end.

@@ -23,7 +23,7 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
     internal static Reincarnation? TryBegin(IFileSystem files, string directory, VaultMeta meta, VoteFile vote, DamageException damage, StorageOptions options)
     {
         var work = new Work(files, directory, meta);
-        if (work.FindDamaged(damage) is not { } segment || !options.Reincarnate!(work.NewestMembership(segment)))
+        if (work.FindDamaged(damage) is not { } segment || !work.Memberships(segment).TrueForAll(m => options.Reincarnate!(m)))
         {
             return null;
         }
@@ -58,28 +58,52 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
             return null;
         }
 
-        /// <summary>The newest membership before the damage.</summary>
-        public ReadOnlyMemory<byte> NewestMembership(uint damaged)
+        /// <summary>
+        /// The newest membership before the damage, empty if there is none, and all that can be read behind it: the vault may have shrunk to this disk
+        /// there.
+        /// </summary>
+        public List<ReadOnlyMemory<byte>> Memberships(uint damaged)
         {
-            for (var segment = (long)damaged; segment >= 0; segment--)
+            var found = new List<ReadOnlyMemory<byte>>();
+            for (var segment = (long)damaged; segment >= 0 && found.Count == 0; segment--)
             {
                 if (MembershipIn((uint)segment) is { } membership)
                 {
-                    return membership;
+                    found.Add(membership);
                 }
             }
 
-            return default;
+            if (found.Count == 0)
+            {
+                found.Add(default);
+            }
+
+            for (var segment = damaged; Exists(segment); segment++)
+            {
+                AddBehind(segment, segment > damaged, found);
+            }
+
+            return found;
         }
 
-        /// <summary>Copies the damaged segment as it is. What is behind it is moved later.</summary>
+        /// <summary>Copies the damaged segment as it is, and who the disk was. What is behind the segment is moved later.</summary>
         public void CopyAside(uint segment)
         {
             files.CreateDirectory(_aside);
             files.FlushDirectory(directory);
-            var path = AsidePath(segment);
+            Copy(LogPath(segment), AsidePath(segment));
+            foreach (var name in (string[])[VaultMeta.FileName, VoteFile.FileName])
+            {
+                Copy(Path.Combine(directory, name), Path.Combine(_aside, $"{meta.Incarnation}-{name}"));
+            }
+
+            files.FlushDirectory(_aside);
+        }
+
+        private void Copy(string source, string path)
+        {
             files.DeleteFile(path);
-            using var from = Open(segment, FileOpening.ReadExisting);
+            using var from = files.OpenFile(source, FileOpening.ReadExisting);
             using (var to = files.OpenFile(path, FileOpening.New))
             {
                 var piece = new byte[PieceBytes];
@@ -92,8 +116,6 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
 
                 to.Flush();
             }
-
-            files.FlushDirectory(_aside);
         }
 
         /// <summary>Ends the log before the damage. Whatever a crash leaves, the next start can go on from it.</summary>
@@ -176,6 +198,33 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
             catch (DamageException)
             {
                 return 0;
+            }
+        }
+
+        // All that a segment has, across whatever is damaged in it; or only what is behind the first damage.
+        private void AddBehind(uint segment, bool isBehind, List<ReadOnlyMemory<byte>> found)
+        {
+            try
+            {
+                using var file = Open(segment, FileOpening.ReadExisting);
+                var scanner = SegmentScanner.Open(file, segment, meta);
+                do
+                {
+                    while (scanner.Next(out var header, out _, out var body))
+                    {
+                        if (isBehind && header.IsSystem && SystemRecord.TryDecode(body, meta.ChecksumSeed, out var kind, out var content) && kind == GroupKind.Membership)
+                        {
+                            found.Add(content.ToArray());
+                        }
+                    }
+
+                    isBehind = true;
+                }
+                while (scanner.Resume());
+            }
+            catch (DamageException)
+            {
+                // Its header is damaged, so nobody can tell what it is.
             }
         }
 

@@ -65,6 +65,7 @@ public sealed class VaultStorage : IDisposable
         Pending = opened.Log.Pending;
         CommittedEnd = opened.Log.Committed;
         _head = CommittedEnd.Position.Value;
+        WholeFrom = Canary.Is(Canary.ShownBeforeWhole) ? Position.None : HighestScavenge(_view);
         _commitIndex = (long)CommittedEnd.Index.Value;
         _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
@@ -141,6 +142,13 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
+
+    /// <summary>
+    /// From this head on what can be read is a state that the vault was in. Before, events may be missing that are hidden by changes which are not committed here yet:
+    /// segments were scavenged at a later point, and came from other nodes, or the log does not prove after a start how far it was
+    /// committed. Nothing should be shown until <see cref="Head"/> is there. <see cref="Position.None"/>: nothing was scavenged. For every thread.
+    /// </summary>
+    public Position WholeFrom { get; }
 
     /// <summary>
     /// When the last committed group was recorded, system groups included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever
@@ -324,6 +332,17 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
     /// <exception cref="DiskException">It can't be read.</exception>
     public static uint? NodeIdOf(IFileSystem files, string directory) => MetaOpening.Read(files, directory)?.NodeId;
+
+    private static Position HighestScavenge(LogView view)
+    {
+        var highest = Position.None;
+        foreach (var segment in view.Sealed)
+        {
+            highest = segment.Scavenged is { } header && header.Point > highest ? header.Point : highest;
+        }
+
+        return highest;
+    }
 
     /// <summary>Makes pending groups visible, up to this one, which is durable here. The sequencer's thread only.</summary>
     public void Commit(LogIndex upTo)

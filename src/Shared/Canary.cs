@@ -53,4 +53,6 @@ internal static class Canary
     public const string ShippedUnverified = "shipped-unverified";
     public const string OwnGroupsKept = "own-groups-kept";
     public const string InstalledOverHeld = "installed-over-held";
+    public const string ScavengedByNow = "scavenged-by-now";
+    public const string ShownBeforeWhole = "shown-before-whole";
 }

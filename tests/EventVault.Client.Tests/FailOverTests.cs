@@ -311,7 +311,8 @@ public sealed class FailOverTests
 
         await using VaultClient client = cluster.Connect();
         Assert.Equal(2u, (await client.Cluster.TransferAsync()).LeaderNodeId);
-        Assert.Equal([2u, 2u], asked);
+        Assert.True(asked.Count > 1);
+        Assert.All(asked, static to => Assert.Equal(2u, to));
     }
 
     [Fact]

@@ -22,6 +22,9 @@ internal enum Profile
     /// <summary>Leaders come and go while clients write: logs branch and are cut, in the middle of everything.</summary>
     Elections,
 
+    /// <summary>Nodes fall far behind and get segments, while streams are deleted and scavenged.</summary>
+    Segments,
+
     /// <summary>One node: everything hits the disk.</summary>
     Single,
 
@@ -165,7 +168,8 @@ internal sealed record SimulationOptions
 
     private static Profile DrawProfile(SeededRandom random) => random.Next(20) switch
     {
-        < 7 => Profile.Swarm,
+        < 5 => Profile.Swarm,
+        < 7 => Profile.Segments,
         < 9 => Profile.ShortCrashes,
         < 11 => Profile.LongCrashes,
         < 13 => Profile.Membership,
@@ -218,6 +222,17 @@ internal sealed record SimulationOptions
             OutageMean = TimeSpan.FromSeconds(1),
             RequestsPerSecond = 20 + (RequestsPerSecond * 2),
             ElectionTicks = 6,
+        },
+        Profile.Segments => this with
+        {
+            Nodes = Math.Max(Nodes, 3),
+            Faults = Faults | FaultClass.PowerLoss | FaultClass.Kill | FaultClass.Partition | FaultClass.Garble | FaultClass.Wipe,
+            OutageMean = OutageMean + TimeSpan.FromSeconds(2),
+            RequestsPerSecond = 10 + RequestsPerSecond,
+            MostEventBytes = 8 * 1024,
+            FarBytes = Math.Min(FarBytes, 256 * 1024),
+            ElectionTicks = Math.Min(ElectionTicks, 10),
+            GarbleProbability = 0.02,
         },
         Profile.Calm => this with
         {

@@ -67,5 +67,7 @@ internal static class WatchedCalls
     /// <param name="node">The node.</param>
     /// <param name="inner">How the call ended.</param>
     public static RpcException Lost(VaultNode node, Exception? inner = null) => new(
-        RpcCode.Unavailable, $"the node at {node.Address.Host}:{node.Address.Port} is no longer part of the vault, is cut off from its leader, or no longer leads and does not answer", inner: inner);
+        RpcCode.Unavailable,
+        $"the node at {node.Address.Host}:{node.Address.Port} is no longer part of the vault, is cut off from its leader, or no longer leads and does not answer",
+        inner: inner);
 }

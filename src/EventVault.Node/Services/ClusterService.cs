@@ -1,6 +1,7 @@
 // The service eventvault.v1.Cluster on a node that has a vault. Changes are the leader's (MemberChanges); here requests become changes, and the
 // nodes that are to be added are asked.
 using System.Buffers;
+using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Protocol;
 using EventVault.Raft;
@@ -59,6 +60,7 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         CheckAddress(asked.PeerAddress);
         CheckNodeId(asked.NodeId);
         RequireLeader();
+        RequireReachable(asked.PeerAddress);
         Audit(context, $"add the node at {asked.PeerAddress}{(asked.ReadReplica ? " as a read replica" : "")}");
         await changes.AloneAsync(async () =>
         {
@@ -68,7 +70,10 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
             var id = IdOf(node);
             if (status.Membership.RoleOf(id) != 0)
             {
-                return id; // It is there already.
+                // It is there already; it may have moved.
+                await ChangeAsync(
+                    membership => changes.Members(membership).Select(m => m.Id == id ? m with { Address = asked.PeerAddress } : m), isForced: true, context);
+                return id;
             }
 
             // One that was invited, and then not added, has its number.
@@ -340,6 +345,16 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         if (loop.Standing.Role != Role.Leader || loop.IsHeldUp)
         {
             throw Errors.NotLeader("Only the leader changes the vault's members.", loop.LeaderAddress).ToException();
+        }
+    }
+
+    // Who is added is told where this node is: an address that leads every node to itself is of no use elsewhere.
+    private void RequireReachable(string other)
+    {
+        if (IPEndPoint.TryParse(peers.Address, out var own) && IPAddress.IsLoopback(own.Address) && IPEndPoint.TryParse(other, out var there) && !IPAddress.IsLoopback(there.Address))
+        {
+            throw Errors.NodeUnusable(
+                string.Empty, $"the other one would look for this node at {peers.Address}, which leads it to itself: start this node with --peer-listen, or --peer-advertise HOST:PORT").ToException();
         }
     }
 

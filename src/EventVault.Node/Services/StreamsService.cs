@@ -117,6 +117,7 @@ internal sealed class StreamsService(
         Interlocked.Increment(ref _subscriptions);
         try
         {
+            await reads.Consistent.WholeAsync(context);
             using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, writer, context);
             await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }

@@ -198,7 +198,8 @@ internal sealed class ShipInstall
             }
 
             // What was sealed here meanwhile is the same; indexes stand on its form.
-            if (plan.Purpose == ShipPurpose.CatchUp && ReadFooter(segment.Segment) is { } footer && footer.LastIndex == segment.LastIndex && footer.LastTerm == segment.LastTerm)
+            var isOwn = Canary.Is(Canary.OwnGroupsKept) && _files.FileExists(Path.Combine(_logDirectory, SegmentHeader.FileName(segment.Segment)));
+            if (isOwn || (plan.Purpose == ShipPurpose.CatchUp && ReadFooter(segment.Segment) is { } footer && footer.LastIndex == segment.LastIndex && footer.LastTerm == segment.LastTerm))
             {
                 _files.DeleteFile(shipped);
             }
@@ -223,7 +224,7 @@ internal sealed class ShipInstall
     private void DropBehind(uint last)
     {
         var newest = last;
-        while (!Canary.Is(Canary.OwnGroupsKept) && _files.FileExists(Path.Combine(_logDirectory, SegmentHeader.FileName(newest + 1))))
+        while (_files.FileExists(Path.Combine(_logDirectory, SegmentHeader.FileName(newest + 1))))
         {
             newest++;
         }

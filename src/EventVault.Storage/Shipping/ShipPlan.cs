@@ -11,7 +11,7 @@
 // |     56 |    1 | purpose: 1 catch-up, 2 repair                                                  |
 // |     57 |    1 | state: 1 ready, 2 being installed                                              |
 // |     58 |    2 | zero                                                                           |
-// |     60 |    4 | number of segments, n, 1 to 16,384                                             |
+// |     60 |    4 | number of segments, n, 1 to 262,144                                            |
 // |     64 | 72 n | segments, ascending (ShippedSegment)                                           |
 using System.Buffers.Binary;
 using EventVault.Storage.Io;
@@ -44,7 +44,7 @@ internal sealed record ShipPlan(Guid VaultId, Guid Incarnation, ShipPurpose Purp
     public const string FileName = "plan";
 
     /// <summary>Most segments in one plan: 4 TiB of the usual size, of which the plan takes 1.2 MiB.</summary>
-    public const int MostSegments = 16_384;
+    public const int MostSegments = 262_144;
 
     private const int FormatVersion = 1;
     private const int HeaderLength = 64;

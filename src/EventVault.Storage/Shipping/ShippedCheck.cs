@@ -127,8 +127,8 @@ internal sealed class ShippedCheck(VaultMeta meta)
             }
 
             var body = Read(file, at, header.TotalLength, segment.LengthBytes)[GroupHeader.Length..];
-            Require(Checksum.Compute(body, meta.ChecksumSeed) == header.BodyChecksum, name, at, $"the body of group {header.Index}");
-            if (!GroupContent.IsSound(header, body, meta.ChecksumSeed, out var kind, out _, out var fault))
+            Require(Checksum.Compute(body, meta.ChecksumSeed) == header.BodyChecksum || Canary.Is(Canary.ShippedUnverified), name, at, $"the body of group {header.Index}");
+            if (!GroupContent.IsSound(header, body, meta.ChecksumSeed, out var kind, out _, out var fault) && !Canary.Is(Canary.ShippedUnverified))
             {
                 throw Damage(name, fault.Value.Offset, fault.Value.Expected);
             }

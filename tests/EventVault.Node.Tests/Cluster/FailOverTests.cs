@@ -2,6 +2,7 @@ using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Storage;
+using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Node.Tests.Cluster;
 
@@ -100,7 +101,52 @@ public sealed class FailOverTests
     }
 
     [Fact]
-    public async Task A_leader_whose_clock_is_off_hands_over_and_leads_no_more_until_it_is_right()
+    public async Task A_leader_whose_flush_hangs_answers_who_waits_and_refuses_who_comes()
+    {
+        var disks = new List<SimulatedFileSystem>();
+        await using var cluster = await TestCluster.FormAsync(3, options =>
+        {
+            disks.Add(new SimulatedFileSystem(tracksLosses: false));
+            return options with { Files = disks[^1] };
+        });
+        await AppendAsync(cluster, 3);
+        var old = await cluster.LeaderAsync();
+        using var gate = new DiskGate(disks[cluster.Nodes.ToList().IndexOf(old)]);
+        gate.Close();
+        var writing = Make.Append(Make.Stream("written", Make.NoStream, Make.Event()));
+        var proposed = old.CallAsync(Methods.Append, writing);
+        await gate.UntilSomeoneWaitsAsync();
+        var queued = Enumerable.Range(0, 5).Select(i => old.CallAsync(Methods.Append, Make.Append(Make.Stream($"queued-{i}", Make.NoStream, Make.Event())))).ToList();
+        var read = old.ReadAllAsync();
+        await cluster.UntilAsync(() => cluster.Nodes.Any(n => n != old && n.Node!.Loop.Leads), "another leader");
+
+        // All of this while the flush still hangs.
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.OutcomeUnknown, () => proposed);
+        foreach (var append in queued)
+        {
+            Assert.Empty((await Fails.WithAsync(RpcCode.Unavailable, Reason.NotLeader, () => append)).Address);
+        }
+
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.NoQuorum, () => read);
+        Assert.Empty((await Fails.WithAsync(RpcCode.Unavailable, Reason.NotLeader, () => old.CallAsync(Methods.Append, Make.Append(Make.Stream("new", Make.Any))))).Address);
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.NoQuorum, () => old.ReadAllAsync());
+        await Fails.WithAsync(RpcCode.Unavailable, Reason.NotLeader, () => old.CallAsync(ClusterMethods.RemoveNode, new RemoveNodeRequest { NodeId = 9 }));
+        var seen = await old.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest());
+        Assert.Equal((0u, false), (seen.LeaderNodeId, seen.Nodes.Single(n => n.NodeId == old.Node!.NodeId()).IsLeader));
+        Assert.Equal(3, (await old.ReadAllAsync(new Consistency { Local = new Empty() })).Count);
+
+        gate.Open();
+        await cluster.UntilVotersAsync(3);
+        await cluster.OnLeaderAsync(Methods.Append, writing);
+        await cluster.UntilEqualAsync();
+        var streams = (await old.ReadAllAsync()).Select(e => e.Stream).ToList();
+        Assert.Equal(["s", "s", "s", "written"], streams);
+    }
+
+    [Theory]
+    [InlineData(3)]
+    [InlineData(-3)]
+    public async Task A_leader_whose_clock_is_off_hands_over_and_leads_no_more_until_it_is_right(int minutes)
     {
         var clocks = new List<OffsetClock>();
         await using var cluster = await TestCluster.FormAsync(3, options =>
@@ -110,11 +156,18 @@ public sealed class FailOverTests
         });
         var leader = await cluster.LeaderAsync();
         var clock = clocks[cluster.Nodes.ToList().IndexOf(leader)];
-        clock.Offset = TimeSpan.FromMinutes(3);
+        clock.Offset = TimeSpan.FromMinutes(minutes);
         await cluster.UntilAsync(() => leader.Node!.Standing is { Role: not Raft.Role.Leader, Leader: not null }, "another leader");
         await cluster.UntilAsync(() => leader.Node!.HoldsBack, "it to know that its clock is off");
         Assert.All(cluster.Nodes.Where(n => n != leader), n => Assert.False(n.Node!.HoldsBack));
         await AppendAsync(cluster, 3);
+        GetClusterResponse seen;
+        do
+        {
+            seen = await (await cluster.LeaderAsync()).CallAsync(ClusterMethods.GetCluster, new GetClusterRequest());
+        }
+        while (!seen.Nodes.Single(n => n.NodeId == leader.Node!.NodeId()).Problem.Contains("clock", StringComparison.Ordinal));
+
         await Fails.WithAsync(
             RpcCode.FailedPrecondition, Reason.NodeUnusable,
             () => cluster.OnLeaderAsync(ClusterMethods.TransferLeadership, new TransferLeadershipRequest { ToNodeId = leader.Node!.NodeId() }));

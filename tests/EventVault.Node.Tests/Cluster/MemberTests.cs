@@ -71,6 +71,33 @@ public sealed class MemberTests
     }
 
     [Fact]
+    public async Task A_node_that_has_moved_is_found_again_when_it_is_added_once_more()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        var node = await cluster.FollowerAsync();
+        var (id, before) = (node.Node!.Peers.Self, node.PeerAddress);
+        await node.StopAsync();
+        await node.MoveAsync();
+        Assert.NotEqual(before, node.PeerAddress);
+        await cluster.OnLeaderAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = node.PeerAddress });
+        var members = (await cluster.LeaderAsync()).Node!.Standing.Membership.Members;
+        Assert.Equal((node.PeerAddress, MemberRole.Voter, 3), (members.Single(m => m.Id == id).Address, members.Single(m => m.Id == id).Role, members.Count));
+        await FailOverTests.AppendAsync(cluster, 3);
+        await cluster.UntilVotersAsync(3);
+        await cluster.UntilEqualAsync();
+    }
+
+    [Fact]
+    public async Task A_node_on_another_machine_is_not_added_by_one_that_it_could_not_reach()
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        var failure = await Fails.WithAsync(
+            RpcCode.FailedPrecondition, Reason.NodeUnusable,
+            () => cluster.Nodes[0].CallAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = "192.0.2.7:7412" })); // RFC 5737: nobody's.
+        Assert.Contains("--peer-advertise", failure.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_node_that_was_invited_and_not_added_is_added_by_another_try()
     {
         await using var cluster = await TestCluster.FormAsync(1);

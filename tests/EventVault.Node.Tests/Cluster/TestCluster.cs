@@ -273,6 +273,13 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
         await StartAsync();
     }
 
+    /// <summary>Starts a stopped node with another peer port.</summary>
+    public async Task MoveAsync()
+    {
+        _options = _options with { PeerPort = 0 };
+        await StartAsync();
+    }
+
     /// <summary>Another disk: nothing of the old one is left.</summary>
     public void Wipe() => Directory.Delete(_options.Directory, recursive: true);
 

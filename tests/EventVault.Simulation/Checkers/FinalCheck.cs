@@ -68,7 +68,8 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
         }
     }
 
-    private void CheckReads(int node, VaultStorage storage, string what)
+    /// <summary>Every way to read a node shows what was committed up to its head.</summary>
+    public void CheckReads(int node, VaultStorage storage, string what)
     {
         var head = storage.Head.Value;
         Require.That(Rules.IndexEqualsLog, head == ledger.PositionAt(storage.CommitIndex.Value), $"node {node}, {what}: head {head}, the log ends at {ledger.PositionAt(storage.CommitIndex.Value)}.");

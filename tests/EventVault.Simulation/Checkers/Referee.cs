@@ -60,6 +60,10 @@ internal sealed class Referee : ISimulationObserver
         _running[node.Number] = view;
         Installs += view.InstalledThrough > 0 ? 1 : 0;
         _replicas.Started(view);
+        if (view.InstalledThrough > 0 && node.Storage.Head >= node.Storage.WholeFrom)
+        {
+            new FinalCheck(Ledger, Appends).CheckReads(node.Number, node.Storage, "behind an install");
+        }
     }
 
     /// <summary>A node says that a time is closed.</summary>

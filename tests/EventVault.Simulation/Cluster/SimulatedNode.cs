@@ -247,7 +247,8 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         {
             _reopens = true;
             var life = Life;
-            _simulation.After(_steps.NextInt64(20 * TimeSpan.TicksPerMillisecond), () => Reopen(life));
+            var most = _steps.Next(3) == 0 ? 30 * TimeSpan.TicksPerSecond : TimeSpan.TicksPerSecond; // Meanwhile others may send it groups.
+            _simulation.After((long)_steps.Logarithmic(TimeSpan.TicksPerMillisecond, most), () => Reopen(life));
         }
     }
 
@@ -377,7 +378,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         Storage = VaultStorage.Open(Files, Directory, _simulation.StorageOptionsFor(this, random), VaultLoop.Now(Clock));
         Writer = new LogWriter(Storage.Log);
         Id = LogEntries.IdOf(Storage);
-        Replica = new Replica(Storage, Writer, this, new CommitSignal(), this, Clock, _simulation.RaftOptionsFor(Id.Value, random), _simulation.Options.FarBytes);
+        Replica = new Replica(Storage, Writer, this, new CommitSignal(), this, Clock, _simulation.RaftOptionsFor(Id.Value, random), random.Next(2) == 0 ? Replica.FarBytes : _simulation.Options.FarBytes);
         _transfer = new SegmentTransfer(_simulation, this);
         Replica.OrderShipping = _transfer.Order;
         Loop = new VaultLoop(Storage, Replica, this, Clock, _simulation.AppendLimits) { Wake = AddStep };

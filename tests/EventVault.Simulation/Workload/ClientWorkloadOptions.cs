@@ -77,7 +77,14 @@ internal sealed record ClientWorkloadOptions
     }
 
     /// <summary>What this run's clients do.</summary>
-    public static ClientWorkloadOptions Draw(SimulationOptions run, Random random) => new()
+    public static ClientWorkloadOptions Draw(SimulationOptions run, Random random)
+    {
+        var options = DrawAny(run, random);
+        return run.Profile != Profile.Segments ? options
+            : options with { Changes = Math.Max(options.Changes, 0.05), Scavenges = Math.Max(options.Scavenges, 0.01), Streams = Math.Min(options.Streams, 16) };
+    }
+
+    private static ClientWorkloadOptions DrawAny(SimulationOptions run, Random random) => new()
     {
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,

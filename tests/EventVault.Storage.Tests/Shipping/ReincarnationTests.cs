@@ -26,7 +26,7 @@ public sealed class ReincarnationTests
             _pair.Leader.Model.Check(storage, new Random(1));
         }
 
-        Assert.Single(files.ListFiles(SmallVault.Directory + "/damaged"), n => n.StartsWith($"{before}-", StringComparison.Ordinal));
+        Assert.Equal(3, files.ListFiles(SmallVault.Directory + "/damaged").Count(n => n.StartsWith($"{before}-", StringComparison.Ordinal))); // Its segment, meta and vote.
         using var again = _pair.Open(files);
         Assert.Null(again.Reincarnated);
         Assert.Empty(LogVerifier.Verify(Closed(again, files), SmallVault.Directory).Damage);
@@ -58,6 +58,34 @@ public sealed class ReincarnationTests
             return true;
         });
         Assert.NotNull(storage.Reincarnated);
+    }
+
+    // The vault may have shrunk to this disk behind the damage: then nobody else has what it holds.
+    [Fact]
+    public void Memberships_behind_the_damage_count_too_and_those_before_the_newest_one_do_not()
+    {
+        var vault = new SmallVault();
+        vault.WriteSystem(GroupKind.Membership, [1]);
+        vault.WriteSystem(GroupKind.Membership, [1, 2, 3]);
+        var damaged = vault.Append("s");
+        vault.Append("s");
+        vault.WriteSystem(GroupKind.Membership, [1, 0]);
+        vault.Append("s");
+        vault.Flush();
+        vault.Kill();
+        vault.Files.FlipBit($"{SmallVault.Directory}/log/{SegmentHeader.FileName(0)}", damaged.Place.Offset + 20, 3);
+        var asked = new List<string>();
+        var log = Bytes(vault.Files);
+        Assert.Throws<DamageException>(() => VaultStorage.Open(
+            vault.Files, SmallVault.Directory, new StorageOptions { Reincarnate = m => Asked(m, m.Length == 3) }, 2_000_000));
+        Assert.Equal(["010203", "0100"], asked);
+        Assert.Equal(log, Bytes(vault.Files));
+
+        bool Asked(ReadOnlyMemory<byte> membership, bool may)
+        {
+            asked.Add(Convert.ToHexString(membership.Span));
+            return may;
+        }
     }
 
     [Theory]

@@ -32,6 +32,22 @@ public sealed class ShipInstallTests
         pair.CheckCaughtUp(files);
     }
 
+    // The scavenge's event stands behind the plan's end: what it removed is not hidden by anything that the log holds.
+    [Fact]
+    public void What_was_scavenged_at_a_later_point_is_a_state_of_the_vault_only_from_there_on()
+    {
+        var pair = new ShipPair(isScavenged: true);
+        var files = pair.Planned(77);
+        using var storage = pair.Open(files);
+        Assert.Equal(pair.Leader.Storage.Lives.Scavenge.Point, storage.WholeFrom);
+        Assert.True(storage.Head < storage.WholeFrom);
+        pair.Send(storage, pair.Beginning.Value + 1, pair.LastIndex);
+        Assert.True(storage.Head >= storage.WholeFrom);
+        pair.Leader.Model.Check(storage, new Random(1));
+        using var unscavenged = new ShipPair(isScavenged: false).Leader.Storage;
+        Assert.Equal(Position.None, unscavenged.WholeFrom);
+    }
+
     [Theory]
     [InlineData(0, 3, 2)]
     [InlineData(2, 3, 9)]

@@ -23,6 +23,22 @@ public sealed class ShipPlanTests
         Assert.Equal(Plan() with { Segments = [] }, read with { Segments = [] });
     }
 
+    // 64 KiB segments: 2 GiB of them. A start must be able to install whatever a vault can have.
+    [Fact]
+    public void A_plan_of_many_segments_is_read_as_it_was_written()
+    {
+        var many = new List<ShippedSegment>();
+        var last = Plan().Segments[^1];
+        for (var i = 0u; i < 40_000; i++)
+        {
+            many.Add(Plan().Segments[0] with { Segment = i, FirstIndex = new LogIndex((2 * i) + 1), LastIndex = new LogIndex((2 * i) + 2), FirstTerm = last.FirstTerm, LastTerm = last.LastTerm });
+        }
+
+        many.Add(last with { Segment = 40_000, FirstIndex = new LogIndex(80_001), LastIndex = new LogIndex(80_001) });
+        var plan = Plan() with { Segments = many };
+        Assert.Equal(many, ShipPlan.TryDecode(plan.Encode(Seed), Seed, Size)!.Segments);
+    }
+
     [Fact]
     public void Any_flipped_bit_and_any_other_length_is_refused()
     {

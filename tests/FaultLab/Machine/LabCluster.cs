@@ -175,7 +175,8 @@ internal sealed class LabCluster : IAsyncDisposable
     }
 
     /// <summary>Waits until every node that is not gone is a voter and has nearly all, while clients go on writing.</summary>
-    public Task CaughtUpAsync() => UntilAsync("all nodes to catch up", async () =>
+    /// <param name="limit">How long; null: as for everything else.</param>
+    public Task CaughtUpAsync(TimeSpan? limit = null) => UntilAsync("all nodes to catch up", limit ?? HealLimit, async () =>
     {
         if (!HasPeers)
         {
@@ -208,7 +209,10 @@ internal sealed class LabCluster : IAsyncDisposable
 
     /// <summary>Waits for something that comes by itself.</summary>
     /// <exception cref="TimeoutException">It did not come.</exception>
-    public static async Task<T> UntilAsync<T>(string what, Func<Task<T?>> look)
+    public static Task<T> UntilAsync<T>(string what, Func<Task<T?>> look)
+        where T : class => UntilAsync(what, HealLimit, look);
+
+    private static async Task<T> UntilAsync<T>(string what, TimeSpan limit, Func<Task<T?>> look)
         where T : class
     {
         var began = Clock.Now;
@@ -219,9 +223,9 @@ internal sealed class LabCluster : IAsyncDisposable
                 return found;
             }
 
-            if (Clock.Now - began > Clock.Ticks(HealLimit))
+            if (Clock.Now - began > Clock.Ticks(limit))
             {
-                throw new TimeoutException($"Waited {HealLimit.TotalSeconds} s for {what}.");
+                throw new TimeoutException($"Waited {limit.TotalSeconds} s for {what}.");
             }
 
             await Task.Delay(50);

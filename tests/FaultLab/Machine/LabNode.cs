@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using EventVault.FaultLab.History;
 
@@ -53,6 +54,17 @@ internal sealed class LabNode : IDisposable
     public int Starts { get; private set; }
 
     public bool IsRunning => _process is { HasExited: false };
+
+    /// <summary>What its process holds for itself, without mapped files; 0: it does not run.</summary>
+    public long OwnMemoryBytes
+    {
+        get
+        {
+            // Such as "RssAnon:   12345 kB".
+            var line = IsRunning ? File.ReadLines($"/proc/{_process!.Id}/status").FirstOrDefault(l => l.StartsWith("RssAnon:", StringComparison.Ordinal)) : null;
+            return line is null ? 0 : long.Parse(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) << 10;
+        }
+    }
 
     /// <summary>Whether it may be a member without being run: a scenario took it away for good.</summary>
     public bool IsGone { get; set; }

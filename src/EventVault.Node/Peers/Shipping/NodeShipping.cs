@@ -38,6 +38,7 @@ internal sealed class NodeShipping : IAsyncDisposable
         peers.Serve(PeerRequestKind.Ship, (from, content, _) => Task.FromResult(TakeOrder(from, content.Span)));
         if (storage.Shipped.Repaired is { } repaired)
         {
+            options.Repairs.Begin(repaired, VaultLoop.NowMs(options.Clock)); // So that the next one is not sooner than a minute behind this opening.
             ShipLogMessages.Repaired(log, repaired);
         }
         else if (storage.Shipped.Installed > 0)

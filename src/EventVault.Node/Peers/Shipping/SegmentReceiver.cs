@@ -40,6 +40,7 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     private bool _isOpen;
     private bool _isAsking;
     private bool _hasPart;
+    private bool _isHopeless;
     private int _failures;
     private int _source;
     private long _notBefore;
@@ -59,7 +60,7 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>A leader says that this node is too far behind for groups alone.</summary>
     public void Order()
     {
-        if (!WantsReopening && !IsOrdered)
+        if (!WantsReopening && !IsOrdered && !_isHopeless)
         {
             (IsOrdered, _failures, _notBefore, Problem) = (true, 0, 0, null);
         }
@@ -285,7 +286,7 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         }
         else if (_folder.IsFull)
         {
-            Fail($"more than {_folder.WholeCount} segments are lacking: add this node anew", nowMs);
+            GiveUp($"more than {_folder.WholeCount} segments are lacking, which is more than a start can install");
         }
         else
         {
@@ -300,6 +301,16 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         {
             Fail("the disk has no room for another segment", nowMs);
         }
+    }
+
+    // Nothing that is asked for again could change it.
+    private void GiveUp(string why)
+    {
+        Problem = why;
+        _listed.Clear();
+        _isHopeless = true;
+        (IsOrdered, _isOpen) = (false, false);
+        _folder.Close();
     }
 
     private void Fail(string why, long nowMs)

@@ -189,6 +189,10 @@ public sealed class SegmentReceiverTests : IAsyncLifetime
         _network.Asked.Clear();
         using var installed = Open();
         Assert.True(installed.Shipped.Installed > 1);
+        while (installed.StepBackground())
+        {
+        }
+
         return installed.Source.List(1, 1)[0];
     }
 

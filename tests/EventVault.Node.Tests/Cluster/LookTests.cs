@@ -8,32 +8,6 @@ namespace EventVault.Node.Tests.Cluster;
 public sealed class LookTests
 {
     [Fact]
-    public async Task A_look_serves_those_who_come_soon_after()
-    {
-        await using var cluster = await TestCluster.FormAsync(2);
-        var leader = await cluster.LeaderAsync();
-        var asker = leader.Node!.NodeId();
-        var count = 0;
-        cluster.Cuts.Answering = (from, _, kind) =>
-        {
-            if (from == asker && kind == PeerRequestKind.Status)
-            {
-                Interlocked.Increment(ref count);
-            }
-
-            return null;
-        };
-        var before = -1;
-        var end = DateTime.UtcNow + Support.Wait.Limit;
-        for (var after = 0; before != after; after = Volatile.Read(ref count))
-        {
-            Assert.True(DateTime.UtcNow < end, "Each call asks anew.");
-            before = Volatile.Read(ref count);
-            await leader.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest());
-        }
-    }
-
-    [Fact]
     public async Task A_member_that_is_heard_of_is_not_out_of_reach_because_of_one_answer_that_is_lost()
     {
         await using var cluster = await TestCluster.FormAsync(2, o => o with { ElectionTimeout = TimeSpan.FromSeconds(10) });

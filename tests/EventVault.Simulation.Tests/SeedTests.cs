@@ -31,6 +31,9 @@ public class SeedTests
         Assert.NotEqual(0, installs);
     }
 
+    [Fact]
+    public void Followers_that_are_equally_far_behind_get_segments_from_the_leader() => Run.Passes(SimulationOptions.Draw(66, Profile.Segments));
+
     [Theory]
     [InlineData(1001)]
     [InlineData(1002)]

@@ -26,6 +26,7 @@ internal sealed class Ledger
     private readonly Dictionary<(bool IsCategory, string Name), List<(long At, SentRule Rule)>> _rules = [];
     private long _freeTime = long.MinValue;
     private long _firstScavenge = long.MaxValue;
+    private long _firstHold = long.MaxValue;
 
     /// <summary>Index of the last committed group.</summary>
     public ulong LastIndex => (ulong)_groups.Count;
@@ -82,6 +83,9 @@ internal sealed class Ledger
 
     /// <summary>Whether something may have been scavenged by what is committed up to a head.</summary>
     public bool IsScavenged(long head) => _firstScavenge <= head;
+
+    /// <summary>Whether a legal hold was set up to a head: what an earlier scavenge took on one node, another one keeps then.</summary>
+    public bool HasHolds(long head) => _firstHold <= head;
 
     /// <summary>The rule whose limits count for a stream at a head, its own or else its category's, and the position that set it.</summary>
     public (SentRule Rule, long SetAt)? RuleOf(string stream, long head) => RuleOf(isCategory: false, stream, head) ?? RuleOf(isCategory: true, stream.Split('-')[0], head);
@@ -240,6 +244,7 @@ internal sealed class Ledger
             }
 
             changes.Add((e.Position, rule));
+            _firstHold = rule.IsHold && _firstHold == long.MaxValue ? e.Position : _firstHold;
         }
     }
 

@@ -46,6 +46,8 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     private bool _hasPart;
     private int _failures;
     private int _source;
+    private int _sourceCount;
+    private int _noFurther; // Sources in a row that have no more than this node.
     private long _notBefore;
 
     /// <summary>Whether it was told to, and is not done.</summary>
@@ -68,7 +70,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     {
         if (!WantsReopening && !IsOrdered && !IsHopeless)
         {
-            (IsOrdered, _failures, _notBefore, Problem) = (true, 0, 0, null);
+            (IsOrdered, _failures, _notBefore, Problem, _noFurther) = (true, 0, 0, null, 0);
         }
     }
 
@@ -95,6 +97,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     public ShipAsk? Next(long nowMs, IReadOnlyList<ReplicaId> sources)
     {
         Invariant.Check(!_isAsking, "One request at a time.");
+        _sourceCount = sources.Count;
         if (!IsOrdered || WantsReopening || nowMs < _notBefore || sources.Count == 0)
         {
             return null;
@@ -238,9 +241,16 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
             return;
         }
 
-        // Groups that came meanwhile may have brought this log as far.
+        // Another follower may be no further than this one, and the leader, which is asked last, all the same. Only if nobody is, groups that came
+        // meanwhile have brought this log as far.
         if (list is [.., { Form: ShippedForm.Beginning } last] && storage.CommitIndex.Value >= last.LastIndex.Value)
         {
+            if (++_noFurther < _sourceCount)
+            {
+                Fail("it is no further than this node", nowMs);
+                return;
+            }
+
             _folder.Clear();
             (IsOrdered, _isOpen) = (false, false);
             return;
@@ -252,6 +262,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
             return;
         }
 
+        _noFurther = 0;
         list.ForEach(_listed.Enqueue);
         CheckRoom(nowMs);
     }

@@ -17,6 +17,8 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
 
     public LogIndex DurableIndex => CommitIndex;
 
+    public LogIndex HeldIndex => CommitIndex;
+
     public LogIndex LastIndex { get; private set; } = state.LastIndex;
 
     public long UncommittedBytes => 0;

@@ -2,7 +2,6 @@
 // disk has begun anew asks for its old place (Readmission). While it leads it makes voters of learners that have caught up, and hands leadership over where another node would lead better: its
 // disk is full or slow, its clock is off.
 using EventVault.Node.Replication;
-using EventVault.Raft;
 using EventVault.Rpc;
 using EventVault.Storage;
 using Membership = EventVault.Raft.Membership;

@@ -1,5 +1,4 @@
 using EventVault.Node.Tests.Support;
-using EventVault.Protocol;
 
 namespace EventVault.Node.Tests.Cluster;
 

@@ -1,7 +1,6 @@
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
-using EventVault.Storage;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Node.Tests.Cluster;

@@ -1,5 +1,4 @@
 using EventVault.Node.Peers;
-using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Storage;
@@ -78,7 +77,7 @@ public sealed class ReadmissionTests
         var node = cluster.Nodes[0];
         var old = node.Node!.Peers.Self;
         var mend = await StopAndDamageAsync(node);
-        var damage = await Assert.ThrowsAsync<DamageException>(node.StartAsync);
+        var damage = await Assert.ThrowsAsync<DamageException>(() => node.StartAsync());
         Assert.Contains("cluster replace", damage.Message, StringComparison.Ordinal);
 
         // It is still what it was.

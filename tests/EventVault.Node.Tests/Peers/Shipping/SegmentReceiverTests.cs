@@ -9,7 +9,7 @@ using ReplicaId = EventVault.Raft.ReplicaId;
 namespace EventVault.Node.Tests.Peers.Shipping;
 
 /// <summary>What the receiver of segments does with answers that are lost, late or wrong; on simulated disks, with a clock that the test turns.</summary>
-public sealed class SegmentReceiverTests : IAsyncLifetime
+public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
 {
     private const int Segments = 3;
     private readonly SimulatedFileSystem _disk = new(tracksLosses: false);
@@ -36,9 +36,11 @@ public sealed class SegmentReceiverTests : IAsyncLifetime
 
     public async Task DisposeAsync()
     {
-        _shelf.Dispose();
+        await _network.DisposeAsync();
         await _node.DisposeAsync();
     }
+
+    public void Dispose() => _shelf.Dispose();
 
     [Fact]
     public async Task What_is_lost_on_the_way_is_asked_for_again()

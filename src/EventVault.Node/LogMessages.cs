@@ -113,6 +113,9 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
     public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
 
+    [LoggerMessage(EventId = 56, Level = LogLevel.Information, Message = "Node {Node} is reached by other nodes at {Address} now.")]
+    public static partial void Moved(ILogger logger, EventVault.Raft.ReplicaId node, string address);
+
     [LoggerMessage(EventId = 55, Level = LogLevel.Critical, Message = "This node takes part in nothing any more: {Why}.")]
     public static partial void OldDisk(ILogger logger, string why);
 }

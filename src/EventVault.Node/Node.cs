@@ -97,7 +97,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var readmission = new Readmission(_storage, _loop, _peers, _cluster, _changes, _log);
         _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, readmission, options, _log, OnFailed);
         _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
-        _cluster.IsCatchingUp = () => _shipping.IsCatchingUp;
+        _cluster.ShippingProblem = () => _shipping.Problem;
+        _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
         _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
@@ -105,7 +106,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
         var registry = new ReducerRegistry(_storage.Reader);
         var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);
-        _eager = new EagerFolds(_storage.Reader, states, registry, limits, OnFailed);
+        _eager = new EagerFolds(_storage.Reader, () => _storage.IsWhole, states, registry, limits, OnFailed);
         _retention = new RetentionLoop(_storage, _loop, anchors, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
@@ -451,7 +452,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             return _loop.Leads && !_loop.IsHeldUp;
         }
 
-        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp
+        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp && _storage.IsWhole && _peers.Barred.Length == 0
             && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
     }
 

@@ -150,6 +150,9 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     public Position WholeFrom { get; }
 
+    /// <summary>Whether the head is as far as <see cref="WholeFrom"/>. For every thread.</summary>
+    public bool IsWhole => Head >= WholeFrom;
+
     /// <summary>
     /// When the last committed group was recorded, system groups included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever
     /// be recorded at or before it. For every thread.

@@ -1,4 +1,6 @@
 // How the nodes of the vault stand, as this one sees them: its own membership, and what each member answers when it is asked.
+// All who want to know share one look at a time, which serves for a moment longer: however many clients ask after a failure, a member
+// is asked a few times a second.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
@@ -16,10 +18,13 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>How long a node may take to say how it stands.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>How long a look serves those who come after it, in milliseconds: nodes take longer to notice anything. It ends at once where leader, term or members change.</summary>
+    private const long KeptForMs = 200;
+
     private readonly ConcurrentDictionary<ReplicaId, PeerStatus> _last = new();
-    private readonly Lock _asking = new();
-    private Task _asked = Task.CompletedTask;
-    private Task? _askedNext;
+    private readonly HashSet<ReplicaId> _silent = []; // Who did not answer the last look. Of the look that is under way alone.
+    private readonly Lock _looking = new();
+    private Look? _look;
 
     /// <summary>What is wrong with this node beyond its state, for people; empty: nothing is known.</summary>
     public string Problem { get; set; } = string.Empty;
@@ -32,6 +37,9 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
 
     /// <summary>Whether the node gets segments: what it shows is far behind.</summary>
     public Func<bool> IsCatchingUp { get; set; } = static () => false;
+
+    /// <summary>Why segments can't bring what this node lacks; empty: they can.</summary>
+    public Func<string> ShippingProblem { get; set; } = static () => string.Empty;
 
     /// <summary>What each member answered when <see cref="AskAllAsync"/> asked last; who did not answer is missing.</summary>
     public IReadOnlyDictionary<ReplicaId, PeerStatus> Last => _last;
@@ -56,7 +64,8 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
             Version = AdminService.Version,
             Problem = peers.Barred.Length > 0 ? peers.Barred
                 : loop.IsHeldUp ? "its disk has not answered for longer than an election takes"
-                : Problem.Length > 0 ? Problem : Damage(),
+                : Problem.Length > 0 ? Problem
+                : ShippingProblem() is { Length: > 0 } shipping ? shipping : Damage(),
         };
         if (storage.Head is var head && head != Position.None)
         {
@@ -78,50 +87,21 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
         return status;
     }
 
-    /// <summary>
-    /// Asks all other members at once how they stand, and remembers what they say. All who come while they are being asked wait for the same next
-    /// time: however many clients look, a member is asked once at a time, and nobody gets an answer from before it asked.
-    /// </summary>
-    public Task AskAllAsync(CancellationToken cancellation)
+    /// <summary>Asks all other members at once how they stand, and remembers what they say. Who comes while that is under way, or soon after, shares it.</summary>
+    public async Task AskAllAsync(CancellationToken cancellation)
     {
-        lock (_asking)
+        while (true)
         {
-            var before = _asked;
-            _askedNext ??= Task.Run(() => AskNextAsync(before), CancellationToken.None);
-            return _askedNext.WaitAsync(cancellation);
-        }
-    }
-
-    private async Task AskNextAsync(Task before)
-    {
-        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        lock (_asking)
-        {
-            (_asked, _askedNext) = (_askedNext!, null);
-        }
-
-        await AskThemAsync();
-    }
-
-    private async Task AskThemAsync()
-    {
-        var others = loop.Standing.Membership.Members.Where(peers.IsElsewhere).ToList();
-        foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
-        {
-            _last.TryRemove(gone, out _);
-        }
-
-        await Task.WhenAll(others.Select(async member =>
-        {
-            if (await AskAsync(new PeerTarget(member.Address, member.Id), CancellationToken.None) is { } status)
+            var standing = loop.Standing;
+            var (look, isOf) = Share(standing);
+            await look.Asking.WaitAsync(cancellation);
+            if (isOf)
             {
-                _last[member.Id] = status;
+                return;
             }
-            else
-            {
-                _last.TryRemove(member.Id, out _);
-            }
-        }));
+
+            // It was begun before something changed, and says nothing of that.
+        }
     }
 
     /// <summary>Asks a node how it stands; null: it does not answer.</summary>
@@ -191,6 +171,55 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
     /// <summary>A UUID from a message; empty if there is none.</summary>
     public static Guid IdOf(ByteString bytes) => bytes.Length == 16 ? new Guid(bytes.Span, bigEndian: true) : Guid.Empty;
 
+    // The look that serves, or is to be waited for before another may begin.
+    private (Look Look, bool IsOf) Share(ReplicaStanding standing)
+    {
+        lock (_looking)
+        {
+            var isOf = _look is { } look && look.Term == standing.Term && look.Leader == standing.Leader && ReferenceEquals(look.Membership, standing.Membership);
+            if (_look is null || (_look.Asking.IsCompleted && !(isOf && Environment.TickCount64 - _look.EndedAt < KeptForMs)))
+            {
+                var next = new Look(standing.Term, standing.Leader, standing.Membership);
+                next.Asking = Task.Run(() => AskMembersAsync(next));
+                (_look, isOf) = (next, true);
+            }
+
+            return (_look, isOf);
+        }
+    }
+
+    private async Task AskMembersAsync(Look look)
+    {
+        try
+        {
+            var others = look.Membership.Members.Where(peers.IsElsewhere).ToList();
+            var answers = await Task.WhenAll(others.Select(member => AskAsync(new PeerTarget(member.Address, member.Id), CancellationToken.None)));
+            foreach (var gone in _last.Keys.Except(others.Select(m => m.Id)))
+            {
+                _last.TryRemove(gone, out _);
+            }
+
+            _silent.IntersectWith(others.Select(m => m.Id));
+            foreach (var (member, status) in others.Zip(answers))
+            {
+                if (status is not null)
+                {
+                    _last[member.Id] = status;
+                    _silent.Remove(member.Id);
+                }
+                else if (!_silent.Add(member.Id) || !peers.Hears(member.Id))
+                {
+                    // One answer may be late on a busy machine. Clients leave a node that is said to be out of reach.
+                    _last.TryRemove(member.Id, out _);
+                }
+            }
+        }
+        finally
+        {
+            look.EndedAt = Environment.TickCount64;
+        }
+    }
+
     private ClusterNode NodeOf(Member member, PeerStatus own, PeerLink? link)
     {
         // A copy: what a node said last is for all who ask at the same time.
@@ -212,5 +241,20 @@ internal sealed class ClusterView(VaultStorage storage, VaultLoop loop, Replica 
         }
 
         return node;
+    }
+
+    /// <summary>All members are asked, for everybody who wants to know.</summary>
+    private sealed class Look(Raft.Term term, ReplicaId? leader, Membership membership)
+    {
+        public Raft.Term Term => term;
+
+        public ReplicaId? Leader => leader;
+
+        public Membership Membership => membership;
+
+        public Task Asking { get; set; } = Task.CompletedTask;
+
+        /// <summary>Milliseconds since the machine's start; read when <see cref="Asking"/> has ended.</summary>
+        public long EndedAt { get; set; }
     }
 }

@@ -48,8 +48,11 @@ internal sealed class DialledPeer : IAsyncDisposable
         {
             var accepted = _registry.Accepted(Peer.Id, PeerLane.Urgent);
             var heard = Math.Max(Volatile.Read(ref _heardAt), Math.Max(accepted?.HeardAt ?? 0, Math.Max(_urgent.HeardAt, _bulk.HeardAt)));
+
+            // A node that was started elsewhere, and can't be dialled where it was, dials.
+            var hello = _hello is { } own && (accepted is null || accepted.Hello.StartNumber <= own.StartNumber) ? own : accepted?.Hello;
             return new PeerLink(
-                Peer, _hello ?? accepted?.Hello, _urgent.IsConnected && _bulk.IsConnected,
+                Peer, hello, _urgent.IsConnected && _bulk.IsConnected,
                 heard == 0 ? TimeSpan.MaxValue : TimeSpan.FromMilliseconds(Math.Max(0, Environment.TickCount64 - heard)),
                 _urgent.Connection?.ClockAhead ?? accepted?.ClockAhead ?? TimeSpan.Zero, Problem);
         }

@@ -116,4 +116,7 @@ internal static class PeerLimits
 {
     /// <summary>Largest request and answer, in bytes: segments come in pieces of less.</summary>
     public const int RequestBytes = 2 * 1024 * 1024;
+
+    /// <summary>Largest request, in bytes, of who belongs to no vault, or to a node that belongs to none: questions and invitations, which have some hundred.</summary>
+    public const int StrangersRequestBytes = 64 * 1024;
 }

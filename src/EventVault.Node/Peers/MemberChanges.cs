@@ -148,6 +148,30 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
         });
     }
 
+    /// <summary>Puts the addresses into the membership that members say they have now. Whether there was anything to change.</summary>
+    public async Task<bool> FollowAddressesAsync(Action<Member> onChanged, CancellationToken cancellation)
+    {
+        var standing = loop.Standing;
+        if (!standing.TakesProposals || standing.Membership.IsJoint || standing.MembershipIndex.Value > storage.CommitIndex.Value || !standing.Membership.Members.Any(HasMoved))
+        {
+            return false;
+        }
+
+        return await AloneAsync(async () =>
+        {
+            var moved = new List<Member>();
+            await ChangeAsync(
+                status =>
+                {
+                    moved.AddRange(status.Membership.Members.Where(HasMoved).Select(Moved));
+                    return moved.Count == 0 || status.Membership.IsJoint ? (null, null) : (Of(status.Membership.Members.Select(Moved)), null);
+                },
+                cancellation);
+            moved.ForEach(onChanged);
+            return moved.Count > 0;
+        });
+    }
+
     /// <summary>The members with some changed, added or left out; null: nobody could decide, or they are too many.</summary>
     public static Membership? Of(IEnumerable<Member> members)
     {
@@ -172,6 +196,10 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
     private static Membership? Promoted(Membership membership, List<ReplicaId> promoted) => Of(membership.Members
         .Where(m => m.Role != MemberRole.Voter || !promoted.Exists(p => p.Node == m.Id.Node))
         .Select(m => promoted.Contains(m.Id) ? m with { Role = MemberRole.Voter } : m));
+
+    private bool HasMoved(Member member) => Moved(member).Address != member.Address;
+
+    private Member Moved(Member member) => peers.AdvertisedBy(member.Id) is { } address ? member with { Address = address } : member;
 
     private static bool HasCaughtUp(RaftStatus status, ReplicaId id) =>
         status.Followers.Any(f => f.Id == id && f.State == ProgressState.Replicate && f.Match.Value + CaughtUpGroups >= status.LastIndex.Value);

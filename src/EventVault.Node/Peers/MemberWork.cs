@@ -83,6 +83,7 @@ internal sealed class MemberWork(
                 view.LeadsBadly = LeadsBadly();
                 view.Problem = _isRemoved ? "it was removed from the vault: stop it, or add it again" : _waitsFor.Length > 0 ? _waitsFor : view.LeadsBadly;
                 await HandOverAsync();
+                await changes.FollowAddressesAsync(member => LogMessages.Moved(log, member.Id, member.Address), _stopping.Token);
             }
 
             await changes.PromoteAsync(node => LogMessages.Promotes(log, node), _stopping.Token);

@@ -53,6 +53,9 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     /// <summary>Whether a member is to be reached over the network: what this disk was before it began anew is not behind its own address.</summary>
     public bool IsElsewhere(Member member) => member.Id != Self && member.Address.Length > 0 && member.Address != Address;
 
+    /// <summary>Whether a member was heard of within the election timeout, over connections that stand: it is there, whatever a single answer says.</summary>
+    public bool Hears(ReplicaId member) => Links.Any(link => link.Peer.Id == member && link.IsConnected && link.SinceHeard <= options.ElectionTimeout);
+
     /// <summary>What the vault's thread sends through, and hears of changes.</summary>
     public void Bind(VaultLoop loop, Replica replica)
     {
@@ -100,6 +103,13 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
             Connect(replica.Membership);
             return true;
         });
+    }
+
+    /// <summary>Where a member says that other nodes reach it, if it was told so (--peer-advertise); null: it says nothing.</summary>
+    public string? AdvertisedBy(ReplicaId member)
+    {
+        var said = member == Self ? options.PeerAdvertise : Links.FirstOrDefault(link => link.Peer.Id == member)?.Hello?.PeerAddress;
+        return said is { Length: > 0 } && Addresses.WhyNot(said) is null ? said : null;
     }
 
     /// <summary>Where clients reach a replica; empty: nobody knows.</summary>

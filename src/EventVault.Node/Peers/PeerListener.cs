@@ -8,9 +8,6 @@ namespace EventVault.Node.Peers;
 /// <summary>Listens for other nodes.</summary>
 internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry registry, IPeerReceiver receiver, ILogger log) : IAsyncDisposable
 {
-    /// <summary>Connections at a time: two from each of 64 members, a few more for requests, and those that are about to be refused.</summary>
-    private const int MostConnections = 512;
-
     /// <summary>How long a handler may take: who asks waits less long.</summary>
     private static readonly TimeSpan HandlerLimit = TimeSpan.FromSeconds(15);
 
@@ -22,6 +19,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
 
     private readonly Dictionary<(IPAddress? From, string Reason), long> _logged = [];
     private readonly Socket _socket = new(options.Address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+    private readonly AcceptedConnections _accepted = new();
     private readonly HashSet<Task> _open = [];
     private readonly Lock _opening = new();
     private Task _accepting = Task.CompletedTask;
@@ -65,10 +63,11 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
     {
         while (!stopping.IsCancellationRequested)
         {
-            Socket accepted;
+            AcceptedConnection accepted;
+            AcceptedConnection? closed;
             try
             {
-                accepted = await _socket.AcceptAsync(stopping);
+                accepted = _accepted.Add(await _socket.AcceptAsync(stopping), out closed);
             }
             catch (OperationCanceledException)
             {
@@ -84,30 +83,25 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
             lock (_opening)
             {
                 _open.RemoveWhere(static t => t.IsCompleted);
-                if (_open.Count < MostConnections)
-                {
-                    _open.Add(Task.Run(() => ServeAsync(accepted, stopping), CancellationToken.None));
-                    continue;
-                }
+                _open.Add(Task.Run(() => ServeAsync(accepted, stopping), CancellationToken.None));
             }
 
-            LogRefusal(accepted.RemoteEndPoint, $"{MostConnections} connections are open already");
-            accepted.Dispose();
+            if (closed is { Address: { } from })
+            {
+                LogRefusal(new IPEndPoint(from, 0), "others came while it had not shown to be a member of this vault, and too many wait like that");
+            }
         }
     }
 
-    private async Task ServeAsync(Socket socket, CancellationToken stopping)
+    private async Task ServeAsync(AcceptedConnection accepted, CancellationToken stopping)
     {
         EndPoint? address = null;
         try
         {
-            using (socket)
-            {
-                address = socket.RemoteEndPoint;
-                PeerConnector.Configure(socket);
-                await using var stream = await SecureAsync(new NetworkStream(socket), stopping);
-                await ServeAsync(stream, address, stopping);
-            }
+            address = accepted.Socket.RemoteEndPoint;
+            PeerConnector.Configure(accepted.Socket);
+            await using var stream = await SecureAsync(new NetworkStream(accepted.Socket), stopping);
+            await ServeAsync(accepted, stream, address, stopping);
         }
         catch (AuthenticationException e)
         {
@@ -125,6 +119,11 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
         {
             PeerLogMessages.Failed(log, e, address);
         }
+        finally
+        {
+            accepted.Close();
+            _accepted.Remove(accepted);
+        }
     }
 
     private async Task<Stream> SecureAsync(Stream stream, CancellationToken stopping)
@@ -139,7 +138,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
         return await tls.AcceptAsync(stream, limit.Token);
     }
 
-    private async Task ServeAsync(Stream stream, EndPoint? address, CancellationToken stopping)
+    private async Task ServeAsync(AcceptedConnection accepted, Stream stream, EndPoint? address, CancellationToken stopping)
     {
         var reader = new FrameReader(stream);
         var writer = new FrameWriter(stream, options.Hello.VaultId, options.Hello.Id);
@@ -165,7 +164,8 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
                 }
 
                 var foreign = WhyNot(header, hello, lane);
-                if ((foreign is null ? await registry.AdmitAsync(hello, connection) : new PeerRefusal(foreign)) is { } refusal)
+                var refused = foreign is null ? await registry.AdmitAsync(hello, connection) : new PeerRefusal(foreign);
+                if ((refused ?? WhyFull(accepted, hello)) is { } refusal)
                 {
                     LogRefusal(address, refusal.Why);
                     await writer.WriteAsync(FrameKind.Refusal, hello.Id, PeerFrames.EncodeRefusal(refusal), limit.Token);
@@ -179,7 +179,7 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
 
             if (connection is null)
             {
-                await AnswerAsync(reader, writer, hello, stopping);
+                await AnswerAsync(reader, writer, hello, accepted.IsMember ? PeerLimits.RequestBytes : PeerLimits.StrangersRequestBytes, stopping);
             }
             else
             {
@@ -237,8 +237,14 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
             : null;
     }
 
+    // Whoever belongs to no vault stays a stranger; to a node that belongs to none everybody is one.
+    private PeerRefusal? WhyFull(AcceptedConnection accepted, PeerHello hello) =>
+        hello.Id.Node == 0 || hello.VaultId == Guid.Empty || hello.VaultId != options.Hello.VaultId || _accepted.TryAdmit(accepted)
+            ? null
+            : new PeerRefusal($"no place is left: {AcceptedConnections.MostOfMembers} are for members' connections");
+
     // One at a time; who wants more at once dials more connections.
-    private async Task AnswerAsync(FrameReader reader, FrameWriter writer, PeerHello hello, CancellationToken stopping)
+    private async Task AnswerAsync(FrameReader reader, FrameWriter writer, PeerHello hello, int most, CancellationToken stopping)
     {
         while (true)
         {
@@ -257,6 +263,11 @@ internal sealed class PeerListener(PeerNetworkOptions options, PeerRegistry regi
             if (header.Kind != FrameKind.Request || header.Length == 0 || header.VaultId != hello.VaultId || header.From != hello.Id)
             {
                 throw new BadFrameException($"a frame ({header.Kind}) has no place on a connection for requests");
+            }
+
+            if (header.Length > 1 + most)
+            {
+                throw new BadFrameException($"a request has {header.Length - 1} bytes, {most} are the most of who belongs to no vault");
             }
 
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping);

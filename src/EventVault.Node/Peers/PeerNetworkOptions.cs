@@ -31,6 +31,12 @@ internal sealed record PeerNetworkOptions
     /// <summary>The wall clock that is told to peers.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>
+    /// Requests that this node has under way at a time, and as many again that ask how a node stands: a few to each of 64 members.
+    /// More are refused, as something must have gone wrong.
+    /// </summary>
+    internal int MostRequests { get; init; } = 256;
+
     /// <summary>How far the own disk is, as peers are told with every ping.</summary>
     public Func<DiskMark> Mark { get; init; } = static () => default;
 

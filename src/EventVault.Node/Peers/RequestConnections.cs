@@ -1,4 +1,5 @@
 // Asks other nodes. A connection carries one request at a time and is kept for a while; several requests at once have several.
+// How nodes stand is asked beside everything else: whatever hangs, and however much is shipped, must not make live nodes look dead.
 using System.Net.Sockets;
 
 namespace EventVault.Node.Peers;
@@ -12,12 +13,10 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
     /// <summary>How long a request may take if its caller does not say less.</summary>
     private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(10);
 
-    /// <summary>Requests at a time: a few to each of 64 members; more are refused, as something must have gone wrong.</summary>
-    private const int MostAtOnce = 256;
-
     private readonly List<KeptConnection> _kept = [];
     private readonly Lock _keeping = new();
-    private int _asking;
+    private readonly Underway _status = new();
+    private readonly Underway _others = new();
 
     /// <inheritdoc cref="IPeerNetwork.AskAsync"/>
     public async Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation)
@@ -26,11 +25,12 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation, stopping);
         limit.CancelAfter(AnswerLimit);
         KeptConnection? connection = null;
+        var underway = kind == PeerRequestKind.Status ? _status : _others;
         try
         {
-            if (Interlocked.Increment(ref _asking) > MostAtOnce)
+            if (Interlocked.Increment(ref underway.Count) > options.MostRequests)
             {
-                throw new PeerRequestException($"{MostAtOnce} requests to other nodes are under way already");
+                throw new PeerRequestException($"{options.MostRequests} requests to other nodes are under way already");
             }
 
             connection = Take(target) ?? await ConnectAsync(target, limit.Token);
@@ -53,7 +53,7 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
         }
         finally
         {
-            Interlocked.Decrement(ref _asking);
+            Interlocked.Decrement(ref underway.Count);
             if (connection is not null)
             {
                 connection.Close();
@@ -67,7 +67,7 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
     /// <summary>Ends when all requests have, which are cancelled already.</summary>
     public async Task StopAsync()
     {
-        while (Volatile.Read(ref _asking) > 0)
+        while (Volatile.Read(ref _status.Count) + Volatile.Read(ref _others.Count) > 0)
         {
             await Task.Delay(1);
         }
@@ -131,6 +131,12 @@ internal sealed class RequestConnections(PeerNetworkOptions options, PeerConnect
         }
 
         return new KeptConnection(target, greeted, options.Hello);
+    }
+
+    /// <summary>Requests of a kind that have begun and not ended.</summary>
+    private sealed class Underway
+    {
+        public int Count;
     }
 
     /// <summary>A connection for one request at a time.</summary>

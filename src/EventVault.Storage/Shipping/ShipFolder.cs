@@ -16,6 +16,9 @@ namespace EventVault.Storage.Shipping;
 /// <summary>Gathers segments for the next start. One thread, which need not be one of the storage's.</summary>
 public sealed class ShipFolder
 {
+    /// <summary>Most segments of a plan, the beginning of the last one among them.</summary>
+    public const int MostSegments = ShipPlan.MostSegments;
+
     internal const string Name = "ship";
     private const string WholeSuffix = ".seg";
     private const string BeginningSuffix = ".begin";
@@ -25,6 +28,7 @@ public sealed class ShipFolder
     private const long FlushEvery = 16 * 1024 * 1024;
 
     private readonly VaultStorage _storage;
+    private readonly int _most;
     private readonly IFileSystem _files;
     private readonly string _directory;
     private readonly List<ShippedSegment> _whole = [];
@@ -37,8 +41,11 @@ public sealed class ShipFolder
     private uint? _repair;
 
     /// <param name="storage">Of the node that is behind.</param>
-    public ShipFolder(VaultStorage storage)
+    /// <param name="most">Most segments of a plan; less in tests.</param>
+    public ShipFolder(VaultStorage storage, int most = ShipPlan.MostSegments)
     {
+        Invariant.Check(most is > 1 and <= ShipPlan.MostSegments);
+        _most = most;
         _storage = storage;
         _files = storage.Files;
         _directory = PathIn(storage.Directory);
@@ -51,7 +58,7 @@ public sealed class ShipFolder
     public int WholeCount => _whole.Count;
 
     /// <summary>Whether a plan can't hold more sealed segments.</summary>
-    public bool IsFull => _whole.Count >= ShipPlan.MostSegments - 1;
+    public bool IsFull => _whole.Count >= _most - 1;
 
     private uint FirstWanted => (uint)_storage.SegmentCounts.Sealed;
 

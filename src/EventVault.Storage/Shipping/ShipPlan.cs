@@ -43,7 +43,7 @@ internal sealed record ShipPlan(Guid VaultId, Guid Incarnation, ShipPurpose Purp
 {
     public const string FileName = "plan";
 
-    /// <summary>Most segments in one plan: 4 TiB of the usual size, of which the plan takes 1.2 MiB.</summary>
+    /// <summary>Most segments in one plan: 64 TiB of the usual size, 16 GiB of the smallest. The plan takes 72 bytes for each, of the disk and, at the start that installs it, of memory.</summary>
     public const int MostSegments = 262_144;
 
     private const int FormatVersion = 1;

@@ -12,6 +12,7 @@ public sealed class HistoryCheckerTests
         [LogRules.PositionsDense] = v => AlterEvents(v, events => events.RemoveAt(events.Count / 2)),
         [LogRules.VersionsDense] = v => AlterEvents(v, events => events[^9] = events[^9] with { Version = events[^9].Version + 1 }),
         [LogRules.TimesRise] = v => AlterEvents(v, events => events[^9] = events[^9] with { RecordedAt = 1 }),
+        [TimeRules.TimesReal] = v => v.Alter<AppendAttempt>(a => a.Outcome == AppendOutcome.Written, a => a with { RecordedAt = a.RecordedAt + TimeSpan.FromSeconds(71).Ticks }),
         [LogRules.AppendWhole] = v => AlterEvents(v, events => events[^9] = events[^9] with { OperationId = events[3].OperationId }),
         [LogRules.LogsEqual] = v => v.AlterLogs(l => l.Node == 3, l => l with { Groups = [.. l.Groups.Select((g, i) => i == 20 ? g with { Digest = g.Digest + 1 } : g)] }),
         [LogRules.TermsRise] = v => v.AlterLogs(_ => true, l => l with { Groups = [.. l.Groups.Select((g, i) => i == 60 ? g with { Term = 1 } : g)] }),
@@ -202,6 +203,21 @@ public sealed class HistoryCheckerTests
         vault.History.RemoveAll(o => o is Mark);
         Assert.All(vault.Check(), f => Assert.Equal(Coverage.Rule, f.Rule));
         Assert.NotEmpty(vault.Check());
+    }
+
+    [Theory]
+    [InlineData(0, 3600, true)]
+    [InlineData(0, 3700, false)]
+    [InlineData(1, 3601, true)]
+    [InlineData(1, 3610, false)]
+    [InlineData(0, -80, false)]
+    public void Times_of_a_wrong_clock_are_given_only_until_another_node_leads(int isAfter, int seconds, bool isClean)
+    {
+        var findings = new Findings();
+        var hour = TimeSpan.FromHours(1).Ticks;
+        AppendAttempt At(long moment, long ahead) => new() { Outcome = AppendOutcome.Written, Invoked = moment, Completed = moment, RecordedAt = Clock.RealTime(moment) + ahead };
+        TimeRules.Check([new WrongClock { Ahead = hour, Invoked = 10, Completed = 100 }, At(50, hour), At(50 + (isAfter * 100), TimeSpan.FromSeconds(seconds).Ticks)], findings);
+        Assert.Equal(isClean, findings.All.Count == 0);
     }
 
     [Theory]

@@ -148,7 +148,7 @@ internal sealed class PerfectVault
         append = append with
         {
             Outcome = AppendOutcome.Written, FirstPosition = place.First, LastPosition = place.Last, Versions = [.. append.Writes.Select(w => Version(w.Stream))],
-            RecordedAt = _now,
+            RecordedAt = Clock.RealTime(0) + _now,
         };
         _written.Add((append, place));
         History.Add(append);
@@ -164,7 +164,7 @@ internal sealed class PerfectVault
             {
                 _log.Add(new LogEvent
                 {
-                    Position = _log.Count, Stream = write.Stream, Version = Version(write.Stream) + 1, RecordedAt = _now, Digest = digest,
+                    Position = _log.Count, Stream = write.Stream, Version = Version(write.Stream) + 1, RecordedAt = Clock.RealTime(0) + _now, Digest = digest,
                     OperationId = append.OperationId, Tags = _random.Next(3) == 0 ? [tag] : [],
                 });
             }

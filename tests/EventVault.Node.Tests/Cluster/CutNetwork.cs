@@ -30,6 +30,9 @@ internal sealed class Cuts
 
     public void Heal() => _cut.Clear();
 
+    /// <summary>Answers requests in the place of the node that is asked, where it does not return null.</summary>
+    public Func<uint, PeerTarget, PeerRequestKind, Task<byte[]>?> Answering { get; set; } = static (_, _, _) => null;
+
     /// <summary>Runs a question, counted.</summary>
     public async Task<byte[]> AskAsync(uint from, string to, Func<Task<byte[]>> ask)
     {
@@ -87,6 +90,8 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     public Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
         Volatile.Read(ref _peers).FirstOrDefault(p => p.Address == target.Address) is { Id.Node: not 0 } peer && cuts.IsCut(_self, peer.Id.Node)
             ? Task.FromException<byte[]>(new PeerRequestException("the network is cut", new IOException()))
+            : cuts.Answering(_self, target, kind) is { } answer
+            ? answer
             : kind == PeerRequestKind.Status && target.Id is not null
             ? cuts.AskAsync(_self, target.Address, () => _network.AskAsync(target, kind, content, cancellation))
             : _network.AskAsync(target, kind, content, cancellation);

@@ -251,4 +251,33 @@ public sealed class MemberTests
         await Fails.WithAsync(RpcCode.FailedPrecondition, Reason.NodeUnusable, () => first.CallAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = gone }));
         Assert.Single(first.Node!.Standing.Membership.Members);
     }
+
+    [Fact]
+    public async Task A_member_that_is_reached_elsewhere_gets_its_new_address_into_the_membership_the_leader_too()
+    {
+        await using var cluster = await TestCluster.FormAsync(2);
+        foreach (var node in cluster.Nodes)
+        {
+            var address = $"localhost:{node.PeerAddress.Split(':')[1]}";
+            await node.StopAsync();
+            await node.StartAsync(o => o with { PeerAdvertise = address });
+            await cluster.UntilAsync(
+                () => cluster.Nodes.All(n => n.Node!.Standing.Membership.Members.Any(m => m.Id == node.Node!.Peers.Self && m.Address == address)), "the new address to be a member's");
+        }
+
+        await cluster.AppendAsync("behind", Make.Events(1));
+        await cluster.UntilEqualAsync();
+    }
+
+    [Fact]
+    public async Task A_node_elsewhere_is_not_added_to_a_vault_whose_nodes_it_could_not_reach()
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        var joining = await cluster.StartUnjoinedAsync(o => o with { PeerAddress = System.Net.IPAddress.Any });
+        var elsewhere = $"0.0.0.0:{joining.PeerAddress.Split(':')[1]}"; // An address that is no loopback and reaches this machine.
+        var refused = await Fails.WithAsync(
+            RpcCode.FailedPrecondition, Reason.NodeUnusable, () => cluster.Nodes[0].CallAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = elsewhere }));
+        Assert.Contains("--peer-advertise", refused.Message, StringComparison.Ordinal);
+        Assert.Single(cluster.Nodes[0].Node!.Standing.Membership.Members);
+    }
 }

@@ -140,7 +140,6 @@ public sealed class ScrubTests
         var value = file.ReadByte();
         file.Position--;
         file.WriteByte((byte)(value ^ 0x10));
-        file.Flush(flushToDisk: true);
     }
 
     private static async Task UntilRepairedAsync(TestCluster cluster, ClusterNodeUnderTest node, uint segment, Func<Task> meanwhile)

@@ -1,6 +1,10 @@
+using EventVault.Node.Peers;
+using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
+using EventVault.Storage;
+using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Node.Tests.Cluster;
 
@@ -51,6 +55,37 @@ public sealed class ShippingTests
         await cluster.AppendAsync("behind", Make.Events(1));
         await cluster.UntilAsync(() => joined.Node.Storage.CommitIndex == first.Node!.Storage.CommitIndex, "the tail");
         Assert.Equal(await first.ReadAllAsync(), await joined.ReadAllAsync());
+    }
+
+    [Theory]
+    [InlineData(3)]
+    [InlineData(50)]
+    public async Task Whoever_lacks_more_segments_than_a_plan_holds_gives_up_for_good_and_says_so(int most)
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        await FillAsync(cluster, segments: 4);
+        var source = cluster.Nodes[0].Node!;
+        using var shelf = new SegmentShelf(source.Storage, bytesPerSecond: 0, TimeProvider.System);
+        using var storage = VaultStorage.Open(new SimulatedFileSystem(), "/data", new StorageOptions { NodeId = 2, Join = source.Storage.Identity }, now: 1_000_000);
+        var receiver = new SegmentReceiver(storage, most);
+        var (asked, now) = (0, 0L);
+        for (var order = 0; order < 2; order++)
+        {
+            receiver.Order();
+            while (receiver is { IsOrdered: true, WantsReopening: false })
+            {
+                Assert.True(++asked < 1000, receiver.Problem);
+                if (receiver.Next(now += 10_000, [source.Peers.Self]) is { } ask)
+                {
+                    receiver.Answered(ask.Kind == PeerRequestKind.Segments ? shelf.Segments(ask.Content) : shelf.SegmentBytes(ask.Content), now);
+                }
+            }
+
+            Assert.Equal((most < 4, most > 4), (receiver.IsHopeless, receiver.WantsReopening));
+            Assert.Contains(most < 4 ? "lacks more than 2 sealed segments" : "", receiver.Problem ?? "", StringComparison.Ordinal);
+        }
+
+        receiver.Close();
     }
 
     private static async Task FillAsync(TestCluster cluster, int segments)

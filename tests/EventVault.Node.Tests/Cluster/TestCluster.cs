@@ -252,8 +252,9 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
 
     public RpcChannel Channel => _channel!;
 
-    public async Task StartAsync()
+    public async Task StartAsync(Func<NodeOptions, NodeOptions>? configure = null)
     {
+        _options = configure is null ? _options : configure(_options);
         _host = await NodeHost.StartAsync(_options);
         _options = _options with { Port = _host.RpcEndPoint.Port, HttpPort = _host.HttpEndPoint.Port, PeerPort = _options.PeerPort is null ? null : _host.PeerPort };
         _channel = new RpcChannel(new Uri($"http://{Address}"));

@@ -41,7 +41,7 @@ public sealed class PeerFramesTests
     [Fact]
     public void A_hello_comes_back()
     {
-        var hello = TestPeer.HelloOf(1, start: 77) with { ClientAddress = "hôte:1", Version = "" };
+        var hello = TestPeer.HelloOf(1, start: 77) with { ClientAddress = "hôte:1", Version = "", OpenedTerm = 5, OpenedLast = ulong.MaxValue, PeerAddress = "là:2" };
         var bytes = PeerFrames.EncodeHello(hello, PeerLane.Bulk, 12345);
         var header = new FrameHeader(FrameKind.Hello, bytes.Length, 0, hello.VaultId, hello.Id, default);
         Assert.Equal((hello, PeerLane.Bulk, 12345L), PeerFrames.DecodeHello(header, bytes));
@@ -205,7 +205,10 @@ public sealed class PeerFramesTests
                     case FrameKind.Hello or FrameKind.Welcome:
                         PeerFrames.DecodeHello(header, await reader.ReadContentAsync(header, CancellationToken.None));
                         break;
-                    case FrameKind.Refusal or FrameKind.Failure:
+                    case FrameKind.Refusal:
+                        PeerFrames.DecodeRefusal(await reader.ReadContentAsync(header, CancellationToken.None));
+                        break;
+                    case FrameKind.Failure:
                         PeerFrames.DecodeText(await reader.ReadContentAsync(header, CancellationToken.None));
                         break;
                     default:
@@ -238,10 +241,13 @@ public sealed class PeerFramesTests
                         await w.WriteAsync(RandomMessage(random, (MessageKind)random.Next(1, 12)), CancellationToken.None);
                         break;
                     case FrameKind.Ping or FrameKind.Pong:
-                        await w.WritePingAsync(kind, To, (ulong)random.NextInt64(), random.NextInt64(), CancellationToken.None);
+                        await w.WritePingAsync(kind, To, (ulong)random.NextInt64(), random.NextInt64(), new DiskMark(7, 8, 9), CancellationToken.None);
                         break;
                     case FrameKind.Hello or FrameKind.Welcome:
                         await w.WriteAsync(kind, To, PeerFrames.EncodeHello(TestPeer.HelloOf(1), kind == FrameKind.Hello ? PeerLane.Bulk : 0, 1), CancellationToken.None);
+                        break;
+                    case FrameKind.Refusal:
+                        await w.WriteAsync(kind, To, PeerFrames.EncodeRefusal(new PeerRefusal("no", random.Next(2) == 0)), CancellationToken.None);
                         break;
                     default:
                         await w.WriteAsync(kind, To, PeerFrames.EncodeText(new string('t', random.Next(1, 300))), CancellationToken.None);

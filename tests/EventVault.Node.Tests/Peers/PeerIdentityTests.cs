@@ -1,4 +1,5 @@
 using EventVault.Node.Peers;
+using EventVault.Node.Replication;
 using EventVault.Node.Tests.Support;
 using EventVault.Raft;
 using EventVault.Storage.Tests.Simulated;
@@ -159,7 +160,7 @@ public sealed class PeerIdentityTests
 
         // The slot of the first write, and whatever stands in the other one.
         files.FlipBit("/data/peers", 100, 3);
-        files.FlipBit("/data/peers", 16_384 + 100, 3);
+        files.FlipBit("/data/peers", SeenDisks.SlotBytes + 100, 3);
         await using (var one = await TestPeer.StartAsync(1, Kept))
         {
             await one.Log.SaidAsync("no part of it matches its checksum");
@@ -192,5 +193,124 @@ public sealed class PeerIdentityTests
         await one.Network.AskAsync(new PeerTarget(one.Network.ListenAddress), PeerRequestKind.Status, default, CancellationToken.None);
         one.Network.SetPeers([new Peer(new ReplicaId(9, Guid.NewGuid()), one.Network.ListenAddress)]);
         await Wait.UntilAsync(() => one.Network.Links.Single().Problem.Length > 0, "it to find itself where another one should be");
+    }
+
+    [Theory]
+    [InlineData(6, 100, "was seen in term 7")] // A vote may be forgotten.
+    [InlineData(7, 89, "acknowledged group 90")]
+    [InlineData(9, 79, "80 committed groups")] // It has been in a later term since, and lacks what nobody may lack.
+    [InlineData(7, 90, null)]
+    [InlineData(8, 80, null)] // What it acknowledged and was not committed a later leader may have cut off.
+    public void A_disk_is_old_if_it_lacks_what_no_leader_can_have_taken(ulong term, ulong last, string? why)
+    {
+        var mark = new DiskMark(7, 90, 0).With(new DiskMark(6, 95, 80)).With(new DiskMark(7, 85, 70));
+        Assert.Equal(new DiskMark(7, 90, 80), mark);
+        Assert.Contains(why ?? "fine", mark.WhyOlder(term, last) ?? "fine", StringComparison.Ordinal);
+        Assert.Equal(new DiskMark(8, 3, 80), mark.With(new DiskMark(8, 3, 2)));
+    }
+
+    [Fact]
+    public async Task A_disk_that_comes_with_less_than_it_showed_is_refused_for_good_told_and_remembered()
+    {
+        var files = new SimulatedFileSystem();
+        files.CreateDirectory("/one");
+        files.CreateDirectory("/two");
+        PeerNetworkOptions Kept(PeerNetworkOptions options) => options with { Files = files, Directory = "/one" };
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 1), Kept))
+        {
+            // As its pings say, and its answers to a leader.
+            await using var two = await TestPeer.StartAsync(TestPeer.HelloOf(2, start: 5), o => o with { Mark = () => new DiskMark(7, 90, 80) });
+            await TestPeer.ConnectAsync(one, two);
+            two.Send(one, 95, MessageKind.AppendAnswer);
+            await one.GotAsync(1);
+        }
+
+        // The start number says nothing: the copy was taken while the disk was in service.
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 2), Kept))
+        {
+            await RefusedAsync(one, HelloOf(start: 6, last: 94), files);
+        }
+
+        // What it has come to meanwhile does not make it sound, neither here nor where it hears of nobody.
+        await using (var one = await TestPeer.StartAsync(TestPeer.HelloOf(1, start: 3), Kept))
+        {
+            await RefusedAsync(one, HelloOf(start: 9, last: 200), files);
+        }
+
+        string? known = null;
+        await using var alone = await TestPeer.StartAsync(HelloOf(start: 10, last: 200), o => o with
+        {
+            Files = files,
+            Directory = "/two",
+            OnOldDisk = why =>
+            {
+                known = why;
+                return true;
+            },
+        });
+        Assert.NotNull(known);
+    }
+
+    [Fact]
+    public async Task A_disk_that_lost_nothing_it_promised_comes_back()
+    {
+        await using var one = await TestPeer.StartAsync(1);
+        await using (var two = await TestPeer.StartAsync(TestPeer.HelloOf(2, start: 1), o => o with { Mark = () => new DiskMark(7, 90, 80) }))
+        {
+            await TestPeer.ConnectAsync(one, two);
+        }
+
+        // A torn tail that was not acknowledged; then a leader of a later term that cut off what was.
+        await using (var again = await TestPeer.StartAsync(HelloOf(start: 2, last: 90)))
+        {
+            await TestPeer.ConnectAsync(one, again);
+        }
+
+        await using var truncated = await TestPeer.StartAsync(HelloOf(start: 3, last: 80) with { OpenedTerm = 8 });
+        await TestPeer.ConnectAsync(one, truncated);
+    }
+
+    [Fact]
+    public async Task An_old_copy_beside_a_disk_in_service_does_not_harm_that()
+    {
+        await using var one = await TestPeer.StartAsync(1);
+        await using var two = await TestPeer.StartAsync(TestPeer.HelloOf(2, start: 5), o => o with { Mark = () => new DiskMark(7, 90, 80) });
+        await TestPeer.ConnectAsync(one, two);
+        two.Send(one, 90, MessageKind.AppendAnswer);
+        await one.GotAsync(1);
+        var told = 0;
+        await using (var copy = await TestPeer.StartAsync(HelloOf(start: 6, last: 50), o => o with { OnOldDisk = _ => Interlocked.Increment(ref told) > 0 }))
+        {
+            copy.Network.SetPeers([one.AsPeer]);
+            await Wait.UntilAsync(() => copy.LinkTo(one.Id).Problem.Contains("old copy", StringComparison.Ordinal), "the copy is refused");
+        }
+
+        Assert.Equal(0, told);
+        await two.DisposeAsync();
+        await using var again = await TestPeer.StartAsync(HelloOf(start: 6, last: 95));
+        await TestPeer.ConnectAsync(one, again);
+    }
+
+    private static PeerHello HelloOf(uint start, ulong last) => TestPeer.HelloOf(2, start) with { OpenedTerm = 7, OpenedLast = last };
+
+    private static async Task RefusedAsync(TestPeer one, PeerHello hello, SimulatedFileSystem files)
+    {
+        var told = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var old = await TestPeer.StartAsync(hello, o => o with
+        {
+            Files = files,
+            Directory = "/two",
+            OnOldDisk = why =>
+            {
+                told.TrySetResult(why);
+                return true;
+            },
+        });
+        old.Network.SetPeers([one.AsPeer]);
+        one.Network.SetPeers([old.AsPeer]);
+        await Wait.UntilAsync(() => old.LinkTo(one.Id).Problem.Contains("old copy", StringComparison.Ordinal), "the old disk is told");
+        await Wait.UntilAsync(() => one.LinkTo(old.Id).Problem.Contains("old copy", StringComparison.Ordinal), "the link says why");
+        await told.Task;
+        Assert.False(one.LinkTo(old.Id).IsConnected);
     }
 }

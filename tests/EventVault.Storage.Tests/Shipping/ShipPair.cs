@@ -147,6 +147,7 @@ internal sealed class ShipPair
             {
             }
 
+            Assert.True(storage.IsWhole);
             Leader.Model.Check(storage, new Random(1));
             Leader.Model.CheckAll(storage.Reader);
             for (var number = 0; number < Leader.Storage.View.Sealed.Length; number++)

@@ -15,6 +15,7 @@ internal static class HistoryChecker
         [LogRules.PositionsDense] = "positions in the log have no gap",
         [LogRules.VersionsDense] = "versions of a stream have no gap",
         [LogRules.TimesRise] = "recorded times rise from append to append",
+        [TimeRules.TimesReal] = "recorded times are the clock's, within a minute, unless a leader's clock was set wrong: then only until another leads, who goes on from there",
         [LogRules.AppendWhole] = "the events of an append stand together",
         [LogRules.LogsEqual] = "all nodes hold the same bytes up to what is committed",
         [LogRules.TermsRise] = "terms in a log never fall, and its indexes have no gap",
@@ -53,6 +54,7 @@ internal static class HistoryChecker
         AppendRules.Check([.. history.OfType<AppendAttempt>()], log, findings);
         ReadRules.Check(history, log, findings);
         RealTime.Check(history, log, findings);
+        TimeRules.Check(history, findings);
         Coverage.Check(history, logs.Select(l => l.Node), findings);
         StatusRules.Check(history, logs, committed, findings);
         return findings.All;

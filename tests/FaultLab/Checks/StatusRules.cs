@@ -40,7 +40,7 @@ internal static class StatusRules
             last[(sample.Node, sample.Incarnation)] = sample;
         }
 
-        foreach (var operation in history.Where(o => o is not (Mark or Delivery)))
+        foreach (var operation in history.Where(o => o is not (Mark or Delivery or WrongClock)))
         {
             findings.Require(operation.Completed - operation.Invoked < Clock.Ticks(LongestCall), Answered, () => $"lasted too long: {operation}");
         }

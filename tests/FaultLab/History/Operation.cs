@@ -13,6 +13,7 @@ namespace EventVault.FaultLab.History;
 [JsonDerivedType(typeof(StateAttempt), "state")]
 [JsonDerivedType(typeof(Delivery), "delivery")]
 [JsonDerivedType(typeof(StatusSample), "status")]
+[JsonDerivedType(typeof(WrongClock), "clock")]
 [JsonDerivedType(typeof(Mark), "mark")]
 internal abstract record Operation
 {
@@ -242,6 +243,13 @@ internal sealed record StatusSample : Operation
     public ulong LastIndex { get; init; }
 
     public bool IsLeader { get; init; }
+}
+
+/// <summary>A node's clock was set wrong. Begins when it was set, and ends once the node was seen not to lead; never, if there is no other.</summary>
+internal sealed record WrongClock : Operation
+{
+    /// <summary>How far ahead of the machine's, 100 ns ticks.</summary>
+    public long Ahead { get; init; }
 }
 
 /// <summary>What the lab did, for people who read the history.</summary>

@@ -90,9 +90,7 @@ internal static class DamageScenarios
         await node.StartAsync();
         await run.Cluster.CaughtUpAsync();
         await run.MarkAsync($"start the copy as node {copy.Number}");
-        await copy.BeginAsync();
-        await Task.Delay(10_000);
-        run.Note(copy.IsRunning ? "  the copy goes on and is not let in" : "  the copy ended by itself");
+        await ShutOutAsync(run, copy, 10_000);
         await run.RecoveredAsync("a write beside a copied disk");
         await copy.KillAsync();
     }
@@ -110,11 +108,34 @@ internal static class DamageScenarios
         await node.KillAsync();
         Directory.Delete(node.Data, recursive: true);
         Directory.Move(old, node.Data);
-        await node.BeginAsync();
-        await Task.Delay(8000);
+        await ShutOutAsync(run, node, 8000);
         await run.RecoveredAsync("a write beside an old disk");
         await node.KillAsync();
+
+        // Started once more it is the same old disk.
+        await ShutOutAsync(run, node, 5000);
+        await node.KillAsync();
         await ReplaceAsync(run, node);
+    }
+
+    // Starts a node whose disk ends before what is committed now. If others took it for the member that it says it is, it would get there.
+    private static async Task ShutOutAsync(ScenarioRun run, LabNode node, int milliseconds)
+    {
+        var committed = (await run.Cluster.StatusAsync(await run.Cluster.LeaderAsync())).CommitIndex;
+        await node.BeginAsync();
+        await Task.Delay(milliseconds);
+        if (!node.IsRunning)
+        {
+            run.Note($"  node {node.Number} ended by itself");
+            return;
+        }
+
+        var status = await LabCluster.UntilAsync(
+            $"node {node.Number} to answer", async () => !node.IsRunning ? new GetStatusResponse() : await run.Cluster.LookAsync(node) is null ? null : await run.Cluster.StatusAsync(node));
+        ScenarioRun.Require(status.CommitIndex < committed, $"node {node.Number} is not let in, and so knows of no commit from {committed} on; it knows {status.CommitIndex}");
+        var leader = await run.Cluster.LeaderAsync();
+        ScenarioRun.Require(leader != node, $"node {node.Number} does not lead");
+        run.Note($"  node {node.Number} goes on and is not let in");
     }
 
     private static async Task ForeignAsync(ScenarioRun run)

@@ -1,3 +1,4 @@
+using EventVault.FaultLab.History;
 using EventVault.FaultLab.Machine;
 using EventVault.FaultLab.Workload;
 
@@ -11,6 +12,9 @@ internal static class DiskScenarios
 
     // Room for some segments of 4 MiB, and for indexes.
     private const int SmallDiskMebibytes = 64;
+
+    // docs/OPERATIONS.md: further off, a node does not lead.
+    private static readonly TimeSpan MostClockOffset = TimeSpan.FromSeconds(60);
 
     private static readonly WorkOptions Filling = new() { TextBytes = 12_000, PauseMilliseconds = 10 };
 
@@ -80,6 +84,7 @@ internal static class DiskScenarios
         if (run.Cluster.HasPeers)
         {
             await run.RecoveredAsync("a write although one disk is full");
+            await LeftAsync(run, node);
         }
 
         run.Note($"  with a full disk: {run.State.Written - written} appends in 15 s");
@@ -99,6 +104,15 @@ internal static class DiskScenarios
         }
     }
 
+    // Whose clock is off or disk is full must not lead, if there are others.
+    private static async Task LeftAsync(ScenarioRun run, LabNode node)
+    {
+        if (run.Cluster.HasPeers)
+        {
+            await LabCluster.UntilAsync($"another node than {node.Number} to lead", async () => await run.Cluster.LeaderAsync() is var leader && leader != node ? leader : null);
+        }
+    }
+
     private static async Task ClockAsync(ScenarioRun run)
     {
         foreach (var isLeader in run.Cluster.HasPeers ? new[] { true, false } : [true])
@@ -107,8 +121,16 @@ internal static class DiskScenarios
             foreach (var ahead in new[] { TimeSpan.FromHours(1), TimeSpan.FromHours(-2), TimeSpan.FromSeconds(30), TimeSpan.Zero })
             {
                 await run.MarkAsync($"clock of node {node.Number}: {ahead}");
+                var began = Clock.Now;
                 run.Clocks[node.Number - 1].Set(ahead);
                 await run.RecoveredAsync("a write after a clock had jumped");
+                if (ahead.Duration() > MostClockOffset)
+                {
+                    await LeftAsync(run, node);
+                    var left = run.Cluster.HasPeers ? Clock.Now : long.MaxValue;
+                    await run.State.AddAsync(new WrongClock { Client = "lab", Node = node.Number, Ahead = ahead.Ticks, Invoked = began, Completed = left });
+                }
+
                 await run.CalmAsync(4000);
             }
         }

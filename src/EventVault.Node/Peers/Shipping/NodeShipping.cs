@@ -54,6 +54,9 @@ internal sealed class NodeShipping : IAsyncDisposable
     /// <summary>Whether this node gets segments from others.</summary>
     public bool IsCatchingUp => _task.IsBusy;
 
+    /// <summary>Why they can't bring what is lacking, for people; empty: they can.</summary>
+    public string Problem => _task.Hopeless;
+
     /// <summary>Gets a sealed segment in the place of a damaged one from another node, and asks for the node to be opened anew.</summary>
     /// <param name="damaged">What it must be.</param>
     /// <returns>Null: it is here. Otherwise why not.</returns>

@@ -21,7 +21,8 @@ internal sealed record ShipAsk(ReplicaId From, PeerRequestKind Kind, byte[] Cont
 
 /// <summary>Pulls segments. One thread at a time.</summary>
 /// <param name="storage">Of this node, which is behind.</param>
-internal sealed class SegmentReceiver(VaultStorage storage)
+/// <param name="mostSegments">Most segments of a plan; less in tests.</param>
+internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = SegmentReceiver.MostSegments)
 {
     /// <summary>Failures in a row, about a minute of them, behind which it waits to be told again.</summary>
     private const int MostFailures = 12;
@@ -32,7 +33,10 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>The longest one.</summary>
     private const long LongestPauseMs = 10_000;
 
-    private readonly ShipFolder _folder = new(storage);
+    /// <summary>What lacks more is not helped by segments: a plan names all of them.</summary>
+    public const int MostSegments = ShipFolder.MostSegments;
+
+    private readonly ShipFolder _folder = new(storage, mostSegments);
     private readonly Queue<ShippedSegment> _listed = new();
     private readonly HashSet<ReplicaId> _unfit = []; // Can't help with the repair.
     private ShippedSegment? _repair;
@@ -40,7 +44,6 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     private bool _isOpen;
     private bool _isAsking;
     private bool _hasPart;
-    private bool _isHopeless;
     private int _failures;
     private int _source;
     private int _sourceCount;
@@ -59,10 +62,13 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     /// <summary>Segments that are here as a whole.</summary>
     public int Gathered => _folder.WholeCount;
 
+    /// <summary>Whether it can never bring what is lacking: <see cref="Problem"/> says why, and no order changes it before another start.</summary>
+    public bool IsHopeless { get; private set; }
+
     /// <summary>A leader says that this node is too far behind for groups alone.</summary>
     public void Order()
     {
-        if (!WantsReopening && !IsOrdered && !_isHopeless)
+        if (!WantsReopening && !IsOrdered && !IsHopeless)
         {
             (IsOrdered, _failures, _notBefore, Problem, _noFurther) = (true, 0, 0, null, 0);
         }
@@ -187,6 +193,12 @@ internal sealed class SegmentReceiver(VaultStorage storage)
         _asked = from;
         while (_listed.TryPeek(out var segment))
         {
+            if (_folder.IsFull && segment.Form != ShippedForm.Beginning)
+            {
+                GiveUpForGood();
+                return null;
+            }
+
             var offset = _folder.BeginPart(segment);
             if (_folder.Missing > 0)
             {
@@ -295,10 +307,6 @@ internal sealed class SegmentReceiver(VaultStorage storage)
             _folder.WritePlan();
             WantsReopening = true;
         }
-        else if (_folder.IsFull)
-        {
-            GiveUp($"more than {_folder.WholeCount} segments are lacking, which is more than a start can install");
-        }
         else
         {
             CheckRoom(nowMs);
@@ -315,11 +323,11 @@ internal sealed class SegmentReceiver(VaultStorage storage)
     }
 
     // Nothing that is asked for again could change it.
-    private void GiveUp(string why)
+    private void GiveUpForGood()
     {
-        Problem = why;
+        Problem = $"it lacks more than {_folder.WholeCount} sealed segments, which is more than a start can install: a vault of so many needs larger ones (segment-size)";
         _listed.Clear();
-        _isHopeless = true;
+        IsHopeless = true;
         (IsOrdered, _isOpen) = (false, false);
         _folder.Close();
     }

@@ -19,6 +19,7 @@ internal sealed class ShipTask : IAsyncDisposable
     private readonly Task _task;
     private volatile IReadOnlyList<Peer> _sources = [];
     private volatile bool _isBusy;
+    private volatile string _hopeless = string.Empty;
     private int _orders;
     private Repair? _repair; // What was asked for, and is not decided.
     private bool _repairs; // Whether the receiver is at it. The task's own.
@@ -41,6 +42,9 @@ internal sealed class ShipTask : IAsyncDisposable
 
     /// <summary>Whether segments are being pulled because this node is behind, or wait for the next start. For every thread.</summary>
     public bool IsBusy => _isBusy;
+
+    /// <summary>Why segments can never bring what is lacking, for people; empty: they can. For every thread.</summary>
+    public string Hopeless => _hopeless;
 
     /// <summary>Gets a sealed segment in the place of a damaged one. For every thread; one at a time.</summary>
     /// <param name="damaged">What it must be.</param>
@@ -90,6 +94,7 @@ internal sealed class ShipTask : IAsyncDisposable
                 BeginRepair();
                 await StepAsync().ConfigureAwait(false);
                 _isBusy = _receiver is { IsOrdered: true, IsRepairing: false };
+                _hopeless = _receiver.IsHopeless ? _receiver.Problem ?? string.Empty : string.Empty;
                 if (_repairs && !_receiver.IsOrdered)
                 {
                     EndRepair(_receiver.Problem ?? "it was given up");

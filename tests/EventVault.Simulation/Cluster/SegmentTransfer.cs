@@ -5,7 +5,6 @@ using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Raft;
 using EventVault.Simulation.Network;
-using EventVault.Storage;
 using EventVault.Storage.Io;
 using LogIndex = EventVault.Raft.LogIndex;
 

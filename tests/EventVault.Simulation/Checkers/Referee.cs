@@ -60,7 +60,7 @@ internal sealed class Referee : ISimulationObserver
         _running[node.Number] = view;
         Installs += view.InstalledThrough > 0 ? 1 : 0;
         _replicas.Started(view);
-        if (view.InstalledThrough > 0 && node.Storage.Head >= node.Storage.WholeFrom)
+        if (view.InstalledThrough > 0 && node.Storage.Head >= node.Storage.WholeFrom && !node.IsDamaged)
         {
             new FinalCheck(Ledger, Appends).CheckReads(node.Number, node.Storage, "behind an install");
         }

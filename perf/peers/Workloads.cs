@@ -12,7 +12,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
 
     // Writers of the live deliveries: so many streams take turns, so that hardly an append waits for the one before.
     private const int LiveStreams = 16;
-    private static int _runs;
+    private static int Runs;
 
     private readonly MachineClock _clock = new();
 
@@ -24,7 +24,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
     {
         await using var log = await peer.ConnectAsync(16);
         var payload = EventBytes.Payloads(256).Next();
-        var stream = $"check-{Interlocked.Increment(ref _runs)}";
+        var stream = $"check-{Interlocked.Increment(ref Runs)}";
         var first = await log.AppendAsync(stream, log.NoStream, Events(1));
         var next = await log.AppendAsync(stream, first, Events(1));
         await log.AppendAsync(stream, next, Events(100));
@@ -54,7 +54,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
     public async Task AppendAsync(string workload, int payload, int appenders, int perAppend)
     {
         await using var log = await peer.ConnectAsync(appenders);
-        var run = Interlocked.Increment(ref _runs);
+        var run = Interlocked.Increment(ref Runs);
         var data = EventBytes.Payloads(payload);
         var expected = Enumerable.Repeat(log.NoStream, appenders).ToArray();
         var appended = new long[appenders * 16]; // Each in a cache line of its own.
@@ -138,7 +138,7 @@ internal sealed class Workloads(IPeer peer, TimeSpan length, Action<Row> emit, C
     public async Task LiveAsync(int payload, int subscribers, int rate)
     {
         await using var log = await peer.ConnectAsync(LiveStreams);
-        var run = Interlocked.Increment(ref _runs);
+        var run = Interlocked.Increment(ref Runs);
         var data = EventBytes.Payloads(payload);
         var writers = Enumerable.Range(0, LiveStreams).Select(_ => Task.FromResult(log.NoStream)).ToArray();
         var (delivered, appended) = (0L, 0L);

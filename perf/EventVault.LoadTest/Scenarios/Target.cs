@@ -10,12 +10,12 @@ namespace EventVault.LoadTest.Scenarios;
 /// <param name="Options">What was asked for.</param>
 internal sealed record Target(string Address, LoadClock Clock, Options Options)
 {
-    private static int _runs;
+    private static int Runs;
 
     public VaultClient Connect(VaultClientOptions? options = null) => VaultClient.Connect(Address, options);
 
     /// <summary>A part of names that no scenario has used on this vault before: the vault may be kept from run to run.</summary>
-    public static string NewRun() => $"{Guid.NewGuid():N}"[..8] + Interlocked.Increment(ref _runs);
+    public static string NewRun() => $"{Guid.NewGuid():N}"[..8] + Interlocked.Increment(ref Runs);
 
     /// <summary>What a failure is called: the vault's own code where it has one.</summary>
     public static string StatusOf(Exception e) => e switch

@@ -10,9 +10,9 @@ internal sealed class NatsConnection : Wire
 {
     // The subscription of the inbox, which all answers come to.
     private const long InboxId = 1;
-    private static int _connections;
+    private static int Connections;
 
-    private readonly string _inbox = $"_I{Interlocked.Increment(ref _connections)}.";
+    private readonly string _inbox = $"_I{Interlocked.Increment(ref Connections)}.";
     private readonly ConcurrentDictionary<long, TaskCompletionSource<byte[]>> _requests = new();
     private readonly ConcurrentDictionary<long, TaskCompletionSource<long>> _publishes = new();
     private readonly ConcurrentDictionary<long, NatsConsumer> _consumers = new();

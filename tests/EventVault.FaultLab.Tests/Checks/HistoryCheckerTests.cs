@@ -98,9 +98,13 @@ public sealed class HistoryCheckerTests
         var append = SomeWritten(vault);
         vault.History.Add(new HeadAttempt
         {
-            Client = "late", Stream = append.Writes[0].Stream, Level = Level.Linearizable, LastVersion = append.Versions[0] - 2,
+            Client = "late",
+            Stream = append.Writes[0].Stream,
+            Level = Level.Linearizable,
+            LastVersion = append.Versions[0] - 2,
             LastPosition = vault.Logs[0].Events.Last(e => e.Stream == append.Writes[0].Stream && e.Version == append.Versions[0] - 2).Position,
-            Invoked = append.Completed + 1, Completed = append.Completed + 2,
+            Invoked = append.Completed + 1,
+            Completed = append.Completed + 2,
         });
         Assert.Equal([RealTime.Rule], vault.Check().Select(f => f.Rule));
     }
@@ -113,8 +117,13 @@ public sealed class HistoryCheckerTests
         var (stream, old) = (append.Writes[0].Stream, append.Versions[0] - append.Writes[0].Events.Length);
         vault.History.Add(new AppendAttempt
         {
-            Client = "late", OperationId = new Guid(7, 7, 7, new byte[8]), Writes = [new StreamWrite(stream, Expected.Exactly(old + 100), [1])], Outcome = AppendOutcome.Conflict,
-            Conflicts = [new ToldVersion(stream, old)], Invoked = append.Completed + 1, Completed = append.Completed + 2,
+            Client = "late",
+            OperationId = new Guid(7, 7, 7, new byte[8]),
+            Writes = [new StreamWrite(stream, Expected.Exactly(old + 100), [1])],
+            Outcome = AppendOutcome.Conflict,
+            Conflicts = [new ToldVersion(stream, old)],
+            Invoked = append.Completed + 1,
+            Completed = append.Completed + 2,
         });
         Assert.Equal([RealTime.Rule], vault.Check().Select(f => f.Rule));
     }
@@ -132,8 +141,11 @@ public sealed class HistoryCheckerTests
         Assert.Empty(vault.Check());
         vault.History.Add(append with
         {
-            Writes = [append.Writes[0] with { Expected = Expected.Exactly(expected) }, .. append.Writes.Skip(1)], Outcome = AppendOutcome.Conflict,
-            Conflicts = [new ToldVersion(stream, version)], Invoked = append.Completed + 1, Completed = append.Completed + 2,
+            Writes = [append.Writes[0] with { Expected = Expected.Exactly(expected) }, .. append.Writes.Skip(1)],
+            Outcome = AppendOutcome.Conflict,
+            Conflicts = [new ToldVersion(stream, version)],
+            Invoked = append.Completed + 1,
+            Completed = append.Completed + 2,
         });
         Assert.Contains(vault.Check(), f => f.Rule == AppendRules.RepeatIsKnown);
     }
@@ -149,7 +161,11 @@ public sealed class HistoryCheckerTests
         AlterAttempts(vault, append.OperationId, a => a with { Writes = append.Writes });
         vault.History.Add(append with
         {
-            Outcome = AppendOutcome.Conflict, Conflicts = [new ToldVersion(stream, before.Version)], Versions = [], Invoked = 0, Completed = append.Invoked - 1,
+            Outcome = AppendOutcome.Conflict,
+            Conflicts = [new ToldVersion(stream, before.Version)],
+            Versions = [],
+            Invoked = 0,
+            Completed = append.Invoked - 1,
         });
         Assert.Empty(vault.Check());
     }

@@ -147,7 +147,10 @@ internal sealed class PerfectVault
         var place = Write(append);
         append = append with
         {
-            Outcome = AppendOutcome.Written, FirstPosition = place.First, LastPosition = place.Last, Versions = [.. append.Writes.Select(w => Version(w.Stream))],
+            Outcome = AppendOutcome.Written,
+            FirstPosition = place.First,
+            LastPosition = place.Last,
+            Versions = [.. append.Writes.Select(w => Version(w.Stream))],
             RecordedAt = Clock.RealTime(0) + _now,
         };
         _written.Add((append, place));
@@ -164,8 +167,13 @@ internal sealed class PerfectVault
             {
                 _log.Add(new LogEvent
                 {
-                    Position = _log.Count, Stream = write.Stream, Version = Version(write.Stream) + 1, RecordedAt = Clock.RealTime(0) + _now, Digest = digest,
-                    OperationId = append.OperationId, Tags = _random.Next(3) == 0 ? [tag] : [],
+                    Position = _log.Count,
+                    Stream = write.Stream,
+                    Version = Version(write.Stream) + 1,
+                    RecordedAt = Clock.RealTime(0) + _now,
+                    Digest = digest,
+                    OperationId = append.OperationId,
+                    Tags = _random.Next(3) == 0 ? [tag] : [],
                 });
             }
         }
@@ -217,8 +225,16 @@ internal sealed class PerfectVault
             : events.Skip(Math.Max(from, 0)).Take(limit);
         History.Add(Times(new ReadAttempt
         {
-            Client = "reader", Stream = stream, Level = level, AtLeast = level == Level.AtLeast ? _random.Next(_log.Count + 1) - 1 : -1, IsBackwards = isBackwards,
-            From = from, Limit = limit, Head = _log.Count - 1, LastVersion = stream is null ? -1 : Version(stream), Events = [.. shown.Select(Seen)],
+            Client = "reader",
+            Stream = stream,
+            Level = level,
+            AtLeast = level == Level.AtLeast ? _random.Next(_log.Count + 1) - 1 : -1,
+            IsBackwards = isBackwards,
+            From = from,
+            Limit = limit,
+            Head = _log.Count - 1,
+            LastVersion = stream is null ? -1 : Version(stream),
+            Events = [.. shown.Select(Seen)],
         }));
     }
 
@@ -227,7 +243,11 @@ internal sealed class PerfectVault
         var stream = Stream();
         History.Add(Times(new HeadAttempt
         {
-            Client = "reader", Stream = stream, Level = (Level)_random.Next(3), AtLeast = _log.Count - 1, LastVersion = Version(stream),
+            Client = "reader",
+            Stream = stream,
+            Level = (Level)_random.Next(3),
+            AtLeast = _log.Count - 1,
+            LastVersion = Version(stream),
             LastPosition = _log.LastOrDefault(e => e.Stream == stream)?.Position ?? -1,
         }));
     }

@@ -29,11 +29,29 @@ public sealed class FollowerCallsTests
     /// <summary>Calls that don't: they are answered by every node, or wait for what they ask for. The second word says who tests them.</summary>
     private static readonly Dictionary<string, string> Others = new()
     {
-        ["ReadStream"] = "here", ["ReadAll"] = "here", ["Subscribe"] = "here", ["GetStream"] = "here", ["ListStreams"] = "here", ["CountEvents"] = "here",
-        ["GetAppend"] = "here", ["GetRetention"] = "reads alike", ["ListRetention"] = "reads alike", ["GetState"] = "here", ["GetStates"] = "states alike",
-        ["GetStateHistory"] = "states alike", ["ReadForFold"] = "reads alike", ["PutFoldSnapshot"] = "the node's own", ["ResolveTime"] = "here",
-        ["GetReducer"] = "reads alike", ["ListReducers"] = "reads alike", ["GetInfo"] = "the node's own", ["GetStatus"] = "the node's own", ["GetScavenge"] = "the node's own",
-        ["ExplainScavenge"] = "the node's own", ["GetCluster"] = "ClusterTests", ["InitCluster"] = "ClusterTests",
+        ["ReadStream"] = "here",
+        ["ReadAll"] = "here",
+        ["Subscribe"] = "here",
+        ["GetStream"] = "here",
+        ["ListStreams"] = "here",
+        ["CountEvents"] = "here",
+        ["GetAppend"] = "here",
+        ["GetRetention"] = "reads alike",
+        ["ListRetention"] = "reads alike",
+        ["GetState"] = "here",
+        ["GetStates"] = "states alike",
+        ["GetStateHistory"] = "states alike",
+        ["ReadForFold"] = "reads alike",
+        ["PutFoldSnapshot"] = "the node's own",
+        ["ResolveTime"] = "here",
+        ["GetReducer"] = "reads alike",
+        ["ListReducers"] = "reads alike",
+        ["GetInfo"] = "the node's own",
+        ["GetStatus"] = "the node's own",
+        ["GetScavenge"] = "the node's own",
+        ["ExplainScavenge"] = "the node's own",
+        ["GetCluster"] = "ClusterTests",
+        ["InitCluster"] = "ClusterTests",
     };
 
     [Fact]

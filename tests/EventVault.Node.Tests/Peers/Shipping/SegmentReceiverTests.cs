@@ -11,7 +11,7 @@ namespace EventVault.Node.Tests.Peers.Shipping;
 /// <summary>What the receiver of segments does with answers that are lost, late or wrong; on simulated disks, with a clock that the test turns.</summary>
 public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
 {
-    private const int Segments = 3;
+    private const int LeastSegments = 3;
     private readonly SimulatedFileSystem _disk = new(tracksLosses: false);
     private readonly FakeNetwork _network = new();
     private TestNode _node = null!;
@@ -19,16 +19,20 @@ public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
     private ReplicaId _first;
     private ReplicaId _second;
     private long _now;
+    private int _segments;
 
     public async Task InitializeAsync()
     {
         _node = await TestNode.StartAsync();
         var data = new string('x', 50_000);
-        for (var i = 0; _node.Node.Storage.SegmentCounts.Sealed < Segments; i++)
+        for (var i = 0; _node.Node.Storage.SegmentCounts.Sealed < LeastSegments; i++)
         {
             await _node.Channel.UnaryAsync(Methods.Append, Make.Append(Make.Stream($"s-{i % 3}", Make.Any, Make.Event(data: $"\"{data}{i}\""))));
         }
 
+        // Sealed in the background, behind the appends.
+        await Wait.UntilAsync(() => _node.Node.Storage.SegmentCounts.Unsealed == 1, "all full segments to be sealed");
+        _segments = _node.Node.Storage.SegmentCounts.Sealed;
         _shelf = new SegmentShelf(_node.Node.Storage, 0, TimeProvider.System);
         _first = _network.Add(1, _shelf);
         _second = _network.Add(3, _shelf);
@@ -120,7 +124,7 @@ public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
         using var again = Open();
         await CatchUpAsync(again);
         var later = _network.Asked.Count(a => a.Kind == PeerRequestKind.SegmentBytes);
-        Assert.Equal(Segments + 1, later + pieces); // Each segment fits in a piece.
+        Assert.Equal(_segments + 1, later + pieces); // Each segment fits in a piece.
         Assert.True(pieces > 0);
     }
 
@@ -213,7 +217,7 @@ public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
         var receiver = new SegmentReceiver(storage);
         receiver.Order();
         await UntilPlannedAsync(receiver);
-        Assert.Equal(Segments + 1, receiver.Gathered);
+        Assert.Equal(_segments + 1, receiver.Gathered);
         receiver.Close();
     }
 

@@ -121,6 +121,7 @@ public sealed class MemberTests
         await using var cluster = await TestCluster.FormAsync(1);
         var replica = await cluster.AddAsync(readReplica: true);
         await cluster.AppendAsync("s", Make.Events(3));
+        await cluster.UntilAsync(() => replica.Node?.Standing.Leader is not null, "the read replica to hear of its leader"); // Until then it says NO_QUORUM.
         Assert.Equal(3, (await replica.ReadAllAsync()).Count);
 
         // Another one that is added later becomes a voter before it would have had its turn.

@@ -1,14 +1,14 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [grpc] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [peers] [grpc] [cluster] [options]
 //   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
 //   … -- overload [options]             a node under more than it can do; not among them either
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
-//     --repetitions N  of the append table (default 3)
-//     --appenders A,B  of the append and consensus tables (default 1,16,64,256)
+//     --repetitions N  of the append and cluster tables (default 3)
+//     --appenders A,B  of the append, consensus and cluster tables (default 1,16,64,256)
 //     --pairs N        of the consensus table (default 9)
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
@@ -36,7 +36,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "grpc"];
+string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc", "cluster"];
 var chosen = known.Where(args.Contains).ToArray();
 string[] onlyNamed = ["fill", "start", "overload"]; // Not among all: they take long, or keep what they make.
 chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
@@ -116,6 +116,11 @@ try
         KeysBenchmarks.Run(report, directory, smoke ? 2_000 : 250_000, smoke ? 2 : int.Parse(Option("keys", "8"), CultureInfo.InvariantCulture));
     }
 
+    if (chosen.Contains("peers"))
+    {
+        await PeerBenchmarks.RunAsync(report, length);
+    }
+
     if (chosen.Contains("grpc"))
     {
         // The node runs in this process: the same two cores, one start.
@@ -124,6 +129,13 @@ try
         await grpc.AppendsAsync();
         await grpc.ReadAllAsync();
         await grpc.FanOutAsync();
+    }
+
+    if (chosen.Contains("cluster"))
+    {
+        // Nodes as processes of their own: their processor time is told apart.
+        await using var cluster = new ClusterBenchmarks(report, directory, length);
+        await cluster.RunAsync(smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture), Numbers(Option("appenders", smoke ? "1,16" : "1,16,64,256")));
     }
 }
 finally

@@ -17,11 +17,15 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
 
     public LogIndex DurableIndex => CommitIndex;
 
+    public LogIndex HeldIndex => CommitIndex;
+
     public LogIndex LastIndex { get; private set; } = state.LastIndex;
 
     public long UncommittedBytes => 0;
 
     public Membership Membership => Membership.Empty;
+
+    public LogIndex MembershipIndex => default;
 
     public bool MayCampaign { get; set; }
 
@@ -57,6 +61,8 @@ public sealed class RaftCore(RaftOptions options, RaftState state, IEntrySource 
     public void ReadIndex(ulong id) => throw new NotSupportedException();
 
     public void ReportUnreachable(ReplicaId replica) => throw new NotSupportedException();
+
+    public void ShipDone(ReplicaId replica, LogIndex last, bool ok) => throw new NotSupportedException();
 
     public ProposeResult ProposeMembership(Membership target) => throw new NotSupportedException();
 

@@ -1,6 +1,9 @@
 namespace EventVault.Client;
 
-/// <summary>What a read must have seen. The default value is <see cref="ReadYourWrites"/>.</summary>
+/// <summary>
+/// What a read must have seen. The default value leaves that to <see cref="VaultClientOptions.ReadFrom"/>: <see cref="Linearizable"/> where the
+/// leader is asked, which is the default.
+/// </summary>
 public readonly record struct Consistency
 {
     private readonly Level _level;
@@ -14,6 +17,7 @@ public readonly record struct Consistency
 
     private enum Level : byte
     {
+        AsReadFrom,
         ReadYourWrites,
         Linearizable,
         AtLeast,
@@ -25,7 +29,7 @@ public readonly record struct Consistency
     /// named, and whatever its reads and subscriptions have shown, so that time never runs backwards for it. Costs the node nothing but a comparison. While the
     /// client has seen nothing, as <see cref="Linearizable"/>.
     /// </summary>
-    public static Consistency ReadYourWrites => default;
+    public static Consistency ReadYourWrites => new(Level.ReadYourWrites);
 
     /// <summary>All that was acknowledged to anybody before the read was sent: the node makes sure that it is still up to date.</summary>
     public static Consistency Linearizable => new(Level.Linearizable);
@@ -49,16 +53,24 @@ public readonly record struct Consistency
         Level.Linearizable => "linearizable",
         Level.AtLeast => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"at least position {_position}"),
         Level.Local => "local",
-        _ => "read your writes",
+        Level.ReadYourWrites => "read your writes",
+        _ => "as the client reads",
     };
 
     /// <summary>What goes over the wire now; null stands for linearizable.</summary>
     /// <param name="seen">What the client has seen so far.</param>
-    internal Protocol.Consistency? ToMessage(SeenPosition seen) => _level switch
+    internal Protocol.Consistency? ToMessage(SeenPosition seen) => (_level == Level.AsReadFrom ? LevelOf(seen.ReadFrom) : _level) switch
     {
         Level.Linearizable => null,
         Level.AtLeast => new Protocol.Consistency { AtLeast = _position },
         Level.Local => new Protocol.Consistency { Local = new Protocol.Empty() },
         _ => seen.Position is { } position ? new Protocol.Consistency { AtLeast = position } : null,
+    };
+
+    private static Level LevelOf(ReadFrom place) => place switch
+    {
+        ReadFrom.Any => Level.ReadYourWrites,
+        ReadFrom.Local => Level.Local,
+        _ => Level.Linearizable,
     };
 }

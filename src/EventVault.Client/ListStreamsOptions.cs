@@ -15,6 +15,6 @@ public sealed record ListStreamsOptions
     /// <summary>Streams to a page, 1 to 1,000.</summary>
     public int PageSize { get; init; } = 1000;
 
-    /// <summary>What the listing must have seen. The default is <see cref="Consistency.ReadYourWrites"/>.</summary>
+    /// <summary>What the listing must have seen. The default is what <see cref="VaultClientOptions.ReadFrom"/> says.</summary>
     public Consistency Consistency { get; init; }
 }

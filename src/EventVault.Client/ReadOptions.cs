@@ -24,7 +24,7 @@ public sealed record ReadOptions
     /// <summary>When reading the whole vault: which events. Null: all.</summary>
     public EventFilter? Filter { get; init; }
 
-    /// <summary>What the read must have seen. The default is <see cref="Consistency.ReadYourWrites"/>.</summary>
+    /// <summary>What the read must have seen. The default is what <see cref="VaultClientOptions.ReadFrom"/> says.</summary>
     public Consistency Consistency { get; init; }
 }
 

@@ -4,12 +4,16 @@ namespace EventVault.Client;
 /// The highest position that any answer to this client has shown: what read-your-writes asks for, and what a retry says
 /// it was attempted after. Thread-safe; it only ever rises.
 /// </summary>
-internal sealed class SeenPosition
+/// <param name="readFrom">Where the client reads, which says what a read must have seen that doesn't say so itself.</param>
+internal sealed class SeenPosition(ReadFrom readFrom)
 {
     private const long Unknown = -1;
 
     // The first position that was not seen; 0: the vault was seen to be empty.
     private long _next = Unknown;
+
+    /// <summary>Where the client reads.</summary>
+    public ReadFrom ReadFrom { get; } = readFrom;
 
     /// <summary>The position; null: no event has been seen.</summary>
     public ulong? Position => Volatile.Read(ref _next) is var next and > 0 ? (ulong)next - 1 : null;

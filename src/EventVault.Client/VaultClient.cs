@@ -14,44 +14,31 @@ namespace EventVault.Client;
 /// </remarks>
 public sealed class VaultClient : IAsyncDisposable
 {
-    // A message of a read holds at least one event, and a node may be set to allow events larger than the default 4 MiB.
-    private const int MaxAnswerBytes = 64 << 20;
-
-    // A dead connection is given up after both together: well before the default time-out of an append, so that there
-    // is time left to send it again.
-    private static readonly TimeSpan KeepAlivePing = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromSeconds(10);
-
     private readonly VaultClientOptions _options;
-    private readonly RpcChannel _reads;
-    private readonly RpcChannel[] _appends;
+    private readonly NodeRoster _nodes;
     private readonly AppendSession[] _sessions;
     private readonly VaultCalls _calls;
     private readonly VaultChanges _changes;
-    private readonly SeenPosition _seen = new();
+    private readonly SeenPosition _seen;
     private readonly CancellationTokenSource _closed = new();
     private readonly CancellationToken _closedToken;
     private VaultLimits _limits = VaultLimits.Defaults;
     private bool _limitsKnown;
     private int _disposed;
 
-    private VaultClient(Uri address, VaultClientOptions options)
+    private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options)
     {
         options.Validate();
         _options = options;
         _closedToken = _closed.Token;
-        _reads = NewChannel(address, options.ReadConnections, options.StreamWindowBytes);
-        _calls = new VaultCalls(_reads, options, _closedToken);
+        _seen = new SeenPosition(options.ReadFrom);
+        _nodes = new NodeRoster(addresses, options);
+        _calls = new VaultCalls(_nodes, options, _closedToken);
         _changes = new VaultChanges(_calls, _seen, GetInfoAsync);
         Reducers = new VaultReducers(_calls, _changes, _seen);
-        States = new VaultStates(_calls, new StreamedCalls(_reads, options, _closedToken), _seen, () => Volatile.Read(ref _limits));
-        _appends = new RpcChannel[options.Sessions];
-        _sessions = new AppendSession[options.Sessions];
-        for (int i = 0; i < _sessions.Length; i++)
-        {
-            _appends[i] = NewChannel(address, connections: 1, streamWindow: 0);
-            _sessions[i] = new AppendSession(_appends[i], options, _seen, GreetAsync);
-        }
+        States = new VaultStates(_calls, new StreamedCalls(_nodes, options, _closedToken), _seen, () => Volatile.Read(ref _limits));
+        Cluster = new VaultCluster(_calls);
+        _sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
     }
 
     /// <summary>States of streams as of any moment.</summary>
@@ -60,13 +47,17 @@ public sealed class VaultClient : IAsyncDisposable
     /// <summary>Reducers that have a name.</summary>
     public VaultReducers Reducers { get; }
 
+    /// <summary>The nodes of the vault, and how they change.</summary>
+    public VaultCluster Cluster { get; }
+
     /// <summary>Makes a client. Connects on first use, so a node that is away is reported by the first call.</summary>
     /// <param name="address">
     /// <c>eventvault://host:port</c> (clear text) or <c>eventvaults://host:port</c> (TLS); <c>http://</c> and
-    /// <c>https://</c> mean the same. The port is 7400 unless given.
+    /// <c>https://</c> mean the same. The port is 7400 unless given. Of a vault of several nodes name one or several, with commas
+    /// between: <c>eventvault://a:7400,b:7400</c>. The client asks them for the others, and finds the leader by itself.
     /// </param>
     /// <param name="options">Null: the defaults.</param>
-    /// <exception cref="ArgumentException">The address is of another form, or a setting out of its range.</exception>
+    /// <exception cref="ArgumentException">The address is of another form or names a node twice, or a setting is out of its range.</exception>
     public static VaultClient Connect(string address, VaultClientOptions? options = null) =>
         new(VaultAddress.Parse(address), options ?? new VaultClientOptions());
 
@@ -410,7 +401,7 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="StreamNotFoundException">The stream has no events.</exception>
     /// <exception cref="VaultException">The call failed.</exception>
     public Task<StreamInfo> GetStreamAsync(string stream, CancellationToken cancellationToken = default) =>
-        GetStreamAsync(stream, Consistency.ReadYourWrites, cancellationToken);
+        GetStreamAsync(stream, consistency: default, cancellationToken);
 
     /// <summary>The last version of a stream, and where and when it was written.</summary>
     /// <param name="stream">Name of the stream.</param>
@@ -548,25 +539,9 @@ public sealed class VaultClient : IAsyncDisposable
 
         await Task.WhenAll(_sessions.Select(static session => session.DisposeAsync().AsTask())).ConfigureAwait(false);
         await _closed.CancelAsync().ConfigureAwait(false);
-        foreach (RpcChannel channel in _appends)
-        {
-            await channel.DisposeAsync().ConfigureAwait(false);
-        }
-
-        await _reads.DisposeAsync().ConfigureAwait(false);
+        await _nodes.DisposeAsync().ConfigureAwait(false);
         _closed.Dispose();
     }
-
-    private RpcChannel NewChannel(Uri address, int connections, int streamWindow) => new(address, new RpcChannelOptions
-    {
-        MaxReceiveBytes = MaxAnswerBytes,
-        KeepAlivePing = KeepAlivePing,
-        KeepAliveTimeout = KeepAliveTimeout,
-        Connections = connections,
-        ConnectTimeout = _options.ConnectTimeout,
-        Tls = _options.Tls,
-        InitialStreamWindow = streamWindow,
-    });
 
     private Task<AppendResult> Append(
         IReadOnlyList<StreamAppend> streams, AppendOptions? options, int size, TimeSpan timeout, CancellationToken cancellation)
@@ -591,10 +566,12 @@ public sealed class VaultClient : IAsyncDisposable
     /// The first call over a session's connection: it proves the connection, so that appends are not sent into the
     /// blue, and brings the node's limits.
     /// </summary>
-    private async Task GreetAsync(RpcChannel channel, CancellationToken cancellation)
+    private async Task GreetAsync(VaultNode node, RpcChannel channel, CancellationToken cancellation)
     {
         var options = new RpcCallOptions(_options.CallTimeout);
-        Remember(await channel.UnaryAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), options, cancellation).ConfigureAwait(false));
+        Protocol.GetInfoResponse info = await channel.UnaryAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), options, cancellation).ConfigureAwait(false);
+        _nodes.CheckVault(node, info.VaultId);
+        Remember(info);
     }
 
     private VaultLimit[] Remember(Protocol.GetInfoResponse info)
@@ -614,7 +591,7 @@ public sealed class VaultClient : IAsyncDisposable
             throw new ArgumentException("A subscription begins either at From or at the end, not both.", nameof(options));
         }
 
-        return new Subscription(Reader(VaultMethods.Subscribe, new SubscriptionPlan(stream, options), cancellation));
+        return new Subscription(Reader(VaultMethods.Subscribe, new SubscriptionPlan(stream, options, _seen), cancellation));
     }
 
     private ResumingRead<TRequest> Reader<TRequest>(
@@ -622,7 +599,7 @@ public sealed class VaultClient : IAsyncDisposable
         where TRequest : class, IMessage<TRequest>, new()
     {
         ThrowIfDisposed();
-        return new ResumingRead<TRequest>(_reads, method, plan, _options, _seen, cancellation, _closedToken);
+        return new ResumingRead<TRequest>(_nodes, method, plan, _options, _seen, cancellation, _closedToken);
     }
 
     private Task<TResponse> CallAsync<TRequest, TResponse>(

@@ -31,6 +31,9 @@ public sealed class VaultClientOptions
     /// <summary>How long disposing the client waits for appends in flight.</summary>
     public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Which node of a vault of several answers reads and subscriptions.</summary>
+    public ReadFrom ReadFrom { get; init; }
+
     /// <summary>How transient failures are retried.</summary>
     public RetryPolicy Retry { get; init; } = RetryPolicy.Default;
 
@@ -63,6 +66,11 @@ public sealed class VaultClientOptions
         CheckPositive(CallTimeout, nameof(CallTimeout));
         CheckPositive(ConnectTimeout, nameof(ConnectTimeout));
         ArgumentOutOfRangeException.ThrowIfLessThan(CloseTimeout, TimeSpan.Zero);
+        if (!Enum.IsDefined(ReadFrom))
+        {
+            throw new ArgumentOutOfRangeException(nameof(ReadFrom), ReadFrom, "ReadFrom must be Leader, Any or Local.");
+        }
+
         ArgumentNullException.ThrowIfNull(Retry);
         CheckPositive(Retry.InitialDelay, nameof(RetryPolicy.InitialDelay));
         CheckPositive(Retry.MaxDelay, nameof(RetryPolicy.MaxDelay));

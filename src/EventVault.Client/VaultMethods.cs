@@ -88,4 +88,21 @@ internal static class VaultMethods
 
     public static readonly RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse> ListReducers =
         RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "ListReducers");
+
+    public static readonly RpcMethod<Protocol.GetClusterRequest, Protocol.GetClusterResponse> GetCluster = Cluster<Protocol.GetClusterRequest>("GetCluster");
+
+    public static readonly RpcMethod<Protocol.InitClusterRequest, Protocol.GetClusterResponse> InitCluster = Cluster<Protocol.InitClusterRequest>("InitCluster");
+
+    public static readonly RpcMethod<Protocol.AddNodeRequest, Protocol.GetClusterResponse> AddNode = Cluster<Protocol.AddNodeRequest>("AddNode");
+
+    public static readonly RpcMethod<Protocol.RemoveNodeRequest, Protocol.GetClusterResponse> RemoveNode = Cluster<Protocol.RemoveNodeRequest>("RemoveNode");
+
+    public static readonly RpcMethod<Protocol.ReplaceNodeRequest, Protocol.GetClusterResponse> ReplaceNode = Cluster<Protocol.ReplaceNodeRequest>("ReplaceNode");
+
+    public static readonly RpcMethod<Protocol.TransferLeadershipRequest, Protocol.GetClusterResponse> TransferLeadership =
+        Cluster<Protocol.TransferLeadershipRequest>("TransferLeadership");
+
+    private static RpcMethod<TRequest, Protocol.GetClusterResponse> Cluster<TRequest>(string name)
+        where TRequest : class, Google.Protobuf.IMessage<TRequest>, new() =>
+        RpcMethod<TRequest, Protocol.GetClusterResponse>.Of(Protocol.ClusterReflection.Descriptor.Services[0], name);
 }

@@ -100,6 +100,17 @@ internal sealed class Fences(VaultStorage storage, Replica replica, TimeProvider
         return (_waiting.Exists(waiter => waiter.Time > last) && Make(now)) || worked;
     }
 
+    /// <summary>Answers all: whether a fence gets into the log this node can't say.</summary>
+    public void GiveUpAll()
+    {
+        while (_asked.TryDequeue(out var waiter))
+        {
+            _waiting.Add(waiter);
+        }
+
+        Answer(static _ => true, CloseOutcome.NotLeader);
+    }
+
     /// <summary>Answers those whose deadline has passed.</summary>
     public void GiveUp(long nowMs) => Answer(waiter => waiter.Deadline <= nowMs, CloseOutcome.TimedOut);
 

@@ -70,4 +70,52 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 34, Level = LogLevel.Warning, Message = "Damage was met while looking whether a scavenge is worth it; none starts by itself before the next look. Run vault-admin verify.")]
     public static partial void ScavengeLookDamaged(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 40, Level = LogLevel.Information, Message = "This node leads in term {Term}; it takes appends: {TakesAppends}.")]
+    public static partial void Leads(ILogger logger, ulong term, bool takesAppends);
+
+    [LoggerMessage(EventId = 41, Level = LogLevel.Information, Message = "Node {Leader} leads in term {Term}.")]
+    public static partial void Follows(ILogger logger, EventVault.Raft.ReplicaId leader, ulong term);
+
+    [LoggerMessage(EventId = 42, Level = LogLevel.Information, Message = "The vault's members are {Members}.")]
+    public static partial void MembersChanged(ILogger logger, EventVault.Raft.Membership members);
+
+    [LoggerMessage(EventId = 43, Level = LogLevel.Information, Message = "Asked by {Caller}: {Change}.")]
+    public static partial void MembersAsked(ILogger logger, string caller, string change);
+
+    [LoggerMessage(EventId = 44, Level = LogLevel.Warning, Message = "Handing leadership over to node {To}: {Why}.")]
+    public static partial void HandsOver(ILogger logger, EventVault.Raft.ReplicaId to, string why);
+
+    [LoggerMessage(EventId = 45, Level = LogLevel.Error, Message = "This node's clock differs by {Offset} from most of the others': it leads no more until that is right. Set the clock.")]
+    public static partial void ClockDiffers(ILogger logger, TimeSpan offset);
+
+    [LoggerMessage(EventId = 46, Level = LogLevel.Information, Message = "This node's clock agrees with the others' again.")]
+    public static partial void ClockAgrees(ILogger logger);
+
+    [LoggerMessage(EventId = 47, Level = LogLevel.Warning, Message = "This node was removed from the vault. It keeps its data and answers local reads only. Stop it, or add it again.")]
+    public static partial void Removed(ILogger logger);
+
+    [LoggerMessage(EventId = 48, Level = LogLevel.Error, Message = "A follower needs groups that can't be read here; the others are served on.")]
+    public static partial void CannotSend(ILogger logger, Exception damage);
+
+    [LoggerMessage(EventId = 49, Level = LogLevel.Information, Message = "Opening anew: {Why}.")]
+    public static partial void OpensAnew(ILogger logger, string why);
+
+    [LoggerMessage(EventId = 50, Level = LogLevel.Information, Message = "This node belongs to no vault yet, and waits on {Rpc} (HTTP {Http}, peers {Peers}) to be made one's first node or added to one.")]
+    public static partial void Unjoined(ILogger logger, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http, string peers);
+
+    [LoggerMessage(EventId = 52, Level = LogLevel.Warning, Message = "The disk {Node}, which was damaged and has begun anew, takes the place of the node's old one.")]
+    public static partial void TakenIn(ILogger logger, EventVault.Raft.ReplicaId node);
+
+    [LoggerMessage(EventId = 53, Level = LogLevel.Warning, Message = "This node waits for its place: {Problem}.")]
+    public static partial void WaitsForPlace(ILogger logger, string problem);
+
+    [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
+    public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
+
+    [LoggerMessage(EventId = 56, Level = LogLevel.Information, Message = "Node {Node} is reached by other nodes at {Address} now.")]
+    public static partial void Moved(ILogger logger, EventVault.Raft.ReplicaId node, string address);
+
+    [LoggerMessage(EventId = 55, Level = LogLevel.Critical, Message = "This node takes part in nothing any more: {Why}.")]
+    public static partial void OldDisk(ILogger logger, string why);
 }

@@ -81,16 +81,6 @@ internal sealed class LogWriter(SegmentedLog log)
     /// <summary>Writes the commit mark; for a log that rests.</summary>
     public void WriteMark() => log.WriteMark();
 
-    /// <summary>
-    /// The last call, when its thread and all others that write have ended, and nothing failed: marks the log's end, and notes that the
-    /// node stopped in order.
-    /// </summary>
-    /// <exception cref="Storage.Io.DiskException">The disk failed.</exception>
-    public void Stop()
-    {
-        if (_submitted.IsEmpty)
-        {
-            log.Stop();
-        }
-    }
+    /// <summary>Whether all that was handed to it was written. For when its thread has ended.</summary>
+    public bool IsDone => _submitted.IsEmpty;
 }

@@ -4,25 +4,26 @@
 //                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
+using EventVault.Node.Peers;
+using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
 using EventVault.Raft;
+using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Reflection;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Temporal;
 using EventVault.Temporal.Reducers;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Google.Protobuf;
 
 namespace EventVault.Node;
 
 /// <summary>One node, serving one vault. Start it, then stop it once.</summary>
-internal sealed class Node : IAsyncDisposable
+internal sealed class Node : IHosted, IAsyncDisposable
 {
     /// <summary>Folder of the data directory for states kept on the way. All in it can be deleted while the node is stopped.</summary>
     public const string StatesFolder = "states";
@@ -31,7 +32,15 @@ internal sealed class Node : IAsyncDisposable
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
     /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
-    private static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
+    public static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>What to do about a log that can't be opened where other nodes may have it.</summary>
+    private const string WithPeers =
+        "Nothing was changed. If other nodes of the vault are a majority without this one: keep a copy of this data directory, empty it, start the node with --join, and run vault-admin cluster replace for its number. "
+        + "Otherwise run vault-admin verify, and restore the segment from another copy.";
+
+    /// <summary>A follower that is more groups behind its leader should not be read from: seconds of full load.</summary>
+    private const ulong FarBehindGroups = 10_000;
 
     private readonly NodeOptions _options;
     private readonly VaultStorage _storage;
@@ -46,14 +55,21 @@ internal sealed class Node : IAsyncDisposable
     private readonly EagerFolds _eager;
     private readonly RetentionLoop _retention;
     private readonly ScavengeStarter _starter;
+    private readonly Scrub _scrub;
     private readonly ScavengeThread _scavenge;
     private readonly ScavengeCalls _scavengeCalls;
     private readonly NodeHealth _health;
     private readonly StreamsService _streams;
+    private readonly NodePeers _peers;
+    private readonly ClusterView _cluster;
+    private readonly MemberChanges _changes;
+    private readonly MemberWork _members;
+    private readonly NodeShipping _shipping;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
     private bool _wasFull;
     private int _stopped;
@@ -66,31 +82,37 @@ internal sealed class Node : IAsyncDisposable
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
-        _replica = new Replica(_storage, writer, new NoPeers(), _committed, completions, options.Clock, new RaftOptions
-        {
-            Id = LogEntries.IdOf(_storage),
-            Random = new Random(),
-        });
-        if (!_replica.IsAlone)
-        {
-            throw new SettingException(
-                $"directory {options.Directory}", $"its vault has other voters than this node ({_replica.Membership}), and nodes can't be connected in this version: start it with the version that made it so.");
-        }
+        _peers = new NodePeers(_storage, options, _log);
+        _replica = new Replica(_storage, writer, _peers.HasPort ? _peers : new NoPeers(), _committed, completions, options.Clock, RaftOptionsOf(options, _peers.Self), options.ShipFarBytes);
+        RequirePeerPort();
+        _replica.Damaged = e => LogMessages.CannotSend(_log, e);
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, _replica, writer, _background, OnFailed);
-        _health = new NodeHealth(_storage);
+        _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
+        _peers.Bind(_loop, _replica);
+        _health = new NodeHealth(_storage, IsInTouch);
+        _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
+        _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
+        var readmission = new Readmission(_storage, _loop, _peers, _cluster, _changes, _log);
+        _members = new MemberWork(_storage, _loop, _replica, _vaultThread, _peers, _cluster, _changes, readmission, options, _log, OnFailed);
+        _shipping = new NodeShipping(_storage, _loop, _replica, _peers, options, AskToReopen, OnFailed, _log);
+        _cluster.ShippingProblem = () => _shipping.Problem;
+        _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
+        _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
+        _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
         var states = new StateReader(_storage.Reader, _kept, new FoldLimits(options.StateBytes));
         var registry = new ReducerRegistry(_storage.Reader);
         var anchors = new AnchorMaker(_storage.Reader, states, registry, _places);
-        _eager = new EagerFolds(_storage.Reader, states, registry, limits, OnFailed);
+        _eager = new EagerFolds(_storage.Reader, () => _storage.IsWhole, states, registry, limits, OnFailed);
         _retention = new RetentionLoop(_storage, _loop, anchors, options, _log, OnFailed);
         var appends = new SingleAppends(_storage, _loop, options);
         _starter = new ScavengeStarter(_storage, _loop, appends, options, _log);
-        _scavenge = new ScavengeThread(_storage, _starter, options.ScavengeBytesPerSecond, _log, OnFailed);
+        var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
+        _cluster.Damage = () => scrub.Problem;
+        _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         _server = new RpcServer(new RpcServerOptions
         {
             MaxReceiveBytes = options.MessageBytes,
@@ -111,6 +133,7 @@ internal sealed class Node : IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
         {
@@ -131,6 +154,28 @@ internal sealed class Node : IAsyncDisposable
     /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
     public Task<Exception> Failed => _failed.Task;
 
+    /// <summary>Ends when the node is to be stopped and opened anew, with the reason.</summary>
+    public Task<string> Reopen => _reopen.Task;
+
+    /// <summary>The peer port; 0: there is none.</summary>
+    public int PeerPort => _peers.Port;
+
+    /// <summary>Who belongs to the vault, and who leads; for tests in the same process.</summary>
+    public ReplicaStanding Standing => _loop.Standing;
+
+    /// <summary>Whether it leaves elections to others; for tests in the same process.</summary>
+    public bool HoldsBack => _replica.HoldsBack;
+
+    /// <summary>The connections to the other nodes; for tests in the same process.</summary>
+    public NodePeers Peers => _peers;
+
+    /// <summary>Asks the host to stop the node in order and to open it anew. For every thread.</summary>
+    public void AskToReopen(string why)
+    {
+        LogMessages.OpensAnew(_log, why);
+        _reopen.TrySetResult(why);
+    }
+
     /// <summary>How it is doing, as GetStatus tells it.</summary>
     public string State => _health.State;
 
@@ -145,6 +190,9 @@ internal sealed class Node : IAsyncDisposable
 
     /// <summary>How many segments it has looked at for that; for tests.</summary>
     public long ScavengeExplained => _starter.Explained;
+
+    /// <summary>Looks for damage; for tests in the same process.</summary>
+    public Scrub Scrub => _scrub;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
@@ -210,6 +258,8 @@ internal sealed class Node : IAsyncDisposable
         }
 
         LogMessages.Stopping(_log);
+        _members.BeginStop();
+        await GiveUpLeadershipAsync();
         var failed = _failed.Task.IsCompleted;
         BeginDrain(failed);
         var scavenging = _scavenge.StopAsync();
@@ -222,8 +272,12 @@ internal sealed class Node : IAsyncDisposable
         finally
         {
             // Whatever happened: behind all that uses it the storage is closed.
+            await scavenging; // It may ask for a repair until then.
+            await _shipping.DisposeAsync();
+            await _peers.DisposeAsync();
+            await _members.DisposeAsync();
+            _changes.Dispose();
             await _background.StopAsync();
-            await scavenging;
             await _eager.StopAsync();
             await _scavengeCalls.DisposeAsync();
             await _retention.DisposeAsync(); // Behind the threads: one that fails tells it to stop, too.
@@ -251,14 +305,14 @@ internal sealed class Node : IAsyncDisposable
     // Nobody writes any more: the vault's thread has ended, and all others.
     private void EndLog()
     {
-        if (_failed.Task.IsCompleted)
+        if (_failed.Task.IsCompleted || !_writer.IsDone)
         {
             return;
         }
 
         try
         {
-            _writer.Stop();
+            _storage.Stop();
         }
         catch (DiskException e)
         {
@@ -273,7 +327,7 @@ internal sealed class Node : IAsyncDisposable
         WebApplication? app = null;
         try
         {
-            app = NewHost(options).Build();
+            app = NodePorts.NewHost(options);
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             var (storage, took) = await opening;
             var node = new Node(options, app, storage);
@@ -299,14 +353,23 @@ internal sealed class Node : IAsyncDisposable
 
     private async Task StartAsync()
     {
+        // One that decides alone leads before it serves. Any other serves whoever leads, and is ready when somebody does.
+        var isAlone = _replica.IsAlone;
         _background.Start();
         _vaultThread.Start();
-        await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        if (isAlone)
+        {
+            await await Task.WhenAny(_vaultThread.Leading, FailedAsync());
+        }
+
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        await _app.StartAsync();
-        var addresses = _app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.ToList();
-        RpcEndPoint = EndPoint(addresses[0]);
-        HttpEndPoint = EndPoint(addresses[1]);
+        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        await _peers.StartAsync(RpcEndPoint);
+        if (_peers.HasPort)
+        {
+            _members.Start();
+        }
+
         var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
@@ -361,55 +424,72 @@ internal sealed class Node : IAsyncDisposable
         }
     }
 
-    private async Task FailedAsync() => throw await _failed.Task;
-
-    // No defaults of the web host: its watcher of configuration files sees every write to a data directory below the
-    // working directory, and once cost half of all throughput.
-    private static WebApplicationBuilder NewHost(NodeOptions options)
+    // Whoever leads and is about to go hands over first, so that nobody waits for an election.
+    private async Task GiveUpLeadershipAsync()
     {
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
-        options.Logging?.Invoke(builder.Logging);
-        builder.WebHost.UseKestrelCore();
-        if (options.Certificate is not null)
+        if (_failed.Task.IsCompleted || _replica.IsAlone || !_loop.Standing.TakesProposals)
         {
-            builder.WebHost.UseKestrelHttpsConfiguration();
+            return;
         }
 
-        builder.WebHost.ConfigureKestrel(kestrel =>
+        try
         {
-            kestrel.ConfigureForRpc();
-            kestrel.Listen(options.Address, options.Port, listen =>
-            {
-                listen.Protocols = HttpProtocols.Http2;
-                if (options.Certificate is { } certificate)
-                {
-                    listen.UseHttps(certificate);
-                }
-            });
-            kestrel.Listen(options.Address, options.HttpPort, listen => listen.Protocols = HttpProtocols.Http1);
-        });
-        return builder;
+            using var limit = new CancellationTokenSource(_options.ElectionTimeout);
+            await _changes.HandOverAsync(static _ => true, to => LogMessages.HandsOver(_log, to, "this node stops"), limit.Token);
+        }
+        catch (RpcException)
+        {
+            // Nobody took over in time: the others elect one.
+        }
     }
+
+    // Leads, or follows a leader that was heard from lately and is not far ahead.
+    private bool IsInTouch()
+    {
+        var standing = _loop.Standing;
+        if (standing.Role == Role.Leader)
+        {
+            return _loop.Leads && !_loop.IsHeldUp;
+        }
+
+        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp && _storage.IsWhole && _peers.Barred.Length == 0
+            && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
+    }
+
+    private static RaftOptions RaftOptionsOf(NodeOptions options, ReplicaId self) => new()
+    {
+        Id = self,
+        Random = new Random(),
+        ElectionTicks = Math.Max(2, (int)(options.ElectionTimeout / VaultThread.Tick)),
+        HeartbeatTicks = Math.Max(1, (int)(options.Heartbeat / VaultThread.Tick)),
+    };
+
+    private void RequirePeerPort()
+    {
+        if (_replica.NeedsTicks && !_peers.HasPort)
+        {
+            throw new SettingException(
+                "--peer-port", $"is missing, and the vault in {_options.Directory} has other members than this node ({_replica.Membership}): name the port that they know.");
+        }
+    }
+
+    private async Task FailedAsync() => throw await _failed.Task;
 
     private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
     {
         var began = Stopwatch.GetTimestamp();
-        var storage = new StorageOptions
+        var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
+        try
         {
-            SegmentSizeBytes = options.SegmentSizeBytes,
-            Limits = options.Limits,
-            OperationHorizon = options.OperationHorizon,
-        };
-        return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
+            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+        }
+        catch (DamageException e) when (options.PeerPort is not null)
+        {
+            throw new DamageException(e.File, e.Offset, e.Expected, WithPeers);
+        }
     }
 
     private static long Now(NodeOptions options) => (options.Clock.GetUtcNow() - DateTimeOffset.UnixEpoch).Ticks;
-
-    private static IPEndPoint EndPoint(string url)
-    {
-        var uri = new Uri(url);
-        return new IPEndPoint(IPAddress.Parse(uri.Host.Trim('[', ']')), uri.Port);
-    }
 
     private void BeginDrain(bool failed)
     {
@@ -440,6 +520,7 @@ internal sealed class Node : IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
+        _health.Look();
         _streams.CutSlow();
         var full = _storage.DiskIsFull;
         if (full)
@@ -467,5 +548,9 @@ internal sealed class Node : IAsyncDisposable
         LogMessages.Opened(
             _log, _storage.VaultId, _options.Directory, _storage.StartNumber, _storage.Head.Value, @sealed, @unsealed,
             _storage.SegmentSizeBytes, _storage.CutBytes, took.TotalMilliseconds);
+        if (_storage.Reincarnated is { } begun)
+        {
+            ShipLogMessages.BeganAnew(_log, begun.Before, _storage.Incarnation, _storage.Tail.LastIndex.Value, begun.Aside, begun.Damage);
+        }
     }
 }

@@ -5,18 +5,22 @@ using EventVault.Storage;
 namespace EventVault.Node;
 
 /// <summary>What the node says about itself: over gRPC (grpc.health.v1), over HTTP, and in GetStatus. Thread-safe.</summary>
-internal sealed class NodeHealth(VaultStorage storage)
+/// <param name="storage">Says whether its disk is full.</param>
+/// <param name="isInTouch">Whether the node is as good as any other one: it leads, or follows a leader and is not far behind.</param>
+internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
 {
-    private const string Serving = "serving";
+    /// <summary>The state of a node with which nothing is wrong.</summary>
+    public const string Serving = "serving";
 
     private readonly HealthService _service = new();
     private volatile string _state = "starting";
+    private bool _wasReady;
 
     /// <summary><c>starting</c>, <c>serving</c>, <c>full</c>, <c>draining</c> or <c>failed</c>.</summary>
     public string State => _state == Serving && storage.DiskIsFull ? "full" : _state;
 
     /// <summary>Reads are served with a full disk too, so it is no reason to send clients elsewhere.</summary>
-    private bool IsReady => _state == Serving;
+    public bool IsReady => _state == Serving && isInTouch();
 
     public void AddTo(RpcServer server)
     {
@@ -28,7 +32,18 @@ internal sealed class NodeHealth(VaultStorage storage)
     public void BeginServing()
     {
         _state = Serving;
-        SetStatus(HealthStatus.Serving);
+        Look();
+    }
+
+    /// <summary>Tells those who watch whether the node is ready, if that has changed. Call it now and then, from one thread at a time.</summary>
+    public void Look()
+    {
+        var isReady = IsReady;
+        if (isReady != _wasReady && _state == Serving)
+        {
+            _wasReady = isReady;
+            SetStatus(isReady ? HealthStatus.Serving : HealthStatus.NotServing);
+        }
     }
 
     /// <summary>The node stops; the gRPC side hears it from the server's drain.</summary>
@@ -43,7 +58,10 @@ internal sealed class NodeHealth(VaultStorage storage)
     }
 
     /// <summary>Answers <c>/health/live</c> and <c>/health/ready</c>.</summary>
-    public void Map(IApplicationBuilder app) => app.Run(http =>
+    public void Map(IApplicationBuilder app) => Map(app, () => State, () => _state != "failed", () => IsReady);
+
+    /// <summary>The same for a node in any state.</summary>
+    public static void Map(IApplicationBuilder app, Func<string> state, Func<bool> isLive, Func<bool> isReady) => app.Run(http =>
     {
         var path = http.Request.Path.Value;
         if (path is not ("/health/live" or "/health/ready"))
@@ -59,10 +77,10 @@ internal sealed class NodeHealth(VaultStorage storage)
             return Task.CompletedTask;
         }
 
-        var isWell = path == "/health/live" ? _state != "failed" : IsReady;
+        var isWell = path == "/health/live" ? isLive() : isReady();
         http.Response.StatusCode = isWell ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         http.Response.ContentType = "application/json";
-        return http.Response.WriteAsync($$"""{"status":"{{State}}"}""");
+        return http.Response.WriteAsync($$"""{"status":"{{state()}}"}""");
     });
 
     private void SetStatus(HealthStatus status)
@@ -71,5 +89,6 @@ internal sealed class NodeHealth(VaultStorage storage)
         _service.SetStatus("eventvault.v1.Streams", status);
         _service.SetStatus("eventvault.v1.Temporal", status);
         _service.SetStatus("eventvault.v1.Admin", status);
+        _service.SetStatus("eventvault.v1.Cluster", status);
     }
 }

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using EventVault.Node.Peers;
+using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Temporal;
@@ -17,6 +19,9 @@ internal sealed record NodeOptions
     /// more are refused. As many as may be queued by default: what is larger than a read holds its place in both.
     /// </summary>
     public const long ReceivingBytes = 256L * 1024 * 1024;
+
+    /// <summary>Highest number of a node: small enough to be said aloud.</summary>
+    public const uint HighestNodeId = 65_535;
 
     /// <summary>The data directory.</summary>
     public required string Directory { get; init; }
@@ -66,11 +71,56 @@ internal sealed record NodeOptions
     /// <summary>How often the node looks whether a scavenge is worth it, and then starts one; zero: never.</summary>
     public TimeSpan ScavengeInterval { get; init; } = TimeSpan.FromHours(24);
 
+    /// <summary>How often all sealed segments are checked for damage; zero: never, but those in which a reader met some.</summary>
+    public TimeSpan ScrubInterval { get; init; } = TimeSpan.FromHours(168);
+
+    /// <summary>Which damaged segments were replaced. Stays the same when the node is opened anew.</summary>
+    public RepairHistory Repairs { get; init; } = new();
+
     /// <summary>Bytes that a state may grow to, 64 KiB to 16 MiB: a state that is larger wants to be many.</summary>
     public int StateBytes { get; init; } = 1024 * 1024;
 
     /// <summary>Events that one state may take to fold: some seconds.</summary>
     public long FoldEvents { get; init; } = 5_000_000;
+
+    /// <summary>Whether an empty data directory makes no vault: the node waits until one is made here, or it is added to one.</summary>
+    public bool Join { get; init; }
+
+    /// <summary>The node's number; null: as its data directory says, and 1 in a vault that it makes by itself.</summary>
+    public uint? NodeId { get; init; }
+
+    /// <summary>Port for the other nodes; 0 takes a free one, null: none, and the node can have no peers.</summary>
+    public int? PeerPort { get; init; }
+
+    /// <summary>Where the peer port listens.</summary>
+    public IPAddress PeerAddress { get; init; } = IPAddress.Loopback;
+
+    /// <summary>Where other nodes reach the peer port, HOST:PORT; null: where it listens.</summary>
+    public string? PeerAdvertise { get; init; }
+
+    /// <summary>Where clients reach the gRPC port, HOST:PORT; null: where it listens.</summary>
+    public string? Advertise { get; init; }
+
+    /// <summary>What the node shows to its peers; null: clear text.</summary>
+    public X509Certificate2? PeerCertificate { get; init; }
+
+    /// <summary>Who must have signed what peers show; null exactly if <see cref="PeerCertificate"/> is.</summary>
+    public X509Certificate2Collection? PeerAuthorities { get; init; }
+
+    /// <summary>Shortest time without a leader before the node wants to be one. At least two heartbeats.</summary>
+    public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromMilliseconds(1500);
+
+    /// <summary>How often a leader is heard from.</summary>
+    public TimeSpan Heartbeat { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>What the node sends of sealed segments to others at the most, in bytes a second; 0: as much as it can.</summary>
+    public long ShipBytesPerSecond { get; init; } = 64L * 1024 * 1024;
+
+    /// <summary>So many bytes of sealed segments behind, a follower gets these rather than groups. Tests ship sooner.</summary>
+    public long ShipFarBytes { get; init; } = Replication.Replica.FarBytes;
+
+    /// <summary>Makes what reaches the other nodes, where there is a peer port; null: over TCP. Tests put their own between.</summary>
+    public Func<PeerNetworkOptions, ILogger, IPeerNetwork>? Network { get; init; }
 
     /// <summary>When states are kept on the way. Tests have more of them kept than nodes would.</summary>
     public StateSnapshotRule KeptStates { get; init; } = new();
@@ -83,6 +133,30 @@ internal sealed record NodeOptions
 
     /// <summary>Where logs go; nowhere by default.</summary>
     public Action<ILoggingBuilder>? Logging { get; init; }
+
+    /// <summary>How a storage is opened for a node with these options.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="nodeId">The node's number.</param>
+    public static StorageOptions StorageOf(NodeOptions options, uint nodeId) => new()
+    {
+        SegmentSizeBytes = options.SegmentSizeBytes,
+        NodeId = nodeId,
+        Limits = options.Limits,
+        OperationHorizon = options.OperationHorizon,
+        Reincarnate = options.PeerPort is null ? null : membership => OthersDecide(membership.Span, nodeId),
+    };
+
+    // Whether the others can take this node in again without it, and one of them has all that it acknowledged: they are a majority alone, in
+    // both halves of a joint membership. Of two voters neither may give itself up.
+    private static bool OthersDecide(ReadOnlySpan<byte> membership, uint nodeId) =>
+        Raft.Membership.Decode(membership) is { } members
+        && AreMajority(members, Raft.MemberRole.Voter, nodeId) && (!members.IsJoint || AreMajority(members, Raft.MemberRole.OutgoingVoter, nodeId));
+
+    private static bool AreMajority(Raft.Membership members, Raft.MemberRole role, uint nodeId)
+    {
+        var voters = members.Members.Where(m => (m.Role & role) != 0).ToList();
+        return voters.Count(m => m.Id.Node != nodeId) > voters.Count / 2;
+    }
 
     /// <summary>
     /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a

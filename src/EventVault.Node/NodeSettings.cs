@@ -20,6 +20,9 @@ internal sealed class NodeSettings
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
     private static readonly string[] OthersVariables = ["EVENTVAULT_ENDPOINT"];
 
+    /// <summary>Settings that say nothing without a peer port.</summary>
+    private static readonly string[] OfPeers = ["join", "peer-listen", "peer-advertise", "peer-tls-cert", "peer-tls-key", "peer-tls-ca"];
+
     private static readonly Setting[] Table =
     [
         new("data", "DIR", "the data directory; required"),
@@ -43,8 +46,21 @@ internal sealed class NodeSettings
         new("drain-timeout", "MS", "how long running calls may take when the node stops (10000)"),
         new("scavenge-rate", "BYTES", "what scavenging reads and writes a second at the most, 0 as much as it can (32MiB)"),
         new("scavenge-interval", "HOURS", "how often to look whether a scavenge is worth it, and start one; 0 never (24)"),
+        new("scrub-interval", "HOURS", "how often to check all sealed segments for damage, at the rate of scavenging; 0 never (168)"),
         new("state-bytes", "BYTES", "largest state (1MiB)"),
         new("fold-events", "N", "events that one state may take to fold (5000000)"),
+        new("join", "", "with an empty data directory: make no vault, wait for cluster init here or cluster add elsewhere"),
+        new("node-id", "N", "number of the node, 1 to 65535; another one's data directory is refused (as the directory says; 1 in a vault that it makes)"),
+        new("peer-port", "N", "port for the other nodes of the vault, 0 takes a free one (none: the vault has one node)"),
+        new("peer-listen", "ADDRESS", "IP address that the peer port listens on (as --listen)"),
+        new("peer-advertise", "HOST:PORT", "where other nodes reach the peer port (where it listens)"),
+        new("advertise", "HOST:PORT", "where clients reach the gRPC port, as other nodes tell them (where it listens)"),
+        new("peer-tls-cert", "FILE", "PEM certificate (with its chain) that the node shows to other nodes"),
+        new("peer-tls-key", "FILE", "PEM key of that certificate"),
+        new("peer-tls-ca", "FILE", "PEM certificates that the other nodes' ones must be signed by"),
+        new("election-timeout", "MS", "shortest time without a leader before a node wants to be one (1500)"),
+        new("heartbeat", "MS", "how often a leader is heard from, at most half the election timeout (100)"),
+        new("ship-rate", "BYTES", "what a node sends of sealed segments a second at the most, 0 as much as it can (64MiB)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
@@ -98,7 +114,7 @@ internal sealed class NodeSettings
     public NodeOptions ToOptions()
     {
         var dev = Flag("dev");
-        var address = Address();
+        var address = Address("listen") ?? IPAddress.Loopback;
         if (dev && !IPAddress.IsLoopback(address))
         {
             throw Wrong("listen", $"{address} is no loopback address, and --dev serves loopback only. Leave one of the two out.");
@@ -110,6 +126,8 @@ internal sealed class NodeSettings
             throw Wrong("segment-size", $"{segment} is not a multiple of 4096.");
         }
 
+        var heartbeat = Number("heartbeat", 100, 50, 10_000);
+        var hasPeerPort = _values.ContainsKey("peer-port");
         var options = new NodeOptions
         {
             Directory = _values.TryGetValue("data", out var data) && data.Value.Length > 0
@@ -118,7 +136,7 @@ internal sealed class NodeSettings
             Address = address,
             Port = (int)Number("port", 7400, 0, 65535),
             HttpPort = (int)Number("http-port", 7401, 0, 65535),
-            Certificate = Certificate(dev),
+            Certificate = RpcCertificate(dev),
             Reflection = dev || Flag("reflection"),
             SegmentSizeBytes = segment,
             OperationHorizon = Number("operation-horizon", 16L << 20, 1024, 1L << 32),
@@ -136,8 +154,21 @@ internal sealed class NodeSettings
             RetentionInterval = TimeSpan.FromMilliseconds(Number("retention-interval", 20_000, 100, 60_000)), // At least once a minute, as the protocol says.
             ScavengeBytesPerSecond = Number("scavenge-rate", 32L << 20, 0, 1L << 40),
             ScavengeInterval = TimeSpan.FromHours(Number("scavenge-interval", 24, 0, 8784)),
+            ScrubInterval = TimeSpan.FromHours(Number("scrub-interval", 168, 0, 8784)),
             DrainTimeout = TimeSpan.FromMilliseconds(Number("drain-timeout", 10_000, 0, 3_600_000)),
+            Join = Flag("join"),
+            NodeId = _values.ContainsKey("node-id") ? (uint)Number("node-id", 1, 1, NodeOptions.HighestNodeId) : null,
+            PeerPort = hasPeerPort ? (int)Number("peer-port", 0, 0, 65535) : null,
+            PeerAddress = Address("peer-listen") ?? address,
+            PeerAdvertise = HostAndPort("peer-advertise"),
+            Advertise = HostAndPort("advertise"),
+            PeerCertificate = Certificate("peer-tls-cert", "peer-tls-key"),
+            PeerAuthorities = Authorities(),
+            Heartbeat = TimeSpan.FromMilliseconds(heartbeat),
+            ElectionTimeout = TimeSpan.FromMilliseconds(Number("election-timeout", 1500, 2 * heartbeat, 60_000)),
+            ShipBytesPerSecond = Number("ship-rate", 64L << 20, 0, 1L << 40),
         };
+        CheckPeers(options);
         return options.Port != 0 && options.Port == options.HttpPort
             ? throw Wrong("http-port", $"is {options.Port}, and so is port: in clear text one port speaks one protocol.")
             : options;
@@ -248,34 +279,69 @@ internal sealed class NodeSettings
         }
     }
 
-    private IPAddress Address()
+    // What needs another setting, or another one to be left out.
+    private void CheckPeers(NodeOptions options)
     {
-        if (!_values.TryGetValue("listen", out var listen))
+        if (options.PeerPort is null)
         {
-            return IPAddress.Loopback;
+            var needing = OfPeers.FirstOrDefault(_values.ContainsKey);
+            if (needing is not null && (needing != "join" || options.Join))
+            {
+                throw Wrong(needing, "needs --peer-port: without one the node can have no peers.");
+            }
+        }
+        else if (options.PeerPort != 0 && (options.PeerPort == options.Port || options.PeerPort == options.HttpPort))
+        {
+            throw Wrong("peer-port", $"is {options.PeerPort}, and so is another port of the node: each speaks a protocol of its own.");
+        }
+
+        if ((options.PeerCertificate is null) != (options.PeerAuthorities is null))
+        {
+            throw new SettingException(
+                options.PeerCertificate is null ? "--peer-tls-cert" : "--peer-tls-ca",
+                "is missing: between nodes both sides show a certificate and check the other's, so it takes --peer-tls-cert, --peer-tls-key and --peer-tls-ca.");
+        }
+    }
+
+    private IPAddress? Address(string name)
+    {
+        if (!_values.TryGetValue(name, out var listen))
+        {
+            return null;
         }
 
         return listen.Value == "localhost" ? IPAddress.Loopback
             : IPAddress.TryParse(listen.Value, out var address) ? address
-            : throw Wrong("listen", $"{listen.Value} is not an IP address, such as 127.0.0.1 or 0.0.0.0.");
+            : throw Wrong(name, $"{listen.Value} is not an IP address, such as 127.0.0.1 or 0.0.0.0.");
     }
 
-    private X509Certificate2? Certificate(bool dev)
+    private string? HostAndPort(string name)
     {
-        var (hasCertificate, hasKey) = (_values.TryGetValue("tls-cert", out var certificate), _values.TryGetValue("tls-key", out var key));
+        if (!_values.TryGetValue(name, out var set))
+        {
+            return null;
+        }
+
+        return Addresses.WhyNot(set.Value) is { } why ? throw Wrong(name, why) : set.Value;
+    }
+
+    private X509Certificate2? RpcCertificate(bool dev)
+    {
+        var named = _values.ContainsKey("tls-cert") ? "tls-cert" : "tls-key";
+        return dev && _values.ContainsKey(named) ? throw Wrong(named, "does not go with --dev, which serves clear text.") : Certificate("tls-cert", "tls-key");
+    }
+
+    private X509Certificate2? Certificate(string certificateName, string keyName)
+    {
+        var (hasCertificate, hasKey) = (_values.TryGetValue(certificateName, out var certificate), _values.TryGetValue(keyName, out var key));
         if (!hasCertificate && !hasKey)
         {
             return null;
         }
 
-        if (dev)
-        {
-            throw Wrong(hasCertificate ? "tls-cert" : "tls-key", "does not go with --dev, which serves clear text.");
-        }
-
         if (hasCertificate != hasKey)
         {
-            throw hasKey ? new SettingException("--tls-cert", "is missing: a key needs its certificate.") : new SettingException("--tls-key", "is missing: a certificate needs its key.");
+            throw hasKey ? new SettingException("--" + certificateName, "is missing: a key needs its certificate.") : new SettingException("--" + keyName, "is missing: a certificate needs its key.");
         }
 
         try
@@ -284,7 +350,26 @@ internal sealed class NodeSettings
         }
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw Wrong("tls-cert", $"{certificate.Value} with the key {key.Value} can't be used: {e.Message}");
+            throw Wrong(certificateName, $"{certificate.Value} with the key {key.Value} can't be used: {e.Message}");
+        }
+    }
+
+    private X509Certificate2Collection? Authorities()
+    {
+        if (!_values.TryGetValue("peer-tls-ca", out var file))
+        {
+            return null;
+        }
+
+        try
+        {
+            var authorities = new X509Certificate2Collection();
+            authorities.ImportFromPemFile(file.Value);
+            return authorities.Count > 0 ? authorities : throw Wrong("peer-tls-ca", $"there is no certificate in {file.Value}.");
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw Wrong("peer-tls-ca", $"{file.Value} can't be used: {e.Message}");
         }
     }
 

@@ -32,11 +32,11 @@ var stopRequested = new TaskCompletionSource(TaskCreationOptions.RunContinuation
 using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, RequestStop);
 using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, RequestStop);
 
-Node node;
+NodeHost node;
 try
 {
     // A node that waits for space on a full disk can be stopped, too: then nothing is open that would have to be closed.
-    var starting = Node.StartAsync(options);
+    var starting = NodeHost.StartAsync(options);
     if (await Task.WhenAny(starting, stopRequested.Task) == stopRequested.Task && !starting.IsCompleted)
     {
         return ExitCode.Ok;
@@ -52,7 +52,8 @@ catch (Exception e)
     return code;
 }
 
-Console.WriteLine($"EventVault ready: gRPC {node.RpcEndPoint}, HTTP {node.HttpEndPoint}, data {options.Directory}");
+Console.WriteLine(
+    $"EventVault ready: gRPC {node.RpcEndPoint}, HTTP {node.HttpEndPoint}, {(node.PeerPort > 0 ? FormattableString.Invariant($"peers {node.PeerPort}, ") : string.Empty)}data {options.Directory}");
 await Task.WhenAny(stopRequested.Task, node.Failed);
 await node.StopAsync();
 return node.Failed.IsCompleted ? ExitCodeOf(await node.Failed) : ExitCode.Ok;
@@ -89,7 +90,7 @@ static int ExitCodeOf(Exception error) => error switch
 {
     DamageException => ExitCode.Damage,
     DirectoryInUseException => ExitCode.DirectoryInUse,
-    ForeignDirectoryException => ExitCode.Usage,
+    ForeignDirectoryException or SettingException => ExitCode.Usage,
     UnsupportedFormatException => ExitCode.UnsupportedFormat,
     DiskException => ExitCode.DiskFailed,
     IOException { InnerException: AddressInUseException } => ExitCode.PortUnavailable,

@@ -71,6 +71,11 @@ internal sealed class RetentionLoop : IAsyncDisposable
             times = new LogTimes(0, IsSteady: false); // Nothing confirms the clock.
         }
 
+        if (times is null && _storage.IsJoined)
+        {
+            times = new LogTimes(0, IsSteady: false); // Its events are yet to come, and have something to lose.
+        }
+
         _clock = new RetentionClock(_options.Clock, times);
     }
 

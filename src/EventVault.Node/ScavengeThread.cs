@@ -1,5 +1,6 @@
 // Scavenges a step at a time, slowly: the disk belongs to appends and reads. After each step it pauses, for at least three
-// times as long as the step took, so that it slows down by itself when the disk is busy, and as long as the rate demands.
+// times as long as the step took, so that it slows down by itself when the disk is busy, and as long as the rate demands. Between its steps,
+// at the same pace, sealed segments are checked for damage: it alone replaces their files, so nobody does while they are checked.
 using System.Diagnostics;
 using EventVault.Storage;
 using EventVault.Storage.Index;
@@ -22,6 +23,7 @@ internal sealed class ScavengeThread : IDisposable
     private readonly VaultStorage _storage;
     private readonly KeyRepair _repair;
     private readonly ScavengeStarter _starter;
+    private readonly Scrub _scrub;
     private readonly TimeSpan _stepTime;
     private readonly ILogger _log;
     private readonly Action<Exception, string> _onFailed;
@@ -31,17 +33,20 @@ internal sealed class ScavengeThread : IDisposable
     private volatile string? _problem;
     private volatile bool _stopping;
     private bool _isStarted;
+    private long _paced; // When the last rest of a check ended.
 
     /// <param name="storage">Has the scavenger.</param>
     /// <param name="starter">Starts one by itself when it is time.</param>
+    /// <param name="scrub">Checks sealed segments.</param>
     /// <param name="bytesPerSecond">What it reads and writes at the most; 0: as much as it can.</param>
     /// <param name="log">Where it says what it did.</param>
     /// <param name="onFailed">Called on this thread, which ends then.</param>
-    public ScavengeThread(VaultStorage storage, ScavengeStarter starter, long bytesPerSecond, ILogger log, Action<Exception, string> onFailed)
+    public ScavengeThread(VaultStorage storage, ScavengeStarter starter, Scrub scrub, long bytesPerSecond, ILogger log, Action<Exception, string> onFailed)
     {
         _storage = storage;
         _repair = new KeyRepair(storage);
         _starter = starter;
+        _scrub = scrub;
         _stepTime = bytesPerSecond == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(StepBytes / bytesPerSecond);
         _log = log;
         _onFailed = onFailed;
@@ -89,10 +94,18 @@ internal sealed class ScavengeThread : IDisposable
         {
             while (!_stopping)
             {
-                var began = Stopwatch.GetTimestamp();
+                var began = _paced = Stopwatch.GetTimestamp();
+                if (_scrub.Hurry(Pace))
+                {
+                    continue; // It has rested.
+                }
+
                 var worked = Repair() || Step() || _starter.Step();
                 wasRunning = Tell(wasRunning);
-                Rest(worked, Stopwatch.GetElapsedTime(began));
+                if (worked || !_scrub.Step(Pace))
+                {
+                    Rest(worked, Stopwatch.GetElapsedTime(began));
+                }
             }
         }
         catch (Exception e)
@@ -162,9 +175,29 @@ internal sealed class ScavengeThread : IDisposable
         }
         else if (_stepTime > TimeSpan.Zero && !_stopping)
         {
-            var rest = _stepTime - took;
-            var share = took * (MostShare - 1);
-            _wake.WaitOne(rest > share ? rest : share);
+            Rest(_stepTime, took);
+        }
+    }
+
+    private void Rest(TimeSpan atLeast, TimeSpan took)
+    {
+        var rest = atLeast - took;
+        var share = took * (MostShare - 1);
+        _wake.WaitOne(rest > share ? rest : share);
+    }
+
+    // Within a check.
+    private void Pace(int bytes)
+    {
+        if (_stepTime > TimeSpan.Zero && !_stopping)
+        {
+            Rest(_stepTime * (bytes / StepBytes), Stopwatch.GetElapsedTime(_paced));
+        }
+
+        _paced = Stopwatch.GetTimestamp();
+        if (_stopping)
+        {
+            throw new OperationCanceledException("The node stops.");
         }
     }
 }

@@ -6,7 +6,7 @@
 // waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread, but for Enqueue, ReadIndex and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread (GiveUpHeldUp says what else there is), but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
@@ -21,7 +21,12 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Reads that wait to be asked for at once; more fail at once. As many as may wait to be confirmed.</summary>
     private const int MostReads = 65_536;
 
+    /// <summary>Questions to the replica that wait at once; more are refused. Each is of an operator, or of the node's own work with its members.</summary>
+    private const int MostAsked = 1024;
+
     private readonly LogTail _tail = storage.Tail;
+    private readonly Inbox _inbox = new();
+    private readonly ConcurrentQueue<IQuestion> _asked = new();
     private readonly ConcurrentQueue<IReadWaiter> _reads = new();
     private readonly QueuedAmount _waiting = new(); // Of all clients.
     private readonly AppendTurns _turns = new();
@@ -32,6 +37,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
     private volatile bool _draining;
     private volatile bool _stopped;
+    private volatile bool _heldUp;
     private bool _appendWaits;
 
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
@@ -46,8 +52,8 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Whether nothing is queued, open or in flight.</summary>
     public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !_fences.AreWaited && !HasQueued;
 
-    /// <summary>Whether appends, reads or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || _fences.HasAsked;
+    /// <summary>Whether appends, reads, messages, questions or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || !_inbox.IsEmpty || !_asked.IsEmpty || _fences.HasAsked;
 
     /// <summary>
     /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
@@ -56,6 +62,25 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     /// <summary>Whether this node leads and shows all that was committed before it did. For every thread.</summary>
     public bool Leads => replica.Leads;
+
+    /// <summary>
+    /// Whether the sequencer's thread stands in a write, for longer than others wait for a leader: what comes is refused. For every thread; set by
+    /// <see cref="GiveUpHeldUp"/>, taken back when the write is done.
+    /// </summary>
+    public bool IsHeldUp
+    {
+        get => _heldUp;
+        set => _heldUp = value;
+    }
+
+    /// <summary>How the node's replica stands. For every thread.</summary>
+    public ReplicaStanding Standing => replica.Standing;
+
+    /// <summary>Where clients reach the leader, HOST:PORT; empty: it is not known, or this node leads. For every thread.</summary>
+    public string LeaderAddress => Standing is { Leader: { } leader, Role: not Raft.Role.Leader } ? AddressOf(leader) : string.Empty;
+
+    /// <summary>Where clients reach a replica; empty: nobody knows.</summary>
+    public Func<Raft.ReplicaId, string> AddressOf { get; set; } = static _ => string.Empty;
 
     /// <summary>Whether something waits for a segment to be prepared or sealed.</summary>
     public bool WaitsForRoom => _appendWaits || replica.WaitsForRoom || _fences.WaitsForRoom;
@@ -74,6 +99,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         if (_draining)
         {
             return AppendOutcome.Draining;
+        }
+
+        if (_heldUp)
+        {
+            return AppendOutcome.NotLeader;
         }
 
         if (!HasRoomFor(_turns.ClientOf(first), count, bytes))
@@ -112,7 +142,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// </summary>
     public void ReadIndex(IReadWaiter waiter)
     {
-        if (_stopped || _reads.Count >= MostReads)
+        if (_stopped || _heldUp || _reads.Count >= MostReads)
         {
             waiter.OnRead(ok: false);
             return;
@@ -127,6 +157,47 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         Wake();
+    }
+
+    /// <summary>Asks the replica something on the sequencer's thread.</summary>
+    /// <exception cref="OperationCanceledException">The node stops, or too many ask: it was not asked.</exception>
+    public Task<T> AskAsync<T>(Func<Replica, T> question)
+    {
+        var asked = new Question<T>(question);
+        if (_stopped || _asked.Count >= MostAsked)
+        {
+            asked.Cancel();
+            return asked.Task;
+        }
+
+        _asked.Enqueue(asked);
+        if (_stopped)
+        {
+            // As in Enqueue: nobody else will answer it.
+            FailAsked();
+        }
+
+        Wake();
+        return asked.Task;
+    }
+
+    /// <summary>A message came from a peer. It is dropped if too many wait.</summary>
+    public void Receive(in PeerMessage message)
+    {
+        if (!_stopped && _inbox.TryAdd(message))
+        {
+            Wake();
+        }
+    }
+
+    /// <summary>What was sent to a peer may be lost.</summary>
+    public void OnUnreachable(Raft.ReplicaId peer)
+    {
+        if (!_stopped)
+        {
+            _inbox.AddUnreachable(peer);
+            Wake();
+        }
     }
 
     /// <summary>
@@ -148,6 +219,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             return Task.FromResult(CloseOutcome.Draining);
         }
 
+        if (_heldUp)
+        {
+            return Task.FromResult(CloseOutcome.NotLeader);
+        }
+
         var task = _fences.Ask(time, deadline);
         if (_stopped)
         {
@@ -165,7 +241,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Commits what became durable and sequences what is queued; false if there was nothing to do.</summary>
     public bool Step()
     {
-        var worked = replica.Step();
+        var worked = _inbox.GiveTo(replica);
+        worked |= replica.Step();
+        while (_asked.TryDequeue(out var question))
+        {
+            question.Answer(replica);
+            worked = true;
+        }
+
         while (_reads.TryDequeue(out var read))
         {
             replica.ReadIndex(read);
@@ -205,6 +288,37 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     }
 
     /// <summary>
+    /// Answers all who wait while the sequencer's thread stands in a write: what was proposed has an unknown outcome, what was only queued is taken
+    /// out, and definitely not done. Called by another thread while the sequencer's can't go on (WriteWatch). No other member to
+    /// lead instead: nothing is done.
+    /// </summary>
+    public void GiveUpHeldUp()
+    {
+        if (_stopped || !OthersVote(Standing.Membership))
+        {
+            return;
+        }
+
+        // First: what comes behind this is refused, what came before is taken out; and what slips in between, by the next look.
+        _heldUp = true;
+        Invariant.Check(_open is null && _refused is null && _confirming is null, "A step ends with all that it has begun handed over.");
+        replica.GiveUpWaiting();
+        _turns.Add(TakeQueue());
+        while (!_turns.IsEmpty)
+        {
+            var append = _turns.Take();
+            Refuse(append, AppendOutcome.NotLeader);
+            Decided(append);
+        }
+
+        Submit();
+        FailReads();
+        _fences.GiveUpAll();
+    }
+
+    private bool OthersVote(Raft.Membership membership) => membership.Members.Any(m => m.Id.Node != storage.NodeId && (m.Role & Raft.MemberRole.Voter) != 0);
+
+    /// <summary>
     /// Ends the loop after its last <see cref="Step"/>: what was proposed has an unknown outcome, what was only queued is
     /// definitely not done.
     /// </summary>
@@ -230,6 +344,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
         RefuseQueued();
         FailReads();
+        FailAsked();
         _fences.Stop();
     }
 
@@ -456,6 +571,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
     }
 
+    private void FailAsked()
+    {
+        while (_asked.TryDequeue(out var question))
+        {
+            question.Cancel();
+        }
+    }
+
     private static void Refuse(QueuedAppend append, AppendOutcome outcome)
     {
         append.Outcome = outcome;
@@ -477,6 +600,21 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         return reversed;
+    }
+
+    /// <summary>Something that is asked of the replica.</summary>
+    private interface IQuestion
+    {
+        void Answer(Replica replica);
+
+        void Cancel();
+    }
+
+    private sealed class Question<T>(Func<Replica, T> question) : TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously), IQuestion
+    {
+        public void Answer(Replica replica) => TrySetResult(question(replica));
+
+        public void Cancel() => TrySetCanceled();
     }
 
     /// <summary>Conflicts that wait until leadership is confirmed and what they rest on is committed.</summary>

@@ -1,5 +1,5 @@
-// The one thread that sequences appends and writes the log (decision 0007): it steps VaultLoop and LogWriter in turn. It
-// begins with an election, which a quorum of one wins by itself.
+// The one thread that sequences appends and writes the log (decision 0007): it steps VaultLoop and LogWriter in turn. A quorum of
+// one begins with an election, which it wins by itself; with other members time counts, in ticks.
 // With nothing to do it spins for a moment, because the next append of a client that waits for each answer comes within
 // it, and then parks. When the log has rested for a while it writes the commit mark.
 using System.Diagnostics;
@@ -19,15 +19,26 @@ internal sealed class VaultThread : IDisposable
     /// <summary>How often it looks whether a segment was prepared or sealed, should a wake-up be late.</summary>
     private static readonly TimeSpan RoomCheck = TimeSpan.FromMilliseconds(5);
 
+    /// <summary>Ticks that are caught up with after a step that took long; what else was missed is forgotten. As many as two heartbeats take.</summary>
+    private const int MostTicksAtOnce = 4;
+
+    /// <summary>Length of a tick.</summary>
+    public static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(50);
+
+    private static readonly long TickTicks = Tick.Ticks * Stopwatch.Frequency / TimeSpan.TicksPerSecond;
+
     private readonly VaultLoop _loop;
     private readonly Replica _replica;
     private readonly LogWriter _writer;
     private readonly BackgroundThread _background;
+    private readonly WriteWatch _watch;
     private readonly Action<Exception, string> _onFailed;
     private readonly ManualResetEventSlim _wake = new(initialState: false, spinCount: 0);
     private readonly TaskCompletionSource _leading = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Thread _thread;
+    private long _nextTick; // By Stopwatch; 0: time does not count.
+    private long _longestStep;
     private int _parked;
     private volatile bool _stopping;
     private volatile bool _giveUp;
@@ -36,9 +47,11 @@ internal sealed class VaultThread : IDisposable
     /// <param name="replica">The node's part in consensus, which the loop steps.</param>
     /// <param name="writer">The writer.</param>
     /// <param name="background">Makes room when the sequencer waits for it.</param>
+    /// <param name="patience">How long a write may take before who waits is answered.</param>
     /// <param name="onFailed">Called on this thread after it has refused what was queued; it ends then.</param>
-    public VaultThread(VaultLoop loop, Replica replica, LogWriter writer, BackgroundThread background, Action<Exception, string> onFailed)
+    public VaultThread(VaultLoop loop, Replica replica, LogWriter writer, BackgroundThread background, TimeSpan patience, Action<Exception, string> onFailed)
     {
+        _watch = new WriteWatch(loop, patience);
         _loop = loop;
         _replica = replica;
         _writer = writer;
@@ -51,7 +64,14 @@ internal sealed class VaultThread : IDisposable
     /// <summary>Ends once the node leads and shows all that is committed; with the failure, if one comes before.</summary>
     public Task Leading => _leading.Task;
 
-    public void Start() => _thread.Start();
+    /// <summary>The longest that writing and flushing took since this was asked last. For one thread beside this one.</summary>
+    public TimeSpan TakeLongestWrite() => TimeSpan.FromSeconds((double)Interlocked.Exchange(ref _longestStep, 0) / Stopwatch.Frequency);
+
+    public void Start()
+    {
+        _thread.Start();
+        _watch.Start(e => _onFailed(e, "write watch"));
+    }
 
     /// <summary>Wakes the thread if it is parked. For every thread.</summary>
     public void Wake()
@@ -86,17 +106,26 @@ internal sealed class VaultThread : IDisposable
     }
 
     /// <summary>After the end, when nobody can call <see cref="Wake"/> any more.</summary>
-    public void Dispose() => _wake.Dispose();
+    public void Dispose()
+    {
+        _watch.Dispose();
+        _wake.Dispose();
+    }
 
     private void Run()
     {
         try
         {
-            _replica.Campaign();
+            if (_replica.IsAlone)
+            {
+                _replica.Campaign();
+            }
+
             while (true)
             {
                 var worked = _loop.Step();
-                worked |= _writer.Step();
+                worked |= Write();
+                worked |= LetTimePass();
                 if (!_leading.Task.IsCompleted && _replica.IsCaughtUp)
                 {
                     _leading.SetResult();
@@ -128,6 +157,55 @@ internal sealed class VaultThread : IDisposable
         _ended.SetResult();
     }
 
+    private bool Write()
+    {
+        if (!_replica.NeedsTicks)
+        {
+            return _writer.Step();
+        }
+
+        bool worked;
+        long took;
+        _watch.Begin();
+        try
+        {
+            worked = _writer.Step();
+        }
+        finally
+        {
+            took = _watch.End();
+        }
+
+        if (took > Volatile.Read(ref _longestStep))
+        {
+            Volatile.Write(ref _longestStep, took);
+        }
+
+        return worked;
+    }
+
+    // Behind what came meanwhile: a node that was held up hears of its leader before it misses it. False: no tick was due.
+    private bool LetTimePass()
+    {
+        if (!_replica.NeedsTicks)
+        {
+            _nextTick = 0;
+            return false;
+        }
+
+        var now = Stopwatch.GetTimestamp();
+        _nextTick = _nextTick == 0 ? now + TickTicks : _nextTick;
+        var passed = 0;
+        for (; now >= _nextTick && passed < MostTicksAtOnce; passed++)
+        {
+            _nextTick += TickTicks;
+            _loop.Tick();
+        }
+
+        _nextTick = now >= _nextTick ? now + TickTicks : _nextTick;
+        return passed > 0;
+    }
+
     private void Rest()
     {
         var spinUntil = Stopwatch.GetTimestamp() + SpinTicks;
@@ -142,7 +220,9 @@ internal sealed class VaultThread : IDisposable
         }
         while (Stopwatch.GetTimestamp() < spinUntil);
 
-        var waitsForRoom = !_loop.IsIdle;
+        // With other members what is not idle may wait for them rather than for room; they wake this thread.
+        var isIdle = _loop.IsIdle;
+        var waitsForRoom = _nextTick == 0 ? !isIdle : _loop.WaitsForRoom;
         if (waitsForRoom)
         {
             _background.Wake();
@@ -150,11 +230,32 @@ internal sealed class VaultThread : IDisposable
 
         _wake.Reset();
         Interlocked.Exchange(ref _parked, 1);
-        var woken = _loop.HasQueued || (_stopping && !waitsForRoom) || _wake.Wait(waitsForRoom ? RoomCheck : _writer.WantsMark ? MarkAfter : Timeout.InfiniteTimeSpan);
-        Volatile.Write(ref _parked, 0);
-        if (!woken && !waitsForRoom && !_loop.HasQueued && _writer.WantsMark)
+        var marks = !waitsForRoom && _writer.WantsMark;
+        var patience = waitsForRoom ? RoomCheck : marks ? MarkAfter : Timeout.InfiniteTimeSpan;
+        if (_nextTick != 0 && ToNextTick() is var toTick && (patience == Timeout.InfiniteTimeSpan || toTick < patience))
         {
-            _writer.WriteMark();
+            (patience, marks) = (toTick, false);
         }
+
+        var woken = _loop.HasQueued || (_stopping && isIdle) || _wake.Wait(patience);
+        Volatile.Write(ref _parked, 0);
+        if (!woken && marks && !_loop.HasQueued && _writer.WantsMark)
+        {
+            _watch.Begin();
+            try
+            {
+                _writer.WriteMark();
+            }
+            finally
+            {
+                _watch.End();
+            }
+        }
+    }
+
+    private TimeSpan ToNextTick()
+    {
+        var left = TimeSpan.FromSeconds((double)(_nextTick - Stopwatch.GetTimestamp()) / Stopwatch.Frequency);
+        return left > TimeSpan.Zero ? left : TimeSpan.Zero;
     }
 }

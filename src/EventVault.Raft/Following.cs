@@ -11,6 +11,9 @@ internal sealed class Following(Outbox box)
     private LogIndex _matched = box.Log.CommitIndex;
     private LogIndex _acknowledged = box.Log.CommitIndex;
 
+    /// <summary>Durable here and known to be the leader's of this term, who cuts off nothing of it: never falls in a term.</summary>
+    public LogIndex Held => Acknowledgeable();
+
     /// <summary>A new term: nothing but what is committed is known to be the leader's, too.</summary>
     public void Enter()
     {

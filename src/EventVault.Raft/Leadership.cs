@@ -310,7 +310,7 @@ internal sealed class Leadership
         for (var i = 0; i < _followers.All.Length; i++)
         {
             var follower = _followers.All[i];
-            if (_followers.IsSelf(follower) || !(toAll || (Membership.Span[i].Role & ~MemberRole.Learner) != 0))
+            if (_followers.IsSelf(follower) || !(toAll || (Membership.Span[i].Role & (MemberRole.Voter | MemberRole.OutgoingVoter)) != 0))
             {
                 continue;
             }

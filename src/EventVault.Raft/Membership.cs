@@ -29,6 +29,9 @@ public enum MemberRole : byte
 
     /// <summary>Receives the log, does not count. Together with OutgoingVoter: will be a learner when the joint membership ends.</summary>
     Learner = 4,
+
+    /// <summary>Together with Learner: stays one. The core makes no difference; whoever promotes learners leaves it out.</summary>
+    ReadReplica = 8,
 }
 
 /// <summary>A replica and what it is.</summary>
@@ -111,9 +114,9 @@ public sealed class Membership : IEquatable<Membership>
         var sorted = new List<Member>(members);
         foreach (var member in sorted)
         {
-            if (member.Role is not (MemberRole.Voter or MemberRole.Learner))
+            if (member.Role is not (MemberRole.Voter or MemberRole.Learner or (MemberRole.Learner | MemberRole.ReadReplica)))
             {
-                throw new ArgumentException($"Replica {member.Id} has the role {member.Role}; a membership is made of voters and learners, Towards makes the joint one.", nameof(members));
+                throw new ArgumentException($"Replica {member.Id} has the role {member.Role}; a membership is made of voters, learners and read replicas, Towards makes the joint one.", nameof(members));
             }
         }
 
@@ -280,7 +283,10 @@ public sealed class Membership : IEquatable<Membership>
         return hash;
     }
 
-    /// <summary>As in scripts: <c>(1 2 3)</c>, joint <c>(1 2 4)&amp;&amp;(1 2 3)</c>, learners behind: <c>learners=(5)</c>.</summary>
+    /// <summary>
+    /// As in scripts: <c>(1 2 3)</c>, joint <c>(1 2 4)&amp;&amp;(1 2 3)</c>, learners behind: <c>learners=(5 6)</c>, and which of them stay
+    /// some: <c>replicas=(6)</c>.
+    /// </summary>
     public override string ToString()
     {
         var text = new StringBuilder();
@@ -295,6 +301,12 @@ public sealed class Membership : IEquatable<Membership>
         {
             text.Append(" learners=");
             List(text, MemberRole.Learner);
+        }
+
+        if (Array.Exists(_members, m => (m.Role & MemberRole.ReadReplica) != 0))
+        {
+            text.Append(" replicas=");
+            List(text, MemberRole.ReadReplica);
         }
 
         return text.ToString();
@@ -319,7 +331,8 @@ public sealed class Membership : IEquatable<Membership>
 
     private static bool IsValid(MemberRole role) =>
         role is MemberRole.Voter or MemberRole.Learner or MemberRole.OutgoingVoter
-            or (MemberRole.Voter | MemberRole.OutgoingVoter) or (MemberRole.Learner | MemberRole.OutgoingVoter);
+            or (MemberRole.Voter | MemberRole.OutgoingVoter) or (MemberRole.Learner | MemberRole.OutgoingVoter)
+            or (MemberRole.Learner | MemberRole.ReadReplica) or (MemberRole.Learner | MemberRole.ReadReplica | MemberRole.OutgoingVoter);
 
     private static bool TryDecode(ReadOnlySpan<byte> bytes, out string address)
     {

@@ -71,8 +71,17 @@ public sealed class RaftCore
     /// <summary>Entries of the log as it is now up to here are durable here.</summary>
     public LogIndex DurableIndex => _log.DurableIndex;
 
+    /// <summary>
+    /// Entries up to here are durable, and stay in the log as long as the term does: a leader's own, and what a follower has or could have
+    /// acknowledged. May fall when the role changes.
+    /// </summary>
+    public LogIndex HeldIndex => _leadership is null ? _following.Held : _log.DurableIndex;
+
     /// <summary>The newest membership in its log, committed or not: the one that counts.</summary>
     public Membership Membership => _log.Membership;
+
+    /// <summary>Where that membership stands; 0: it was there before the log.</summary>
+    public LogIndex MembershipIndex => _log.MembershipIndex;
 
     /// <summary>Whether nobody else is asked: a quorum of one.</summary>
     public bool IsSoleVoter => _log.Membership.SoleVoter == _options.Id;
@@ -423,7 +432,7 @@ public sealed class RaftCore
     {
         foreach (var member in Membership.Span)
         {
-            if (member.Role != MemberRole.Learner && member.Id != _options.Id)
+            if ((member.Role & (MemberRole.Voter | MemberRole.OutgoingVoter)) != 0 && member.Id != _options.Id)
             {
                 _box.Send(_box.To(member.Id, kind) with { Term = term, Index = _log.LastIndex, LogTerm = _log.LastTerm, IsTransfer = isTransfer });
             }

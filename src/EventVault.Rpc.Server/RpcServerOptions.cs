@@ -36,6 +36,9 @@ public sealed class RpcServerOptions
     /// <summary>What a call is refused with while the server drains; null: UNAVAILABLE with a plain message.</summary>
     public Func<RpcException>? DrainRefusal { get; init; }
 
+    /// <summary>What a call of a method that has no handler is refused with; null: UNIMPLEMENTED with a plain message.</summary>
+    public Func<RpcException>? UnknownRefusal { get; init; }
+
     /// <summary>How long a large message may take for its next 64 KiB when its room is wanted; for tests.</summary>
     internal TimeSpan ReceivePatience { get; init; } = TimeSpan.FromSeconds(10);
 }

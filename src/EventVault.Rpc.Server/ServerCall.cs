@@ -67,7 +67,7 @@ internal static class ServerCall
     {
         if (method is null)
         {
-            throw new RpcException(RpcCode.Unimplemented, $"This server has no method {path}.");
+            throw options.UnknownRefusal?.Invoke() ?? new RpcException(RpcCode.Unimplemented, $"This server has no method {path}.");
         }
 
         if (server.Draining.IsCancellationRequested && !method.ServesWhileDraining)

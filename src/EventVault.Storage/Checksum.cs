@@ -11,7 +11,7 @@ namespace EventVault.Storage;
 /// The instruction has a latency of three cycles but a throughput of one, so a long input is cut into three lanes
 /// that advance side by side; a table then shifts the first two past the bytes that follow them.
 /// </remarks>
-internal static class Checksum
+public static class Checksum
 {
     // Two lane lengths: the long one makes the shift cost vanish, the short one serves inputs from about 1 KiB.
     private const int LongLaneBytes = 1024;

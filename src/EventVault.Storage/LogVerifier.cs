@@ -234,50 +234,12 @@ public sealed class LogVerifier
         }
 
         _lastTerm = header.Term;
-        if (header.IsSystem)
+        var isSound = GroupContent.IsSound(header, body, seed, out var kind, out var events, out var fault);
+        _events += events;
+        _membership = header.IsSystem && kind == GroupKind.Membership ? header.Place.Offset : _membership;
+        if (!isSound)
         {
-            if (!SystemRecord.TryDecode(body, seed, out var kind, out _))
-            {
-                _damage.Add(new Damage(name, header.Place.Offset + GroupHeader.Length, "a system record"));
-            }
-
-            _membership = kind == GroupKind.Membership ? header.Place.Offset : _membership;
-            return;
-        }
-
-        var position = header.FirstPosition;
-        var ordinal = 0;
-        for (; !body.IsEmpty; ordinal++)
-        {
-            var appendOffset = header.Place.Offset + header.TotalLength - body.Length;
-            if (!RecordFormat.TryDecodeAppend(body, out var append))
-            {
-                _damage.Add(new Damage(name, appendOffset, "the header of an append"));
-                return;
-            }
-
-            var records = append.Records;
-            while (!records.IsEmpty)
-            {
-                if (!RecordFormat.TryReadEvent(records, seed, out var view) || view.Position != position
-                    || view.AppendOrdinal != ordinal || view.RecordedAt != header.Time + ordinal
-                    || records[(view.RecordLength - records[11])..view.RecordLength].IndexOfAnyExcept((byte)0) >= 0)
-                {
-                    _damage.Add(new Damage(name, appendOffset + append.Length - records.Length, $"the record of position {position}"));
-                    return;
-                }
-
-                position += 1;
-                _events++;
-                records = records[view.RecordLength..];
-            }
-
-            body = body[append.Length..];
-        }
-
-        if (ordinal != header.Appends || position != header.FirstPosition + header.Events)
-        {
-            _damage.Add(new Damage(name, header.Place.Offset, $"a group of {header.Appends} appends and {header.Events} events"));
+            _damage.Add(new Damage(name, fault!.Value.Offset, fault.Value.Expected));
         }
     }
 

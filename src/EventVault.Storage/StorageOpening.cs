@@ -3,7 +3,8 @@
 // What is sealed is what the catalog lists. Behind it stand a few unsealed segments, which are walked whole. A truncation that
 // a crash cut short is finished first. Behind a stop in order the log's end is known, and nothing is looked for behind it.
 // Index files, key files, heads, operations, state and catalog may be missing or behind, in any combination: they are redone from
-// the log, in the order of the segments, so that they come out with the same content.
+// the log, in the order of the segments, so that they come out with the same content. The index of the unsealed segment may have been
+// saved by a stop in order; then that segment is not walked.
 using System.Globalization;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -47,7 +48,7 @@ internal sealed class StorageOpening
 
     /// <summary>What the storage needs to begin.</summary>
     public sealed record Opened(
-        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes, bool StoppedInOrder);
+        LogView View, Sealer Sealer, OperationsFiles Operations, IFile ActiveFile, VaultMeta Meta, RecoveredLog Log, StreamLives Lives, bool IsMarked, uint CutBytes, bool StoppedInOrder, bool HadSavedIndex);
 
     public static string HeadsPathOf(VaultStorage storage) => Path.Combine(storage.IndexDirectory, "heads");
 
@@ -80,83 +81,11 @@ internal sealed class StorageOpening
         }
     }
 
-    /// <summary>
-    /// Reads who the vault is and what the node promised, and counts the start; creates both if the directory is empty.
-    /// </summary>
-    public static (VaultMeta Meta, VoteFile Vote) OpenMeta(IFileSystem files, string directory, StorageOptions options, long now)
-    {
-        var path = Path.Combine(directory, VaultMeta.FileName);
-        var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
-        VaultMeta? meta = null;
-        if (files.FileExists(path))
-        {
-            using var old = files.OpenFile(path, FileOpening.ReadExisting);
-            meta = VaultMeta.Read(old);
-        }
-
-        var hasLog = files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(IsSegment);
-        if (meta is null && hasLog)
-        {
-            throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.");
-        }
-
-        CheckOptions(options, creates: meta is null);
-        if (meta is not null)
-        {
-            CheckOwner(directory, meta, options);
-        }
-
-        meta ??= options.Join is { } vault
-            ? VaultMeta.Join(vault, options.NodeId, options.Random)
-            : VaultMeta.Create(options.NodeId, options.SegmentSizeBytes, now, options.Random);
-
-        // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted.
-        var vote = meta.HasVote ? VoteFile.Open(files, directory, meta) : VoteFile.Create(files, directory, meta);
-        meta = (meta with { StartNumber = meta.StartNumber + 1, HasVote = true }).Save(files, directory);
-        files.CreateDirectory(logDirectory);
-        files.CreateDirectory(Path.Combine(directory, VaultStorage.IndexFolder));
-        files.FlushDirectory(directory);
-        if (Path.GetDirectoryName(Path.GetFullPath(directory)) is { Length: > 0 } parent)
-        {
-            files.FlushDirectory(parent);
-        }
-
-        return (meta, vote);
-    }
-
-    private static void CheckOptions(StorageOptions options, bool creates)
-    {
-        if (options.Limits.AppendBytes > VaultLimits.MostAppendBytes)
-        {
-            throw new ArgumentException($"Appends of {options.Limits.AppendBytes} bytes can't be allowed: at most {VaultLimits.MostAppendBytes}, which is as far as recovery looks for a torn tail.", nameof(options));
-        }
-
-        if (creates && options.Join is null
-            && (options.SegmentSizeBytes is < StorageOptions.MinSegmentSizeBytes or > StorageOptions.MaxSegmentSizeBytes || options.SegmentSizeBytes % Blocks.Size != 0))
-        {
-            throw new ArgumentException($"A segment of {options.SegmentSizeBytes} bytes can't be made: {StorageOptions.MinSegmentSizeBytes} to {StorageOptions.MaxSegmentSizeBytes} in steps of {Blocks.Size} are allowed.", nameof(options));
-        }
-
-        if (options.NodeId == 0)
-        {
-            throw new ArgumentException("0 is no node id: they are counted from 1.", nameof(options));
-        }
-    }
-
-    // A disk in the wrong node would answer with another node's log and vote in its name.
-    private static void CheckOwner(string directory, VaultMeta meta, StorageOptions options)
-    {
-        if (meta.NodeId != options.NodeId || (options.Join is { } vault && vault.VaultId != meta.VaultId))
-        {
-            throw new ForeignDirectoryException(
-                directory, $"node {meta.NodeId} of vault {meta.VaultId}", $"node {options.NodeId} of vault {options.Join?.VaultId ?? meta.VaultId}");
-        }
-    }
-
     // Null: another scavenged segment can be added to the catalog now.
     private Opened? RunOnce()
     {
-        _stop = _meta.Truncation is null ? CleanStop.Read(_files, _storage.Directory, _meta) : null;
+        // Where segments were installed the log is not the one that the note is about.
+        _stop = _meta.Truncation is null && _storage.Shipped.Installed == 0 ? CleanStop.Read(_files, _storage.Directory, _meta) : null;
         var segments = DropTruncated(ListSegments());
         var catalog = OpenCatalog(segments);
         segments = DropLeftEmpty(segments, catalog.Count);
@@ -180,6 +109,7 @@ internal sealed class StorageOpening
             operations = OpenOperations();
         }
 
+        var saved = _stop is { } stop && segments == catalog.Count + 1 && !hasIndex.Contains(false) ? OpenSaved(stop, history) : null;
         history.Lives.CopyTo(_lives);
         _heads = heads;
         var sealer = new Sealer(_storage, catalog, heads, operations, state);
@@ -189,7 +119,12 @@ internal sealed class StorageOpening
         }
 
         _log.Follow(history);
-        if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
+        _log.Prove(_storage.Shipped.Through);
+        if (saved is { } end)
+        {
+            _log.Resume(end);
+        }
+        else if (!WalkUnsealed((uint)catalog.Count, (uint)segments, sealer))
         {
             return null;
         }
@@ -214,8 +149,9 @@ internal sealed class StorageOpening
         _log.LoadPending(_unsealed);
         _files.FlushDirectory(_storage.LogDirectory);
         _files.DeleteFile(CleanStop.PathIn(_storage.Directory)); // It says nothing any more, whether or not this is durable.
+        ActiveIndexFile.Delete(_files, _storage.Directory); // Nor does this.
         var meta = _meta.Truncation is null ? _meta : _meta.EndTruncation(_files, _storage.Directory);
-        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes, _stop is not null);
+        return new Opened(View(heads), sealer, operations, _lastFile!, meta, _log, _lives, _last!.IsMarked, _last.CutBytes, _stop is not null, saved is not null);
     }
 
     // The segments behind those that the catalog lists; false if it turned out that the catalog was lost: then all before a
@@ -253,6 +189,45 @@ internal sealed class StorageOpening
 
         return true;
     }
+
+    // The only unsealed segment by its saved index, if nothing before it has to be walked, with what its groups say about consensus and its events about streams, which are read;
+    // null if there is none. Whatever does not fit is left to a walk, which tells damage from what can be made again.
+    private LogEnd? OpenSaved(in CleanStop stop, LogHistory history)
+    {
+        if (ActiveIndexFile.Read(_files, _storage.Directory, _meta, stop) is not { } saved)
+        {
+            return null;
+        }
+
+        var (index, end) = saved;
+        try
+        {
+            var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, index.Segment), FileOpening.Existing));
+            if (!LogRecovery.EndsAsSaved(file, index, end, _meta))
+            {
+                throw NotAsSaved("the log does not end there");
+            }
+
+            var segment = Unsealed(index, file);
+            _unsealed.Add(segment);
+            foreach (var offset in index.ConsensusGroups)
+            {
+                var body = segment.Reader.ReadGroup(offset, out var header);
+                history.Add(header, body, _meta.ChecksumSeed);
+            }
+
+            history.Lives.Add(segment, _meta.SipKey);
+            _last = new RecoveredSegment(index, IsMarked: true, CutBytes: 0);
+            _lastFile = file;
+            return end;
+        }
+        catch (DamageException e)
+        {
+            throw NotAsSaved(e.Message);
+        }
+    }
+
+    private IndexDamageException NotAsSaved(string why) => new(ActiveIndexFile.PathIn(_storage.Directory), 0, $"the index of the unsealed segment as of {_stop}, but: {why}");
 
     private void SealOldest(Sealer sealer, LogIndex last)
     {
@@ -373,7 +348,7 @@ internal sealed class StorageOpening
         entry.LastLogIndex.Value + 1 == next.FirstIndex.Value && entry.LastPosition + 1 == next.FirstPosition
         && entry.LastGroupChecksum == next.PreviousGroup;
 
-    private static bool IsSegment(string name) => name.EndsWith(".seg", StringComparison.Ordinal);
+    public static bool IsSegment(string name) => name.EndsWith(".seg", StringComparison.Ordinal);
 
     private LogView View(HeadsFile heads) => new([.. _sealed], [.. _unsealed], heads, null);
 

@@ -42,6 +42,13 @@ public sealed record StorageOptions
     /// </summary>
     public int ChangedStreams { get; init; } = 32 * 1024 * 1024;
 
+    /// <summary>
+    /// Of a node with peers: whether a disk whose unsealed end is damaged may begin anew as another incarnation, with the intact
+    /// groups before the damage. Asked with the newest membership that can be read; empty: there is none. It must say yes only if others
+    /// vote, who have what this one lost. Null: never; then such a disk is not opened.
+    /// </summary>
+    public Func<ReadOnlyMemory<byte>, bool>? Reincarnate { get; init; }
+
     /// <summary>Tests only: makes ids and secrets repeatable.</summary>
     public Random? Random { get; init; }
 }

@@ -4,6 +4,8 @@
 //   vote            the node's term and vote                                  truth
 //   log/*.seg       the events; scavenged segments under the same names       truth
 //   index/          everything that finds events                             rebuildable, all of it
+//   ship/           segments that come from other nodes, until a start installs them
+//   damaged/        what was moved aside when a damaged disk began anew
 //   lock            keeps a second node out
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
@@ -12,6 +14,7 @@ using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
+using EventVault.Storage.Shipping;
 
 namespace EventVault.Storage;
 
@@ -39,19 +42,21 @@ public sealed class VaultStorage : IDisposable
     private long _closedTime;
     private bool _disposed;
 
-    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, IDisposable @lock)
+    internal VaultStorage(IFileSystem files, string directory, StorageOptions options, VaultMeta meta, VoteFile vote, ShipReport shipped, IDisposable @lock)
     {
         Files = files;
         Directory = directory;
         Options = options;
         Meta = meta;
         Vote = vote;
+        Shipped = shipped;
         _lock = @lock;
         Spares = new SpareSegments(files, LogDirectory, meta.SegmentSizeBytes);
         Spares.Clean();
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
         Scavenger = new Scavenger(this);
+        Source = new ShipSource(this);
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
@@ -60,6 +65,7 @@ public sealed class VaultStorage : IDisposable
         Pending = opened.Log.Pending;
         CommittedEnd = opened.Log.Committed;
         _head = CommittedEnd.Position.Value;
+        WholeFrom = Canary.Is(Canary.ShownBeforeWhole) ? Position.None : HighestScavenge(_view);
         _commitIndex = (long)CommittedEnd.Index.Value;
         _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
@@ -68,6 +74,7 @@ public sealed class VaultStorage : IDisposable
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
         StoppedInOrder = opened.StoppedInOrder;
+        HadSavedIndex = opened.HadSavedIndex;
     }
 
     /// <summary>UUID of the vault.</summary>
@@ -115,14 +122,36 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Gives the space of hidden events back.</summary>
     public Scavenger Scavenger { get; }
 
+    /// <summary>Its segments, for other nodes.</summary>
+    public ShipSource Source { get; }
+
+    /// <summary>Not null: this start found the log's end damaged, and the disk is another incarnation from now on.</summary>
+    public Reincarnation? Reincarnated { get; private init; }
+
+    /// <summary>What this start did with segments that came from other nodes.</summary>
+    public ShipReport Shipped { get; }
+
     /// <summary>Torn bytes that recovery cut off the log's end; 0 after a clean stop.</summary>
     public uint CutBytes { get; }
 
     /// <summary>Whether the run before ended in order, and said where its log ends: then nothing was looked for behind that.</summary>
     public bool StoppedInOrder { get; }
 
+    /// <summary>Whether it left the index of the unsealed segment, too: then that was not walked.</summary>
+    public bool HadSavedIndex { get; }
+
     /// <summary>Position of the last committed event.</summary>
     public Position Head => new(Volatile.Read(ref _head));
+
+    /// <summary>
+    /// From this head on what can be read is a state that the vault was in. Before, events may be missing that are hidden by changes which are not committed here yet:
+    /// segments were scavenged at a later point, and came from other nodes, or the log does not prove after a start how far it was
+    /// committed. Nothing should be shown until <see cref="Head"/> is there. <see cref="Position.None"/>: nothing was scavenged. For every thread.
+    /// </summary>
+    public Position WholeFrom { get; }
+
+    /// <summary>Whether the head is as far as <see cref="WholeFrom"/>. For every thread.</summary>
+    public bool IsWhole => Head >= WholeFrom;
 
     /// <summary>
     /// When the last committed group was recorded, system groups included, 100 ns ticks since 1970; 0 if there is none. Nothing will ever
@@ -255,14 +284,67 @@ public sealed class VaultStorage : IDisposable
         var @lock = files.LockFile(Path.Combine(directory, LockName));
         try
         {
-            var (meta, vote) = StorageOpening.OpenMeta(files, directory, options, now);
-            return new VaultStorage(files, directory, options, meta, vote, @lock);
+            Reincarnation? reincarnated = null;
+            while (true)
+            {
+                var (meta, vote) = MetaOpening.Open(files, directory, options, now);
+                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+                try
+                {
+                    return new VaultStorage(files, directory, options, meta, vote, shipped, @lock) { Reincarnated = reincarnated };
+                }
+                catch (DamageException e) when (reincarnated is null && options.Reincarnate is not null)
+                {
+                    // Once: what is damaged behind that is something else.
+                    reincarnated = Reincarnation.TryBegin(files, directory, meta, vote, e, options);
+                    if (reincarnated is null)
+                    {
+                        throw;
+                    }
+                }
+            }
         }
         catch
         {
             @lock.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// Makes an empty data directory a vault's, or a vault of its own, without opening it, and says whose it is; for one that is there it only
+    /// says so. Both durable.
+    /// </summary>
+    /// <param name="files">Where it stands.</param>
+    /// <param name="directory">The data directory.</param>
+    /// <param name="options">As it will be opened with.</param>
+    /// <param name="now">The clock, 100 ns ticks since 1970.</param>
+    /// <exception cref="DirectoryInUseException">Another node has it.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
+    /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public static (Guid VaultId, Guid Incarnation) Found(IFileSystem files, string directory, StorageOptions options, long now)
+    {
+        files.CreateDirectory(directory);
+        using var @lock = files.LockFile(Path.Combine(directory, LockName));
+        var (meta, _) = MetaOpening.Open(files, directory, options, now);
+        return (meta.VaultId, meta.Incarnation);
+    }
+
+    /// <summary>The node's number in a data directory; null: no vault was made in it, nor was one damaged.</summary>
+    /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
+    /// <exception cref="DiskException">It can't be read.</exception>
+    public static uint? NodeIdOf(IFileSystem files, string directory) => MetaOpening.Read(files, directory)?.NodeId;
+
+    private static Position HighestScavenge(LogView view)
+    {
+        var highest = Position.None;
+        foreach (var segment in view.Sealed)
+        {
+            highest = segment.Scavenged is { } header && header.Point > highest ? header.Point : highest;
+        }
+
+        return highest;
     }
 
     /// <summary>Makes pending groups visible, up to this one, which is durable here. The sequencer's thread only.</summary>
@@ -349,6 +431,40 @@ public sealed class VaultStorage : IDisposable
     /// </summary>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool StepBackground() => _sealer.Step() || Spares.Step();
+
+    /// <summary>
+    /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next
+    /// start where it is and what it would find in the unsealed segment.
+    /// </summary>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public void Stop()
+    {
+        if (Log.Stop() is not { } stop)
+        {
+            return;
+        }
+
+        // Segments that wait for their sealing, and groups for their commit, are rare at a stop: then the next start walks.
+        if (Pending.Count == 0 && View.Unsealed is [var unsealed] && CanSpare(unsealed.Index.SavedBytes))
+        {
+            Invariant.Check(CommittedEnd.Place == stop.End && CommittedEnd.Index == stop.Index && CommittedEnd.Checksum == stop.LastGroup);
+            UnlessFull(() => ActiveIndexFile.Save(Files, Directory, Meta, CommittedEnd, unsealed.Index));
+        }
+
+        UnlessFull(() => stop.Save(Files, Directory, Meta));
+
+        // Without either the next start takes longer.
+        static void UnlessFull(Action save)
+        {
+            try
+            {
+                save();
+            }
+            catch (DiskException e) when (e.IsFull)
+            {
+            }
+        }
+    }
 
     /// <summary>Closes all files. Everything else has stopped.</summary>
     public void Dispose()

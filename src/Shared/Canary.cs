@@ -50,4 +50,9 @@ internal static class Canary
     public const string ReadBeforeFirstCommit = "read-before-first-commit";
     public const string JointByOneMajority = "joint-by-one-majority";
     public const string WipedDiskVotes = "wiped-disk-votes";
+    public const string ShippedUnverified = "shipped-unverified";
+    public const string OwnGroupsKept = "own-groups-kept";
+    public const string InstalledOverHeld = "installed-over-held";
+    public const string ScavengedByNow = "scavenged-by-now";
+    public const string ShownBeforeWhole = "shown-before-whole";
 }

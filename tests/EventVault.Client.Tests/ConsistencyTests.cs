@@ -6,7 +6,30 @@ namespace EventVault.Client.Tests;
 public sealed class ConsistencyTests
 {
     // Long enough for a busy machine to answer what it can answer at once.
-    private static readonly VaultClientOptions Impatient = new() { CallTimeout = TimeSpan.FromSeconds(2), Retry = Some.Quick.Retry };
+    private static readonly VaultClientOptions Impatient = new()
+    {
+        CallTimeout = TimeSpan.FromSeconds(2),
+        Retry = Some.Quick.Retry,
+        ReadFrom = ReadFrom.Any,
+    };
+
+    // Where reads that say nothing ask for what was seen.
+    private static readonly VaultClientOptions OfAny = new() { ReadFrom = ReadFrom.Any };
+
+    [Theory]
+    [InlineData(ReadFrom.Leader, null)]
+    [InlineData(ReadFrom.Any, 1ul)]
+    [InlineData(ReadFrom.Local, ulong.MaxValue)]
+    public async Task Where_the_client_reads_says_what_a_read_must_have_seen_that_does_not_say_so(ReadFrom place, ulong? atLeast)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(new VaultClientOptions { ReadFrom = place });
+        await ReadTests.Fill(client, "s", 2);
+        await client.ReadAllAsync().ToListAsync();
+        await client.GetStreamAsync("s");
+        Protocol.Consistency? expected = atLeast == ulong.MaxValue ? new() { Local = new Protocol.Empty() } : atLeast is { } p ? AtLeast(p) : null;
+        Assert.Equal([expected, expected], node.Consistencies);
+    }
 
     [Fact]
     public async Task A_client_that_has_seen_nothing_asks_for_everything_and_then_for_what_it_has_seen()
@@ -17,7 +40,7 @@ public sealed class ConsistencyTests
             await ReadTests.Fill(first, "s", 3);
         }
 
-        await using VaultClient client = node.Connect();
+        await using VaultClient client = node.Connect(OfAny);
         await client.ReadAllAsync(new ReadOptions { Limit = 1 }).ToListAsync();
         Assert.Null(Assert.Single(node.Consistencies));
 
@@ -37,8 +60,8 @@ public sealed class ConsistencyTests
     public async Task What_a_subscription_has_shown_counts_as_seen()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();
-        await using VaultClient client = node.Connect();
-        await using VaultClient other = node.Connect();
+        await using VaultClient client = node.Connect(OfAny);
+        await using VaultClient other = node.Connect(OfAny);
         await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
         await subscription.GetHeadAsync();
         await ReadTests.Fill(other, "s", 5);
@@ -130,6 +153,19 @@ public sealed class ConsistencyTests
     }
 
     [Fact]
+    public async Task A_leader_that_has_less_than_was_seen_is_of_another_vault()
+    {
+        ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await ReadTests.Fill(client, "s", 3);
+        await node.DisposeAsync();
+        await using ScriptedVault other = await ScriptedVault.StartAsync(port: new Uri(node.Address).Port);
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.ReadAllAsync().ToListAsync().WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.TimedOutBehind, e.Code);
+        Assert.Contains("replaced", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_read_that_goes_on_elsewhere_ends_there_too_if_the_vault_is_emptier()
     {
         ScriptedVault node = await ScriptedVault.StartAsync();
@@ -175,10 +211,10 @@ public sealed class ConsistencyTests
     public async Task What_failed_a_condition_counts_as_seen()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();
-        await using VaultClient client = node.Connect();
+        await using VaultClient client = node.Connect(OfAny);
         await client.GetInfoAsync();
         await client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
-        await using VaultClient other = node.Connect();
+        await using VaultClient other = node.Connect(OfAny);
         await ReadTests.Fill(other, "s", 4);
         var options = new AppendOptions { Conditions = [AppendCondition.FailIfMatch(EventQuery.OfTypes("happened"), 3)] };
         await Assert.ThrowsAsync<ConditionFailedException>(() => client.AppendAsync("t", ExpectedVersion.Any, Some.Event(), options));

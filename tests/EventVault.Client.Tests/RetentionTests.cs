@@ -73,12 +73,12 @@ public sealed class RetentionTests
     public async Task A_client_sees_the_rules_that_it_set()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();
-        await using VaultClient client = node.Connect();
+        await using VaultClient client = node.Connect(new VaultClientOptions { ReadFrom = ReadFrom.Any });
         await client.SetRetentionAsync(Orders, new RetentionRule { Forever = true });
         await client.GetRetentionAsync(Orders);
         await client.ListRetentionAsync(consistency: Consistency.Local).ToListAsync();
         Assert.Equal(
-            [new Protocol.Consistency { AtLeast = 0 }, Consistency.Local.ToMessage(new SeenPosition())], node.Consistencies.TakeLast(2));
+            [new Protocol.Consistency { AtLeast = 0 }, Consistency.Local.ToMessage(new SeenPosition(ReadFrom.Leader))], node.Consistencies.TakeLast(2));
     }
 
     [Fact]

@@ -102,7 +102,7 @@ public sealed class RetryTests
     [Fact]
     public void Of_what_was_seen_only_the_highest_counts()
     {
-        var seen = new SeenPosition();
+        var seen = new SeenPosition(ReadFrom.Any);
         Assert.Null(seen.Head);
         seen.Observe(null);
         Assert.Equal((new SeenHead(null), null), (seen.Head, seen.Position));

@@ -41,7 +41,7 @@ public sealed class StateTests
     public async Task A_state_comes_as_it_was_sent()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();
-        await using VaultClient client = node.Connect();
+        await using VaultClient client = node.Connect(new VaultClientOptions { ReadFrom = ReadFrom.Any });
         node.States.Answer = _ => new Protocol.State
         {
             Stream = "s",

@@ -15,7 +15,30 @@ public sealed class VaultClientTests
     [InlineData("http://127.0.0.1:80", "http://127.0.0.1/")]
     [InlineData("http://localhost", "http://localhost:7400/")]
     [InlineData("https://[::1]:7500", "https://[::1]:7500/")]
-    public void Understands_addresses(string address, string expected) => Assert.Equal(expected, VaultAddress.Parse(address).ToString());
+    public void Understands_addresses(string address, string expected) => Assert.Equal(expected, Assert.Single(VaultAddress.Parse(address)).ToString());
+
+    [Theory]
+    [InlineData("eventvault://a:7400,b:7401,c", "http://a:7400/ http://b:7401/ http://c:7400/")]
+    [InlineData("eventvaults://a,b/", "https://a:7400/ https://b:7400/")]
+    [InlineData("EventVault://[::1]:7400, [::2],127.0.0.1:80", "http://[::1]:7400/ http://[::2]:7400/ http://127.0.0.1/")]
+    public void Understands_addresses_of_several_nodes(string address, string expected) =>
+        Assert.Equal(expected, string.Join(' ', VaultAddress.Parse(address)));
+
+    [Theory]
+    [InlineData("eventvault://a,a:7400", "twice")]
+    [InlineData("eventvault://[::1]:7400,[0:0::1]:7400", "twice")]
+    [InlineData("eventvault://a,,b", "\"\"")]
+    [InlineData("eventvault://a,b:7400:1", "b:7400:1")]
+    [InlineData("eventvault://a,b:70000", "b:70000")]
+    [InlineData("eventvault://::1:7400", "::1:7400")]
+    [InlineData("eventvault://a,http://b", "http://b")]
+    [InlineData("eventvault://a/x,b", "a/x")]
+    public void Says_which_of_several_addresses_is_wrong(string address, string named)
+    {
+        ArgumentException e = Assert.Throws<ArgumentException>(() => VaultClient.Connect(address));
+        Assert.Contains(named, e.Message, StringComparison.Ordinal);
+        Assert.Contains("eventvault://a:7400,b:7400", e.Message, StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData("127.0.0.1:7400")]

@@ -18,7 +18,7 @@ public sealed class AnswerMessageTests
         var reader = new AppendRequestReader(node.Node.Storage, new NodeLimits(new NodeOptions { Directory = "/" }, node.Node.Storage));
         Assert.Null(reader.Read(bytes, 0, bytes.Length, append.Content));
         Assert.Equal(AppendOutcome.Appended, await node.Node.AppendAsync(append));
-        Assert.Null(AppendAnswers.Answer(node.Node.Storage.Reader, append, out var single));
+        Assert.Null(AppendAnswers.Answer(node.Node.Storage.Reader, append, string.Empty, out var single));
 
         foreach (var requestId in new ulong[] { 0, 1, 127, 128, ulong.MaxValue })
         {

@@ -21,6 +21,20 @@ public sealed class NodeSettingsTests : IDisposable
     }
 
     [Fact]
+    public void What_a_node_with_peers_needs_is_understood()
+    {
+        var options = Read([
+            "--data", "/d", "--join", "--node-id", "7", "--peer-port", "7402", "--peer-listen", "127.0.0.3", "--peer-advertise", "node7.example:7402",
+            "--advertise", "[::1]:7400", "--election-timeout", "500", "--heartbeat", "50", "--ship-rate", "1MiB"]);
+        Assert.Equal((true, (uint?)7, 7402), (options.Join, options.NodeId, options.PeerPort));
+        Assert.Equal((IPAddress.Parse("127.0.0.3"), "node7.example:7402", "[::1]:7400"), (options.PeerAddress, options.PeerAdvertise, options.Advertise));
+        Assert.Equal((500, 50, 1L << 20), (options.ElectionTimeout.TotalMilliseconds, options.Heartbeat.TotalMilliseconds, options.ShipBytesPerSecond));
+        var alone = Read(["--data", "/d", "--listen", "127.0.0.2"]);
+        Assert.Equal((null, IPAddress.Parse("127.0.0.2"), null), (alone.PeerPort, alone.PeerAddress, alone.NodeId));
+        Assert.Equal((1500, 100, false), (alone.ElectionTimeout.TotalMilliseconds, alone.Heartbeat.TotalMilliseconds, alone.Join));
+    }
+
+    [Fact]
     public void Flags_come_before_the_environment_and_that_before_the_file()
     {
         File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"Logging": {}, "EventVault": {"data": "/file", "port": 1, "http-port": 2, "segment-size": "1MiB", "reflection": true}}""");
@@ -59,6 +73,17 @@ public sealed class NodeSettingsTests : IDisposable
     [InlineData("--tls-cert", "--data /d --tls-key k")]
     [InlineData("--tls-cert", "--data /d --tls-key k --tls-cert /no/such/file")]
     [InlineData("--tls-cert", "--data /d --tls-key k --tls-cert c --dev")]
+    [InlineData("--join", "--data /d --join")]
+    [InlineData("--node-id", "--data /d --node-id 65536")]
+    [InlineData("--peer-port", "--data /d --peer-port 7400")]
+    [InlineData("--peer-listen", "--data /d --peer-listen 127.0.0.1")]
+    [InlineData("--peer-advertise", "--data /d --peer-port 0 --peer-advertise node1")]
+    [InlineData("--peer-advertise", "--data /d --peer-port 0 --peer-advertise node1:0")]
+    [InlineData("--advertise", "--data /d --advertise ::1:7400")]
+    [InlineData("--peer-tls-key", "--data /d --peer-port 0 --peer-tls-cert c")]
+    [InlineData("--peer-tls-ca", "--data /d --peer-port 0 --peer-tls-ca /no/such/file")]
+    [InlineData("--election-timeout", "--data /d --election-timeout 199")]
+    [InlineData("--heartbeat", "--data /d --heartbeat 49")]
     [InlineData("--log-level", "--data /d --log-level loud")]
     [InlineData("--log-format", "--data /d --log-format 1")]
     [InlineData("--config", "--data /d --config /no/such/file")]

@@ -71,6 +71,7 @@ public sealed class ProgramTests : IDisposable
         var bytes = await File.ReadAllBytesAsync(segment);
         bytes[6000] ^= 1;
         await File.WriteAllBytesAsync(segment, bytes);
+        File.Delete(Path.Combine(_directory, "index", "unsealed")); // Behind a stop in order a start that has it does not walk the segment (decision 0013).
 
         using var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev");
         var (code, _, errors) = await EndAsync(process);
@@ -94,7 +95,7 @@ public sealed class ProgramTests : IDisposable
 
         var second = Path.Combine(_directory, "second");
         VaultStorage.Open(files, second, new StorageOptions { NodeId = 2, SegmentSizeBytes = TestNode.SegmentSizeBytes }, now: 1).Dispose();
-        using var foreign = Start("--data", second, "--port", "0", "--http-port", "0", "--dev");
+        using var foreign = Start("--data", second, "--node-id", "1", "--port", "0", "--http-port", "0", "--dev");
         var (foreignCode, _, foreignErrors) = await EndAsync(foreign);
         Assert.Equal(ExitCode.Usage, foreignCode);
         Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);

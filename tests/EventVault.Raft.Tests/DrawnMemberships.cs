@@ -16,10 +16,11 @@ internal static class DrawnMemberships
             members.Clear();
             for (uint node = 1; node <= MostNodes; node++)
             {
-                int what = random.Next(5);
-                if (what < 4)
+                int what = random.Next(6);
+                if (what < 5)
                 {
-                    members.Add(new Member(Id(node), what < 3 ? MemberRole.Voter : MemberRole.Learner, what == 0 ? "" : $"node{node}.example:7000"));
+                    MemberRole role = what < 3 ? MemberRole.Voter : what == 3 ? MemberRole.Learner : MemberRole.Learner | MemberRole.ReadReplica;
+                    members.Add(new Member(Id(node), role, what == 0 ? "" : $"node{node}.example:7000"));
                 }
 
                 if (random.Next(10) == 0)

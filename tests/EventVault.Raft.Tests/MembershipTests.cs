@@ -106,6 +106,42 @@ public sealed class MembershipTests
     }
 
     [Fact]
+    public void Bytes_of_a_read_replica_are_those_of_version_1()
+    {
+        // Logs hold these, too.
+        const MemberRole Replica = MemberRole.Learner | MemberRole.ReadReplica;
+        Membership membership = Membership.Of([new(Id(1), MemberRole.Voter), new(DrawnMemberships.Id(2), Replica)]);
+        Assert.Equal(
+            "0102" + "01000000" + "00000000000000000000000000000000" + "01" + "00" + "02000000" + "00000000000000000000000000000000" + "0C" + "00",
+            Convert.ToHexString(membership.Encode()));
+        Assert.Equal("(1) learners=(2) replicas=(2)", membership.ToString());
+        Assert.False(membership.IsVoter(Id(2)));
+    }
+
+    [Fact]
+    public void A_voter_becomes_a_read_replica_and_stays_one_behind_the_joint_membership()
+    {
+        const MemberRole Replica = MemberRole.Learner | MemberRole.ReadReplica;
+        Membership joint = Membership.OfVoters(Id(1), Id(2)).Towards(Membership.Of([new(Id(1), MemberRole.Voter), new(Id(2), Replica)]));
+        Assert.Equal(Replica | MemberRole.OutgoingVoter, joint.RoleOf(Id(2)));
+        Assert.True(joint.IsVoter(Id(2)));
+        Assert.Equal(joint, Membership.Decode(joint.Encode()));
+        Assert.Equal(Replica, joint.Leave().RoleOf(Id(2)));
+    }
+
+    [Theory]
+    [InlineData(MemberRole.ReadReplica)]
+    [InlineData(MemberRole.ReadReplica | MemberRole.Voter)]
+    [InlineData(MemberRole.ReadReplica | MemberRole.OutgoingVoter)]
+    public void Only_a_learner_can_be_a_read_replica(MemberRole role)
+    {
+        Assert.Throws<ArgumentException>(() => Membership.Of([new(Id(1), MemberRole.Voter), new(Id(2), role)]));
+        byte[] bytes = Membership.Of([new(Id(1), MemberRole.Voter), new(Id(2), MemberRole.Learner)]).Encode();
+        bytes[44] = (byte)role;
+        Assert.Null(Membership.Decode(bytes));
+    }
+
+    [Fact]
     public void Nobody_belongs_to_the_empty_one()
     {
         Assert.Empty(Membership.Empty.Members);

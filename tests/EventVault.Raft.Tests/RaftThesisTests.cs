@@ -410,6 +410,32 @@ public sealed class RaftThesisTests
         Assert.All(cluster.Network.Where(m => m.From == Id(2)), m => Assert.False(m.Rejected));
     }
 
+    [Fact]
+    public void Section_10_2_2_a_read_replica_gets_the_log_and_is_neither_asked_for_votes_nor_counted()
+    {
+        var cluster = new TestCluster();
+        var membership = Membership.Of([Voter(1), Voter(2), Voter(3), new Member(Id(4), MemberRole.Learner | MemberRole.ReadReplica)]);
+        for (uint node = 1; node <= 4; node++)
+        {
+            Create(cluster, node, membership, 0);
+        }
+
+        cluster.Campaign(1);
+        Assert.DoesNotContain(cluster.Network, m => m.To == Id(4));
+        cluster.Settle();
+        Assert.Equal(Role.Leader, cluster[1].Core.Role);
+        Assert.Equal(cluster[1].Core.LastIndex, cluster[4].Core.LastIndex);
+
+        // It alone confirms nothing, and never campaigns.
+        cluster.Tick(4, 100);
+        Assert.Equal(Role.Follower, cluster[4].Core.Role);
+        Assert.DoesNotContain(cluster.Network, m => m.From == Id(4));
+        var commit = cluster[1].Core.CommitIndex;
+        Assert.Equal(ProposeResult.Taken, cluster.Propose(1));
+        cluster.Deliver(m => m.To == Id(4) || m.From == Id(4));
+        Assert.Equal(commit, cluster[1].Core.CommitIndex);
+    }
+
     private static Member Voter(uint node) => new(Id(node), MemberRole.Voter);
 
     private static Member Learner(uint node) => new(Id(node), MemberRole.Learner);

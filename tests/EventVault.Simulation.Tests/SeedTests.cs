@@ -18,6 +18,23 @@ public class SeedTests
     }
 
     [Theory]
+    [InlineData(1)]
+    [InlineData(11)]
+    public void Seeds_of_segments_that_are_shipped_and_scavenged_pass(ulong first)
+    {
+        var installs = 0;
+        for (var seed = first; seed < first + SeedsEach; seed++)
+        {
+            installs += Run.Passes(SimulationOptions.Draw(seed, Profile.Segments)).Installs;
+        }
+
+        Assert.NotEqual(0, installs);
+    }
+
+    [Fact]
+    public void Followers_that_are_equally_far_behind_get_segments_from_the_leader() => Run.Passes(SimulationOptions.Draw(66, Profile.Segments));
+
+    [Theory]
     [InlineData(1001)]
     [InlineData(1002)]
     [InlineData(1003)]

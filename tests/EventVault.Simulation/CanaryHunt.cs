@@ -19,6 +19,7 @@ internal static class CanaryHunt
     {
         Canary.OldTermByCounting or Canary.MatchNotChecked or Canary.CutNotRecorded or Canary.ReadWithoutQuorum or Canary.NoAbaFence or Canary.TruncatedIsRefused or Canary.RuleNotChecked
             or Canary.CommitBeyondMatch or Canary.NoCheckQuorum or Canary.ReadBeforeFirstCommit => Profile.Elections,
+        Canary.ShippedUnverified or Canary.OwnGroupsKept or Canary.InstalledOverHeld or Canary.ScavengedByNow or Canary.ShownBeforeWhole => Profile.Segments,
         _ => null,
     };
 

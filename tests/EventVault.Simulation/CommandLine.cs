@@ -14,7 +14,7 @@ internal sealed record CommandLine
           --shrink N         finds out how little of a failing seed still fails
           --canary NAME      breaks a rule of the product on purpose and tries seeds until one is caught; "list" names all.
                              With --seed only that one, and all about it
-          --profile NAME     swarm, short-crashes, long-crashes, membership, elections, single, beyond or calm instead of the one that the seed draws
+          --profile NAME     swarm, short-crashes, long-crashes, membership, elections, segments, single, beyond or calm instead of the one that the seed draws
           --without A,B      switches classes of faults off
           --only A,B         switches all other classes of faults off
           --seconds S        length of the safety phase

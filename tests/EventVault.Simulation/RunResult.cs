@@ -5,7 +5,7 @@ using EventVault.Simulation.Checkers;
 namespace EventVault.Simulation;
 
 /// <summary>How a run went.</summary>
-internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Events, TimeSpan VirtualTime, TimeSpan WallTime, ViolationException? Violation, string Clients)
+internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Events, TimeSpan VirtualTime, TimeSpan WallTime, ViolationException? Violation, string Clients, int Installs, int Scavenged)
 {
     public bool Passed => Violation is null;
 
@@ -31,7 +31,7 @@ internal sealed record RunResult(SimulationOptions Options, ulong Hash, long Eve
             violation = e;
         }
 
-        var result = new RunResult(options, simulation.Trace.Hash, simulation.Events, TimeSpan.FromTicks(simulation.Now), Stopwatch.GetElapsedTime(began), violation, simulation.Clients.Summary());
+        var result = new RunResult(options, simulation.Trace.Hash, simulation.Events, TimeSpan.FromTicks(simulation.Now), Stopwatch.GetElapsedTime(began), violation, simulation.Clients.Summary(), simulation.Referee.Installs, simulation.Referee.Scavenged);
         if (violation is not null)
         {
             Report(result, simulation, failures);

@@ -14,6 +14,8 @@ internal sealed class RunTotals
     private readonly TimeSpan _processorBefore = Environment.CpuUsage.TotalTime;
     private TimeSpan _wallTime;
     private RunResult? _slowest;
+    private int _installs;
+    private int _scavenged;
 
     public int Runs { get; private set; }
 
@@ -25,6 +27,8 @@ internal sealed class RunTotals
         _events += result.Events;
         _virtualTime += result.VirtualTime;
         _wallTime += result.WallTime;
+        _installs += result.Installs;
+        _scavenged += result.Scavenged;
         _slowest = _slowest is null || result.WallTime > _slowest.WallTime ? result : _slowest;
         if (!result.Passed)
         {
@@ -44,6 +48,7 @@ internal sealed class RunTotals
         return string.Create(CultureInfo.InvariantCulture, $"""
             {Runs} runs, {Failed} failed{(Failed > 0 ? ": " + string.Join(", ", _failed) : "")}
             {_virtualTime.TotalHours:F2} h virtual in {minutes:F2} min of processor time ({_wallTime.TotalMinutes:F2} min by the clock): {_virtualTime.TotalHours / minutes:F1} h per minute, {_events / (minutes * 60) / 1000:F0} k events/s; slowest: seed {_slowest?.Options.Seed} with {_slowest?.WallTime.TotalSeconds:F2} s
+            {_installs} starts installed segments of other nodes, {_scavenged} segments were scavenged
             """);
     }
 }

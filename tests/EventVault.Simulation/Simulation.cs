@@ -322,7 +322,7 @@ internal sealed class Simulation
     private void Handle(in SimulatedEvent e)
     {
         Trace.Event(e);
-        if (e.Payload is Parcel parcel)
+        if (e.Payload is IParcel parcel)
         {
             parcel.MixInto(Trace);
         }

@@ -22,6 +22,9 @@ internal enum Profile
     /// <summary>Leaders come and go while clients write: logs branch and are cut, in the middle of everything.</summary>
     Elections,
 
+    /// <summary>Nodes fall far behind and get segments, while streams are deleted and scavenged.</summary>
+    Segments,
+
     /// <summary>One node: everything hits the disk.</summary>
     Single,
 
@@ -90,6 +93,9 @@ internal sealed record SimulationOptions
     /// <summary>Loads steps of the sequencer are put off by up to this, so that several inputs meet.</summary>
     public required TimeSpan StepDelay { get; init; }
 
+    /// <summary>So many bytes of sealed segments behind, a follower gets segments rather than groups.</summary>
+    public required long FarBytes { get; init; }
+
     /// <summary>The profile that was asked for instead of the drawn one.</summary>
     public Profile? ForcedProfile { get; init; }
 
@@ -131,6 +137,9 @@ internal sealed record SimulationOptions
             SmallLimits = random.Next(2) == 0,
             MostEventBytes = (int)random.Logarithmic(64, 8 * 1024),
             StepDelay = random.Next(2) == 0 ? TimeSpan.Zero : TimeSpan.FromMilliseconds(random.Logarithmic(0.05, 5)),
+
+            // Drawn last, so that the other draws of a seed stay what they were. Segments have 64 KiB.
+            FarBytes = random.Next(3) == 0 ? Node.Replication.Replica.FarBytes : (long)random.Logarithmic(1024, 1024 * 1024),
         };
         return options.For(profile);
     }
@@ -154,12 +163,13 @@ internal sealed record SimulationOptions
           seed {Seed}, profile {Profile}, nodes {Nodes}, faults: {(Faults == 0 ? "none" : Faults)}
           clients {Clients}, requests {Requests} at {RequestsPerSecond:F1}/s, events up to {MostEventBytes} bytes, safety phase up to {SafetyTime.TotalSeconds:F0} s
           fault rate {FaultRate:F2}, outages {OutageMean.TotalSeconds:F2} s; network {NetworkDelay.TotalMilliseconds:F2} ms, loss {LossProbability:P2}, doubled {DuplicateProbability:P2}, garbled {GarbleProbability:P2}
-          flush {FlushMean.TotalMilliseconds:F2} ms, slow {SlowFlushProbability:P2}; election {ElectionTicks} ticks, heartbeat {HeartbeatTicks}; small limits {SmallLimits}; step delay {StepDelay.TotalMilliseconds:F2} ms
+          flush {FlushMean.TotalMilliseconds:F2} ms, slow {SlowFlushProbability:P2}; election {ElectionTicks} ticks, heartbeat {HeartbeatTicks}; small limits {SmallLimits}; step delay {StepDelay.TotalMilliseconds:F2} ms; segments are shipped from {FarBytes} bytes on
         """);
 
     private static Profile DrawProfile(SeededRandom random) => random.Next(20) switch
     {
-        < 7 => Profile.Swarm,
+        < 5 => Profile.Swarm,
+        < 7 => Profile.Segments,
         < 9 => Profile.ShortCrashes,
         < 11 => Profile.LongCrashes,
         < 13 => Profile.Membership,
@@ -212,6 +222,17 @@ internal sealed record SimulationOptions
             OutageMean = TimeSpan.FromSeconds(1),
             RequestsPerSecond = 20 + (RequestsPerSecond * 2),
             ElectionTicks = 6,
+        },
+        Profile.Segments => this with
+        {
+            Nodes = Math.Max(Nodes, 3),
+            Faults = Faults | FaultClass.PowerLoss | FaultClass.Kill | FaultClass.Partition | FaultClass.Garble | FaultClass.Wipe,
+            OutageMean = OutageMean + TimeSpan.FromSeconds(2),
+            RequestsPerSecond = 10 + RequestsPerSecond,
+            MostEventBytes = 8 * 1024,
+            FarBytes = Math.Min(FarBytes, 256 * 1024),
+            ElectionTicks = Math.Min(ElectionTicks, 10),
+            GarbleProbability = 0.02,
         },
         Profile.Calm => this with
         {

@@ -60,6 +60,13 @@ public class RepositoryTests(ITestOutputHelper output)
             .SelectMany(f => DocLinks.CheckMentions(f, Tree.Paths)));
 
     [Fact]
+    public void Tests_that_are_named_as_proofs_are_there()
+    {
+        var tests = Tree.CSharp("tests").ToList();
+        AssertNone(Documents().SelectMany(f => NamedTests.Check(f, tests)));
+    }
+
+    [Fact]
     public void Every_decision_is_whole_and_linked()
     {
         var records = Tree.Files.Where(f => f.IsUnder(Decisions.Folder) && f.Is(".md") && f.Name != "README.md").ToList();

@@ -132,6 +132,14 @@ public class RuleTests
     public void Dead_mentions_are_found(string path, string text, bool fails) =>
         AssertFails(fails, DocLinks.CheckMentions(new SourceFile(path, text), new HashSet<string> { "docs/this.md", "src/X.cs" }));
 
+    [Theory]
+    [InlineData("see `XTests.It_holds`", false)]
+    [InlineData("see `XTests.It_held`", true)]
+    [InlineData("see `YTests.It_holds`", true)]
+    [InlineData("`XTests` prove it", false)]
+    public void Proofs_that_are_gone_are_found(string text, bool fails) =>
+        AssertFails(fails, NamedTests.Check(new SourceFile("docs/x.md", text), [new SourceFile("tests/A/XTests.cs", "    public void It_holds()")]));
+
     [Fact]
     public void Incomplete_unlinked_and_doubled_decisions_are_found()
     {

@@ -41,6 +41,13 @@ public sealed class UnreachableTests
             ["import", AdminProcess.TestData("redis-history.jsonl.gz")], ["export", "-"], ["streams", "ls"], ["bench"],
         ];
         var clock = Stopwatch.StartNew();
+
+        // On a busy machine a process takes its time to start, and to end: one that needs no node, beside the others, tells how much.
+        var onlyStarts = Task.Run(async () =>
+        {
+            (await AdminProcess.RunAsync("--help")).MustBe(0);
+            return clock.Elapsed;
+        });
         await Task.WhenAll(commands.Select(async command =>
         {
             var result = await AdminProcess.RunAsync([.. command, "--endpoint", endpoint, "--json"]);
@@ -57,7 +64,8 @@ public sealed class UnreachableTests
                 Assert.True(code is null || result.ErrorCode == code, result.Stdout);
             }
 
-            Assert.True(time < Promise, $"{command[0]} took {time}.");
+            var allowed = Promise + (3 * await onlyStarts);
+            Assert.True(time < allowed, $"{command[0]} took {time} of {allowed}.");
         }));
     }
 }

@@ -4,7 +4,7 @@ namespace EventVault.Admin;
 
 /// <summary>What a command works with.</summary>
 /// <param name="Output">Where its results go.</param>
-/// <param name="Endpoint">Address of the node.</param>
+/// <param name="Endpoint">Address of the node, or of several of one vault.</param>
 /// <param name="Stop">Cancelled by Ctrl-C and SIGTERM.</param>
 internal sealed record CommandContext(Output Output, string Endpoint, CancellationToken Stop)
 {
@@ -14,16 +14,49 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
     private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(8);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan RetryFor = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ChangeTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
     /// <summary>Connects; a node that is away is reported by the first call.</summary>
     /// <param name="retry">Null: give up after some seconds.</param>
     /// <exception cref="UsageException">The address is of no known form.</exception>
-    public VaultClient Connect(RetryPolicy? retry = null)
+    public VaultClient Connect(RetryPolicy? retry = null) => ConnectTo(Endpoint, retry);
+
+    /// <summary>The address of another node than the command's own, reached in the same way: in clear text or by TLS.</summary>
+    /// <param name="hostAndPort">HOST:PORT, or several with commas between.</param>
+    public string EndpointOf(string hostAndPort) => $"{(Endpoint.IndexOf("://", StringComparison.Ordinal) is > 0 and var end ? Endpoint[..end] : "http")}://{hostAndPort}";
+
+    /// <summary>
+    /// Connects to change the vault's nodes. A node answers only when the change is committed, and one that joins takes a while; so these calls get more time,
+    /// once the vault has been reached at all.
+    /// </summary>
+    /// <param name="endpoint">The vault's address.</param>
+    /// <exception cref="VaultException">No node can be reached.</exception>
+    public async Task<VaultClient> ConnectForChangeAsync(string endpoint)
+    {
+        await using (var quick = ConnectTo(endpoint))
+        {
+            await quick.Cluster.StatusAsync(Stop);
+        }
+
+        return VaultClient.Connect(endpoint, new VaultClientOptions
+        {
+            CallTimeout = ChangeTimeout,
+            ConnectTimeout = ConnectTimeout,
+            CloseTimeout = CloseTimeout,
+            Retry = new RetryPolicy { GiveUpAfter = ChangeTimeout, MaxDelay = TimeSpan.FromSeconds(1) },
+        });
+    }
+
+    /// <summary>As <see cref="Connect"/>, to other nodes.</summary>
+    /// <param name="endpoint">Their address.</param>
+    /// <param name="retry">Null: give up after some seconds.</param>
+    /// <exception cref="UsageException">The address is of no known form.</exception>
+    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null)
     {
         try
         {
-            return VaultClient.Connect(Endpoint, new VaultClientOptions
+            return VaultClient.Connect(endpoint, new VaultClientOptions
             {
                 AppendTimeout = CallTimeout,
                 CallTimeout = CallTimeout,

@@ -9,4 +9,5 @@ internal static class ExitCode
     public const int Conflict = 3;
     public const int Damage = 4;
     public const int Unreachable = 5;
+    public const int Degraded = 6;
 }

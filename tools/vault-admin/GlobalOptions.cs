@@ -11,7 +11,7 @@ internal sealed class GlobalOptions
 
     public Option<string> Endpoint { get; } = new("--endpoint")
     {
-        Description = $"Address of the node: http://host:port or eventvault://host:port (https and eventvaults for TLS). Also by the variable {EndpointVariable}.",
+        Description = $"Address of the node: http://host:port or eventvault://host:port (https and eventvaults for TLS), or of several of one vault: http://a:7400,b:7400. One is enough: the others are asked for. Also by the variable {EndpointVariable}.",
         HelpName = "address",
         Recursive = true,
         DefaultValueFactory = _ => Environment.GetEnvironmentVariable(EndpointVariable) is { Length: > 0 } set ? set : DefaultEndpoint,

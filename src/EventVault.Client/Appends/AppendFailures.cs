@@ -27,17 +27,13 @@ internal static class AppendFailures
             ? new VaultException(
                 VaultErrorCode.TimedOut,
                 "The append waited for others in this client until its time-out; it was definitely not written. Allow more time or append less at once.")
-            : new VaultException(
-                last.Code,
-                $"The append was given up; it was definitely not written. The last failure was: {last.Message}",
-                last.Failures,
-                last);
+            : VaultErrors.Again(last, $"The append was given up; it was definitely not written. The last failure was: {last.Message}", last);
     }
 
     /// <summary>The session that it was sent over ended with a failure that trying again does not cure.</summary>
     public static VaultException SessionEnded(PendingAppend append, VaultException failure) => append.MayBeWritten
         ? OutcomeUnknown(append, "the session ended", failure)
-        : new VaultException(failure.Code, failure.Message, failure.Failures, failure);
+        : VaultErrors.Again(failure, failure.Message, failure);
 
     public static VaultException Closed(PendingAppend append) => append.MayBeWritten
         ? OutcomeUnknown(append, "the client was disposed", null)

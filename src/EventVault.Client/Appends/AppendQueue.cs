@@ -41,6 +41,18 @@ internal sealed class AppendQueue(int maxInFlightAppends, int maxInFlightBytes)
         }
     }
 
+    /// <summary>Whether the open call was given appends that it has not answered.</summary>
+    public bool HasUnanswered
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _oldest < _next;
+            }
+        }
+    }
+
     /// <summary>
     /// Whether another append of this size may be encoded ahead. If not, its caller leaves that to the writer, which
     /// encodes only what fits: waiting appends then cost no memory beyond the caller's own events.

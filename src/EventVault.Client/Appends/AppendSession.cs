@@ -5,8 +5,8 @@ namespace EventVault.Client;
 using SessionCall = RpcCall<Protocol.AppendSessionRequest, Protocol.AppendSessionResponse>;
 
 /// <summary>
-/// One <c>AppendSession</c> call after another, as long as there is something to append. One loop opens the call,
-/// waits for its end and decides what becomes of the unanswered; while a call is open, a writer sends all that is
+/// One <c>AppendSession</c> call after another, as long as there is something to append, each to the node that leads as far as is known. One loop
+/// opens the call, waits for its end and decides what becomes of the unanswered; while a call is open, a writer sends all that is
 /// queued in one write and one flush, and a reader matches the answers.
 /// </summary>
 /// <remarks>
@@ -25,9 +25,10 @@ internal sealed class AppendSession : IAsyncDisposable
 
     private static readonly TimeSpan EndOfCallTimeout = TimeSpan.FromSeconds(2);
 
-    private readonly RpcChannel _channel;
+    private readonly NodeRoster _nodes;
+    private readonly int _number;
     private readonly VaultClientOptions _options;
-    private readonly Func<RpcChannel, CancellationToken, Task> _greet;
+    private readonly Func<VaultNode, RpcChannel, CancellationToken, Task> _greet;
     private readonly SeenPosition _seen;
     private readonly AppendQueue _queue;
     private readonly Backoff _backoff;
@@ -39,12 +40,20 @@ internal sealed class AppendSession : IAsyncDisposable
     private int _ticking;
     private volatile bool _callEnded;
     private volatile VaultException? _lastFailure;
+    private volatile CallWatch? _watch;
 
-    public AppendSession(RpcChannel channel, VaultClientOptions options, SeenPosition seen, Func<RpcChannel, CancellationToken, Task> greet)
+    /// <summary>Makes the session; it connects when there is something to append.</summary>
+    /// <param name="nodes">The nodes.</param>
+    /// <param name="number">Which session of the client it is.</param>
+    /// <param name="options">The client's settings.</param>
+    /// <param name="seen">What the client has seen.</param>
+    /// <param name="greet">The first call over a connection.</param>
+    public AppendSession(
+        NodeRoster nodes, int number, VaultClientOptions options, SeenPosition seen, Func<VaultNode, RpcChannel, CancellationToken, Task> greet)
     {
         _greet = greet;
         _seen = seen;
-        _channel = channel;
+        (_nodes, _number) = (nodes, number);
         _options = options;
         _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
         _backoff = new Backoff(options.Retry, Timeout.InfiniteTimeSpan);
@@ -125,10 +134,11 @@ internal sealed class AppendSession : IAsyncDisposable
                 continue;
             }
 
+            VaultNode node = _nodes.Leader;
             CallEnd end;
             try
             {
-                end = await RunCallAsync().ConfigureAwait(false);
+                end = await RunCallAsync(node).ConfigureAwait(false);
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
@@ -141,22 +151,25 @@ internal sealed class AppendSession : IAsyncDisposable
                 return;
             }
 
-            await RecoverAsync(end).ConfigureAwait(false);
+            await RecoverAsync(node, end).ConfigureAwait(false);
         }
     }
 
-    private async Task<CallEnd> RunCallAsync()
+    private async Task<CallEnd> RunCallAsync(VaultNode node)
     {
         _callEnded = false;
-        if (await GreetAsync().ConfigureAwait(false) is { } unreached)
+        RpcChannel channel = node.AppendsOf(_number);
+        using var watch = new CallWatch(_nodes, node, _stopping.Token);
+        _watch = watch;
+        if (await GreetAsync(watch, channel).ConfigureAwait(false) is { } unreached)
         {
             return unreached;
         }
 
-        SessionCall call = _channel.Start(VaultMethods.AppendSession, default, _stopping.Token);
+        SessionCall call = channel.Start(VaultMethods.AppendSession, default, watch.Stop);
         await using (call.ConfigureAwait(false))
         {
-            Task<CallEnd> reader = ReadAsync(call);
+            Task<CallEnd> reader = ReadAsync(call, watch);
             Task writer = Task.Run(() => WriteAsync(call));
             try
             {
@@ -173,6 +186,7 @@ internal sealed class AppendSession : IAsyncDisposable
             {
                 // The writer may be waiting for work, or for the peer to take more.
                 _callEnded = true;
+                _watch = null;
                 _queue.Work.Set();
                 call.Cancel();
                 await writer.ConfigureAwait(false);
@@ -182,18 +196,28 @@ internal sealed class AppendSession : IAsyncDisposable
 
     // An append is marked as sent when it is given to the call. Without this one of them, given to a connection that
     // never comes about, would be of unknown outcome.
-    private async Task<CallEnd?> GreetAsync()
+    private async Task<CallEnd?> GreetAsync(CallWatch watch, RpcChannel channel)
     {
         _lastFailure ??= new VaultException(VaultErrorCode.Unreachable, "There was no connection to the node yet.");
         try
         {
-            await _greet(_channel, _stopping.Token).ConfigureAwait(false);
+            watch.Asked();
+            await _greet(watch.Node, channel, watch.Stop).ConfigureAwait(false);
+            watch.Heard();
             _lastFailure = null;
             return null;
         }
         catch (RpcException e)
         {
             return new CallEnd(VaultErrors.From(e), null, null) { WasOpen = false };
+        }
+        catch (VaultException e)
+        {
+            return new CallEnd(e, null, null) { WasOpen = false };
+        }
+        catch (OperationCanceledException e) when (!_stopping.IsCancellationRequested)
+        {
+            return new CallEnd(VaultErrors.From(WatchedCalls.Lost(watch.Node, e)), null, null) { WasOpen = false };
         }
         catch (OperationCanceledException e)
         {
@@ -261,16 +285,20 @@ internal sealed class AppendSession : IAsyncDisposable
         }
     }
 
-    private async Task<CallEnd> ReadAsync(SessionCall call)
+    private async Task<CallEnd> ReadAsync(SessionCall call, CallWatch watch)
     {
         try
         {
             while (await call.MoveNextRawAsync().ConfigureAwait(false))
             {
-                if (ReadAnswers(call.RawMessage.Span) is { } end)
+                CallEnd? end = ReadAnswers(call.RawMessage.Span);
+                watch.Heard();
+                if (end is not null)
                 {
                     return end;
                 }
+
+                _nodes.Led(watch.Node);
             }
 
             return new CallEnd(new VaultException(VaultErrorCode.Unreachable, "The node ended the append session."), null, null);
@@ -287,7 +315,7 @@ internal sealed class AppendSession : IAsyncDisposable
         }
         catch (OperationCanceledException e)
         {
-            return new CallEnd(new VaultException(VaultErrorCode.Unreachable, "The append session was cancelled.", inner: e), null, null);
+            return new CallEnd(VaultErrors.From(WatchedCalls.Lost(watch.Node, e)), null, null);
         }
     }
 
@@ -386,8 +414,9 @@ internal sealed class AppendSession : IAsyncDisposable
     }
 
     /// <summary>Decides what becomes of the unanswered: some fail at once, the rest is sent again after a wait.</summary>
-    private async Task RecoverAsync(CallEnd end)
+    private async Task RecoverAsync(VaultNode node, CallEnd end)
     {
+        bool elsewhere = _nodes.Failed(node, end.Failure);
         bool wasIdle = _queue.Undecided == 0;
         VaultErrorCode code = end.Failure.Code;
         ulong? refusedFrom = code == VaultErrorCode.OutcomeUnknown ? null : end.RefusedFrom;
@@ -404,13 +433,13 @@ internal sealed class AppendSession : IAsyncDisposable
             return;
         }
 
-        if (!end.Failure.IsTransient)
+        if (!_nodes.MayPass(end.Failure))
         {
             Fail(concerned, end.Failure);
         }
 
         Tick();
-        if (!wasIdle && _backoff.Next(end.Failure.RetryAfter) is { } wait)
+        if (!wasIdle && _backoff.Next(end.Failure.RetryAfter, _nodes.Count, elsewhere) is { } wait)
         {
             await Task.Delay(wait, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -453,6 +482,7 @@ internal sealed class AppendSession : IAsyncDisposable
     {
         VaultException? last = _lastFailure;
         FailExpired(Environment.TickCount64, append => AppendFailures.GivenUp(append, last));
+        _watch?.Tick(_queue.HasUnanswered);
         bool watching = AnswerCompletion.Rescue(_completions);
         Volatile.Write(ref _ticking, 0);
         if (watching || _queue.Undecided > 0)

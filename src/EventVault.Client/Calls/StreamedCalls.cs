@@ -9,7 +9,7 @@ namespace EventVault.Client;
 /// That is simpler than for reads (<see cref="ResumingRead{TRequest}"/>): the first message tells which position the answer rests on,
 /// and as of that position the answer is the same however often it is asked for.
 /// </remarks>
-internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions options, CancellationToken clientClosed)
+internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options, CancellationToken clientClosed)
 {
     /// <summary>Runs a call to its end. What fails in passing is asked for again.</summary>
     /// <param name="method">The call.</param>
@@ -34,15 +34,25 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
             var waitLeft = TimeSpan.FromMilliseconds(waitsUntil - Environment.TickCount64);
             bool waits = waitLeft > TimeSpan.Zero;
             TimeSpan limit = waits ? waitLeft : options.CallTimeout;
-            RpcCall<TRequest, TResponse> call = channel.Start(method, nextRequest(waits), default, stop.Token);
+            TRequest request = nextRequest(waits);
+            VaultNode node = nodes.For(request);
+            if (await GreetAsync(node, cancellation).ConfigureAwait(false) is { } foreign)
+            {
+                await WaitAsync(node, foreign, backoff, cancellation).ConfigureAwait(false);
+                continue;
+            }
+
+            RpcCall<TRequest, TResponse> call = node.Reads.Start(method, request, default, stop.Token);
             VaultException? failure;
             bool? isMessage;
+            CancellationTokenRegistration lost = node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, TResponse>)c!).Cancel(), call);
             await using (call.ConfigureAwait(false))
+            await using (lost.ConfigureAwait(false))
             {
                 bool isFirst = true;
                 while (true)
                 {
-                    (isMessage, failure) = await NextAsync(call, isFirst ? limit : null, cancellation).ConfigureAwait(false);
+                    (isMessage, failure) = await NextAsync(node, call, isFirst ? limit : null, cancellation).ConfigureAwait(false);
                     if (isMessage is not true)
                     {
                         break;
@@ -76,13 +86,29 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
                 yield break;
             }
 
-            await WaitAsync(failure, backoff, cancellation).ConfigureAwait(false);
+            await WaitAsync(node, failure, backoff, cancellation).ConfigureAwait(false);
         }
     }
 
-    private async ValueTask WaitAsync(VaultException failure, Backoff backoff, CancellationToken cancellation)
+    // Why it can't be asked; null: it can.
+    private async ValueTask<VaultException?> GreetAsync(VaultNode node, CancellationToken cancellation)
     {
-        if (!failure.IsTransient || backoff.Next(failure.RetryAfter) is not { } wait)
+        try
+        {
+            await nodes.GreetAsync(node, cancellation).ConfigureAwait(false);
+            return null;
+        }
+        catch (RpcException e)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            return VaultErrors.From(e);
+        }
+    }
+
+    private async ValueTask WaitAsync(VaultNode node, VaultException failure, Backoff backoff, CancellationToken cancellation)
+    {
+        bool elsewhere = nodes.Failed(node, failure);
+        if (!failure.IsTransient || backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is not { } wait)
         {
             throw failure;
         }
@@ -100,17 +126,21 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
 
     // No message and no failure: the end. Null: none came in time.
     private async ValueTask<(bool? IsMessage, VaultException? Failure)> NextAsync<TRequest, TResponse>(
-        RpcCall<TRequest, TResponse> call, TimeSpan? limit, CancellationToken cancellation)
+        VaultNode node, RpcCall<TRequest, TResponse> call, TimeSpan? limit, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         try
         {
-            return (limit is { } l ? await FirstInTimeAsync(call, l).ConfigureAwait(false) : await call.MoveNextRawAsync().ConfigureAwait(false), null);
+            return (limit is { } l ? await FirstInTimeAsync(node, call, l).ConfigureAwait(false) : await call.MoveNextRawAsync().ConfigureAwait(false), null);
         }
         catch (RpcException e) when (!cancellation.IsCancellationRequested && !clientClosed.IsCancellationRequested)
         {
             return (false, VaultErrors.From(e));
+        }
+        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested && !clientClosed.IsCancellationRequested)
+        {
+            return (false, VaultErrors.From(WatchedCalls.Lost(node, e)));
         }
         catch (Exception e) when (e is RpcException or OperationCanceledException)
         {
@@ -119,23 +149,30 @@ internal sealed class StreamedCalls(RpcChannel channel, VaultClientOptions optio
     }
 
     // The time-out of the call itself would cut a long answer; so only the wait for its first message is bounded, by hand.
-    private static async Task<bool?> FirstInTimeAsync<TRequest, TResponse>(RpcCall<TRequest, TResponse> call, TimeSpan limit)
+    private async Task<bool?> FirstInTimeAsync<TRequest, TResponse>(VaultNode node, RpcCall<TRequest, TResponse> call, TimeSpan limit)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         Task<bool> next = call.MoveNextRawAsync().AsTask();
-        try
+        bool led = !nodes.LeadsElsewhere(node);
+        bool isLeft = false;
+        while (!isLeft && limit > TimeSpan.Zero)
         {
-            return await next.WaitAsync(limit).ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            call.Cancel();
+            if (await WatchedCalls.HasEndedAsync(next, limit < NodeRoster.Patience ? limit : NodeRoster.Patience).ConfigureAwait(false))
+            {
+                return await next.ConfigureAwait(false);
+            }
 
-            // Ends with the call; what it ends with was of no use any more.
-            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            return null;
+            nodes.Suspect(node);
+            limit -= NodeRoster.Patience;
+            isLeft = led && nodes.LeadsElsewhere(node);
         }
+
+        call.Cancel();
+
+        // Ends with the call; what it ends with was of no use any more.
+        await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return isLeft ? throw WatchedCalls.Lost(node) : null;
     }
 
     private static Exception Cancelled(CancellationToken cancellation) => cancellation.IsCancellationRequested

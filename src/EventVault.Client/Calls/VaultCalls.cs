@@ -3,8 +3,8 @@ using Google.Protobuf;
 
 namespace EventVault.Client;
 
-/// <summary>The calls that are answered once, with their retries.</summary>
-internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options, CancellationToken clientClosed)
+/// <summary>The calls that are answered once, with their retries, on one node after the other.</summary>
+internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, CancellationToken clientClosed)
 {
     /// <summary>A call that only reads, and so may be repeated at will.</summary>
     /// <exception cref="VaultException">It failed, and trying again did not help or makes no sense.</exception>
@@ -48,17 +48,18 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
-        var attempts = new Attempts(options.Retry, timeout);
+        var attempts = new Attempts(nodes, options.Retry, timeout);
         while (true)
         {
+            VaultNode node = nodes.For(request);
             try
             {
-                return await channel.UnaryAsync(method, request, new RpcCallOptions(attempts.TimeLeft), cancellation).ConfigureAwait(false);
+                return await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
             }
             catch (RpcException e)
             {
                 cancellation.ThrowIfCancellationRequested();
-                if (attempts.Next(VaultErrors.From(e)) is not { } wait)
+                if (attempts.Next(node, VaultErrors.From(e)) is not { } wait)
                 {
                     throw attempts.Telling;
                 }
@@ -76,7 +77,7 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
     {
         try
         {
-            return await channel.UnaryAsync(method, request, new RpcCallOptions(options.CallTimeout), cancellation).ConfigureAwait(false);
+            return await nodes.UnaryAsync(nodes.Leader, method, request, options.CallTimeout, cancellation).ConfigureAwait(false);
         }
         catch (RpcException)
         {
@@ -94,24 +95,29 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
     /// <param name="onRetry">Puts what a retry has to say into the request; called before an attempt behind one that may have been done.</param>
     /// <param name="unknown">Makes the exception for a call of unknown outcome.</param>
     /// <param name="cancellation">Cancels the waiting, not the change.</param>
+    /// <param name="onlyFirst">Ask the node that the user named first, and no other; otherwise the leader.</param>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public async Task<TResponse> ChangeAsync<TRequest, TResponse>(
         RpcMethod<TRequest, TResponse> method,
         TRequest request,
         Action<TRequest> onRetry,
         Func<VaultException, VaultException> unknown,
-        CancellationToken cancellation)
+        CancellationToken cancellation,
+        bool onlyFirst = false)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
-        var attempts = new Attempts(options.Retry, options.CallTimeout);
+        var attempts = new Attempts(nodes, options.Retry, options.CallTimeout);
         bool mayBeDone = false;
         while (true)
         {
+            VaultNode node = onlyFirst ? nodes.First : nodes.Leader;
             try
             {
-                return await channel.UnaryAsync(method, request, new RpcCallOptions(attempts.TimeLeft), cancellation).ConfigureAwait(false);
+                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
+                nodes.Led(node);
+                return answer;
             }
             catch (RpcException e)
             {
@@ -124,7 +130,7 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
                     throw failure;
                 }
 
-                if (attempts.Next(failure) is not { } wait)
+                if (attempts.Next(node, failure) is not { } wait)
                 {
                     throw mayBeDone ? unknown(attempts.Telling) : attempts.Telling;
                 }
@@ -150,23 +156,29 @@ internal sealed class VaultCalls(RpcChannel channel, VaultClientOptions options,
         or VaultErrorCode.TimedOut or VaultErrorCode.Unknown or VaultErrorCode.ProtocolViolation;
 
     /// <summary>How long one call goes on trying.</summary>
-    private sealed class Attempts(RetryPolicy retry, TimeSpan timeout)
+    private sealed class Attempts(NodeRoster nodes, RetryPolicy retry, TimeSpan timeout)
     {
         private readonly Backoff _backoff = new(retry);
         private readonly long _endsAt = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
         private VaultException? _telling;
 
-        public TimeSpan TimeLeft => TimeSpan.FromMilliseconds(Math.Max(1, _endsAt - Environment.TickCount64));
+        /// <summary>How long an attempt may take. A node that has to catch up first leaves time to ask the leader.</summary>
+        public TimeSpan TimeFor(VaultNode node)
+        {
+            long left = Math.Max(1, _endsAt - Environment.TickCount64);
+            return TimeSpan.FromMilliseconds(nodes.LeadsElsewhere(node) ? Math.Max(1, left / 2) : left);
+        }
 
         /// <summary>The failure to throw when it is given up: cut short by the time-out, the last one says less than the one before.</summary>
         public VaultException Telling => _telling!;
 
         /// <summary>How long to wait before the next attempt; null: there is none.</summary>
-        public TimeSpan? Next(VaultException failure)
+        public TimeSpan? Next(VaultNode node, VaultException failure)
         {
             _telling = failure.Code == VaultErrorCode.TimedOut && _telling is not null ? _telling : failure;
-            return failure.IsTransient
-                && _backoff.Next(failure.RetryAfter) is { } wait
+            bool elsewhere = nodes.Failed(node, failure);
+            return nodes.MayPass(failure)
+                && _backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is { } wait
                 && Environment.TickCount64 + wait.TotalMilliseconds < _endsAt
                 ? wait
                 : null;

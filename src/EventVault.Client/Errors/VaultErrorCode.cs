@@ -82,6 +82,9 @@ public enum VaultErrorCode
     /// <summary>There is no reducer of that name, or no such version of it; see <see cref="ReducerNotFoundException"/>.</summary>
     ReducerNotFound = 42,
 
+    /// <summary>No member of the vault has this number; see <see cref="NodeNotFoundException"/>.</summary>
+    NodeNotFound = 43,
+
     /// <summary>The node's queue is full.</summary>
     Overloaded = 50,
 
@@ -103,11 +106,14 @@ public enum VaultErrorCode
     /// </summary>
     OutcomeUnknown = 61,
 
-    /// <summary>The node does not lead; <see cref="VaultException.LeaderAddress"/> says who does, if known.</summary>
+    /// <summary>The node does not lead; see <see cref="NotLeaderException"/>.</summary>
     NotLeader = 62,
 
-    /// <summary>The vault has no majority of its nodes.</summary>
+    /// <summary>The vault has no majority of its nodes; see <see cref="NoQuorumException"/>.</summary>
     NoQuorum = 63,
+
+    /// <summary>The node belongs to no vault; see <see cref="NotJoinedException"/>.</summary>
+    NotJoined = 64,
 
     /// <summary>The append waited in the node's queue for longer than its time-out.</summary>
     TimedOutInQueue = 70,
@@ -117,6 +123,15 @@ public enum VaultErrorCode
 
     /// <summary>Stored data is damaged; the node does not serve it.</summary>
     Damaged = 80,
+
+    /// <summary>Another change of the vault's nodes is under way; see <see cref="ChangePendingException"/>.</summary>
+    ChangePending = 90,
+
+    /// <summary>Too few voters would remain; see <see cref="UnsafeChangeException"/>.</summary>
+    UnsafeChange = 91,
+
+    /// <summary>A node can't be added; see <see cref="NodeUnusableException"/>.</summary>
+    NodeUnusable = 92,
 
     /// <summary>The node can't be reached, or the connection was lost.</summary>
     Unreachable = 100,

@@ -78,7 +78,7 @@ internal static class VaultErrors
             VaultErrorCode.RetryTooOld => new RetryTooOldException(message.ToString(), failures),
             VaultErrorCode.StreamTombstoned => new StreamTombstonedException(message.ToString(), failures),
             VaultErrorCode.StreamHeld => new StreamHeldException(message.ToString(), failures),
-            _ => OfStates(first, message.ToString(), failures) ?? new VaultException(first.Code, message.ToString(), failures, inner),
+            _ => OfStates(first, message.ToString(), failures) ?? OfNodes(first, message.ToString(), failures, inner) ?? new VaultException(first.Code, message.ToString(), failures, inner),
         };
     }
 
@@ -97,6 +97,19 @@ internal static class VaultErrors
         VaultErrorCode.BadReducer => new BadReducerException(message, failures),
         VaultErrorCode.ReducerNotFound => new ReducerNotFoundException(message, failures),
         VaultErrorCode.DefinitionConflict => new DefinitionConflictException(message, failures),
+        _ => null,
+    };
+
+    // Null: not about the nodes of a vault.
+    private static VaultException? OfNodes(VaultFailure first, string message, IReadOnlyList<VaultFailure> failures, Exception? inner) => first.Code switch
+    {
+        VaultErrorCode.NotLeader => new NotLeaderException(message, failures, inner),
+        VaultErrorCode.NoQuorum => new NoQuorumException(message, failures, inner),
+        VaultErrorCode.NotJoined => new NotJoinedException(message, failures, inner),
+        VaultErrorCode.ChangePending => new ChangePendingException(message, failures),
+        VaultErrorCode.UnsafeChange => new UnsafeChangeException(message, failures),
+        VaultErrorCode.NodeUnusable => new NodeUnusableException(message, failures),
+        VaultErrorCode.NodeNotFound => new NodeNotFoundException(message, failures),
         _ => null,
     };
 
@@ -156,6 +169,21 @@ internal static class VaultErrors
         return From([failure], last);
     }
 
+    /// <summary>The same failure in an exception of its own, of the same kind.</summary>
+    /// <param name="failure">The failure.</param>
+    /// <param name="message">What to say of it.</param>
+    /// <param name="inner">What it is raised from.</param>
+    public static VaultException Again(VaultException failure, string message, VaultException inner) =>
+        failure.Failures.Count > 0 && OfNodes(failure.Failures[0], message, failure.Failures, inner) is { } typed
+            ? typed
+            : new VaultException(failure.Code, message, failure.Failures, inner);
+
+    /// <summary>A change of the vault's nodes got no answer that says whether it was done.</summary>
+    public static VaultException ClusterChangeUnknown(VaultException last) => new(
+        VaultErrorCode.OutcomeUnknown,
+        $"Whether the vault's nodes were changed is unknown: no answer came in time. Look at their status, and send it again: what is done already changes nothing. The last failure was: {last.Message}",
+        inner: last);
+
     /// <summary>A read got no head in time. Ends it: it has waited as long as any call may.</summary>
     /// <param name="method">What was called.</param>
     /// <param name="position">What the node had to reach first; null: nothing.</param>
@@ -171,6 +199,12 @@ internal static class VaultErrors
         })
         : new VaultException(VaultErrorCode.TimedOut, string.Create(
             CultureInfo.InvariantCulture, $"The node took {method} and did not answer within {timeout.TotalSeconds} s. Look at its log; restart it if it hangs."));
+
+    /// <summary>A node takes so long that another one is asked.</summary>
+    /// <param name="node">The node.</param>
+    /// <param name="method">What was called.</param>
+    public static VaultException KeepsWaiting(Uri node, string method) => new(
+        VaultErrorCode.TimedOutBehind, $"The node at {node.Host}:{node.Port} took {method} and kept it waiting: it is behind, or hangs. Look at vault-admin cluster status.");
 
     public static VaultException ProtocolViolation(string what) =>
         new(VaultErrorCode.ProtocolViolation, $"The peer broke the protocol: {what}. Check that the address is that of an EventVault node of this generation.");

@@ -16,6 +16,9 @@ internal abstract class ReadPlan<TRequest>
     /// <summary>What the last request must have seen; null: no position.</summary>
     public ulong? AwaitedPosition { get; private set; }
 
+    /// <summary>What the client had seen when it last asked for all there is; null: it asked otherwise, or had seen nothing.</summary>
+    public ulong? SeenBefore { get; private set; }
+
     /// <summary>The request for what is left.</summary>
     public abstract TRequest NextRequest();
 
@@ -30,6 +33,7 @@ internal abstract class ReadPlan<TRequest>
     {
         Protocol.Consistency? consistency = (head?.LastPosition is { } position ? Consistency.AtLeast(position) : asked).ToMessage(seen);
         AwaitedPosition = consistency is { HasAtLeast: true } ? consistency.AtLeast : null;
+        SeenBefore = consistency is null ? seen.Position : null;
         return consistency;
     }
 
@@ -37,7 +41,6 @@ internal abstract class ReadPlan<TRequest>
     public abstract void Accept(EventPage page);
 
     /// <summary>Everything up to here was delivered or did not match.</summary>
-    public virtual void AcceptProgress(ulong? position)
-    {
-    }
+    /// <returns>False: that is old, told by a node which is behind the one before.</returns>
+    public virtual bool AcceptProgress(ulong? position) => true;
 }

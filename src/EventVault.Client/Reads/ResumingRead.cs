@@ -11,7 +11,10 @@ namespace EventVault.Client;
 internal sealed class ResumingRead<TRequest> : PageReader
     where TRequest : class, IMessage<TRequest>, new()
 {
-    private readonly RpcChannel _channel;
+    // A node that has to reach a position first is waited for this long, if there are others to ask.
+    private static readonly TimeSpan PatienceWithBehind = TimeSpan.FromSeconds(2);
+
+    private readonly NodeRoster _nodes;
     private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
     private readonly ReadPlan<TRequest> _plan;
     private readonly Backoff _backoff;
@@ -19,12 +22,14 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly bool _retries;
     private readonly TimeSpan _headTimeout;
     private RpcCall<TRequest, Protocol.ReadResponse>? _call;
+    private CancellationTokenRegistration _lost;
+    private VaultNode? _node;
     private bool _callHasHead;
     private long _headBy;
     private bool _ended;
 
     public ResumingRead(
-        RpcChannel channel,
+        NodeRoster nodes,
         RpcMethod<TRequest, Protocol.ReadResponse> method,
         ReadPlan<TRequest> plan,
         VaultClientOptions options,
@@ -33,7 +38,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         CancellationToken clientClosed)
         : base(callerToken, clientClosed)
     {
-        _channel = channel;
+        _nodes = nodes;
         _method = method;
         _plan = plan;
         _seen = seen;
@@ -80,7 +85,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
             VaultException failure;
             try
             {
-                if (_call is null && !Open())
+                if (_call is null && !await OpenCallAsync().ConfigureAwait(false))
                 {
                     return false;
                 }
@@ -104,9 +109,17 @@ internal sealed class ResumingRead<TRequest> : PageReader
             {
                 failure = VaultErrors.From(e);
             }
+            catch (VaultException e) when (e.Code == VaultErrorCode.TimedOutBehind && !_ended)
+            {
+                failure = e;
+            }
             catch (OperationCanceledException) when (StopToken.IsCancellationRequested)
             {
                 throw Cancelled();
+            }
+            catch (OperationCanceledException e) when (_node is { } node)
+            {
+                failure = VaultErrors.From(WatchedCalls.Lost(node, e));
             }
 
             if (StopToken.IsCancellationRequested)
@@ -118,7 +131,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
     }
 
-    private bool Open()
+    private async ValueTask<bool> OpenCallAsync()
     {
         // First of all: what was disposed between two pages was cut short, and must not look like the end.
         if (StopToken.IsCancellationRequested)
@@ -133,33 +146,48 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
 
         _callHasHead = false;
-        _headBy = Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
-        _call = _channel.Start(_method, _plan.NextRequest(), default, StopToken);
+        _headBy = _plan.IsEndless ? long.MaxValue : Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
+        TRequest request = _plan.NextRequest();
+        _node = _nodes.For(request);
+        await _nodes.GreetAsync(_node, StopToken).ConfigureAwait(false);
+        RpcCall<TRequest, Protocol.ReadResponse> call = _node.Reads.Start(_method, request, default, StopToken);
+        _lost = _node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, Protocol.ReadResponse>)c!).Cancel(), call);
+        _call = call;
         return true;
     }
 
-    // The time-out of the call itself would cut a long read; so only the wait for its head is bounded, by hand. A subscription
-    // asks for no position, so nothing makes the node wait with its head.
+    // The time-out of the call itself would cut a long read; so only the wait for its head is bounded, by hand. A subscription's is
+    // not: it holds on for as long as it was told to.
     private ValueTask<bool> MoveNextAsync(RpcCall<TRequest, Protocol.ReadResponse> call) =>
-        _callHasHead || _plan.IsEndless ? call.MoveNextRawAsync() : HeadInTimeAsync(call);
+        _callHasHead ? call.MoveNextRawAsync() : HeadInTimeAsync(call);
 
     private async ValueTask<bool> HeadInTimeAsync(RpcCall<TRequest, Protocol.ReadResponse> call)
     {
         Task<bool> next = call.MoveNextRawAsync().AsTask();
-        try
+        VaultNode node = _node!;
+        long started = Environment.TickCount64;
+        while (!await WatchedCalls.HasEndedAsync(next, Left(_headBy)).ConfigureAwait(false))
         {
-            return await next.WaitAsync(TimeSpan.FromMilliseconds(Math.Max(0, _headBy - Environment.TickCount64))).ConfigureAwait(false);
-        }
-        catch (TimeoutException)
-        {
-            _ended = true;
-            await CloseCallAsync().ConfigureAwait(false);
+            bool isBehind = _nodes.LeadsElsewhere(node) && Environment.TickCount64 - started >= PatienceWithBehind.TotalMilliseconds;
+            _ended = Left(_headBy) == TimeSpan.Zero;
+            if (_ended || isBehind)
+            {
+                await CloseCallAsync().ConfigureAwait(false);
 
-            // Ends with the call; what it ends with was of no use any more.
-            await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            throw VaultErrors.NoHead(_method.Path, _plan.AwaitedPosition, _headTimeout);
+                // Ends with the call; what it ends with was of no use any more.
+                await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                throw _ended ? VaultErrors.NoHead(_method.Path, _plan.AwaitedPosition, _headTimeout) : VaultErrors.KeepsWaiting(node.Address, _method.Path);
+            }
+
+            _nodes.Suspect(node);
         }
+
+        return await next.ConfigureAwait(false);
     }
+
+    // At most so long that others are asked about the node in between.
+    private static TimeSpan Left(long until) =>
+        TimeSpan.FromMilliseconds(Math.Clamp(until - Environment.TickCount64, 0, (long)NodeRoster.Patience.TotalMilliseconds));
 
     // The call ended with OK.
     private VaultException End()
@@ -176,7 +204,8 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private async ValueTask RecoverAsync(VaultException failure)
     {
         await CloseCallAsync().ConfigureAwait(false);
-        if (!failure.IsTransient || _backoff.Next(failure.RetryAfter) is not { } wait)
+        bool elsewhere = _node is not null && _nodes.Failed(_node, failure);
+        if (!failure.IsTransient || _backoff.Next(failure.RetryAfter, _nodes.Count, elsewhere) is not { } wait)
         {
             _ended = true;
             throw failure;
@@ -196,6 +225,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
     {
         if (Interlocked.Exchange(ref _call, null) is { } call)
         {
+            await _lost.DisposeAsync().ConfigureAwait(false);
             await call.DisposeAsync().ConfigureAwait(false);
         }
     }
@@ -244,7 +274,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
         else
         {
             Page.ReadProgress(content.Span, field == 3 ? SubscriptionMessageKind.CaughtUp : SubscriptionMessageKind.Progress);
-            _plan.AcceptProgress(Page.Position);
+            if (!_plan.AcceptProgress(Page.Position))
+            {
+                return Content.Nothing;
+            }
         }
 
         if (Page.Position is { } position)
@@ -275,6 +308,13 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
 
         var head = ReadHead.From(message);
+        if (_plan.SeenBefore is { } before && !(head.LastPosition >= before))
+        {
+            // All there is can't be less than what was there: this is another vault.
+            _ended = true;
+            throw VaultErrors.NoHead(_method.Path, before, _headTimeout);
+        }
+
         _seen.Observe(head.LastPosition);
 
         // A later call's head is newer; the read still rests on the first one.

@@ -4,7 +4,7 @@ namespace EventVault.Client;
 /// A subscription to one stream, or to all. Resumes by position in either case: progress moves it on where no event
 /// of the stream does.
 /// </summary>
-internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options) : ReadPlan<Protocol.SubscribeRequest>
+internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options, SeenPosition seen) : ReadPlan<Protocol.SubscribeRequest>
 {
     // The first position that is not delivered yet; null: the start is still what the options say.
     private ulong? _next;
@@ -47,7 +47,8 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options)
     {
         if (options.FromEnd)
         {
-            _next = head.LastPosition is { } last ? last + 1 : 0;
+            // The node may be behind what this client has seen, which is no news to it.
+            _next = Math.Max(head.LastPosition is { } last ? last + 1 : 0, seen.Position is { } shown ? shown + 1 : 0);
         }
     }
 
@@ -75,11 +76,19 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options)
         page.SkipFirst(skip);
     }
 
-    public override void AcceptProgress(ulong? position)
+    public override bool AcceptProgress(ulong? position)
     {
-        if (position is { } through && through >= (_next ?? 0))
+        ulong next = position is { } through ? through + 1 : 0;
+        if (next < (_next ?? 0))
         {
-            _next = through + 1;
+            return false;
         }
+
+        if (position is not null)
+        {
+            _next = next;
+        }
+
+        return true;
     }
 }

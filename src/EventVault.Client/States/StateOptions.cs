@@ -9,7 +9,7 @@ public record StateOptions
     /// </summary>
     public bool AllowPartial { get; init; }
 
-    /// <summary>What the answer must have seen. The default is <see cref="Consistency.ReadYourWrites"/>.</summary>
+    /// <summary>What the answer must have seen. The default is what <see cref="VaultClientOptions.ReadFrom"/> says.</summary>
     public Consistency Consistency { get; init; }
 }
 

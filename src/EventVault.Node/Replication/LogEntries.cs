@@ -1,30 +1,97 @@
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using LogIndex = EventVault.Raft.LogIndex;
 using Term = EventVault.Raft.Term;
 
 namespace EventVault.Node.Replication;
 
 /// <summary>The log in storage, as the core looks entries up in it.</summary>
-internal sealed class LogEntries(VaultStorage storage) : IEntrySource
+/// <param name="storage">Has the log.</param>
+/// <param name="farBytes">So many bytes of sealed segments behind, a follower gets segments.</param>
+/// <param name="onDamaged">Told of groups that can't be read, once a minute for each place: for whoever asks, they are not there.</param>
+internal sealed class LogEntries(VaultStorage storage, long farBytes, Action<DamageException> onDamaged) : IEntrySource
 {
-    private readonly List<StoredGroup> _groups = [];
+    /// <summary>Ticks until what was damaged is tried again: a second. It may have been mended; and each try costs an exception and reading from the disk.</summary>
+    private const int TriedAgain = 20;
 
-    /// <summary>Segments are never removed from the log's front, so all of it can be sent.</summary>
-    public LogIndex First => new(1);
+    /// <summary>Ticks until the same damage is told again: a minute.</summary>
+    private const int ToldAgain = 1200;
+
+    /// <summary>Damaged groups that are remembered; beyond it all are tried again.</summary>
+    private const int MostDamaged = 64;
+
+    private readonly List<StoredGroup> _groups = [];
+    private readonly HashSet<ulong> _damaged = [];
+    private readonly HashSet<(string File, long Offset)> _told = [];
+    private int _ticks;
+
+    /// <summary>Whether damage was met within about a minute.</summary>
+    public bool HasMetDamage => _told.Count > 0;
+
+    /// <summary>A tick passed.</summary>
+    public void Tick()
+    {
+        _ticks++;
+        if (_ticks % TriedAgain == 0)
+        {
+            _damaged.Clear();
+        }
+
+        if (_ticks % ToldAgain == 0)
+        {
+            _told.Clear();
+        }
+    }
+
+    /// <summary>A group can't be read: whoever asks for it finds nothing there for a while.</summary>
+    public void OnDamage(ulong index, DamageException damage)
+    {
+        if (_damaged.Count == MostDamaged || _told.Count == MostDamaged)
+        {
+            _damaged.Clear();
+            _told.Clear();
+        }
+
+        _damaged.Add(index);
+        if (_told.Add((damage.File, damage.Offset)))
+        {
+            onDamaged(damage);
+        }
+    }
+
+    /// <summary>Groups of scavenged segments, and before, can't be sent any more; those that are far back could, but segments are less work.</summary>
+    public LogIndex First => new(storage.Source.FirstGroup(farBytes).Value);
 
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
         // An entry of ours that still waits for room in the log can't be sent yet.
         var last = Math.Min(until.Value, storage.Tail.LastIndex.Value);
+        foreach (var damaged in _damaged)
+        {
+            last = damaged >= from.Value ? Math.Min(last, damaged - 1) : last;
+        }
+
         if (from.Value > last)
         {
             return;
         }
 
         _groups.Clear();
-        storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        try
+        {
+            storage.ReadGroups(new(from.Value), new(last), most, mostBytes, _groups);
+        }
+        catch (ScavengedGroupException)
+        {
+            return; // Scavenged since First was asked, by another thread: as if there were nothing yet. The next time it is known.
+        }
+        catch (DamageException e)
+        {
+            OnDamage(from.Value + (ulong)_groups.Count, e); // Those before it are whole.
+        }
+
         foreach (var group in _groups)
         {
             into.Add(EntryOf(group));

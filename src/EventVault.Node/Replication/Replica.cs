@@ -13,6 +13,7 @@ using System.Runtime.InteropServices;
 using EventVault.Raft;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 using LogIndex = EventVault.Raft.LogIndex;
 using StoredIndex = EventVault.Storage.LogIndex;
 using StoredTerm = EventVault.Storage.Term;
@@ -34,6 +35,13 @@ internal sealed class Replica
     /// </summary>
     private const long LargestGroupBytes = VaultLimits.MostAppendBytes + VaultLimits.GroupBytes;
 
+    /// <summary>
+    /// Bytes of sealed segments behind which a follower gets these rather than groups: they are read, checked and indexed as a whole, and
+    /// it is cheaper for the leader to send files than to look groups up. Below, reopening costs more than it saves.
+    /// </summary>
+    public const long FarBytes = 64 * 1024 * 1024;
+
+    private readonly ReplicaId _id;
     private readonly VaultStorage _storage;
     private readonly LogWriter _writer;
     private readonly IPeerTransport _transport;
@@ -41,22 +49,34 @@ internal sealed class Replica
     private readonly ICompletions _completions;
     private readonly TimeProvider _clock;
     private readonly RaftCore _core;
+    private readonly LogEntries _entries;
     private readonly long _mostUncommittedBytes;
+    private readonly long _farBytes;
     private readonly SentGroups _sent;
+    private readonly ReceivedGroups _received;
+    private readonly Shipments _shipments;
+    private readonly List<ReplicaId> _due = [];
     private readonly List<InFlightGroup> _inFlight = []; // Not committed yet, in the order of the log.
     private readonly List<InFlightGroup> _undecided = []; // Cut off this log; what is committed in their place decides.
     private readonly Queue<Owed> _owed = new();
     private readonly List<InFlightGroup> _completing = [];
     private readonly PendingReads _reads;
     private InFlightGroup? _proposal;
-    private byte[][] _received = [];
-    private LogIndex _receivedFrom;
     private readonly int _electionTicks;
     private int _owedTicks;
+    private int _waitedTicks;
     private int _unflushed;
     private ulong _publishedTerm;
+    private ulong _publishedLast;
     private volatile bool _leadsAlone;
     private volatile bool _leads;
+    private volatile bool _needsTicks;
+    private volatile bool _holdsBack;
+    private volatile bool _cannotSend;
+    private volatile bool _isBarred;
+    private readonly Lock _marking = new();
+    private DiskMark _mark;
+    private volatile ReplicaStanding _standing = ReplicaStanding.None;
     private long _appends;
     private long _events;
 
@@ -67,10 +87,12 @@ internal sealed class Replica
     /// <param name="completions">Runs what callers are told.</param>
     /// <param name="clock">For the times of groups that consensus makes itself.</param>
     /// <param name="options">How the core behaves; its id is this node's.</param>
+    /// <param name="farBytes">See <see cref="FarBytes"/>; less in tests.</param>
     public Replica(
-        VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options)
+        VaultStorage storage, LogWriter writer, IPeerTransport transport, CommitSignal committed, ICompletions completions, TimeProvider clock, RaftOptions options, long farBytes = FarBytes)
     {
         Invariant.Check(options.Id == LogEntries.IdOf(storage));
+        _id = options.Id;
         _storage = storage;
         _writer = writer;
         _transport = transport;
@@ -78,12 +100,73 @@ internal sealed class Replica
         _completions = completions;
         _clock = clock;
         _sent = new SentGroups(storage);
+        _received = new ReceivedGroups(storage);
+        _farBytes = farBytes;
         _mostUncommittedBytes = options.MaxUncommittedBytes;
         _electionTicks = options.ElectionTicks;
+        _shipments = new Shipments(options.ElectionTicks);
         _reads = new PendingReads(2 * options.ElectionTicks);
         options = options with { MaxUncommittedBytes = options.MaxUncommittedBytes + LargestGroupBytes };
-        _core = new RaftCore(options, LogEntries.StateOf(storage), new LogEntries(storage));
+        _entries = new LogEntries(storage, farBytes, OnDamaged);
+        _core = new RaftCore(options, LogEntries.StateOf(storage), _entries);
+        Opened = (_core.Term.Value, _core.LastIndex.Value);
+        Publish();
     }
+
+    /// <summary>Called on the sequencer's thread when <see cref="Standing"/> has changed. Must not block.</summary>
+    public Action<ReplicaStanding> Changed { get; set; } = static _ => { };
+
+    /// <summary>Called on the sequencer's thread when a group that a follower needs can't be read. Must not block.</summary>
+    public Action<DamageException> Damaged { get; set; } = static _ => { };
+
+    /// <summary>
+    /// Whether it leaves elections to others, and votes all the same: its clock is off, or its disk slow. Set by every thread.
+    /// </summary>
+    public bool HoldsBack
+    {
+        get => _holdsBack;
+        set => _holdsBack = value;
+    }
+
+    /// <summary>Whether it met damage lately where a follower needed groups. For every thread.</summary>
+    public bool CannotSend => _cannotSend;
+
+    /// <summary>
+    /// Whether its disk is an old copy of itself: it promises nothing any more, neither votes nor acknowledgements, as it may have promised
+    /// something else before. It hears nobody, and so ceases to lead if it does. Set by every thread.
+    /// </summary>
+    public bool IsBarred
+    {
+        get => _isBarred;
+        set => _isBarred = value;
+    }
+
+    /// <summary>Term and last index of the disk as it was opened.</summary>
+    public (ulong Term, ulong Last) Opened { get; }
+
+    /// <summary>How far the disk is. For every thread.</summary>
+    public DiskMark Mark
+    {
+        get
+        {
+            lock (_marking)
+            {
+                return _mark;
+            }
+        }
+    }
+
+    /// <summary>How it stands. For every thread.</summary>
+    public ReplicaStanding Standing => _standing;
+
+    /// <summary>Whether time counts for it: there is somebody to send heartbeats to, or to wait for. For every thread.</summary>
+    public bool NeedsTicks => _needsTicks;
+
+    /// <summary>
+    /// Tells a follower that it is to get segments, with the first index whose group can be sent. Called on the sequencer's thread. Must not
+    /// block; may be lost.
+    /// </summary>
+    public Action<ReplicaId, LogIndex> OrderShipping { get; set; } = static (_, _) => { };
 
     /// <summary>Groups that were used before.</summary>
     public InFlightPool Pool { get; } = new();
@@ -131,8 +214,11 @@ internal sealed class Replica
     /// <summary>Whether it can't propose because an entry of its own finds no room on a full disk.</summary>
     public bool OwesOnFullDisk => _owed.Count > 0 && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Full;
 
-    /// <summary>Whether nothing is on its way.</summary>
-    public bool IsIdle => _inFlight.Count == 0 && _unflushed == 0 && _owed.Count == 0;
+    /// <summary>Whether nothing is on its way to the disk, and nobody waits for what is on its way to be committed.</summary>
+    public bool IsIdle => _unflushed == 0 && _owed.Count == 0 && _undecided.Count == 0 && !_inFlight.Exists(static group => group.HasAnswers);
+
+    /// <summary>Index of the last group in its log, durable or not. For every thread.</summary>
+    public ulong PublishedLastIndex => Volatile.Read(ref _publishedLast);
 
     /// <summary>Whether something of consensus itself waits for a segment to be prepared.</summary>
     public bool WaitsForRoom => _owed.Count > 0;
@@ -176,31 +262,37 @@ internal sealed class Replica
     public void Tick()
     {
         _reads.Tick();
+        _entries.Tick();
+        _cannotSend = _entries.HasMetDamage;
         _owedTicks = _owed.Count > 0 ? _owedTicks + 1 : 0;
 
         // A leader commits nothing before its no-op is written: whoever has no room for one leaves the election to others,
         // and whoever found out too late falls silent, so that they hold one.
-        _core.MayCampaign = _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
+        _core.MayCampaign = !HoldsBack && !IsBarred && _storage.Tail.CheckRoom(LogTail.SystemLength(0), isSystem: true) == RoomCheck.Ok;
         if (_owedTicks <= _electionTicks || IsAlone)
         {
             _core.Tick();
             Process();
         }
+
+        LookForShipped();
+        GiveUpWhatNobodyDecides();
     }
 
     /// <summary>A message came.</summary>
     public void Receive(in PeerMessage message)
     {
         var raft = message.Raft;
-        if (message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
-            || (raft.Kind == MessageKind.Append && !TryTakeGroups(message, out raft)))
+        if (IsBarred || message.VaultId != _storage.VaultId || !PeerMessages.IsSane(message, _core)
+            || (raft.Kind == MessageKind.Append && !_received.TryTake(message, _core, out raft)))
         {
             return;
         }
 
+        _core.MayCampaign &= !HoldsBack; // It may be told to.
         _core.Step(raft);
         Process();
-        _received = [];
+        _received.Clear();
     }
 
     /// <summary>Takes what the writer has finished, and makes what room allows; false if there was nothing to do.</summary>
@@ -285,6 +377,7 @@ internal sealed class Replica
     public void ReportUnreachable(ReplicaId replica)
     {
         _core.ReportUnreachable(replica);
+        _shipments.Unreachable(replica);
         Process();
     }
 
@@ -317,6 +410,27 @@ internal sealed class Replica
         Complete(late);
     }
 
+    /// <summary>Nobody will tell this replica any more what became of its appends: their outcome is unknown.</summary>
+    public void GiveUpAll()
+    {
+        var all = Pool.Rent();
+        foreach (var group in _inFlight.Concat(_undecided))
+        {
+            all.TakeOver(group);
+        }
+
+        _undecided.Clear();
+        all.Refuse(AppendOutcome.Unknown, others: AppendOutcome.NotLeader);
+        Complete(all);
+    }
+
+    /// <summary>As <see cref="GiveUpAll"/>, and reads that wait fail.</summary>
+    public void GiveUpWaiting()
+    {
+        GiveUpAll();
+        _reads.FailAll();
+    }
+
     /// <summary>The end: what was proposed has an unknown outcome.</summary>
     public void Stop()
     {
@@ -335,61 +449,6 @@ internal sealed class Replica
         all.CompleteAll(_completions, pool: null); // Not used again: the writer may still hold some.
         _inFlight.Clear();
         _reads.FailAll();
-    }
-
-    // Checks the groups of an Append and makes its entries from them. What does not fit the log yet is left out, as if
-    // fewer had been sent; the leader sends it again.
-    private bool TryTakeGroups(in PeerMessage message, out Message raft)
-    {
-        raft = message.Raft;
-        var entries = new Entry[message.Groups.Length];
-        var count = 0;
-        LogIndex? firstNew = null;
-        var opened = 0;
-        for (; count < entries.Length; count++)
-        {
-            var index = raft.Index + (ulong)count + 1;
-            if (!TryInspect(message.Groups[count], out var group) || group.Index.Value != index.Value || !LogEntries.TryEntryOf(group, out entries[count])
-                || entries[count].Term != raft.Entries[count].Term)
-            {
-                return false;
-            }
-
-            if (firstNew is null && _core.TermAt(index) != entries[count].Term)
-            {
-                firstNew = index;
-            }
-
-            // What stands there from the first new one on will be cut off, and its segments with it.
-            if (firstNew is { } first && group.OpensSegment && !_storage.Tail.CanOpenSegment(new StoredIndex(first.Value - 1), opened++))
-            {
-                break;
-            }
-        }
-
-        if (count == 0 && entries.Length > 0)
-        {
-            return false;
-        }
-
-        _received = message.Groups;
-        _receivedFrom = raft.Index + 1;
-        raft = raft with { Entries = entries[..count] };
-        return true;
-    }
-
-    // A leader of a later version may send what this one can't read: not taken, and the node goes on.
-    private bool TryInspect(byte[]? bytes, out StoredGroup group)
-    {
-        group = default;
-        try
-        {
-            return bytes is not null && _storage.TryInspect(bytes, out group);
-        }
-        catch (UnsupportedFormatException)
-        {
-            return false;
-        }
     }
 
     private void AppendDone(InFlightGroup? group)
@@ -436,7 +495,12 @@ internal sealed class Replica
                 _reads.Decide(read);
             }
 
-            Invariant.Check(output.Ships.Count == 0, "All of the log can be sent.");
+            foreach (var ship in output.Ships)
+            {
+                _shipments.Ordered(ship.To);
+                OrderShipping(ship.To, new LogIndex(_storage.Source.FirstGroup(_farBytes).Value));
+            }
+
             output.Clear();
             if (save is { } saved)
             {
@@ -445,9 +509,40 @@ internal sealed class Replica
         }
 
         Commit();
+        Publish();
+    }
+
+    private void Publish()
+    {
         _leadsAlone = IsAlone && IsCaughtUp;
         _leads = IsLeading && IsCaughtUp;
+        _needsTicks = !IsAlone || _core.Membership.Members.Count > 1;
+        Volatile.Write(ref _publishedLast, _core.LastIndex.Value);
+        var mark = new DiskMark(_core.Term.Value, _core.HeldIndex.Value, Math.Min(_core.CommitIndex.Value, _core.DurableIndex.Value));
+        if (mark != _mark)
+        {
+            lock (_marking)
+            {
+                _mark = mark;
+            }
+        }
+
+        var old = _standing;
+        if (old.Role != _core.Role || old.Term != _core.Term || old.Leader != _core.Leader || old.TakesProposals != IsLeading
+            || !ReferenceEquals(old.Membership, _core.Membership) || old.MembershipIndex != _core.MembershipIndex)
+        {
+            var hasLeft = old.Role == Role.Leader && _core.Role == Role.Follower && _core.Membership.RoleOf(_id) == 0;
+            _standing = new ReplicaStanding(_core.Role, _core.Term, _core.Leader, _core.Membership, _core.MembershipIndex, IsLeading);
+            Changed(_standing);
+            if (hasLeft)
+            {
+                GiveUpAll();
+            }
+        }
     }
+
+    // What other followers need can still be read, and what is new: no reason to stop leading.
+    private void OnDamaged(DamageException damage) => Damaged(damage);
 
     private void Append(LogIndex index, in Entry entry)
     {
@@ -457,10 +552,10 @@ internal sealed class Replica
             _proposal = null;
             Submit(proposal);
         }
-        else if (_received.Length > 0)
+        else if (!_received.IsEmpty)
         {
             var group = Pool.Rent();
-            var check = _storage.Tail.Receive(group.Buffer, _received[index.Value - _receivedFrom.Value]);
+            var check = _storage.Tail.Receive(group.Buffer, _received.Bytes(index));
             Invariant.Check(check == ReceiveCheck.Ok, "A group whose index, term and predecessor match is the leader's, byte for byte.");
             Submit(group);
         }
@@ -570,13 +665,55 @@ internal sealed class Replica
             }
 
             groups = new byte[message.Entries.Length][];
-            for (var i = 0; i < groups.Length; i++)
+            try
             {
-                groups[i] = _sent.Bytes(message.Index + (ulong)i + 1);
+                for (var i = 0; i < groups.Length; i++)
+                {
+                    groups[i] = _sent.Bytes(message.Index + (ulong)i + 1);
+                }
+            }
+            catch (ScavengedGroupException)
+            {
+                return; // Scavenged this moment, by another thread: as if the message was lost. The next one does not begin there.
+            }
+            catch (DamageException e)
+            {
+                _entries.OnDamage(message.Index.Value + (ulong)Array.FindIndex(groups, static group => group is null) + 1, e);
+                return;
             }
         }
 
         _transport.Send(new PeerMessage(_storage.VaultId, message, groups));
+    }
+
+    // Whoever was deposed learns soon what became of its groups, unless it is cut off. Then those who wait lose time that they could use elsewhere.
+    private void GiveUpWhatNobodyDecides()
+    {
+        var waits = _core.Role != Role.Leader && (_undecided.Count > 0 || _inFlight.Exists(static group => group.HasAnswers));
+        _waitedTicks = waits ? _waitedTicks + 1 : 0;
+        if (_waitedTicks > _electionTicks)
+        {
+            GiveUpAll();
+        }
+    }
+
+    // Followers that were told to get segments may have them: where groups can be sent they answer, others are told again.
+    private void LookForShipped()
+    {
+        if (_core.Role != Role.Leader)
+        {
+            _shipments.Clear();
+            return;
+        }
+
+        _shipments.Tick(_due);
+        foreach (var follower in _due)
+        {
+            _core.ShipDone(follower, default, ok: false);
+            Process();
+        }
+
+        _due.Clear();
     }
 
     // Publishes what is committed and durable here. Another majority may be ahead of this disk; its own flush follows.

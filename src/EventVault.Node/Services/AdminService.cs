@@ -15,7 +15,8 @@ namespace EventVault.Node.Services;
 internal sealed class AdminService(
     VaultStorage storage, VaultLoop loop, Replica replica, LogWriter writer, StreamsService streams, NodeLimits limits, NodeHealth health, long startedAt)
 {
-    private static readonly string Version = ReadVersion();
+    /// <summary>Of this program, such as 0.1.0.</summary>
+    public static string Version { get; } = ReadVersion();
 
     private static ServiceDescriptor Service => AdminReflection.Descriptor.Services[0];
 

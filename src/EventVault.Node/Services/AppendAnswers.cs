@@ -9,8 +9,12 @@ namespace EventVault.Node.Services;
 internal static class AppendAnswers
 {
     /// <summary>The answer, or why there is none.</summary>
+    /// <param name="reader">The vault.</param>
+    /// <param name="append">Decided.</param>
+    /// <param name="leader">Where clients reach the leader, should it be asked instead; empty: nobody knows.</param>
+    /// <param name="response">The answer.</param>
     /// <exception cref="DamageException">The first answer of a repeated append can't be read.</exception>
-    public static Refusal? Answer(EventReader reader, QueuedAppend append, out AppendResponse? response)
+    public static Refusal? Answer(EventReader reader, QueuedAppend append, string leader, out AppendResponse? response)
     {
         response = null;
         switch (append.Outcome)
@@ -43,7 +47,7 @@ internal static class AppendAnswers
             case AppendOutcome.Conflict:
                 return Errors.Conflict(append.Content);
             default:
-                return Errors.NotDone(append.Outcome);
+                return Errors.NotDone(append.Outcome, leader);
         }
     }
 

@@ -352,7 +352,7 @@ internal sealed class AppendSession(
         Refusal? refusal;
         try
         {
-            refusal = append.Refusal ?? AppendAnswers.Answer(storage.Reader, append, out response);
+            refusal = append.Refusal ?? AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
         }
         catch (DamageException e)
         {

@@ -28,13 +28,22 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
             case null or Consistency.LevelOneofCase.Linearizable:
                 return loop.HeadIsNewest ? ValueTask.CompletedTask : ConfirmAsync(context);
             case Consistency.LevelOneofCase.AtLeast:
-                return HasReached(consistency.AtLeast) ? ValueTask.CompletedTask : ReachAsync(consistency.AtLeast, context);
+                return HasReached(consistency.AtLeast) && IsWhole ? ValueTask.CompletedTask : ReachAsync(Math.Max(consistency.AtLeast, (ulong)Math.Max(storage.WholeFrom.Value, 0)), context);
             case Consistency.LevelOneofCase.Local:
-                return ValueTask.CompletedTask;
+                return WholeAsync(context);
             default:
                 throw Errors.InvalidRequest("consistency", "says nothing: one of linearizable, at_least and local must be set").ToException();
         }
     }
+
+    /// <summary>
+    /// Ends when what the node shows is a state that the vault was in: at once, but behind a start that installed segments which were scavenged at a point
+    /// that its log has not reached (<see cref="VaultStorage.WholeFrom"/>).
+    /// </summary>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: the node drains. DEADLINE_EXCEEDED: the node has not got so far in time.</exception>
+    public ValueTask WholeAsync(RpcContext context) => IsWhole ? ValueTask.CompletedTask : ReachAsync((ulong)storage.WholeFrom.Value, context);
+
+    private bool IsWhole => storage.Head >= storage.WholeFrom;
 
     private async ValueTask ConfirmAsync(RpcContext context)
     {
@@ -99,7 +108,7 @@ internal sealed class ConsistentReads(VaultStorage storage, VaultLoop loop, Comm
     }
 
     /// <summary>How long before its deadline a call that waits is answered.</summary>
-    private static TimeSpan Reserve(RpcContext context) =>
+    public static TimeSpan Reserve(RpcContext context) =>
         context.TimeLeft is { } all ? TimeSpan.FromTicks(Math.Min(all.Ticks / 10, MostReserve.Ticks)) : TimeSpan.Zero;
 
     private bool HasReached(ulong position) => storage.Head is { Value: >= 0 } head && (ulong)head.Value >= position;

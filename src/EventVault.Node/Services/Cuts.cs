@@ -175,7 +175,7 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
     {
         if (!loop.Leads)
         {
-            throw Errors.NotClosed(CloseOutcome.NotLeader).ToException();
+            throw Errors.NotClosed(CloseOutcome.NotLeader, loop.LeaderAddress).ToException();
         }
 
         bool HasPassed() => VaultLoop.Now(clock) >= time || _reader.ClosedTime >= time;
@@ -188,7 +188,7 @@ internal sealed class Cuts(VaultStorage storage, VaultLoop loop, StateReader sta
         var outcome = await loop.CloseTimeAsync(time, deadline).WaitAsync(context.Cancellation);
         if (outcome != CloseOutcome.Closed)
         {
-            throw (outcome == CloseOutcome.InFuture ? Errors.AsOfInFuture(field, time, Math.Max(VaultLoop.Now(clock), _reader.ClosedTime)) : Errors.NotClosed(outcome)).ToException();
+            throw (outcome == CloseOutcome.InFuture ? Errors.AsOfInFuture(field, time, Math.Max(VaultLoop.Now(clock), _reader.ClosedTime)) : Errors.NotClosed(outcome, loop.LeaderAddress)).ToException();
         }
     }
 }

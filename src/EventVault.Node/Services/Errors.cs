@@ -23,6 +23,9 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
+    /// <summary>A change of the members takes some heartbeats.</summary>
+    private const uint RetryAfterChangeMs = 500;
+
     public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
     {
         Reason = Reason.InvalidRequest,
@@ -373,13 +376,9 @@ internal static class Errors
     });
 
     /// <summary>A time of which can't be made sure that it is closed.</summary>
-    public static Refusal NotClosed(CloseOutcome outcome) => outcome switch
+    public static Refusal NotClosed(CloseOutcome outcome, string leader) => outcome switch
     {
-        CloseOutcome.NotLeader => new Refusal(RpcCode.Unavailable, new Failure
-        {
-            Reason = Reason.NotLeader,
-            Message = "The time is later than all that this node has seen, and only the leader can record that it has passed. Ask the leader.",
-        }),
+        CloseOutcome.NotLeader => NotLeader("The time is later than all that this node has seen, and only the leader can record that it has passed.", leader),
         CloseOutcome.Full => new Refusal(RpcCode.ResourceExhausted, new Failure
         {
             Reason = Reason.StoreFull,
@@ -486,7 +485,9 @@ internal static class Errors
     });
 
     /// <summary>An append that was not written, or of which nobody knows.</summary>
-    public static Refusal NotDone(AppendOutcome outcome) => outcome switch
+    /// <param name="outcome">What became of it.</param>
+    /// <param name="leader">Where clients reach the leader; empty: nobody knows.</param>
+    public static Refusal NotDone(AppendOutcome outcome, string leader = "") => outcome switch
     {
         AppendOutcome.Overloaded => new Refusal(RpcCode.ResourceExhausted, new Failure
         {
@@ -516,14 +517,67 @@ internal static class Errors
             Reason = Reason.OutcomeUnknown,
             Message = "The append was on its way when the node's disk failed, or its majority stayed silent. Retry with the same operation id: it is written once at most.",
         }),
-        AppendOutcome.NotLeader => new Refusal(RpcCode.Unavailable, new Failure
-        {
-            Reason = Reason.NotLeader,
-            Message = "This node does not lead the vault; the append was definitely not written. Send it to the leader.",
-        }),
+        AppendOutcome.NotLeader => NotLeader("This node does not lead the vault; the append was definitely not written.", leader),
         AppendOutcome.Draining or AppendOutcome.RefusedBefore => Draining("the append was definitely not written"),
         _ => throw new InvariantException($"{outcome} is not a refusal."),
     };
+
+    /// <summary>Something that only the leader does.</summary>
+    /// <param name="what">A sentence that says what was not done.</param>
+    /// <param name="leader">Where clients reach the leader; empty: nobody knows.</param>
+    public static Refusal NotLeader(string what, string leader) => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NotLeader,
+        Message = leader.Length > 0 ? $"{what} Ask the leader, at {leader}." : $"{what} Who leads is not known here, or being decided: ask another node, or again in a moment.",
+        Address = leader,
+    });
+
+    /// <summary>The node belongs to no vault.</summary>
+    public static Refusal NotJoined() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NotJoined,
+        Message = "This node belongs to no vault yet; nothing was done. Make one here with InitCluster, or add the node to one with AddNode there (vault-admin cluster init, add).",
+    });
+
+    /// <summary>A change of the members while another one is under way.</summary>
+    public static Refusal ChangePending() => new(RpcCode.FailedPrecondition, new Failure
+    {
+        Reason = Reason.ChangePending,
+        Message = "Another change of the vault's members is under way, or the leader is new; nothing was changed. Try again in a moment; GetCluster tells when it has ended.",
+        RetryAfterMs = RetryAfterChangeMs,
+    });
+
+    /// <summary>A change of the members that was begun and has not ended within the call's time.</summary>
+    public static Refusal ChangeNotEnded() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NoQuorum,
+        Message = "The change has not ended within the call's time: too few voters have confirmed it. It may still happen. Look with GetCluster, and repeat the call: that does no harm.",
+    });
+
+    /// <summary>A change of the members that could leave the vault without a majority.</summary>
+    public static Refusal UnsafeChange(string field, string why) => new(RpcCode.FailedPrecondition, new Failure
+    {
+        Reason = Reason.UnsafeChange,
+        Message = $"The change is not safe, and was not made: {why}.",
+        Field = field,
+        Why = why,
+    });
+
+    /// <summary>A node that can't be what is asked of it.</summary>
+    public static Refusal NodeUnusable(string field, string why) => new(RpcCode.FailedPrecondition, new Failure
+    {
+        Reason = Reason.NodeUnusable,
+        Message = $"The node can't be used, and nothing was changed: {why}.",
+        Field = field,
+        Why = why,
+    });
+
+    public static Refusal NodeNotFound(string field, uint node) => new(RpcCode.NotFound, new Failure
+    {
+        Reason = Reason.NodeNotFound,
+        Message = Text($"No member of the vault has the number {node}. GetCluster tells who has which."),
+        Field = field,
+    });
 
     /// <summary>The node is stopping.</summary>
     public static Refusal Draining(string consequence) => new(RpcCode.Unavailable, new Failure

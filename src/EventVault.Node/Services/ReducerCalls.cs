@@ -22,6 +22,7 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
         var seen = StreamChangeRequests.Seen(parsed.AttemptedAfter);
         var asked = ReducerRequests.ReadAsked(parsed, limits);
         uint? expected = parsed.HasExpectedVersion ? parsed.ExpectedVersion : null;
+        appends.RequireLeader();
         await consistent.WaitAsync(null, context);
         while (true)
         {
@@ -54,7 +55,7 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
                 case AppendOutcome.Proven:
                     return FirstAnswer(append.Content.Proof!.First, asked);
                 default:
-                    throw AppendAnswers.Answer(storage.Reader, append, out _)!.ToException();
+                    throw appends.Refused(append).ToException();
             }
         }
     }

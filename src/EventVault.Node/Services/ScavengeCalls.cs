@@ -62,6 +62,7 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
     {
         // Also if none runs: one could have started before a retry comes, and would be stopped by it.
         StreamChangeRequests.OperationId(request.OperationId);
+        appends.RequireLeader();
         if (storage.Scavenger.Progress.State != ScavengeState.Never)
         {
             await RecordAsync(request.OperationId, ScavengeChange.Stop, context);

@@ -23,12 +23,15 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
         var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
         if (refused != AppendOutcome.None)
         {
-            return Errors.NotDone(refused);
+            return Errors.NotDone(refused, loop.LeaderAddress);
         }
 
         await append.WaitAsync();
         return null;
     }
+
+    /// <summary>Why an append was refused that was.</summary>
+    public Refusal Refused(SingleAppend append) => AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out _)!;
 
     /// <summary>Appends what the vault records about a stream or about itself: one event that the node has written.</summary>
     /// <param name="append">The append, its content filled.</param>
@@ -39,14 +42,26 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
         Invariant.Check(problem.Kind == EventProblemKind.None, "What we write ourselves breaks no rule.");
         var refusal = await DecideAsync(append);
         AppendResponse? response = null;
-        refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+        refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
         return response ?? throw refusal!.ToException();
     }
 
-    /// <summary>A new append on behalf of a call.</summary>
+    /// <summary>Refuses what only the leader does, before anything else is looked at.</summary>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: this node follows another one, or nobody leads.</exception>
+    public void RequireLeader()
+    {
+        if (loop.Standing.Role != Raft.Role.Leader)
+        {
+            throw Errors.NotDone(AppendOutcome.NotLeader, loop.LeaderAddress).ToException();
+        }
+    }
+
+    /// <summary>A new append on behalf of a call, one that has more to do than to append.</summary>
     /// <param name="context">The call; its deadline is the append's.</param>
+    /// <exception cref="Rpc.RpcException">UNAVAILABLE: this node does not lead.</exception>
     public SingleAppend New(RpcContext context)
     {
+        RequireLeader();
         var append = new SingleAppend(storage);
         Begin(append, context);
         return append;

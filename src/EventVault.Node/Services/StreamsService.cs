@@ -89,7 +89,7 @@ internal sealed class StreamsService(
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
             var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
             AppendResponse? response = null;
-            refusal ??= AppendAnswers.Answer(storage.Reader, append, out response);
+            refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
             return response ?? throw refusal!.ToException();
         }
         finally
@@ -117,6 +117,7 @@ internal sealed class StreamsService(
         Interlocked.Increment(ref _subscriptions);
         try
         {
+            await reads.Consistent.WholeAsync(context);
             using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, writer, context);
             await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
         }

@@ -16,11 +16,12 @@ namespace EventVault.Node.States;
 
 /// <summary>Folds streams of eager reducers in the background.</summary>
 /// <param name="reader">The vault.</param>
+/// <param name="isWhole">Whether the head shows a state that has been: what is folded is kept.</param>
 /// <param name="states">Folds.</param>
 /// <param name="registry">Named reducers.</param>
 /// <param name="limits">What one fold may take.</param>
 /// <param name="onFailed">Called on this thread, which ends then.</param>
-internal sealed class EagerFolds(EventReader reader, StateReader states, ReducerRegistry registry, NodeLimits limits, Action<Exception, string> onFailed) : IDisposable
+internal sealed class EagerFolds(EventReader reader, Func<bool> isWhole, StateReader states, ReducerRegistry registry, NodeLimits limits, Action<Exception, string> onFailed) : IDisposable
 {
     /// <summary>A stream is folded when it has another so many events: as many as lie between two state snapshots at the least.</summary>
     private const long EveryEvents = 1024;
@@ -85,7 +86,7 @@ internal sealed class EagerFolds(EventReader reader, StateReader states, Reducer
     private bool Step()
     {
         var head = reader.Head;
-        if (head == Through)
+        if (head == Through || !isWhole())
         {
             return false;
         }

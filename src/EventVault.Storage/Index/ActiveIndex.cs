@@ -1,4 +1,5 @@
-// The in-memory index of one unsealed segment. Rebuildable: recovery fills it from the segment's groups.
+// The in-memory index of one unsealed segment. Rebuildable: recovery fills it from the segment's groups, or behind a stop in
+// order takes it as it was saved (ActiveIndexFile).
 //
 // The sequencer's thread adds streams and operations while it checks appends, and events when their group commits.
 // Readers look up without locks. They see events only behind the published commit position, which is written after
@@ -7,6 +8,9 @@
 // The events of a stream form a list from the newest back, each with a second link that jumps (skew-binary numbers:
 // Myers, "An applicative random-access stack", 1983), so any version is found in O(log n) steps without a list
 // per stream.
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
 namespace EventVault.Storage.Index;
 
 internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex firstIndex)
@@ -17,6 +21,8 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     private readonly KeyTable _operations = new();
     private readonly BlockList<uint> _operationGroups = new();
     private readonly List<SparseMark> _marks = [];
+    private readonly List<uint> _consensusGroups = [];
+    private Term _lastTerm;
 
     public uint Segment { get; } = segment;
 
@@ -37,6 +43,9 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
 
     /// <summary>One mark per 64 KiB of log, for searches by log index and time in the sealed index.</summary>
     public List<SparseMark> Marks => _marks;
+
+    /// <summary>Offsets of the committed groups that say something about consensus: the first one of each term here, and memberships.</summary>
+    public IReadOnlyList<uint> ConsensusGroups => _consensusGroups;
 
     /// <summary>For <see cref="StreamLister"/>, under its lock: names of the new streams when there were so many streams here.</summary>
     public (int Streams, byte[][] Names)? NamesInOrder { get; set; }
@@ -104,10 +113,17 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
         Volatile.Write(ref entry.Last, ordinal);
     }
 
-    /// <summary>Notes a group for the sparse marks.</summary>
-    public void AddGroup(LogIndex index, long time, uint offset)
+    /// <summary>Notes a group for the sparse marks, and for consensus.</summary>
+    public void AddGroup(LogIndex index, Term term, bool isMembership, long time, uint offset)
     {
         const uint Spacing = 64 * 1024;
+        Invariant.Check(term >= _lastTerm, "Terms rise along the log.");
+        if (term > _lastTerm || isMembership)
+        {
+            _consensusGroups.Add(offset);
+            _lastTerm = term;
+        }
+
         if (_marks.Count == 0 || offset - _marks[^1].Offset >= Spacing)
         {
             _marks.Add(new SparseMark(index.Value, time, (uint)_events.Count, offset));
@@ -145,7 +161,46 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
         }
 
         copy._marks.AddRange(_marks);
+        copy._consensusGroups.AddRange(_consensusGroups);
+        copy._lastTerm = _lastTerm;
         return copy;
+    }
+
+    /// <summary>About the bytes that saving it takes; rather too many.</summary>
+    public long SavedBytes => Keys.Bytes + (64L * (StreamCount + OperationCount)) + (16L * EventCount) + (24L * Marks.Count) + (1024 * 1024);
+
+    /// <summary>Writes all of it as it stands. Nothing is pending.</summary>
+    public void Save(ActiveIndexWriter writer)
+    {
+        _streams.Save(writer);
+        _streamEntries.Save(writer);
+        _events.Save(writer);
+        _operations.Save(writer);
+        _operationGroups.Save(writer);
+        writer.Write(_marks.Count);
+        writer.Write(CollectionsMarshal.AsSpan(_marks));
+        writer.Write(_consensusGroups.Count);
+        writer.Write(CollectionsMarshal.AsSpan(_consensusGroups));
+        Keys.Save(writer);
+    }
+
+    /// <summary>Takes what was saved; it is empty. What it took may be anything until the reader has found the file whole.</summary>
+    /// <param name="reader">Of the file.</param>
+    /// <param name="lastTerm">Term of the segment's last group.</param>
+    /// <exception cref="IndexDamageException">The file ends before it.</exception>
+    public void Load(ActiveIndexReader reader, Term lastTerm)
+    {
+        _streams.Load(reader);
+        _streamEntries.Load(reader);
+        _events.Load(reader);
+        _operations.Load(reader);
+        _operationGroups.Load(reader);
+        CollectionsMarshal.SetCount(_marks, reader.ReadCount(Unsafe.SizeOf<SparseMark>()));
+        reader.Read(CollectionsMarshal.AsSpan(_marks));
+        CollectionsMarshal.SetCount(_consensusGroups, reader.ReadCount(sizeof(uint)));
+        reader.Read(CollectionsMarshal.AsSpan(_consensusGroups));
+        _lastTerm = lastTerm;
+        Keys.Load(reader);
     }
 
     // ---- the readers' side ----

@@ -100,6 +100,50 @@ internal sealed class ActiveKeys
         return copy;
     }
 
+    /// <summary>Writes them as they stand.</summary>
+    public void Save(ActiveIndexWriter writer)
+    {
+        _rows.Save(writer);
+        writer.Write(_blocks.Length);
+        writer.Write([_end, (uint)_emptied]);
+        foreach (var block in _blocks)
+        {
+            writer.Write(block);
+        }
+
+        writer.Write(_used);
+        foreach (var slots in _slots)
+        {
+            writer.Write(slots?.Length ?? 0);
+            writer.Write(slots ?? []);
+        }
+    }
+
+    /// <summary>Takes what was saved; nothing was added before.</summary>
+    /// <exception cref="IndexDamageException">The file ends before it.</exception>
+    public void Load(ActiveIndexReader reader)
+    {
+        Invariant.Check(_rows.Count == 0 && _slotCount == 0, "Saved keys take the place of none.");
+        _rows.Load(reader);
+        _blocks = new uint[reader.ReadCount(BlockWords * sizeof(uint))][];
+        Span<uint> ends = stackalloc uint[2];
+        reader.Read(ends);
+        (_end, _emptied) = (ends[0], (int)ends[1]);
+        for (var i = 0; i < _blocks.Length; i++)
+        {
+            reader.Read((_blocks[i] = new uint[BlockWords]).AsSpan());
+        }
+
+        reader.Read(_used.AsSpan());
+        for (var table = 0; table < Tables; table++)
+        {
+            if (reader.ReadCount(sizeof(uint)) is > 0 and var length)
+            {
+                reader.Read((_slots[table] = NewSlots(length)).AsSpan());
+            }
+        }
+    }
+
     // ---- the readers' side ----
 
     /// <summary>The events that have a key.</summary>

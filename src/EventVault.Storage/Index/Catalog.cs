@@ -234,7 +234,7 @@ internal sealed class Catalog : IDisposable
         BinaryPrimitives.WriteInt64LittleEndian(record[64..], entry.LastTime);
         BinaryPrimitives.WriteUInt32LittleEndian(record[72..], entry.EndOffset);
         BinaryPrimitives.WriteUInt32LittleEndian(record[76..], entry.LastGroupChecksum);
-        BinaryPrimitives.WriteUInt128LittleEndian(record[80..], entry.Digest);
+        entry.Digest.Write(record[80..]);
         BinaryPrimitives.WriteInt64LittleEndian(record[96..], entry.Index.LengthBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(record[104..], entry.Index.Checksum);
         BinaryPrimitives.WriteUInt32LittleEndian(record, Checksum.Compute(record[4..]));
@@ -274,7 +274,7 @@ internal sealed class Catalog : IDisposable
             LastTime = BinaryPrimitives.ReadInt64LittleEndian(record[64..]),
             EndOffset = BinaryPrimitives.ReadUInt32LittleEndian(record[72..]),
             LastGroupChecksum = BinaryPrimitives.ReadUInt32LittleEndian(record[76..]),
-            Digest = BinaryPrimitives.ReadUInt128LittleEndian(record[80..]),
+            Digest = SegmentDigest.Read(record[80..]),
             Index = new SealedIndexMark(
                 BinaryPrimitives.ReadInt64LittleEndian(record[96..]), BinaryPrimitives.ReadUInt32LittleEndian(record[104..])),
         };

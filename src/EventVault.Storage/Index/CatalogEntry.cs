@@ -35,7 +35,7 @@ internal readonly record struct CatalogEntry
     public required uint LastGroupChecksum { get; init; }
 
     /// <summary>Digest of the segment: equal on every node.</summary>
-    public required UInt128 Digest { get; init; }
+    public required SegmentDigest Digest { get; init; }
 
     /// <summary>Length and checksum of the segment's index file.</summary>
     public required SealedIndexMark Index { get; init; }

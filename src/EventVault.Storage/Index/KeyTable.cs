@@ -3,9 +3,9 @@
 // still holds the old one misses nothing but keys added after it began.
 //
 // Operation ids are keys, and clients choose them: counters, ids with a constant half, or ids made to collide. So a key's
-// slot is its hash with secrets of this process; by the key's own bits a client could turn the sequencer's lookups into
+// slot is its hash with secrets of the process that made the table; by the key's own bits a client could turn the sequencer's lookups into
 // walks over the whole table.
-using System.Security.Cryptography;
+using System.Runtime.CompilerServices;
 
 namespace EventVault.Storage.Index;
 
@@ -15,9 +15,11 @@ internal sealed class KeyTable
     private const int BlockSize = 1 << BlockShift;
     private const int FirstSlots = 1024;
 
-    private static readonly ulong LowSecret = NewSecret();
-    private static readonly ulong HighSecret = NewSecret();
+    private static readonly ulong NewLowSecret = NewSecret();
+    private static readonly ulong NewHighSecret = NewSecret();
 
+    private ulong _lowSecret = NewLowSecret;
+    private ulong _highSecret = NewHighSecret;
     private UInt128[][] _blocks = new UInt128[4][];
     private int[] _slots = new int[FirstSlots]; // 0: empty, otherwise number + 1.
 
@@ -89,22 +91,57 @@ internal sealed class KeyTable
         return number;
     }
 
-    // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
-    private static int Hash(UInt128 key)
+    /// <summary>Writes the table as it stands, secrets included: whoever loads it need not compute where its keys go.</summary>
+    public void Save(ActiveIndexWriter writer)
     {
-        var high = Math.BigMul((ulong)key ^ LowSecret, (ulong)(key >> 64) ^ HighSecret, out var low);
-        high = Math.BigMul(high ^ low ^ HighSecret, LowSecret | 1, out low);
+        writer.Write(Count);
+        writer.Write(_slots.Length);
+        writer.Write([_lowSecret, _highSecret]);
+        writer.Write(_slots);
+        for (var first = 0; first < Count; first += BlockSize)
+        {
+            writer.Write(_blocks[first >> BlockShift].AsSpan(0, Math.Min(BlockSize, Count - first)));
+        }
+    }
+
+    /// <summary>Takes what was saved, into a table that is empty.</summary>
+    /// <exception cref="IndexDamageException">The file ends before it.</exception>
+    public void Load(ActiveIndexReader reader)
+    {
+        Invariant.Check(Count == 0, "A saved table takes the place of an empty one.");
+        var count = reader.ReadCount(Unsafe.SizeOf<UInt128>());
+        _slots = new int[reader.ReadCount(sizeof(int))];
+        Span<ulong> secrets = stackalloc ulong[2];
+        reader.Read(secrets);
+        (_lowSecret, _highSecret) = (secrets[0], secrets[1]);
+        reader.Read(_slots.AsSpan());
+        _blocks = new UInt128[Math.Max(_blocks.Length, (count + BlockSize - 1) >> BlockShift)][];
+        for (var first = 0; first < count; first += BlockSize)
+        {
+            reader.Read((_blocks[first >> BlockShift] = new UInt128[BlockSize]).AsSpan(0, Math.Min(BlockSize, count - first)));
+        }
+
+        Count = count;
+    }
+
+    // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
+    private int Hash(UInt128 key)
+    {
+        var high = Math.BigMul((ulong)key ^ _lowSecret, (ulong)(key >> 64) ^ _highSecret, out var low);
+        high = Math.BigMul(high ^ low ^ _highSecret, _lowSecret | 1, out low);
         return (int)(high ^ low);
     }
 
+    // The system's generator, but not through the cryptographic library, which a start would otherwise load for this alone: some MiB.
+    // A UUID has 122 random bits; folded, all 64 are.
     private static ulong NewSecret()
     {
-        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
-        RandomNumberGenerator.Fill(bytes);
-        return BitConverter.ToUInt64(bytes);
+        Span<byte> random = stackalloc byte[2 * sizeof(ulong)];
+        Invariant.Check(Guid.NewGuid().TryWriteBytes(random));
+        return BitConverter.ToUInt64(random) ^ BitConverter.ToUInt64(random[sizeof(ulong)..]);
     }
 
-    private static void Insert(int[] slots, UInt128 key, int number)
+    private void Insert(int[] slots, UInt128 key, int number)
     {
         var mask = slots.Length - 1;
         var slot = Hash(key) & mask;
@@ -120,6 +157,7 @@ internal sealed class KeyTable
 
 /// <summary>A list in blocks that never move: one thread adds, any number read what was added before.</summary>
 internal sealed class BlockList<T>
+    where T : struct
 {
     private const int BlockShift = 13;
     private const int BlockSize = 1 << BlockShift;
@@ -147,5 +185,29 @@ internal sealed class BlockList<T>
 
         _blocks[block] ??= new T[BlockSize];
         return ref _blocks[block][Count++ & (BlockSize - 1)];
+    }
+    /// <summary>Writes its elements.</summary>
+    public void Save(ActiveIndexWriter writer)
+    {
+        writer.Write(Count);
+        for (var first = 0; first < Count; first += BlockSize)
+        {
+            writer.Write(_blocks[first >> BlockShift].AsSpan(0, Math.Min(BlockSize, Count - first)));
+        }
+    }
+
+    /// <summary>Takes what was saved, into a list that is empty.</summary>
+    /// <exception cref="IndexDamageException">The file ends before it.</exception>
+    public void Load(ActiveIndexReader reader)
+    {
+        Invariant.Check(Count == 0, "A saved list takes the place of an empty one.");
+        var count = reader.ReadCount(Unsafe.SizeOf<T>());
+        _blocks = new T[Math.Max(_blocks.Length, (count + BlockSize - 1) >> BlockShift)][];
+        for (var first = 0; first < count; first += BlockSize)
+        {
+            reader.Read((_blocks[first >> BlockShift] = new T[BlockSize]).AsSpan(0, Math.Min(BlockSize, count - first)));
+        }
+
+        Count = count;
     }
 }

@@ -38,6 +38,7 @@ internal sealed class SealedIndex : IDisposable
         Segment = expectedSegment;
         Mark = new SealedIndexMark(map.Length, FileHeader.StoredChecksum(header));
         CheckSections(header);
+        map.Unload(); // Of the megabytes that were checked a look-up needs a few pages.
         _streams = Require(header, SealedIndexFormat.StreamsSection, SealedIndexFormat.RunLength, StreamCount, out _);
         bool isScavenged = HasSection(header, SealedIndexFormat.KeptSection);
         _ordinals = Require(header, SealedIndexFormat.OrdinalsSection, sizeof(uint), isScavenged ? null : EventCount, out _ordinalCount);

@@ -132,7 +132,7 @@ internal static class SealedKeysFormat
         BinaryPrimitives.WriteInt32LittleEndian(header[44..], segment.Events);
         BinaryPrimitives.WriteInt64LittleEndian(header[48..], segment.FirstPosition.Value);
         BinaryPrimitives.WriteInt64LittleEndian(header[56..], shape.FileLength);
-        BinaryPrimitives.WriteUInt128LittleEndian(header[64..], segment.Digest);
+        segment.Digest.Write(header[64..]);
         BinaryPrimitives.WriteInt32LittleEndian(header[80..], shape.Keys);
         BinaryPrimitives.WriteInt32LittleEndian(header[84..], shape.BloomBlocks);
         header[88] = (byte)shape.SuffixBytes;
@@ -152,7 +152,7 @@ internal static class SealedKeysFormat
             BinaryPrimitives.ReadUInt32LittleEndian(header[40..]),
             BinaryPrimitives.ReadInt32LittleEndian(header[44..]),
             new Position(BinaryPrimitives.ReadInt64LittleEndian(header[48..])),
-            BinaryPrimitives.ReadUInt128LittleEndian(header[64..]));
+            SegmentDigest.Read(header[64..]));
         var shape = new SealedKeysShape(
             BinaryPrimitives.ReadInt32LittleEndian(header[80..]),
             BinaryPrimitives.ReadInt64LittleEndian(header[104..]),
@@ -175,7 +175,7 @@ internal static class SealedKeysFormat
 /// <param name="Events">Events in it.</param>
 /// <param name="FirstPosition">Position of its first event; of the vault's next event if it has none.</param>
 /// <param name="Digest">Its digest, which no other segment has.</param>
-internal readonly record struct KeyedSegment(uint Segment, int Events, Position FirstPosition, UInt128 Digest)
+internal readonly record struct KeyedSegment(uint Segment, int Events, Position FirstPosition, SegmentDigest Digest)
 {
     /// <param name="entry">The segment.</param>
     /// <param name="scavenged">Not null: it was scavenged.</param>

@@ -10,19 +10,22 @@ public sealed unsafe class MappedFile : IDisposable
 {
     private readonly byte* _start;
     private readonly Action<nint, long>? _prefetch;
+    private readonly Action<nint, long>? _unload;
     private Action? _release;
 
     /// <param name="start">Address of the first byte.</param>
     /// <param name="length">Bytes that may be read.</param>
     /// <param name="release">Unmaps; called once.</param>
     /// <param name="prefetch">Asks the system to load address and length soon; null: not needed.</param>
-    public MappedFile(nint start, long length, Action release, Action<nint, long>? prefetch)
+    /// <param name="unload">Takes address and length out of the process's memory until they are touched again; null: not needed.</param>
+    public MappedFile(nint start, long length, Action release, Action<nint, long>? prefetch, Action<nint, long>? unload = null)
     {
         Invariant.Check(start != 0 && length > 0);
         _start = (byte*)start;
         Length = length;
         _release = release;
         _prefetch = prefetch;
+        _unload = unload;
     }
 
     /// <summary>Bytes that may be read.</summary>
@@ -44,6 +47,12 @@ public sealed unsafe class MappedFile : IDisposable
             _prefetch((nint)(_start + offset), Math.Min(length, Length - offset));
         }
     }
+
+    /// <summary>
+    /// Gives the process's memory of it back after all of it was read, to be checked. The system keeps the bytes as long as it likes, and who touches them again finds
+    /// them. Costs little.
+    /// </summary>
+    public void Unload() => _unload?.Invoke((nint)_start, Length);
 
     /// <inheritdoc/>
     public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();

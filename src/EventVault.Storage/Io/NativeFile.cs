@@ -175,7 +175,7 @@ internal sealed unsafe class NativeFile : IFile
         }
 
         var path = Path;
-        return new MappedFile(address, length, () => Unmap(address, length, path), Prefetch);
+        return new MappedFile(address, length, () => Unmap(address, length, path), Prefetch, Unload);
     }
 
     internal bool TryLock()
@@ -236,6 +236,9 @@ internal sealed unsafe class NativeFile : IFile
         var inPage = address % Environment.SystemPageSize;
         _ = NativeMethods.AdviseMapping(address - inPage, (nuint)(length + inPage), NativeMethods.AdviseWillNeed);
     }
+
+    // Likewise. A read-only mapping of a file has nothing that could be lost.
+    private static void Unload(nint address, long length) => _ = NativeMethods.AdviseMapping(address, (nuint)length, NativeMethods.AdviseDontNeed);
 
     private static byte* AllocateZeros()
     {

@@ -36,6 +36,7 @@ internal static unsafe partial class NativeMethods
     internal const int AdviseRandom = 1;
     internal const int AdviseSequential = 2;
     internal const int AdviseWillNeed = 3;
+    internal const int AdviseDontNeed = 4;
     internal const int FileDontNeed = 4;
 
     /// <summary>The failure of the last call, as an exception.</summary>

@@ -122,7 +122,7 @@ public sealed class GroupBuffer
     {
         var index = Target;
         Invariant.Check(index is not null && index.Segment == Place.Segment);
-        index.AddGroup(Index, Time, Place.Offset);
+        index.AddGroup(Index, Term, Kind == GroupKind.Membership, Time, Place.Offset);
         foreach (var (stream, offset) in EventPlaces)
         {
             index.AddEvent(stream, Place.Offset + (uint)offset);

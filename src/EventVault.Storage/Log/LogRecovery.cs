@@ -111,6 +111,23 @@ internal static class LogRecovery
             : stop.IsAt(scanner) && IsMarked(scanner, meta, tailEnd: scanner.Offset);
     }
 
+    /// <summary>
+    /// Whether the last segment is the one of a saved index, and the log's end stands in it, with its mark. The groups between are not read: every
+    /// byte of them was written and flushed with success, and who reads one compares its checksum.
+    /// </summary>
+    /// <exception cref="DamageException">The segment's header is damaged.</exception>
+    public static bool EndsAsSaved(IFile file, ActiveIndex index, in LogEnd end, VaultMeta meta)
+    {
+        var scanner = SegmentScanner.Open(file, index.Segment, meta, isCached: true);
+        if (scanner.Header.FirstIndex != index.FirstIndex || scanner.Header.FirstPosition != index.FirstPosition)
+        {
+            return false;
+        }
+
+        scanner.SkipTo(end);
+        return IsMarked(scanner, meta, tailEnd: scanner.Offset);
+    }
+
     // The crash came between the note in meta and its end. All that is kept was durable before the note was; nothing behind
     // it counts, whatever state it is in.
     private static RecoveredSegment FinishTruncation(IFile file, SegmentScanner scanner, ActiveIndex index, LogTruncation truncation)

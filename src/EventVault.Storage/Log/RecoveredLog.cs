@@ -38,6 +38,14 @@ internal sealed class RecoveredLog(VaultMeta meta, StreamLives lives, Func<UInt1
         Prove(record.LastLogIndex);
     }
 
+    /// <summary>The unsealed segment, whose groups are all committed and need not be walked.</summary>
+    public void Resume(in LogEnd end)
+    {
+        Invariant.Check(Pending.Count == 0 && (End == LogEnd.Empty ? end.Place.Segment == 0 : end.Place.Segment == End.Place.Segment + 1 && end.Index > End.Index));
+        Committed = End = end;
+        Prove(end.Index);
+    }
+
     /// <summary>What is sealed is done: from here on the groups go on with what it says about consensus.</summary>
     public void Follow(LogHistory history) => _history = history;
 

@@ -19,6 +19,7 @@ internal sealed class SealedSegment(
     private volatile SealedIndex? _index;
     private volatile SealedKeys? _keys;
     private volatile bool _isKeyFileDamaged; // It could not even be opened.
+    private volatile bool _isNoFile; // Not as long as it should be.
     private bool _closed;
     private object? _retired;
 
@@ -51,6 +52,9 @@ internal sealed class SealedSegment(
 
     /// <summary>Whether somebody found the key file damaged, and it was not made again since.</summary>
     public bool HasDamagedKeys => _isKeyFileDamaged || _keys is { IsDamaged: true };
+
+    /// <summary>Whether somebody who read in the segment's file met damage.</summary>
+    public bool HasMetDamage => _isNoFile || _reader is { HasMetDamage: true };
 
     /// <summary>The segment's records; takes a lease that the caller must release.</summary>
     public SegmentReader Lease()
@@ -162,6 +166,7 @@ internal sealed class SealedSegment(
                 using var file = files.OpenFile(logPath, FileOpening.ReadExisting);
                 if (file.Length != FileLength)
                 {
+                    _isNoFile = true;
                     throw new DamageException(Path.GetFileName(logPath), file.Length, $"the file should have {FileLength} bytes.", LogRecovery.NextStep);
                 }
 

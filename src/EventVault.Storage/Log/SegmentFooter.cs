@@ -20,12 +20,13 @@
 // |    112 |    4 | offset of the newest membership's group; 0: no membership in this segment       |
 // |    116 |      | zero to the block's end                                                          |
 using System.Buffers.Binary;
+using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
 
 internal readonly record struct SegmentFooter(
     uint Segment, uint End, uint LastGroup, LogIndex FirstIndex, LogIndex LastIndex, Term FirstTerm, Term LastTerm,
-    Position FirstPosition, long Events, long Appends, long FirstTime, long LastTime, UInt128 Digest, uint Membership)
+    Position FirstPosition, long Events, long Appends, long FirstTime, long LastTime, SegmentDigest Digest, uint Membership)
 {
     private static ReadOnlySpan<byte> Magic => "EVFOOT\0\u0001"u8;
 
@@ -46,7 +47,7 @@ internal readonly record struct SegmentFooter(
         BinaryPrimitives.WriteInt64LittleEndian(block[72..], Appends);
         BinaryPrimitives.WriteInt64LittleEndian(block[80..], FirstTime);
         BinaryPrimitives.WriteInt64LittleEndian(block[88..], LastTime);
-        BinaryPrimitives.WriteUInt128LittleEndian(block[96..], Digest);
+        Digest.Write(block[96..]);
         BinaryPrimitives.WriteUInt32LittleEndian(block[112..], Membership);
         BinaryPrimitives.WriteUInt32LittleEndian(block[8..], Checksum.Compute(block, seed));
     }
@@ -80,7 +81,7 @@ internal readonly record struct SegmentFooter(
             BinaryPrimitives.ReadInt64LittleEndian(block[72..]),
             BinaryPrimitives.ReadInt64LittleEndian(block[80..]),
             BinaryPrimitives.ReadInt64LittleEndian(block[88..]),
-            BinaryPrimitives.ReadUInt128LittleEndian(block[96..]),
+            SegmentDigest.Read(block[96..]),
             BinaryPrimitives.ReadUInt32LittleEndian(block[112..]));
     }
 }

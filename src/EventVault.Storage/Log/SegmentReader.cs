@@ -11,8 +11,12 @@ namespace EventVault.Storage.Log;
 internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
 {
     private int _leases = 1; // One is the owner's, until Close.
+    private volatile bool _hasMetDamage;
 
     public uint Segment { get; } = segment;
+
+    /// <summary>Whether somebody who read in it met damage.</summary>
+    public bool HasMetDamage => _hasMetDamage;
 
     /// <summary>Takes a lease; false if the segment was closed.</summary>
     public bool TryLease()
@@ -95,9 +99,13 @@ internal sealed class SegmentReader(uint segment, MappedFile mapping, uint seed)
         : throw Damage(offset, $"{length} bytes should stand here, the file has {mapping.Length}.");
 
     /// <summary>What to throw when something else stands at an offset than was written there.</summary>
-    public DamageException Damage(uint offset, string expected) => new(
-        SegmentHeader.FileName(Segment), offset, expected,
-        "The event was durable, so this is damage. Run vault-admin verify on the stopped node and restore the segment from another copy.");
+    public DamageException Damage(uint offset, string expected)
+    {
+        _hasMetDamage = true;
+        return new(
+            SegmentHeader.FileName(Segment), offset, expected,
+            "The event was durable, so this is damage. A node with peers gets a sealed segment from one of them; otherwise run vault-admin verify on the stopped node and restore the segment from another copy.");
+    }
 
     /// <summary>Loads the pages at these offsets in the background.</summary>
     public void Prefetch(ReadOnlySpan<uint> offsets, int lengthEach)

@@ -104,6 +104,17 @@ internal sealed class SegmentScanner
         _minTime = footer.LastTime + 1;
     }
 
+    /// <summary>Steps to where the log ends, over groups of which another says that they are there (ActiveIndexFile).</summary>
+    public void SkipTo(in LogEnd end)
+    {
+        Invariant.Check(end.Place.Segment == _segment && end.Place.Offset > Offset && end.Index >= Header.FirstIndex);
+        Offset = end.Place.Offset;
+        _previousGroup = end.Checksum;
+        _nextIndex = new LogIndex(end.Index.Value + 1);
+        _nextPosition = end.Position + 1;
+        _minTime = end.Time + 1;
+    }
+
     /// <summary>Steps over the next group; false where none follows that is intact.</summary>
     /// <param name="header">The group's header.</param>
     /// <param name="local">The node's own part of it.</param>

@@ -134,12 +134,10 @@ public sealed class SegmentedLog
         _marked = true; // Behind the flush: who sees from another thread that none is wanted knows that it is on the disk.
     }
 
-    /// <summary>
-    /// The end of the run, in order: marks the log's end, and notes that it is one behind which nothing is to be looked for. Nothing
-    /// may be written any more.
-    /// </summary>
+    /// <summary>The end of the run, in order: marks the log's end. Nothing may be written any more.</summary>
+    /// <returns>Where it ends; null: not so that it could be believed, and whoever starts next looks for the end.</returns>
     /// <exception cref="DiskException">The disk failed.</exception>
-    public void Stop()
+    internal CleanStop? Stop()
     {
         if (WantsMark)
         {
@@ -148,18 +146,11 @@ public sealed class SegmentedLog
 
         if (!_marked || HasUnflushed || _broken)
         {
-            return; // Whoever starts next looks for the end.
+            return null;
         }
 
         _broken = true; // What is written behind it would not be looked for.
-        try
-        {
-            new CleanStop(new Place(_segment, _end), Durable, _lastGroup).Save(_files, _directory, _meta);
-        }
-        catch (DiskException e) when (e.IsFull)
-        {
-            // Then the next start takes longer.
-        }
+        return new CleanStop(new Place(_segment, _end), Durable, _lastGroup);
     }
 
     /// <summary>

@@ -40,7 +40,10 @@ internal sealed record VaultMeta
     private static ReadOnlySpan<byte> Magic => "EVMETA\0\u0001"u8;
 
     public required Guid VaultId { get; init; }
-    public required UInt128 HashKey { get; init; }
+
+    /// <summary>For names, operation ids and digests. Two numbers and no <see cref="UInt128"/>: code that touches one is never compiled ahead, and all that opens a vault touches this.</summary>
+    public required SipKey SipKey { get; init; }
+
     public required uint ChecksumSeed { get; init; }
     public required uint SegmentSizeBytes { get; init; }
     public required uint StartNumber { get; init; }
@@ -61,10 +64,8 @@ internal sealed record VaultMeta
 
     private ulong WriteNumber { get; init; }
 
-    public SipKey SipKey => new((ulong)HashKey, (ulong)(HashKey >> 64));
-
     /// <summary>What a node must know to join this vault.</summary>
-    public VaultIdentity Identity => new(VaultId, SegmentSizeBytes, CreatedAt, HashKey, ChecksumSeed);
+    public VaultIdentity Identity => new(VaultId, SegmentSizeBytes, CreatedAt, SipKey, ChecksumSeed);
 
     /// <summary>A new vault's identity. <paramref name="random"/> fills secrets; null: the system's generator.</summary>
     public static VaultMeta Create(uint nodeId, uint segmentSizeBytes, long now, Random? random)
@@ -75,7 +76,7 @@ internal sealed record VaultMeta
         {
             VaultId = AsUuid(bytes[..16]),
             Incarnation = AsUuid(bytes[16..32]),
-            HashKey = BinaryPrimitives.ReadUInt128LittleEndian(bytes[32..48]),
+            SipKey = SipKey.FromBytes(bytes[32..48]),
             ChecksumSeed = BinaryPrimitives.ReadUInt32LittleEndian(bytes[48..]),
             SegmentSizeBytes = segmentSizeBytes,
             StartNumber = 0,
@@ -93,7 +94,7 @@ internal sealed record VaultMeta
         {
             VaultId = vault.VaultId,
             Incarnation = AsUuid(bytes),
-            HashKey = vault.HashKey,
+            SipKey = vault.HashKey,
             ChecksumSeed = vault.ChecksumSeed,
             SegmentSizeBytes = vault.SegmentSizeBytes,
             StartNumber = 0,
@@ -101,6 +102,18 @@ internal sealed record VaultMeta
             NodeId = nodeId,
             IsJoined = true,
         };
+    }
+
+    /// <summary>
+    /// The same disk as one that has forgotten: another incarnation, which promised nothing, and is no member of the vault until the others
+    /// take it. A truncation that was under way is nothing to it.
+    /// </summary>
+    public VaultMeta Reincarnate(Random? random)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        Fill(bytes, random);
+        Invariant.Check(HasVote);
+        return this with { Incarnation = AsUuid(bytes), IsJoined = true, Truncation = null };
     }
 
     /// <summary>Reads the copy that stands; null if the vault was never completely created.</summary>
@@ -190,7 +203,8 @@ internal sealed record VaultMeta
         BinaryPrimitives.WriteUInt64LittleEndian(span[16..], WriteNumber);
         BinaryPrimitives.WriteUInt64LittleEndian(span[24..], HasVote ? FeatureVote : 0);
         VaultId.TryWriteBytes(span[40..], bigEndian: true, out _);
-        BinaryPrimitives.WriteUInt128LittleEndian(span[56..], HashKey);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[56..], SipKey.K0);
+        BinaryPrimitives.WriteUInt64LittleEndian(span[64..], SipKey.K1);
         BinaryPrimitives.WriteUInt32LittleEndian(span[72..], ChecksumSeed);
         BinaryPrimitives.WriteUInt32LittleEndian(span[76..], SegmentSizeBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(span[80..], StartNumber);
@@ -231,7 +245,7 @@ internal sealed record VaultMeta
         {
             WriteNumber = BinaryPrimitives.ReadUInt64LittleEndian(block[16..]),
             VaultId = new Guid(block.Slice(40, 16), bigEndian: true),
-            HashKey = BinaryPrimitives.ReadUInt128LittleEndian(block[56..]),
+            SipKey = SipKey.FromBytes(block.Slice(56, SipKey.LengthBytes)),
             ChecksumSeed = BinaryPrimitives.ReadUInt32LittleEndian(block[72..]),
             SegmentSizeBytes = BinaryPrimitives.ReadUInt32LittleEndian(block[76..]),
             StartNumber = BinaryPrimitives.ReadUInt32LittleEndian(block[80..]),

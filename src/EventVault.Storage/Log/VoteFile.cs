@@ -36,6 +36,7 @@ namespace EventVault.Storage.Log;
 public sealed class VoteFile
 {
     internal const string FileName = "vote";
+    private const string PreparedSuffix = ".new";
     private const int FormatVersion = 1;
 
     /// <summary>All that 0.1 wrote is of this term, and no one ever voted in it: elections begin with the next one.</summary>
@@ -88,6 +89,46 @@ public sealed class VoteFile
         created.Write(term, 0, Guid.Empty);
         files.FlushDirectory(directory);
         return created;
+    }
+
+    /// <summary>
+    /// Makes a vote file durable for another incarnation of this disk, beside the one that stands: it takes its place once meta says
+    /// who the disk is (<see cref="TakePrepared"/>).
+    /// </summary>
+    internal static void Prepare(IFileSystem files, string directory, VaultMeta meta, Term term)
+    {
+        var path = PathIn(directory) + PreparedSuffix;
+        files.DeleteFile(path);
+        using (var file = files.OpenFile(path, FileOpening.New))
+        {
+            var block = Encode(new Vote(1, term, 0, Guid.Empty), meta);
+            file.Write(0, block);
+            file.Write(Blocks.Size, block);
+            file.Flush();
+        }
+
+        files.FlushDirectory(directory);
+    }
+
+    /// <summary>Puts a prepared file in its place if it is of the disk that meta names; else it is of one that never came to be, and goes.</summary>
+    internal static void TakePrepared(IFileSystem files, string directory, VaultMeta meta)
+    {
+        var path = PathIn(directory) + PreparedSuffix;
+        if (!files.FileExists(path))
+        {
+            return;
+        }
+
+        if (IsOf(files, path, meta))
+        {
+            files.MoveFile(path, PathIn(directory));
+        }
+        else
+        {
+            files.DeleteFile(path);
+        }
+
+        files.FlushDirectory(directory);
     }
 
     /// <summary>Reads the vote that stands, and makes both copies equal again if a crash or a bad block left them apart.</summary>
@@ -176,6 +217,19 @@ public sealed class VoteFile
 
         _broken = false;
         _vote = next;
+    }
+
+    private static bool IsOf(IFileSystem files, string path, VaultMeta meta)
+    {
+        try
+        {
+            using var file = files.OpenFile(path, FileOpening.ReadExisting);
+            return Read(file, meta, out var copies).Number > 0 && copies[0] == copies[1];
+        }
+        catch (DamageException)
+        {
+            return false;
+        }
     }
 
     private static Vote Read(IFileSystem files, string directory, VaultMeta meta, out int? unequal)

@@ -60,7 +60,7 @@ internal sealed class ScavengeRules(VaultStorage storage, Position point) : ISca
 
     private bool Add(in EventView e)
     {
-        if (e.Position > point)
+        if (e.Position > point && !Canary.Is(Canary.ScavengedByNow))
         {
             IsComplete = true;
             return false;

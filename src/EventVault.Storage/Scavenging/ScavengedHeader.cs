@@ -85,7 +85,7 @@ internal sealed record ScavengedHeader
     public required long FileLength { get; init; }
 
     /// <summary>Of all the file but its footer. Equal on every node that scavenged alike.</summary>
-    public UInt128 Digest { get; init; }
+    public SegmentDigest Digest { get; init; }
 
     /// <summary>Its index file.</summary>
     public required SealedIndexMark Index { get; init; }
@@ -112,7 +112,7 @@ internal sealed record ScavengedHeader
         Invariant.Check(FileLength % Blocks.Size == 0 && Sections[^1].End <= FileLength - Blocks.Size);
         BinaryPrimitives.WriteInt64LittleEndian(block[88..], Point.Value);
         BinaryPrimitives.WriteInt64LittleEndian(block[96..], FileLength);
-        BinaryPrimitives.WriteUInt128LittleEndian(block[DigestOffset..], Digest);
+        Digest.Write(block[DigestOffset..]);
         WriteMark(block[120..], Index);
         WriteMark(block[136..], SealedIndex);
         BinaryPrimitives.WriteInt32LittleEndian(block[152..], KeptEvents);
@@ -146,7 +146,7 @@ internal sealed record ScavengedHeader
         {
             Point = new Position(BinaryPrimitives.ReadInt64LittleEndian(block[88..])),
             FileLength = BinaryPrimitives.ReadInt64LittleEndian(block[96..]),
-            Digest = BinaryPrimitives.ReadUInt128LittleEndian(block[DigestOffset..]),
+            Digest = SegmentDigest.Read(block[DigestOffset..]),
             Index = ReadMark(block[120..]),
             SealedIndex = ReadMark(block[136..]),
             KeptEvents = BinaryPrimitives.ReadInt32LittleEndian(block[152..]),
@@ -160,7 +160,7 @@ internal sealed record ScavengedHeader
     }
 
     /// <summary>The digest that a header block must have.</summary>
-    public static UInt128 ComputeDigest(ReadOnlySpan<byte> block, in SipKey key)
+    public static SegmentDigest ComputeDigest(ReadOnlySpan<byte> block, in SipKey key)
     {
         Span<byte> copy = stackalloc byte[Blocks.Size];
         block.CopyTo(copy);

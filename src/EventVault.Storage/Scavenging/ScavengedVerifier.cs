@@ -19,13 +19,14 @@ internal sealed class ScavengedVerifier
     private readonly ScavengedSegment _segment;
     private readonly byte[] _bytes;
 
-    private ScavengedVerifier(IFile file, in SegmentHeader header, VaultMeta meta)
+    private ScavengedVerifier(IFile file, in SegmentHeader header, VaultMeta meta, Action<int>? onRead)
     {
         (_meta, _segmentHeader, _header) = (meta, header, header.Scavenged!);
         _bytes = GC.AllocateArray<byte>((int)_header.FileLength, pinned: true);
         for (var at = 0; at < _bytes.Length; at += PieceBytes)
         {
-            file.ReadFromDisk(at, _bytes.AsSpan(at, Math.Min(PieceBytes, _bytes.Length - at)));
+            var read = file.ReadFromDisk(at, _bytes.AsSpan(at, Math.Min(PieceBytes, _bytes.Length - at)));
+            onRead?.Invoke(read);
         }
 
         var bytes = _bytes;
@@ -38,11 +39,12 @@ internal sealed class ScavengedVerifier
     /// <param name="header">Its header, of a scavenged one.</param>
     /// <param name="meta">The vault.</param>
     /// <param name="firstTerm">No group may have an earlier term.</param>
+    /// <param name="onRead">Told of bytes that were read, behind each piece; what it throws ends the check.</param>
     /// <returns>The segment's footer.</returns>
     /// <exception cref="DamageException">It is damaged, there.</exception>
-    public static SegmentFooter Verify(IFile file, in SegmentHeader header, VaultMeta meta, Term firstTerm)
+    public static SegmentFooter Verify(IFile file, in SegmentHeader header, VaultMeta meta, Term firstTerm, Action<int>? onRead = null)
     {
-        var verifier = new ScavengedVerifier(file, header, meta);
+        var verifier = new ScavengedVerifier(file, header, meta, onRead);
         try
         {
             var footer = verifier.VerifyFooter(firstTerm);

@@ -241,7 +241,7 @@ public sealed class MemoryVault
         }
     }
 
-    private static Protocol.AppendSessionResult Failed(ulong requestId, RpcCode code, Protocol.ErrorDetail detail) => new()
+    public static Protocol.AppendSessionResult Failed(ulong requestId, RpcCode code, Protocol.ErrorDetail detail) => new()
     {
         RequestId = requestId,
         Error = new Protocol.AppendError { Code = (int)code, Message = detail.Failures[0].Message, Detail = detail },

@@ -16,13 +16,19 @@ internal sealed class NodeProcess : IAsyncDisposable
 
     private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-client-").FullName;
     private readonly int _port = FreePort();
+    private string[] _settings = [];
     private Process? _process;
 
     public string Address => $"eventvault://127.0.0.1:{_port}";
 
-    public static async Task<NodeProcess> StartAsync()
+    /// <summary>Where it is reached, without a scheme.</summary>
+    public string HostAndPort => $"127.0.0.1:{_port}";
+
+    /// <summary>Starts a node on a new directory.</summary>
+    /// <param name="settings">Further settings.</param>
+    public static async Task<NodeProcess> StartAsync(params string[] settings)
     {
-        var node = new NodeProcess();
+        var node = new NodeProcess { _settings = settings };
         await node.StartAgainAsync();
         return node;
     }
@@ -33,7 +39,7 @@ internal sealed class NodeProcess : IAsyncDisposable
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var output = new StringBuilder();
         string[] arguments =
-            [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{SegmentSizeBytes}"];
+            [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{SegmentSizeBytes}", .. _settings];
         var process = new Process
         {
             StartInfo = new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true },
@@ -90,7 +96,8 @@ internal sealed class NodeProcess : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private static int FreePort()
+    /// <summary>A port that nobody listens on.</summary>
+    public static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();

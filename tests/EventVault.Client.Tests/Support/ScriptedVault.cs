@@ -48,6 +48,12 @@ public sealed class ScriptedVault : IAsyncDisposable
             .Unary(VaultMethods.StopScavenge, (request, _) => Change(() => Scavenge.Stop(request.OperationId)))
             .Unary(VaultMethods.GetScavenge, (_, _) => ValueTask.FromResult(Scavenge.Status))
             .Unary(VaultMethods.ExplainScavenge, (request, _) => ValueTask.FromResult(Scavenge.Explain(request)))
+            .Unary(VaultMethods.GetCluster, (_, _) => Answer(OnGetCluster))
+            .Unary(VaultMethods.InitCluster, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.AddNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.RemoveNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.ReplaceNode, (request, _) => Answer(() => OnClusterChange(request)))
+            .Unary(VaultMethods.TransferLeadership, (request, _) => Answer(() => OnClusterChange(request)))
             .Unary(VaultMethods.GetInfo, GetInfoAsync)
             .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
     }
@@ -59,6 +65,21 @@ public sealed class ScriptedVault : IAsyncDisposable
     public ScriptedStates States { get; } = new();
 
     public string Address { get; private set; } = "";
+
+    /// <summary>How it says that the nodes stand; null: it is older than clusters.</summary>
+    public Func<Protocol.GetClusterResponse?> OnGetCluster { get; set; } = () => null;
+
+    /// <summary>What becomes of a change of the nodes.</summary>
+    public Func<IMessage, Protocol.GetClusterResponse?> OnClusterChange { get; set; } = _ => null;
+
+    /// <summary>Why it refuses what only a leader does, with UNAVAILABLE; null: it leads.</summary>
+    public Func<Protocol.Failure?> NoLeader { get; set; } = () => null;
+
+    /// <summary>As <see cref="NoLeader"/>, for reads and subscriptions.</summary>
+    public Func<Protocol.Failure?> NoReads { get; set; } = () => null;
+
+    /// <summary>Which vault it says it belongs to.</summary>
+    public Guid VaultId { get; set; } = new("00112233-4455-6677-8899-aabbccddeeff");
 
     /// <summary>What to do with the n-th append that arrives, counted over all sessions from 1.</summary>
     public Func<int, Fault> OnAppend { get; set; } = _ => Fault.None;
@@ -74,6 +95,9 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     /// <summary>Completes before the n-th append is looked at.</summary>
     public Func<int, Task> BeforeAppend { get; set; } = _ => Task.CompletedTask;
+
+    /// <summary>Completes before a change, or a question after a stream, is looked at.</summary>
+    public Func<Task> BeforeUnary { get; set; } = () => Task.CompletedTask;
 
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
@@ -99,6 +123,8 @@ public sealed class ScriptedVault : IAsyncDisposable
     public int Sessions => Volatile.Read(ref _sessions);
 
     public int ReadCalls => Volatile.Read(ref _readCalls);
+
+    public int Changes => Volatile.Read(ref _changes);
 
     public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0, X509Certificate2? certificate = null)
     {
@@ -152,6 +178,17 @@ public sealed class ScriptedVault : IAsyncDisposable
         return Error(code, new Protocol.ErrorDetail { Failures = { failure } });
     }
 
+    private static ValueTask<Protocol.GetClusterResponse> Answer(Func<Protocol.GetClusterResponse?> answer) =>
+        ValueTask.FromResult(answer() ?? throw new RpcException(RpcCode.Unimplemented, "Not served on cue."));
+
+    private static void RefuseIf(Func<Protocol.Failure?> why)
+    {
+        if (why() is { } failure)
+        {
+            throw Error(RpcCode.Unavailable, new Protocol.ErrorDetail { Failures = { failure } });
+        }
+    }
+
     private static RpcException Error(RpcCode code, Protocol.ErrorDetail detail)
     {
         var trailers = new RpcMetadata();
@@ -171,6 +208,11 @@ public sealed class ScriptedVault : IAsyncDisposable
                 int number = Interlocked.Increment(ref _appends);
                 await BeforeAppend(number);
                 Protocol.AppendSessionRequest request = reader.Current;
+                if (NoLeader() is { } why)
+                {
+                    await RefuseAllAsync(request.RequestId, why, answer, writer);
+                }
+
                 if (!await StepAsync(OnAppend(number), request, answer, writer))
                 {
                     return;
@@ -182,6 +224,15 @@ public sealed class ScriptedVault : IAsyncDisposable
                 await writer.WriteAsync(answer);
             }
         }
+    }
+
+    private static async Task RefuseAllAsync(
+        ulong id, Protocol.Failure why, Protocol.AppendSessionResponse answer, RpcWriter<Protocol.AppendSessionResponse> writer)
+    {
+        var detail = new Protocol.ErrorDetail { Failures = { why } };
+        answer.Results.Add(MemoryVault.Failed(id, RpcCode.Unavailable, detail));
+        await writer.WriteAsync(answer);
+        throw Error(RpcCode.Unavailable, detail);
     }
 
     // False: the call is over.
@@ -254,6 +305,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask ReadStreamAsync(Protocol.ReadStreamRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         if (Vault.Stream(request.Stream) is null)
         {
@@ -267,6 +319,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask ReadAllAsync(Protocol.ReadAllRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         await SendAsync(
             Vault.Head(null),
@@ -277,6 +330,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask SubscribeAsync(Protocol.SubscribeRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
+        RefuseIf(NoReads);
         string? stream = request.SourceCase == Protocol.SubscribeRequest.SourceOneofCase.Stream ? request.Stream : null;
         var cut = new Cut(NextCut());
         Protocol.ReadHead head = Vault.Head(stream);
@@ -367,7 +421,9 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private async ValueTask<Protocol.StreamInfo> GetStreamAsync(Protocol.GetStreamRequest request, RpcContext context)
     {
+        await BeforeUnary();
         Refuse();
+        RefuseIf(NoReads);
         await ReachAsync(request.Consistency, context);
         return Vault.Stream(request.Stream) ?? throw Error(RpcCode.NotFound, Protocol.Reason.StreamNotFound, request.Stream);
     }
@@ -384,8 +440,10 @@ public sealed class ScriptedVault : IAsyncDisposable
         return Vault.Operation(request.OperationId) ?? throw Error(RpcCode.NotFound, Protocol.Reason.OperationNotFound);
     }
 
-    private ValueTask<T> Change<T>(Func<T> change)
+    private async ValueTask<T> Change<T>(Func<T> change)
     {
+        await BeforeUnary();
+        RefuseIf(NoLeader);
         Fault fault = OnChange(Interlocked.Increment(ref _changes));
         switch (fault)
         {
@@ -406,7 +464,7 @@ public sealed class ScriptedVault : IAsyncDisposable
             CutConnection();
         }
 
-        return ValueTask.FromResult(answer);
+        return answer;
     }
 
     private static Protocol.AppendResponse Written((Protocol.AppendResponse? Response, RpcCode Code, Protocol.ErrorDetail? Detail) result) =>
@@ -473,7 +531,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
     {
-        var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(new Guid("00112233-4455-6677-8899-aabbccddeeff").ToByteArray(bigEndian: true)) };
+        var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(VaultId.ToByteArray(bigEndian: true)) };
         info.Limits.AddRange(Limits);
         Protocol.ReadHead head = Vault.Head(null);
         if (head.HasLastPosition)

@@ -25,6 +25,9 @@ internal sealed class DiskGate : IDisposable
         _open.Reset();
     }
 
+    /// <summary>Closes at once: the next flush is whoever's comes next.</summary>
+    public void Close() => _open.Reset();
+
     public void Open() => _open.Set();
 
     /// <summary>Ends when a flush waits: whatever comes now stays in the queue.</summary>

@@ -35,6 +35,8 @@ internal sealed class PlantedReplica(uint node, VoterSets voters) : IReplicaView
 
     public VoterSets Voters { get; set; } = voters;
 
+    public ulong InstalledThrough { get; set; }
+
     public byte[] BytesAt(ulong index) => [];
 
     public EntryFacts EntryAt(ulong index) => new(Log[(int)index - 1].Mark, Memberships.GetValueOrDefault(index));

@@ -403,6 +403,40 @@ public sealed class ReplicaCheckerTests
     }
 
     [Fact]
+    public void What_was_acknowledged_to_a_leader_that_lost_may_be_replaced_by_installed_segments()
+    {
+        AcknowledgeToWhoLoses();
+        _b.Log.Clear();
+        _b.Log.AddRange(_c.Log);
+        _b.InstalledThrough = 1;
+        _cluster.Restart(_b);
+        Assert.Equal(2, _cluster.Checker.Elections);
+    }
+
+    [Fact]
+    public void What_was_acknowledged_behind_an_install_and_is_of_the_same_log_is_caught_when_lost()
+    {
+        AcknowledgeAndLose();
+        _cluster.Commit(_a, 1);
+        _cluster.Append(NextGroup(_a, 2, 2), _a);
+        _b.Log.AddRange(_a.Log);
+        _cluster.Checker.Look(_b);
+        _b.Flushed.UnionWith(_a.Flushed);
+        _cluster.Send(_b, MessageKind.AppendAnswer, _a, index: 2);
+        _b.Log.RemoveAt(1);
+        _b.InstalledThrough = 1;
+        Breaks(Rules.AckedSurvives, () => _cluster.Restart(_b));
+    }
+
+    [Fact]
+    public void Installed_segments_that_nobody_committed_are_caught()
+    {
+        AcknowledgeAndLose();
+        _b.InstalledThrough = 1;
+        Breaks(Rules.CommitAgrees, () => _cluster.Restart(_b));
+    }
+
+    [Fact]
     public void A_membership_that_is_not_the_last_one_in_the_log_is_caught()
     {
         _cluster.Elect(_a, 2);
@@ -439,6 +473,20 @@ public sealed class ReplicaCheckerTests
         _cluster.Append(NextGroup(_a, 2, 1), _a, _b);
         _cluster.Send(_b, MessageKind.AppendAnswer, _a, index: 1);
         _b.Log.Clear();
+    }
+
+    // B has an entry of the first leader that is committed nowhere; C leads next, and A and C have another one in its place.
+    private void AcknowledgeToWhoLoses()
+    {
+        _cluster.Elect(_a, 2);
+        _cluster.Append(NextGroup(_a, 2, 1), _a, _b);
+        _cluster.Send(_b, MessageKind.AppendAnswer, _a, index: 1);
+        _a.IsLeader = false;
+        _a.Log.Clear();
+        _cluster.Checker.Look(_a);
+        _cluster.Elect(_c, 3);
+        _cluster.Append(NextGroup(_c, 3, 2), _c, _a);
+        _cluster.Commit(_c, 1);
     }
 
     private void BeginJoint()

@@ -229,6 +229,11 @@ internal sealed class AppendChecker(Ledger ledger, History history)
             return append.Events is [{ Stream: "$streams", Rule: { } set }] && set == rule;
         }
 
+        if (sent.Scavenge is { } scavenge)
+        {
+            return append.Events is [{ Stream: "$streams", Scavenge: { } written }] && written == scavenge;
+        }
+
         if (append.Events.Length != sent.EventCount)
         {
             return false;

@@ -1,3 +1,5 @@
+using EventVault.Storage.Scavenging;
+
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>An event as it stands in a group.</summary>
@@ -9,7 +11,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="Label">What it can be found by.</param>
 /// <param name="Change">Of an event of <c>$streams</c>: what it does to a stream.</param>
 /// <param name="Rule">Of an event of <c>$streams</c>: the rule that it sets.</param>
-internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest, EventLabel Label, CommittedChange? Change = null, SentRule? Rule = null);
+/// <param name="Scavenge">Of an event of <c>$streams</c>: whether a scavenge starts with it, or stops.</param>
+internal readonly record struct CommittedEvent(string Stream, long Version, long Position, long RecordedAt, ulong Digest, EventLabel Label, CommittedChange? Change = null, SentRule? Rule = null, ScavengeChange? Scavenge = null);
 
 /// <summary>What an event of <c>$streams</c> does: versions of a stream before this one are no longer read.</summary>
 internal sealed record CommittedChange(ChangeKind Kind, string Stream, long Before);
@@ -34,4 +37,7 @@ internal sealed record CommittedGroup(ulong Index, LogMark Mark, uint Previous, 
 {
     /// <summary>Ticks of time that it takes: one for each append, one for a system group.</summary>
     public long Ticks => Math.Max(1, Appends.Length);
+
+    /// <summary>Of a group with a membership: the voters.</summary>
+    public VoterSets? Voters { get; init; }
 }

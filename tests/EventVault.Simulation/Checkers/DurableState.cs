@@ -14,6 +14,11 @@ internal sealed class DurableState(DiskRegister disks) : IDurableState
     public bool HoldsGroup(ReplicaId replica, ulong index, IReplicaView source)
     {
         var group = source.BytesAt(index);
+        if (group.Length == 0)
+        {
+            return true; // Scavenged: its file was flushed and renamed, and if it was lost the next start has less than was acknowledged.
+        }
+
         var (segment, offset) = GroupDecoder.Place(group);
         var file = $"log/{SegmentHeader.FileName(segment)}";
         return disks.IsFlushed(replica, file, offset, GroupDecoder.SharedHeader(group))

@@ -2,6 +2,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Simulation.Checkers;
 
@@ -38,8 +39,8 @@ internal static class EventDecoder
         return new EventLabel(type, tag);
     }
 
-    /// <summary>What an event of <c>$streams</c> does: to a stream, or to the rules.</summary>
-    public static (CommittedChange? Change, SentRule? Rule) OfSystem(ReadOnlySpan<byte> e)
+    /// <summary>What an event of <c>$streams</c> does: to a stream, to the rules, or to what was deleted.</summary>
+    public static (CommittedChange? Change, SentRule? Rule, ScavengeChange? Scavenge) OfSystem(ReadOnlySpan<byte> e)
     {
         var type = "";
         byte[] data = [];
@@ -52,7 +53,12 @@ internal static class EventDecoder
         using var json = JsonDocument.Parse(data);
         if (type is "$retention-set" or "$retention-removed")
         {
-            return (null, Rule(json.RootElement));
+            return (null, Rule(json.RootElement), null);
+        }
+
+        if (type is "$scavenge-started" or "$scavenge-stopped")
+        {
+            return (null, null, type == "$scavenge-started" ? ScavengeChange.Start : ScavengeChange.Stop);
         }
 
         var kind = type switch
@@ -62,7 +68,7 @@ internal static class EventDecoder
             "$stream-truncated" => ChangeKind.Truncate,
             _ => throw new ViolationException(Rules.OnlyWhatWasSent, $"an event of $streams has the type {type}."),
         };
-        return (new CommittedChange(kind, json.RootElement.GetProperty("stream").GetString()!, json.RootElement.GetProperty("before").GetInt64()), null);
+        return (new CommittedChange(kind, json.RootElement.GetProperty("stream").GetString()!, json.RootElement.GetProperty("before").GetInt64()), null, null);
     }
 
     private static SentRule Rule(JsonElement rule)

@@ -69,7 +69,10 @@ internal static class GroupDecoder
             BinaryPrimitives.ReadUInt32LittleEndian(group[72..]),
             BinaryPrimitives.ReadInt64LittleEndian(group[48..]),
             BinaryPrimitives.ReadInt64LittleEndian(group[40..]),
-            [.. appends]);
+            [.. appends])
+        {
+            Voters = Voters(group),
+        };
     }
 
     private static CommittedEvent[] Events(ReadOnlySpan<byte> records, ulong index)
@@ -79,8 +82,8 @@ internal static class GroupDecoder
         {
             Require.That(Rules.AppendWhole, RecordFormat.TryDecodeEvent(records, out var e), $"group {index}: a record can't be read.");
             var stream = Encoding.UTF8.GetString(e.Stream);
-            var (change, rule) = stream == "$streams" ? EventDecoder.OfSystem(e.EventData) : default;
-            events.Add(new CommittedEvent(stream, e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData), EventDecoder.Label(e.EventData), change, rule));
+            var (change, rule, scavenge) = stream == "$streams" ? EventDecoder.OfSystem(e.EventData) : default;
+            events.Add(new CommittedEvent(stream, e.Version.Value, e.Position.Value, e.RecordedAt, ContentDigest.Of(e.EventData), EventDecoder.Label(e.EventData), change, rule, scavenge));
             records = records[e.RecordLength..];
         }
 

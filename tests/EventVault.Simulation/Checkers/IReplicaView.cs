@@ -29,7 +29,10 @@ internal interface IReplicaView
     /// <summary>Term of the last entry.</summary>
     ulong LastTerm { get; }
 
-    /// <summary>An entry's bytes; the node's own part of them is zero.</summary>
+    /// <summary>Entries up to this one were put in their places by this start, as others had them; 0: none were.</summary>
+    ulong InstalledThrough => 0;
+
+    /// <summary>An entry's bytes; the node's own part of them is zero. Empty: it was scavenged, so it is in no single group any more.</summary>
     byte[] BytesAt(ulong index);
 
     /// <summary>An entry of its log.</summary>

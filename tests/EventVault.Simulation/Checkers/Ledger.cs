@@ -7,7 +7,8 @@ namespace EventVault.Simulation.Checkers;
 /// <param name="CommitTerm">Term of the node that committed it first: every leader of a later term must have it.</param>
 /// <param name="LastPosition">Position of the last event up to and with it.</param>
 /// <param name="LastTime">When its last append, or its system record, was recorded.</param>
-internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime);
+/// <param name="Voters">Of a group with a membership: the voters.</param>
+internal readonly record struct LedgerGroup(LogMark Mark, ulong CommitTerm, long LastPosition, long LastTime, VoterSets? Voters);
 
 /// <summary>A committed event as the ledger keeps it.</summary>
 internal readonly record struct LedgerEvent(int Stream, long Version, long RecordedAt, ulong Digest, EventLabel Label);
@@ -24,6 +25,8 @@ internal sealed class Ledger
     private readonly Dictionary<int, List<long>> _tagged = [];
     private readonly Dictionary<(bool IsCategory, string Name), List<(long At, SentRule Rule)>> _rules = [];
     private long _freeTime = long.MinValue;
+    private long _firstScavenge = long.MaxValue;
+    private long _firstHold = long.MaxValue;
 
     /// <summary>Index of the last committed group.</summary>
     public ulong LastIndex => (ulong)_groups.Count;
@@ -77,6 +80,12 @@ internal sealed class Ledger
         var (first, isTombstoned) = number < 0 ? (0, false) : LifeOf(number, head);
         return new StreamState(LastVersion(stream, head), first, isTombstoned);
     }
+
+    /// <summary>Whether something may have been scavenged by what is committed up to a head.</summary>
+    public bool IsScavenged(long head) => _firstScavenge <= head;
+
+    /// <summary>Whether a legal hold was set up to a head: what an earlier scavenge took on one node, another one keeps then.</summary>
+    public bool HasHolds(long head) => _firstHold <= head;
 
     /// <summary>The rule whose limits count for a stream at a head, its own or else its category's, and the position that set it.</summary>
     public (SentRule Rule, long SetAt)? RuleOf(string stream, long head) => RuleOf(isCategory: false, stream, head) ?? RuleOf(isCategory: true, stream.Split('-')[0], head);
@@ -190,7 +199,7 @@ internal sealed class Ledger
         }
 
         _freeTime = group.Time + group.Ticks;
-        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1));
+        _groups.Add(new LedgerGroup(group.Mark, commitTerm, Head, _freeTime - 1, group.Voters));
     }
 
     private void Add(in CommittedEvent e, CommittedGroup group, string where)
@@ -222,6 +231,11 @@ internal sealed class Ledger
             Change(change, e.Position);
         }
 
+        if (e.Scavenge is not null && _firstScavenge == long.MaxValue)
+        {
+            _firstScavenge = e.Position;
+        }
+
         if (e.Rule is { } rule)
         {
             if (!_rules.TryGetValue((rule.IsCategory, rule.Name), out var changes))
@@ -230,6 +244,7 @@ internal sealed class Ledger
             }
 
             changes.Add((e.Position, rule));
+            _firstHold = rule.IsHold && _firstHold == long.MaxValue ? e.Position : _firstHold;
         }
     }
 

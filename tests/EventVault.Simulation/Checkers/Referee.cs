@@ -10,6 +10,7 @@ internal sealed class Referee : ISimulationObserver
 {
     private readonly Dictionary<int, ReplicaView> _running = [];
     private readonly ReplicaChecker _replicas;
+    private readonly ScavengeChecker _scavenged;
 
     public Referee(Simulation simulation)
     {
@@ -17,6 +18,7 @@ internal sealed class Referee : ISimulationObserver
         Appends = new AppendChecker(Ledger, History);
         Reads = new ReadChecker(Ledger, History);
         Retention = new RetentionChecker(Ledger);
+        _scavenged = new ScavengeChecker(Ledger);
         _replicas = new ReplicaChecker(Ledger, Appends, new DurableState(simulation.Disks));
     }
 
@@ -40,6 +42,12 @@ internal sealed class Referee : ISimulationObserver
     /// <summary>Elections won.</summary>
     public int Elections => _replicas.Elections;
 
+    /// <summary>Segments that were written anew without what is hidden, or came so from other nodes.</summary>
+    public int Scavenged => _scavenged.Seen;
+
+    /// <summary>Starts that put segments of other nodes in their places.</summary>
+    public int Installs { get; private set; }
+
     /// <summary>How often a log lost entries.</summary>
     public int Truncations => _replicas.Truncations;
 
@@ -48,9 +56,14 @@ internal sealed class Referee : ISimulationObserver
 
     public void Started(SimulatedNode node)
     {
-        var view = new ReplicaView(node.Storage, node.Replica);
+        var view = new ReplicaView(node.Storage, node.Replica, Ledger);
         _running[node.Number] = view;
+        Installs += view.InstalledThrough > 0 ? 1 : 0;
         _replicas.Started(view);
+        if (view.InstalledThrough > 0 && node.Storage.Head >= node.Storage.WholeFrom && !node.IsDamaged)
+        {
+            new FinalCheck(Ledger, Appends).CheckReads(node.Number, node.Storage, "behind an install");
+        }
     }
 
     /// <summary>A node says that a time is closed.</summary>
@@ -61,6 +74,7 @@ internal sealed class Referee : ISimulationObserver
     {
         _running.Remove(node.Number);
         Reads.NodeStopped((uint)node.Number);
+        _scavenged.Stopped(node.Number);
     }
 
     public void Stepped(SimulatedNode node)
@@ -69,6 +83,7 @@ internal sealed class Referee : ISimulationObserver
         {
             view.Refresh();
             _replicas.Look(view);
+            _scavenged.Look(node.Number, node.Storage);
             Ledger.CheckClosed($"node {node.Number}", node.Storage.CommitIndex.Value, node.Storage.ClosedTime);
         }
     }

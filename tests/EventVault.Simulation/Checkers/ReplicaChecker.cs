@@ -58,6 +58,11 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         known.Visible = 0;
         known.IsLeader = false;
         known.Sent.Clear();
+        if (view.InstalledThrough > 0)
+        {
+            LookAtInstalled(view, known);
+        }
+
         if (disks.IsHonest(view.Id))
         {
             Require.That(Rules.TermRises, view.Term >= known.Promised.Term, $"{view.Id} starts in term {view.Term}, it has sent messages of term {known.Promised.Term}.");
@@ -123,6 +128,20 @@ internal sealed class ReplicaChecker(Ledger ledger, AppendChecker appends, IDura
         }
 
         return known;
+    }
+
+    // What was acknowledged to leaders that lost, at or before the last entry that was installed and behind it, was never committed and can't be: then it
+    // was right to replace it.
+    private void LookAtInstalled(IReplicaView view, Known known)
+    {
+        Require.That(Rules.CommitAgrees, view.InstalledThrough <= ledger.LastIndex, $"{view.Id} installed entries up to {view.InstalledThrough}, committed are {ledger.LastIndex}.");
+        for (var index = 1UL; index <= Math.Min(view.InstalledThrough, known.Acknowledged); index++)
+        {
+            if (known.Log.Mark(index) != ledger.Group(index).Mark)
+            {
+                known.Acknowledged = index - 1;
+            }
+        }
     }
 
     private static bool SameAt(IReplicaView view, Known known, ulong index) => index == 0 || view.EntryAt(index).Mark == known.Log.Mark(index);

@@ -1,11 +1,12 @@
 using EventVault.Node.Replication;
 using EventVault.Raft;
 using EventVault.Storage;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Simulation.Checkers;
 
 /// <summary>A running node's replica and storage, as the checkers look at them.</summary>
-internal sealed class ReplicaView(VaultStorage storage, Replica replica) : IReplicaView
+internal sealed class ReplicaView(VaultStorage storage, Replica replica, Ledger ledger) : IReplicaView
 {
     private RaftStatus _status = replica.Status();
     private Membership? _membership;
@@ -43,15 +44,34 @@ internal sealed class ReplicaView(VaultStorage storage, Replica replica) : IRepl
         }
     }
 
+    public ulong InstalledThrough => storage.Shipped.Through.Value;
+
     /// <summary>Something ran on the node.</summary>
     public void Refresh() => _status = replica.Status();
 
     /// <summary>A group's bytes as they are on every node.</summary>
-    public byte[] BytesAt(ulong index) => storage.ReadGroup(new(index));
+    public byte[] BytesAt(ulong index)
+    {
+        try
+        {
+            return storage.ReadGroup(new(index));
+        }
+        catch (ScavengedGroupException)
+        {
+            Require.That(Rules.ScavengedIsCommitted, index <= ledger.LastIndex, $"{Id} has scavenged entry {index}, committed are {ledger.LastIndex}.");
+            return [];
+        }
+    }
 
     public EntryFacts EntryAt(ulong index)
     {
         var bytes = BytesAt(index);
+        if (bytes.Length == 0)
+        {
+            // What is left of it is held against the ledger by reads, and by its segment's end.
+            return new EntryFacts(ledger.Group(index).Mark, ledger.Group(index).Voters);
+        }
+
         return new EntryFacts(GroupDecoder.Mark(bytes), GroupDecoder.Voters(bytes));
     }
 

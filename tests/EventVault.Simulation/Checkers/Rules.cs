@@ -64,6 +64,10 @@ internal static class Rules
     public const string TimeLookupTrue = "time-lookup-true";
     public const string SubscriptionIsLog = "subscription-is-log";
 
+    // What was scavenged.
+    public const string ScavengedIsCommitted = "scavenged-is-committed";
+    public const string ScavengedEqual = "scavenged-equal";
+
     // The leader's retention work.
     public const string DueFound = "due-found";
 

@@ -1,5 +1,6 @@
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Simulation.Checkers;
 
@@ -89,6 +90,9 @@ internal sealed class SentAppend(UInt128 id, SentStream[] streams)
 
     /// <summary>Not null: it sets a retention rule, by one event of <c>$streams</c>.</summary>
     public SentRule? Rule { get; init; }
+
+    /// <summary>Not null: it starts or stops a scavenge, by one event of <c>$streams</c>.</summary>
+    public ScavengeChange? Scavenge { get; init; }
 
     /// <summary>A leader's truncation: for which rules, by the positions that set them, and by which time at the latest.</summary>
     public Dictionary<long, long> DueBy { get; } = [];

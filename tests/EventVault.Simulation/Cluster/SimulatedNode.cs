@@ -45,6 +45,8 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
     private long _powerInTruncation;
     private ulong _lastIndex;
     private int _opening;
+    private bool _reopens;
+    private SegmentTransfer _transfer = null!;
 
     public SimulatedNode(Simulation simulation, int number)
     {
@@ -224,6 +226,32 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         IsDamaged = false;
     }
 
+    /// <summary>Runs what other threads do beside the vault's, which gets its turn between any two disk operations.</summary>
+    public void RunBeside(Action action)
+    {
+        _inBackground = true;
+        try
+        {
+            action();
+        }
+        finally
+        {
+            _inBackground = false;
+        }
+    }
+
+    /// <summary>Segments are to be installed: the process ends in order, and starts again.</summary>
+    public void ReopenSoon()
+    {
+        if (!_reopens)
+        {
+            _reopens = true;
+            var life = Life;
+            var most = _steps.Next(3) == 0 ? 30 * TimeSpan.TicksPerSecond : TimeSpan.TicksPerSecond; // Meanwhile others may send it groups.
+            _simulation.After((long)_steps.Logarithmic(TimeSpan.TicksPerMillisecond, most), () => Reopen(life));
+        }
+    }
+
     /// <summary>Queues an append. If it is not refused at once, it is completed while this life lasts, or never.</summary>
     public AppendOutcome Submit(QueuedAppend append) => Loop.Enqueue(append, append, 1, append.QueuedBytes);
 
@@ -300,6 +328,37 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         return VaultStorage.Open(Files, Directory, _simulation.StorageOptionsFor(this, new SeededRandom(0)), VaultLoop.Now(Clock));
     }
 
+    private void Reopen(int life)
+    {
+        if (!IsRunning || life != Life)
+        {
+            return;
+        }
+
+        try
+        {
+            RunSteps();
+            while (Writer.Step())
+            {
+                RunSteps();
+            }
+
+            RunCompletions();
+            _simulation.OnStepped(this);
+            Loop.Stop();
+            RunCompletions();
+            Storage.Stop();
+            Storage.Dispose();
+        }
+        catch (Exception e) when (IsProcessEnd(e, out var kind))
+        {
+            End(kind, e);
+            return;
+        }
+
+        End(StopKind.Reopened, null);
+    }
+
     private void RefuseLater(ClientRequest request)
     {
         if (request.Refused is { } refused)
@@ -319,7 +378,9 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         Storage = VaultStorage.Open(Files, Directory, _simulation.StorageOptionsFor(this, random), VaultLoop.Now(Clock));
         Writer = new LogWriter(Storage.Log);
         Id = LogEntries.IdOf(Storage);
-        Replica = new Replica(Storage, Writer, this, new CommitSignal(), this, Clock, _simulation.RaftOptionsFor(Id.Value, random));
+        Replica = new Replica(Storage, Writer, this, new CommitSignal(), this, Clock, _simulation.RaftOptionsFor(Id.Value, random), random.Next(2) == 0 ? Replica.FarBytes : _simulation.Options.FarBytes);
+        _transfer = new SegmentTransfer(_simulation, this);
+        Replica.OrderShipping = _transfer.Order;
         Loop = new VaultLoop(Storage, Replica, this, Clock, _simulation.AppendLimits) { Wake = AddStep };
     }
 
@@ -331,10 +392,17 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
                 AddTick();
                 Loop.Tick();
                 AskForFence();
+                _transfer.Step();
                 AddBackground(0);
                 break;
             case EventKind.Message:
                 _simulation.Network.Delivered++;
+                if (e.Payload is ShipParcel shipped)
+                {
+                    _transfer.Receive(shipped);
+                    break;
+                }
+
                 Replica.Receive(((Parcel)e.Payload!).Message);
                 break;
             case EventKind.Request:
@@ -447,21 +515,13 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         }
     }
 
-    private void StepBackground()
+    private void StepBackground() => RunBeside(() =>
     {
-        _inBackground = true;
-        try
+        if (Storage.StepBackground() | Storage.Scavenger.Step(Storage.CommitIndex))
         {
-            if (Storage.StepBackground())
-            {
-                AddBackground(_flush.Exponential(_simulation.Options.FlushMean.Ticks) + 1);
-            }
+            AddBackground(_flush.Exponential(_simulation.Options.FlushMean.Ticks) + 1);
         }
-        finally
-        {
-            _inBackground = false;
-        }
-    }
+    });
 
     private void AddTick() => Add(EventKind.Tick, Clock.TrueTicks(SimulationOptions.TickTicks));
 
@@ -569,7 +629,7 @@ internal sealed class SimulatedNode : IPeerTransport, ICompletions
         _deferred.Clear();
         _fences.Clear();
         IsPaused = false;
-        _stepAdded = _writeAdded = _backgroundAdded = _markAdded = _inBackground = _isKilled = false;
+        _stepAdded = _writeAdded = _backgroundAdded = _markAdded = _inBackground = _isKilled = _reopens = false;
         _lastIndex = 0;
         _killAt = long.MaxValue;
     }

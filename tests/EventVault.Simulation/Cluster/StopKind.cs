@@ -15,6 +15,9 @@ internal enum StopKind
     /// <summary>It found damage on its disk, or another node's disk, and stopped rather than go on.</summary>
     Refused,
 
+    /// <summary>It ended in order, to be opened anew: segments are to be installed.</summary>
+    Reopened,
+
     /// <summary>It broke a rule of its own, where more was damaged than it can stand.</summary>
     Invariant,
 }

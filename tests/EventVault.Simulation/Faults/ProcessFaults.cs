@@ -152,6 +152,7 @@ internal sealed class Restarts
     {
         var life = node.Life;
         var outage = _random.Exponential(_simulation.Options.OutageMean.Ticks) + TimeSpan.TicksPerMillisecond;
+        outage = node.LastStop == StopKind.Reopened ? TimeSpan.TicksPerMillisecond : outage;
         var crashAfter = _random.Next(4) == 0 ? (long)_random.Logarithmic(1, MostOperations) : 0;
         _simulation.After(outage, () => Restart(node, life, crashAfter));
     }

@@ -4,13 +4,12 @@ using EventVault.Raft;
 namespace EventVault.Simulation.Network;
 
 /// <summary>A message between replicas on its way.</summary>
-internal sealed class Parcel(int from, PeerMessage message)
+internal sealed class Parcel(int from, PeerMessage message) : IParcel
 {
     public int From => from;
 
     public PeerMessage Message => message;
 
-    /// <summary>All that decides what the receiver does, for the trace.</summary>
     public void MixInto(Scheduling.Trace trace)
     {
         var raft = message.Raft;

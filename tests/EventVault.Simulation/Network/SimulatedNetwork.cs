@@ -1,3 +1,4 @@
+using EventVault.Node.Peers;
 using EventVault.Node.Replication;
 using EventVault.Simulation.Scheduling;
 
@@ -5,7 +6,7 @@ namespace EventVault.Simulation.Network;
 
 /// <summary>
 /// Links between nodes, one for each direction. Whatever a network does to a message it does here: delay, loss, doubling,
-/// overtaking, cutting, clogging, and flipping bits in the groups it carries.
+/// overtaking, cutting, clogging, and flipping bits in the groups and pieces of segments it carries.
 /// </summary>
 internal sealed class SimulatedNetwork
 {
@@ -46,10 +47,12 @@ internal sealed class SimulatedNetwork
     public int CutLinks => _links.Cast<Link>().Count(link => link.Cuts > 0);
 
     /// <summary>Sends a message on its way, or not.</summary>
-    public void Send(int from, in PeerMessage message)
+    public void Send(int from, in PeerMessage message) => Send(from, (int)message.Raft.To.Node, new Parcel(from, message));
+
+    /// <summary>Sends anything on its way, or not.</summary>
+    public void Send(int from, int to, IParcel parcel)
     {
         Sent++;
-        var to = (int)message.Raft.To.Node;
         if (to < 1 || to > _options.Nodes || to == from)
         {
             return;
@@ -62,10 +65,10 @@ internal sealed class SimulatedNetwork
             return;
         }
 
-        Deliver(link, from, to, message);
+        Deliver(link, to, parcel);
         if (!_isQuiet && _options.Has(FaultClass.Duplicate) && _duplicate.Chance(_options.DuplicateProbability))
         {
-            Deliver(link, from, to, message);
+            Deliver(link, to, parcel);
         }
     }
 
@@ -96,7 +99,7 @@ internal sealed class SimulatedNetwork
         static void Set(Link link, bool works) => (link.CloggedUntil, link.Cuts) = (0, works ? 0 : 1_000_000);
     }
 
-    private void Deliver(Link link, int from, int to, PeerMessage message)
+    private void Deliver(Link link, int to, IParcel parcel)
     {
         var delay = _delay.Exponential(_options.NetworkDelay.Ticks) + 1;
         var at = _simulation.Now + delay;
@@ -121,17 +124,28 @@ internal sealed class SimulatedNetwork
             link.LastArrival = at;
         }
 
-        if (_options.Has(FaultClass.Garble) && message.Groups.Length > 0 && _garble.Chance(_options.GarbleProbability) && !_isQuiet)
+        if (_options.Has(FaultClass.Garble) && IsLarge(parcel) && _garble.Chance(_options.GarbleProbability) && !_isQuiet)
         {
-            message = Garble(message);
+            Garbled++;
+            parcel = parcel is Parcel p ? new Parcel(p.From, Garble(p.Message)) : Garble((ShipParcel)parcel);
         }
 
-        _simulation.Add(new SimulatedEvent(at, EventKind.Message, to, 0, new Parcel(from, message)));
+        _simulation.Add(new SimulatedEvent(at, EventKind.Message, to, 0, parcel));
+    }
+
+    // What has a checksum of its own: groups, and pieces of segments.
+    private static bool IsLarge(IParcel parcel) =>
+        parcel is Parcel { Message.Groups.Length: > 0 } or ShipParcel { Kind: PeerRequestKind.SegmentBytes, IsAnswer: true, Content.Length: > 0 };
+
+    private ShipParcel Garble(ShipParcel parcel)
+    {
+        var content = (byte[])parcel.Content.Clone();
+        content[_garble.Next(content.Length)] ^= (byte)(1 << _garble.Next(8));
+        return parcel with { Content = content };
     }
 
     private PeerMessage Garble(in PeerMessage message)
     {
-        Garbled++;
         var groups = (byte[][])message.Groups.Clone();
         var which = _garble.Next(groups.Length);
         var copy = (byte[])groups[which].Clone();

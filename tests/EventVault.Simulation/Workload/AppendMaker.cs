@@ -1,4 +1,5 @@
 using EventVault.Simulation.Checkers;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Simulation.Workload;
 
@@ -45,6 +46,11 @@ internal sealed class AppendMaker(ClientWorkloadOptions options, Random random, 
         if (options.Retains > 0 && variant == 0 && random.NextDouble() < options.Retains)
         {
             return new AppendPlan(id, variant, []) { Rule = Rule() };
+        }
+
+        if (options.Scavenges > 0 && variant == 0 && random.NextDouble() < options.Scavenges)
+        {
+            return new AppendPlan(id, variant, []) { Scavenge = random.Next(6) == 0 ? ScavengeChange.Stop : ScavengeChange.Start };
         }
 
         var streams = Streams(view);

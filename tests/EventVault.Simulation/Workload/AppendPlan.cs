@@ -4,6 +4,7 @@ using EventVault.Simulation.Checkers;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 using EventVault.Storage.Queries;
+using EventVault.Storage.Scavenging;
 
 namespace EventVault.Simulation.Workload;
 
@@ -45,9 +46,17 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
     /// <summary>Not null: it sets a retention rule, and writes nothing else.</summary>
     public SentRule? Rule { get; init; }
 
+    /// <summary>Not null: it starts or stops a scavenge, and writes nothing else.</summary>
+    public ScavengeChange? Scavenge { get; init; }
+
     /// <summary>As the checkers know it.</summary>
     public SentAppend ToSent()
     {
+        if (Scavenge is not null)
+        {
+            return new SentAppend(Id, [new SentStream("$streams", Expectation.Any, 0, [0])]) { Scavenge = Scavenge, Content = Encode };
+        }
+
         if (Rule is not null)
         {
             return new SentAppend(Id, [new SentStream("$streams", Expectation.Any, 0, [0])]) { Rule = Rule, Content = Encode };
@@ -80,6 +89,13 @@ internal sealed record AppendPlan(UInt128 Id, int Variant, PlannedStream[] Strea
             var setting = new AppendContent(storage) { OperationId = Id };
             setting.SetRetention(new RetentionSetting(rule.IsCategory ? RetentionScope.Category : RetentionScope.Stream, Encoding.UTF8.GetBytes(rule.Name), rule.IsRemoval ? null : limits));
             return setting;
+        }
+
+        if (Scavenge is { } scavenge)
+        {
+            var starting = new AppendContent(storage) { OperationId = Id };
+            starting.SetScavenge(scavenge);
+            return starting;
         }
 
         var bytes = new List<byte>();

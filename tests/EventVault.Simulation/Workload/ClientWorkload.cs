@@ -110,7 +110,7 @@ internal sealed class ClientWorkload : ISimulationObserver
         var outcomes = Enum.GetValues<OperationOutcome>().Where(o => o != OperationOutcome.Pending).Select(o => $"{o} {history.Count(o)}");
         return $"{history.Begun} operations ({string.Join(", ", outcomes)}, open {history.Open}); {Referee.Appends.Counts.Written} appends in the log, "
             + $"{Referee.Appends.Counts.Acknowledged} acknowledged, {Referee.Appends.Written.Count(a => a.Conditions.Length > 0)} with conditions, {Referee.Appends.Written.Count(a => a.Change is not null && a.DueBy.Count == 0)} that change a stream's life, {Referee.Appends.Written.Count(a => a.Rule is not null)} rules, {Referee.Appends.Written.Count(a => a.DueBy.Count > 0)} truncations by them; {Referee.Ledger.Head + 1} events in {Referee.Ledger.Streams.Count} streams; "
-            + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections, {Referee.Truncations} logs cut" + WhoWaits();
+            + $"{_subscribers.Sum(s => s.Delivered)} delivered to {_subscribers.Count} subscriptions; {Referee.Elections} elections, {Referee.Truncations} logs cut, {Referee.Scavenged} segments scavenged, {Referee.Installs} starts that installed segments" + WhoWaits();
     }
 
     private string WhoWaits()

@@ -39,6 +39,9 @@ internal sealed record ClientWorkloadOptions
     /// <summary>Chance that a retention rule is set instead; 0: there is no retention in this run.</summary>
     public required double Retains { get; init; }
 
+    /// <summary>Chance that a scavenge is started instead, or now and then stopped; 0: there are none in this run.</summary>
+    public required double Scavenges { get; init; }
+
     /// <summary>How often leaders look what is due.</summary>
     public required TimeSpan RetentionInterval { get; init; }
 
@@ -74,7 +77,14 @@ internal sealed record ClientWorkloadOptions
     }
 
     /// <summary>What this run's clients do.</summary>
-    public static ClientWorkloadOptions Draw(SimulationOptions run, Random random) => new()
+    public static ClientWorkloadOptions Draw(SimulationOptions run, Random random)
+    {
+        var options = DrawAny(run, random);
+        return run.Profile != Profile.Segments ? options
+            : options with { Changes = Math.Max(options.Changes, 0.05), Scavenges = Math.Max(options.Scavenges, 0.01), Streams = Math.Min(options.Streams, 16) };
+    }
+
+    private static ClientWorkloadOptions DrawAny(SimulationOptions run, Random random) => new()
     {
         Clients = run.Clients,
         RequestsPerSecond = run.RequestsPerSecond,
@@ -98,5 +108,6 @@ internal sealed record ClientWorkloadOptions
         // Drawn last, so that the other draws of a seed stay what they were.
         Retains = random.Next(3) == 0 ? 0.01 + (random.NextDouble() * 0.07) : 0,
         RetentionInterval = TimeSpan.FromSeconds(0.5 + (random.NextDouble() * 8)),
+        Scavenges = random.Next(2) == 0 ? 0.002 + (random.NextDouble() * 0.02) : 0,
     };
 }

@@ -108,9 +108,15 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
                 node.Replica.ReadIndex(new ReadWaiter(ok => Show(read, answer, ok)));
                 break;
             case Consistency.AtLeast when read.Request.AtLeast > _storage.Head.Value:
-                _waiting.Add((read.Request.AtLeast, () => Show(read, answer, ok: true)));
+                _waiting.Add((Math.Max(read.Request.AtLeast, _storage.WholeFrom.Value), () => Show(read, answer, ok: true)));
                 break;
             default:
+                if (_storage.Head < _storage.WholeFrom)
+                {
+                    _waiting.Add((_storage.WholeFrom.Value, () => Show(read, answer, ok: true)));
+                    break;
+                }
+
                 Show(read, answer, ok: true);
                 break;
         }
@@ -135,7 +141,7 @@ internal sealed class NodeGate(Simulation simulation, SimulatedNode node)
     private void Push(ServedSubscription subscription)
     {
         var head = _storage.Head.Value;
-        if (_isClosed || subscription.IsWaiting || subscription.Next > head || !_subscriptions.Contains(subscription))
+        if (_isClosed || _storage.Head < _storage.WholeFrom || subscription.IsWaiting || subscription.Next > head || !_subscriptions.Contains(subscription))
         {
             return;
         }

@@ -3,6 +3,7 @@ using System.Text;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Log;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Index;
@@ -166,6 +167,41 @@ public sealed class GoldenFileTests
         Assert.Equal(expected, CleanStop.Read(disk, "/", meta with { StartNumber = 8 }));
     }
 
+    // Its tables go by secrets of the process that made them, so what is written the same is the index that was read.
+    [Fact]
+    public void The_saved_index_is_read_and_written_the_same()
+    {
+        var meta = VaultMeta.Create(nodeId: 1, segmentSizeBytes: 1 << 20, now: 1, new Random(5)) with { StartNumber = 7 };
+        var (end, expected) = ExpectedActiveIndex();
+        var disk = Golden("unsealed-1", "/index/unsealed");
+        var read = ActiveIndexFile.Read(disk, "/", meta with { StartNumber = 8 }, new CleanStop(end.Place, end.Index, end.Checksum));
+        Assert.Equal(end, read?.End);
+        SavedIndexCheck.Compare(expected, read!.Value.Index);
+        ActiveIndexFile.Save(disk, "/", meta, end, read.Value.Index);
+        CheckBytes("unsealed-1", disk, "/index/unsealed");
+    }
+
+    private static (LogEnd End, ActiveIndex Index) ExpectedActiveIndex()
+    {
+        const int Events = 40;
+        const uint EventBytes = 4_000;
+        var index = new ActiveIndex(3, new Position(1_000), new LogIndex(500));
+        for (var i = 0; i < Events; i++)
+        {
+            var offset = 4_096 + ((uint)i * EventBytes);
+            var stream = StreamKey.Compute(Encoding.UTF8.GetBytes($"item-{i % 7}"), Key);
+            index.AddOperation(new UInt128(7, (ulong)i), offset);
+            var number = index.FindStream(stream);
+            number = number < 0 ? index.AddStream(stream, new StreamVersion((i % 7) - 1)) : number;
+            index.Tail(number)++;
+            index.Keys.Add([(ulong)i << 50, 1, 2 + ((ulong)i % 3)], (uint)i);
+            index.AddGroup(new LogIndex(500 + (ulong)i), new Term(2 + ((ulong)i / 30)), isMembership: i == 20, 1_000_000 + i, offset);
+            index.AddEvent(number, offset + 104);
+        }
+
+        return (new LogEnd(new Place(3, 4_096 + (Events * EventBytes)), 0xC0FFEE11, new LogIndex(539), new Position(1_039), 1_000_039, new Term(3)), index);
+    }
+
     private const string OperationsName = "/operations-00000000000000000000.op";
     private const int GenerationAppends = 2_000;
 
@@ -221,6 +257,7 @@ public sealed class GoldenFileTests
     private static SimulatedFileSystem Golden(string name, string path = "/file")
     {
         var disk = new SimulatedFileSystem();
+        disk.CreateDirectory(Path.GetDirectoryName(path)!);
         using IFile file = disk.OpenFile(path, FileOpening.New);
         file.Write(0, Unpack(name));
         return disk;

@@ -38,7 +38,7 @@ public sealed class SealedKeysTests
     public void Many_keys_and_high_ordinals_are_found(int singles, int events, int valueBytes)
     {
         var random = new Random(singles);
-        var model = new KeysModel(new KeyedSegment(7, events, new Position(5), 1));
+        var model = new KeysModel(new KeyedSegment(7, events, new Position(5), new SegmentDigest(1, 0)));
         uint ordinal = 0;
         for (int i = 0; i < singles; i++)
         {
@@ -56,7 +56,7 @@ public sealed class SealedKeysTests
     public void The_filter_lets_few_absent_keys_through()
     {
         var random = new Random(5);
-        var model = new KeysModel(new KeyedSegment(7, 50_000, new Position(0), 1));
+        var model = new KeysModel(new KeyedSegment(7, 50_000, new Position(0), new SegmentDigest(1, 0)));
         model.Add(0, [.. Enumerable.Range(0, 50_000).Select(_ => (ulong)random.NextInt64(long.MinValue, long.MaxValue))]);
         var disk = new SimulatedFileSystem(tracksLosses: false);
         model.Write(disk, Path);
@@ -199,7 +199,7 @@ public sealed class SealedKeysTests
         Assert.Throws<IndexDamageException>(() => SealedKeys.Open(disk, Path, 8));
         Assert.False(SealedKeys.Fits(disk, "/8.kx", model.Segment));
         Assert.False(SealedKeys.Fits(disk, Path, model.Segment with { Segment = 8 }));
-        Assert.False(SealedKeys.Fits(disk, Path, model.Segment with { Digest = 0 }));
+        Assert.False(SealedKeys.Fits(disk, Path, model.Segment with { Digest = default }));
         Assert.False(SealedKeys.Fits(disk, Path, model.Segment with { Events = model.Segment.Events + 1 }));
         Assert.False(SealedKeys.Fits(disk, Path, model.Segment with { FirstPosition = new Position(1) }));
     }
@@ -260,7 +260,7 @@ public sealed class SealedKeysTests
     internal static KeysModel Mixed()
     {
         var random = new Random(77);
-        var model = new KeysModel(new KeyedSegment(7, 600, new Position(1000), 0xD16E57));
+        var model = new KeysModel(new KeyedSegment(7, 600, new Position(1000), new SegmentDigest(0xD16E57, 0)));
         ulong[] heavy = [.. Enumerable.Range(0, 3).Select(_ => (ulong)random.NextInt64(long.MinValue, long.MaxValue))];
         ulong[] light = [.. Enumerable.Range(0, 150).Select(_ => (ulong)random.NextInt64(long.MinValue, long.MaxValue))];
         for (uint ordinal = 0; ordinal < 600; ordinal++)

@@ -33,6 +33,7 @@ public sealed class BitFlipTests(ITestOutputHelper output)
         if (cleanStop)
         {
             vault.Stop();
+            vault.Files.DeleteFile(ActiveIndexFile.PathIn(SmallVault.Directory)); // With it nothing walks: SavedIndexTests.
         }
         else
         {

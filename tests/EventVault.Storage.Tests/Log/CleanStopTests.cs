@@ -1,3 +1,4 @@
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
@@ -134,9 +135,10 @@ public sealed class CleanStopTests
     }
 
     [Fact]
-    public void Damage_in_front_of_the_end_is_refused_as_ever()
+    public void Damage_in_front_of_the_end_is_refused_as_ever_if_the_index_was_not_saved()
     {
         var vault = Stopped(hasStrayBit: false);
+        vault.Files.DeleteFile(SmallVault.Directory + "/index/" + ActiveIndexFile.FileName);
         var segment = vault.Storage.SegmentCounts.Sealed;
         var path = $"{SmallVault.Directory}/log/{SegmentHeader.FileName((uint)segment)}";
         var end = Read(vault.Files, path).AsSpan(0, (int)vault.Storage.SegmentSizeBytes - Blocks.Size).LastIndexOfAnyExcept((byte)0) + 1 - CommitMark.Length;
@@ -214,16 +216,16 @@ public sealed class CleanStopTests
         var vault = new SmallVault();
         vault.Append("s-1");
         var group = vault.Write(vault.Event("s-1", 10));
-        vault.Storage.Log.Stop();
+        vault.Storage.Stop();
         Assert.False(vault.Files.FileExists(Note));
         vault.Files.FailingFlush.StrikeAt(1);
         Assert.Throws<DiskException>(vault.Storage.Log.Flush);
-        vault.Storage.Log.Stop();
+        vault.Storage.Stop();
         Assert.False(vault.Files.FileExists(Note));
 
         vault = new SmallVault();
         vault.Append("s-1");
-        vault.Storage.Log.Stop();
+        vault.Storage.Stop();
         Assert.True(vault.Files.FileExists(Note));
         Assert.Throws<InvariantException>(() => vault.Write(vault.Event("s-1", 10)));
     }

@@ -429,13 +429,13 @@ public sealed class GoldenVaultTests
         return vault;
     }
 
-    // Without the note of a stop in order: it came later than these vaults, and has golden bytes of its own.
+    // Without the note of a stop in order and the index that it saves: they came later than these vaults, and have golden bytes of their own.
     internal static SortedDictionary<string, byte[]> Files(SimulatedFileSystem files)
     {
         var all = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         foreach (var folder in Folders.Where(f => files.DirectoryExists($"{SmallVault.Directory}/{f}".TrimEnd('/'))))
         {
-            foreach (var name in files.ListFiles($"{SmallVault.Directory}/{folder}").Where(n => n is not (VaultStorage.LockName or CleanStop.FileName)))
+            foreach (var name in files.ListFiles($"{SmallVault.Directory}/{folder}").Where(n => n is not (VaultStorage.LockName or CleanStop.FileName or ActiveIndexFile.FileName)))
             {
                 using var file = files.OpenFile($"{SmallVault.Directory}/{folder}{name}", FileOpening.ReadExisting);
                 var bytes = new byte[file.Length];

@@ -191,7 +191,7 @@ internal sealed class SmallVault
     public void Stop()
     {
         Flush();
-        Storage.Log.Stop();
+        Storage.Stop();
         Storage.Dispose();
     }
 

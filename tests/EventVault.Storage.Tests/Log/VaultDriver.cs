@@ -286,6 +286,11 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
             Cover("started behind a stop in order");
         }
 
+        if (Storage.HadSavedIndex)
+        {
+            Cover("started by a saved index");
+        }
+
         Assert.False(_hasMark && Storage.CutBytes > 0, "Nothing is torn behind a mark.");
         Model.CutTo(kept);
         Acknowledged = kept;
@@ -298,7 +303,7 @@ internal sealed class VaultDriver(Random random, uint segmentSizeBytes = Storage
     {
         FlushAndCommit();
         _doing = "stopping";
-        Storage!.Log.Stop();
+        Storage!.Stop();
         _hasMark = true;
         Assert.False(Storage.Log.WantsMark);
         Cover("stopped in order");

@@ -158,7 +158,8 @@ public sealed class VaultMetaTests
         {
         }
 
-        Assert.DoesNotContain(vault.HashKey.ToString(), vault.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain($"{vault.HashKey.K0}", vault.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain($"{vault.HashKey.K1}", vault.ToString(), StringComparison.Ordinal);
     }
 
     private static VaultMeta Saved(SimulatedFileSystem files)

@@ -31,6 +31,7 @@ public sealed class ModelTests(ITestOutputHelper output)
         ["cut"] = 120,
         ["cut, pending groups kept"] = 60,
         ["restarts"] = 160,
+        ["saved indexes compared"] = 25,
         ["power losses"] = 80,
         ["power losses with groups in flight"] = 100,
         ["index files lost"] = 120,

@@ -146,9 +146,13 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
         if (step.IsClean)
         {
             Flush();
-            Storage.Log.Stop();
+            Storage.Stop();
             Storage.Dispose();
             Count("restarts");
+            if (SavedIndexCheck.Compare(_files, Open))
+            {
+                Count("saved indexes compared");
+            }
         }
         else
         {
@@ -181,10 +185,12 @@ internal sealed class ModelVault(Dictionary<string, int> covered)
     /// <summary>Everything that can be read, in every way.</summary>
     public void CheckState() => Committed.CheckReads(Storage, new Random(All.Count));
 
-    private VaultStorage Open()
+    private VaultStorage Open() => Open(_files);
+
+    private VaultStorage Open(SimulatedFileSystem files)
     {
         var storage = VaultStorage.Open(
-            _files, SmallVault.Directory, new StorageOptions { SegmentSizeBytes = StorageOptions.MinSegmentSizeBytes, OperationHorizon = Horizon, Random = new Random(1) }, now: _clock);
+            files, SmallVault.Directory, new StorageOptions { SegmentSizeBytes = StorageOptions.MinSegmentSizeBytes, OperationHorizon = Horizon, Random = new Random(1) }, now: _clock);
         storage.Tail.Term = storage.Vote.Term;
         return storage.CommitAll();
     }

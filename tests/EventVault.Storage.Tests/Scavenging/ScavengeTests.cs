@@ -1,4 +1,5 @@
 using System.Text;
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
@@ -543,7 +544,7 @@ public sealed class ScavengeTests
         var files = new SortedDictionary<string, byte[]>(StringComparer.Ordinal);
         foreach (var folder in (string[])[LogFolder, IndexFolder])
         {
-            foreach (var name in vault.Files.ListFiles(folder).Where(n => n is not ("heads" or CleanStop.FileName) && !n.StartsWith("operations", StringComparison.Ordinal)))
+            foreach (var name in vault.Files.ListFiles(folder).Where(n => n is not ("heads" or CleanStop.FileName or ActiveIndexFile.FileName) && !n.StartsWith("operations", StringComparison.Ordinal)))
             {
                 files[name] = Read(vault.Files, $"{folder}/{name}");
             }

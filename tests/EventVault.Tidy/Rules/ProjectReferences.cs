@@ -16,8 +16,9 @@ internal static class ProjectReferences
         ["EventVault.Client"] = ["EventVault.Rpc", "EventVault.Protocol"],
         ["EventVault.Node"] = ["EventVault.Temporal", "EventVault.Storage", "EventVault.Raft", "EventVault.Rpc.Server", "EventVault.Rpc", "EventVault.Protocol"],
         ["vault-admin"] = ["EventVault.Client", "EventVault.Storage"],
-        // The demo starts the node as a process of its own: it is built with it, but does not see its types.
+        // These start the node as a process of its own: they are built with it, but do not see its types.
         ["demo"] = ["EventVault.Client", "EventVault.Node", "vault-admin"],
+        ["cluster"] = ["EventVault.Node", "vault-admin"],
     };
 
     /// <summary>The source files that several projects compile.</summary>

@@ -1,0 +1,113 @@
+// Mutual TLS between nodes: each side shows a certificate that the vault's own authority has signed. Names in certificates are
+// not compared: who a node is, it says in its hello, and whoever has a certificate of the authority is trusted to say so.
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace EventVault.Node.Peers;
+
+/// <summary>The certificate of a node, and who must have signed those of the others.</summary>
+internal sealed class PeerTls
+{
+    private const SslProtocols Versions = SslProtocols.Tls12 | SslProtocols.Tls13;
+
+    private readonly SslStreamCertificateContext _certificate;
+    private readonly X509Certificate2Collection _authorities;
+
+    /// <param name="certificate">Of this node, with its private key; others of its chain may stand in <paramref name="authorities"/>.</param>
+    /// <param name="authorities">Whose signatures count.</param>
+    /// <exception cref="ArgumentException">The certificate has no private key, or there is no authority.</exception>
+    public PeerTls(X509Certificate2 certificate, X509Certificate2Collection authorities)
+    {
+        if (!certificate.HasPrivateKey)
+        {
+            throw new ArgumentException($"The certificate {certificate.Subject} has no private key.", nameof(certificate));
+        }
+
+        if (authorities.Count == 0)
+        {
+            throw new ArgumentException("There is no authority: no other node could be believed.", nameof(authorities));
+        }
+
+        _certificate = SslStreamCertificateContext.Create(certificate, authorities, offline: true);
+        _authorities = authorities;
+    }
+
+    /// <summary>Reads PEM files.</summary>
+    /// <exception cref="CryptographicException">A file holds no certificate or key, or they don't belong together.</exception>
+    /// <exception cref="IOException">A file can't be read.</exception>
+    public static PeerTls Load(string certificateFile, string keyFile, string authorityFile)
+    {
+        var authorities = new X509Certificate2Collection();
+        authorities.ImportFromPemFile(authorityFile);
+        return new PeerTls(X509Certificate2.CreateFromPemFile(certificateFile, keyFile), authorities);
+    }
+
+    /// <summary>Encrypts a connection that this node has dialled.</summary>
+    /// <exception cref="AuthenticationException">The other side shows no certificate that counts; the message says what is wrong with it.</exception>
+    public Task<SslStream> DialAsync(Stream stream, CancellationToken cancellation) => SecureAsync(stream, (tls, validate) => tls.AuthenticateAsClientAsync(
+        new SslClientAuthenticationOptions
+        {
+            TargetHost = "eventvault-node",
+            ClientCertificateContext = _certificate,
+            EnabledSslProtocols = Versions,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            RemoteCertificateValidationCallback = validate,
+        },
+        cancellation));
+
+    /// <summary>Encrypts a connection that another node has dialled.</summary>
+    /// <exception cref="AuthenticationException">The other side shows no certificate that counts; the message says what is wrong with it.</exception>
+    public Task<SslStream> AcceptAsync(Stream stream, CancellationToken cancellation) => SecureAsync(stream, (tls, validate) => tls.AuthenticateAsServerAsync(
+        new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = _certificate,
+            ClientCertificateRequired = true,
+            EnabledSslProtocols = Versions,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+            RemoteCertificateValidationCallback = validate,
+        },
+        cancellation));
+
+    private async Task<SslStream> SecureAsync(Stream stream, Func<SslStream, RemoteCertificateValidationCallback, Task> authenticate)
+    {
+        var tls = new SslStream(stream, leaveInnerStreamOpen: false);
+        string? wrong = null;
+        try
+        {
+            await authenticate(tls, (_, certificate, chain, _) => (wrong = WhyNot(certificate, chain)) is null);
+            return tls;
+        }
+        catch (Exception e)
+        {
+            await tls.DisposeAsync();
+            throw e is AuthenticationException or IOException
+                ? new AuthenticationException(wrong ?? $"TLS can't be agreed on: {e.InnerException?.Message ?? e.Message}", e)
+                : e;
+        }
+    }
+
+    private string? WhyNot(X509Certificate? shown, X509Chain? sent)
+    {
+        if (shown is null)
+        {
+            return "it shows no certificate";
+        }
+
+        using var certificate = new X509Certificate2(shown);
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.DisableCertificateDownloads = true;
+        chain.ChainPolicy.CustomTrustStore.AddRange(_authorities);
+        foreach (var element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+        {
+            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
+        }
+
+        return chain.Build(certificate)
+            ? null
+            : $"its certificate ({certificate.Subject}, of {certificate.Issuer}) does not count: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()))}";
+    }
+}

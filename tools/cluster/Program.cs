@@ -1,0 +1,1 @@
+return await EventVault.LocalCluster.ClusterRun.RunAsync(args);

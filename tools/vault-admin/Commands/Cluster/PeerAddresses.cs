@@ -1,0 +1,40 @@
+using EventVault.Client;
+
+namespace EventVault.Admin.Commands.Cluster;
+
+/// <summary>
+/// Where other nodes reach a node. People name nodes by the one address that they use anyway, that of the gRPC port, and the node is asked for
+/// the other one.
+/// </summary>
+internal static class PeerAddresses
+{
+    /// <param name="context">The command's.</param>
+    /// <param name="node">HOST:PORT of its gRPC port.</param>
+    /// <exception cref="UsageException">The node has no port for peers.</exception>
+    /// <exception cref="VaultException">It can't be reached.</exception>
+    public static async Task<string> OfAsync(CommandContext context, string node) => (await AskAsync(context, node)).Address;
+
+    /// <summary>As <see cref="OfAsync"/>, and which vault the node belongs to; null: none.</summary>
+    /// <param name="context">The command's.</param>
+    /// <param name="node">HOST:PORT of its gRPC port.</param>
+    /// <exception cref="UsageException">The node has no port for peers.</exception>
+    /// <exception cref="VaultException">It can't be reached.</exception>
+    public static async Task<(string Address, Guid? Vault)> AskAsync(CommandContext context, string node)
+    {
+        await using var client = CommandContext.ConnectTo(context.EndpointOf(node));
+        ClusterStatus status;
+        try
+        {
+            status = await client.Cluster.StatusAsync(context.Stop);
+        }
+        catch (VaultException e) when (e.Code is VaultErrorCode.Unreachable or VaultErrorCode.TimedOut)
+        {
+            throw new VaultException(e.Code, $"The node {node} can't be reached. Start it with --join on an empty directory. ({e.Message})", e.Failures, e);
+        }
+
+        var self = status.Nodes.FirstOrDefault(n => n.NodeId == status.AnsweredBy);
+        return self is { PeerAddress.Length: > 0 }
+            ? (self.PeerAddress, status.VaultId)
+            : throw new UsageException($"The node {node} has no port for other nodes. Start it with --peer-port PORT.");
+    }
+}

@@ -89,7 +89,13 @@ public sealed partial class ClusterGuideTests : IDisposable
         {
             if (!ports.TryGetValue(port, out var free))
             {
-                free = $"{TestNode.FreePort()}";
+                // A port that is free now may have been told before: whoever got it has not taken it yet.
+                do
+                {
+                    free = $"{TestNode.FreePort()}";
+                }
+                while (ports.ContainsValue(free));
+
                 ports[port] = free;
             }
 

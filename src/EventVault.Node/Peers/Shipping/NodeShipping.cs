@@ -160,8 +160,9 @@ internal sealed class NodeShipping : IAsyncDisposable
             var both = Math.Min(own.Count, theirs.Count);
             for (var i = 0; i < both; i++)
             {
-                // A node that missed a scavenge has another form. Beginnings are no sealed segments.
-                if (own[i] != theirs[i] && own[i].Form != ShippedForm.Beginning && (own[i].Form, own[i].ScavengePoint) == (theirs[i].Form, theirs[i].ScavengePoint))
+                // Segments that no scavenge has touched are equal on all nodes. Scavenged ones need not be, at the same point either: a node that missed
+                // an earlier one may have kept more (docs/FORMAT.md). Beginnings are no sealed segments.
+                if (own[i] != theirs[i] && (own[i].Form, theirs[i].Form) == (ShippedForm.Groups, ShippedForm.Groups))
                 {
                     differences.Add($"segment {own[i].Segment} differs from that of node {peer.Id}");
                 }

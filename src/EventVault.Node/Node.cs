@@ -66,7 +66,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
     private readonly RpcServer _server;
-    private readonly WebApplication _app;
+    private readonly NodeWeb _web;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -74,11 +74,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
+    private Node(NodeOptions options, NodeWeb web, VaultStorage storage)
     {
         _options = options;
-        _app = app;
-        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = web;
+        _log = web.Logs.CreateLogger("EventVault.Node");
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
@@ -141,8 +141,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _app.UseRpc(_server);
-        _health.Map(_app);
+        _web.Pipeline.UseRpc(_server);
+        _health.Map(_web.Pipeline);
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -293,7 +293,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
                 _storage.Dispose();
             }
 
-            await _app.DisposeAsync();
+            await _web.DisposeAsync();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -324,13 +324,13 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private static async Task<Node> OpenAsync(NodeOptions options)
     {
         var opening = Task.Run(() => OpenStorage(options));
-        WebApplication? app = null;
+        NodeWeb? web = null;
         try
         {
-            app = NodePorts.NewHost(options);
+            web = new NodeWeb(options);
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             var (storage, took) = await opening;
-            var node = new Node(options, app, storage);
+            var node = new Node(options, web, storage);
             node.LogOpened(took);
             return node;
         }
@@ -342,9 +342,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
                 (await opening).Storage.Dispose();
             }
 
-            if (app is not null)
+            if (web is not null)
             {
-                await app.DisposeAsync();
+                await web.DisposeAsync();
             }
 
             throw;
@@ -363,7 +363,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
         {
@@ -415,7 +415,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         await Task.Delay(LastAnswers);
         using (var patience = new CancellationTokenSource(limit))
         {
-            await _app.StopAsync(patience.Token);
+            await _web.StopAsync(patience.Token);
         }
 
         if (_tick is not null)

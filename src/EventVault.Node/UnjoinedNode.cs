@@ -99,14 +99,18 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 
     public async Task StopAsync()
     {
+        await _server.DrainAsync(DrainLimit);
+        await Task.Delay(Node.LastAnswers); // As there; and what a peer is told, which may have been an invitation, leaves before its connection goes.
         if (_network is not null)
         {
             await _network.DisposeAsync();
         }
 
-        await _server.DrainAsync(DrainLimit);
-        await Task.Delay(Node.LastAnswers); // As there.
-        await _app.StopAsync();
+        using (var patience = new CancellationTokenSource(DrainLimit))
+        {
+            await _app.StopAsync(patience.Token); // Without it a client that does not let go holds up the opening for half a minute.
+        }
+
         await _app.DisposeAsync();
         _founding.Dispose();
     }

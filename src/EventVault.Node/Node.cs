@@ -100,6 +100,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.ShippingProblem = () => _shipping.Problem;
         _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
         _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
+        _peers.Serve(PeerRequestKind.BeginAnew, readmission.LetBeginAnewAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -212,14 +213,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
 
-    /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
+    /// <summary>Opens the vault and both ports. When it returns, the node serves. Where opening takes long the ports are there before, and say so.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="cancellation">Ends the opening of the vault.</param>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>
-    public static async Task<Node> StartAsync(NodeOptions options)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static async Task<Node> StartAsync(NodeOptions options, CancellationToken cancellation = default)
     {
-        var node = await OpenAsync(options);
+        var node = await OpenAsync(options, cancellation);
         try
         {
             await node.StartAsync();
@@ -321,14 +325,22 @@ internal sealed class Node : IHosted, IAsyncDisposable
     }
 
     // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
-    private static async Task<Node> OpenAsync(NodeOptions options)
+    private static async Task<Node> OpenAsync(NodeOptions options, CancellationToken cancellation)
     {
-        var opening = Task.Run(() => OpenStorage(options));
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var (watch, log) = (new OpeningWatch(ending.Token), new TaskCompletionSource<ILogger>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var opening = Task.Run(() => OpenStorage(options, watch, log.Task), CancellationToken.None);
         NodeWeb? web = null;
         try
         {
             web = new NodeWeb(options);
+            log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
+            {
+                await ServeOpeningAsync(opening, options, watch, await log.Task);
+            }
+
             var (storage, took) = await opening;
             var node = new Node(options, web, storage);
             node.LogOpened(took);
@@ -336,6 +348,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
         catch
         {
+            await ending.CancelAsync(); // Whatever failed beside it: a port that is taken need not wait for what has yet to be indexed.
             await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (opening.IsCompletedSuccessfully)
             {
@@ -349,6 +362,18 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
             throw;
         }
+    }
+
+    private static async Task ServeOpeningAsync(Task opening, NodeOptions options, OpeningWatch watch, ILogger log)
+    {
+        if (watch.Cancellation.IsCancellationRequested)
+        {
+            return;
+        }
+
+        var ports = await OpeningPorts.StartAsync(options, watch, log);
+        await opening.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ports.StopAsync();
     }
 
     private async Task StartAsync()
@@ -475,13 +500,18 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     private async Task FailedAsync() => throw await _failed.Task;
 
-    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options, OpeningWatch watch, Task<ILogger> log)
     {
         var began = Stopwatch.GetTimestamp();
         var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         try
         {
-            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+            var storage = NodeOptions.StorageOf(options, nodeId) with
+            {
+                Watch = watch,
+                Reincarnate = options.PeerPort is null ? null : new BeginningAnew(options, watch, log).MayBegin,
+            };
+            return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
         }
         catch (DamageException e) when (options.PeerPort is not null)
         {

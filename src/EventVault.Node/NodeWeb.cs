@@ -17,11 +17,13 @@ internal sealed class NodeWeb : IAsyncDisposable
 {
     private readonly KestrelServer _server;
     private readonly ApplicationBuilder _pipeline;
+    private readonly WebApplication? _tls;
 
     public NodeWeb(NodeOptions options)
     {
         Logs = LoggerFactory.Create(logging => options.Logging?.Invoke(logging));
-        var services = new Services(Logs);
+        _tls = options.Certificate is null ? null : TlsServices();
+        var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };
         kestrel.ConfigureForRpc();
         kestrel.Listen(options.Address, options.Port, listen =>
@@ -61,7 +63,15 @@ internal sealed class NodeWeb : IAsyncDisposable
     {
         _server.Dispose();
         Logs.Dispose();
-        return ValueTask.CompletedTask;
+        return _tls?.DisposeAsync() ?? ValueTask.CompletedTask;
+    }
+
+    // Kestrel's TLS asks for services of types that it alone knows; a web host that is never started has them.
+    private static WebApplication TlsServices()
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration();
+        return builder.Build();
     }
 
     private static IPEndPoint EndPoint(string url)
@@ -97,8 +107,8 @@ internal sealed class NodeWeb : IAsyncDisposable
     }
 
     // What Kestrel asks its surroundings for.
-    private sealed class Services(ILoggerFactory logs) : IServiceProvider
+    private sealed class Services(ILoggerFactory logs, IServiceProvider? others) : IServiceProvider
     {
-        public object? GetService(Type serviceType) => serviceType == typeof(ILoggerFactory) ? logs : null;
+        public object? GetService(Type serviceType) => serviceType == typeof(ILoggerFactory) ? logs : others?.GetService(serviceType);
     }
 }

@@ -99,14 +99,18 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 
     public async Task StopAsync()
     {
+        await _server.DrainAsync(DrainLimit);
+        await Task.Delay(Node.LastAnswers); // As there; and what a peer is told, which may have been an invitation, leaves before its connection goes.
         if (_network is not null)
         {
             await _network.DisposeAsync();
         }
 
-        await _server.DrainAsync(DrainLimit);
-        await Task.Delay(Node.LastAnswers); // As there.
-        await _web.StopAsync(CancellationToken.None);
+        using (var patience = new CancellationTokenSource(DrainLimit))
+        {
+            await _web.StopAsync(patience.Token); // Without it a client that does not let go holds up the opening for half a minute.
+        }
+
         await _web.DisposeAsync();
         _founding.Dispose();
     }

@@ -278,6 +278,7 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
+    /// <exception cref="OperationCanceledException">It was ended by <see cref="StorageOptions.Watch"/>; the next opening goes on.</exception>
     public static VaultStorage Open(IFileSystem files, string directory, StorageOptions options, long now)
     {
         files.CreateDirectory(directory);
@@ -288,7 +289,7 @@ public sealed class VaultStorage : IDisposable
             while (true)
             {
                 var (meta, vote) = MetaOpening.Open(files, directory, options, now);
-                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote, options.Watch);
                 try
                 {
                     return new VaultStorage(files, directory, options, meta, vote, shipped, @lock) { Reincarnated = reincarnated };

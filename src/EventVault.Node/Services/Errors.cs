@@ -26,6 +26,9 @@ internal static class Errors
     /// <summary>A change of the members takes some heartbeats.</summary>
     private const uint RetryAfterChangeMs = 500;
 
+    /// <summary>An opening of which anybody hears takes a second at the least.</summary>
+    private const uint RetryAfterOpeningMs = 1000;
+
     public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
     {
         Reason = Reason.InvalidRequest,
@@ -584,6 +587,15 @@ internal static class Errors
     {
         Reason = Reason.Draining,
         Message = $"The node is stopping: {consequence}. Try again when it is back.",
+    });
+
+    /// <summary>The node's storage is being opened.</summary>
+    /// <param name="doing">What that is at.</param>
+    public static Refusal Opening(string doing) => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.Opening,
+        Message = $"The node is opening its vault, and has done nothing of this call. It {doing}. Ask another node, or again in a moment.",
+        RetryAfterMs = RetryAfterOpeningMs,
     });
 
     public static Refusal Damaged(DamageException e) => new(RpcCode.DataLoss, new Failure

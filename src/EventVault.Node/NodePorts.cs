@@ -17,6 +17,9 @@ internal static class NodePorts
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
         options.Logging?.Invoke(builder.Logging);
+
+        // The web host makes an activity and a scope of the log for each call if this is on, whether anybody looks at them or not.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         builder.WebHost.UseKestrelCore();
         if (options.Certificate is not null)
         {

@@ -1,6 +1,7 @@
 // The only file that turns outcomes and exceptions into gRPC statuses and typed details. The same table, for readers,
 // is in docs/PROTOCOL.md.
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -619,6 +620,7 @@ internal static class Errors
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
     /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public static async ValueTask AddDetail(RpcContext context, RpcHandler next, NodeLimits limits)
     {
         try

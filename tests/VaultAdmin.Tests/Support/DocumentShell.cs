@@ -54,8 +54,9 @@ public static class DocumentShell
 
     /// <summary>Runs them.</summary>
     /// <param name="commands">Each with what the document shows below it. A command that names a PORT is one that the command before it prints.</param>
+    /// <param name="endpoint">The node that they go to until they start one; null: they start one.</param>
     /// <returns>What each printed, and its exit code.</returns>
-    public static async Task<IReadOnlyList<(string Printed, int Code)>> RunAsync(IReadOnlyList<(string Command, string Output)> commands)
+    public static async Task<IReadOnlyList<(string Printed, int Code)>> RunAsync(IReadOnlyList<(string Command, string Output)> commands, string? endpoint = null)
     {
         var script = new StringBuilder(Prelude);
         foreach (var (command, _) in commands)
@@ -72,6 +73,11 @@ public static class DocumentShell
             start.Environment["ADMIN"] = AdminProcess.Assembly;
             start.Environment["ROOT"] = AdminProcess.Root;
             start.Environment["BUILD"] = Path.GetRelativePath(Path.Combine(AdminProcess.Root, "tools", "vault-admin", "bin"), Path.GetDirectoryName(AdminProcess.Assembly)!);
+            if (endpoint is not null)
+            {
+                start.Environment["EVENTVAULT_ENDPOINT"] = endpoint;
+            }
+
             using var process = Process.Start(start)!;
             var parts = (await OutputAsync(process)).Split(Done);
             Assert.True(parts.Length == (2 * commands.Count) + 1, $"`{commands[Math.Min(parts.Length / 2, commands.Count - 1)].Command}` ended the shell: {parts[^1]}");

@@ -22,7 +22,7 @@ public sealed class PackageFilesTests : IDisposable
     {
         var command = Unit("ExecStart").Single().Split(' ');
         var state = Path.Combine("/var/lib", Unit("StateDirectory").Single());
-        var options = Options(command[1..].Select(a => a.Replace("${STATE_DIRECTORY}", state, StringComparison.Ordinal).Replace("/etc/eventvault", Package(""), StringComparison.Ordinal)), []);
+        var options = Options(command[1..].Select(a => a.Replace("/etc/eventvault", Package(""), StringComparison.Ordinal)), []);
         Assert.Equal((state, IPAddress.Loopback, 7400, 7401), (options.Directory, options.Address, options.Port, options.HttpPort));
         Assert.True(TimeSpan.FromSeconds(int.Parse(Unit("TimeoutStopSec").Single(), CultureInfo.InvariantCulture)) > 2 * options.DrainTimeout);
     }

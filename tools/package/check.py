@@ -78,7 +78,7 @@ def check_unit(package, folder):
     if os.geteuid() == 0:
         os.chown(state, 65534, 65534)
     command = [
-        part.replace("/usr/local/bin", package).replace("/etc/eventvault", folder).replace("${STATE_DIRECTORY}", state)
+        part.replace("/usr/local/bin", package).replace("/etc/eventvault", folder).replace("/var/lib/eventvault", state)
         for part in service["ExecStart"].split()
     ]
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

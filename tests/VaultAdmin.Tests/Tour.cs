@@ -38,7 +38,7 @@ internal static class Tour
     public static async Task BookAsync(VaultClient vault)
     {
         // tour: conditions
-        EventQuery seats = EventQuery.OfTypes("SeatBooked").WithTags("flight:LH1");
+        EventQuery seats = EventQuery.OfTypes("SeatBooked").WithTags("train:IC1");
         await using ReadResult booked = vault.ReadAllAsync(new ReadOptions { Filter = EventFilter.Of(seats) });
         ReadHead head = await booked.GetHeadAsync();
         int taken = await booked.CountAsync();
@@ -48,7 +48,7 @@ internal static class Tour
             var seat = EventData.Json("SeatBooked", new { seat = taken + 1 });
             await vault.AppendAsync(
                 [
-                    new StreamAppend("flight-LH1", ExpectedVersion.Any, [new EventData(seat.Type, seat.Data) { Tags = ["flight:LH1"] }]),
+                    new StreamAppend("train-IC1", ExpectedVersion.Any, [new EventData(seat.Type, seat.Data) { Tags = ["train:IC1"] }]),
                     new StreamAppend("invoice-7", ExpectedVersion.NoStream, [EventData.Json("Invoiced", new { amount = 120 })]),
                 ],
                 new AppendOptions { Conditions = [AppendCondition.FailIfMatch(seats, head.LastPosition)] });

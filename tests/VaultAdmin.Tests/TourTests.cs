@@ -40,7 +40,7 @@ public sealed partial class TourTests : IDisposable
         await Tour.BookAsync(vault);
         var invoiced = await Assert.ThrowsAsync<WrongExpectedVersionException>(() => Tour.BookAsync(vault));
         Assert.Equal("invoice-7", invoiced.Stream);
-        Assert.Equal(1ul, (await vault.CountEventsAsync(EventFilter.OfCategory("flight"))).Count);
+        Assert.Equal(1ul, (await vault.CountEventsAsync(EventFilter.OfCategory("train"))).Count);
 
         File.Delete(_file);
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));

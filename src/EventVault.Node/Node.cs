@@ -320,7 +320,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
         catch (DiskException e)
         {
-            OnFailed(e, "stop");
+            // All else has stopped and is disposed: nothing is left that would have to be told to drain.
+            LogMessages.DiskFailed(_log, e, "stop");
+            _failed.TrySetResult(e);
         }
     }
 

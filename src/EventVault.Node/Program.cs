@@ -62,7 +62,9 @@ catch (Exception e)
 
 Console.WriteLine(
     $"EventVault ready: gRPC {node.RpcEndPoint}, HTTP {node.HttpEndPoint}, {(node.PeerPort > 0 ? FormattableString.Invariant($"peers {node.PeerPort}, ") : string.Empty)}data {options.Directory}");
+ServiceNotice.Send(ServiceNotice.Ready);
 await Task.WhenAny(stopRequested.Task, node.Failed);
+ServiceNotice.Send(ServiceNotice.Stopping);
 await node.StopAsync();
 return node.Failed.IsCompleted ? ExitCodeOf(await node.Failed) : ExitCode.Ok;
 

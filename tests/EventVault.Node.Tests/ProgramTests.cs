@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using EventVault.Node.Tests.Cluster;
 using EventVault.Node.Tests.Support;
 using EventVault.Storage;
@@ -26,6 +27,23 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(ExitCode.Ok, code);
         Assert.Empty(output);
         Assert.All(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.StartsWith("{", line, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("@")]
+    public async Task A_service_manager_is_told_when_it_serves_and_when_it_stops(string prefix)
+    {
+        // A socket with a file, and one without.
+        var path = prefix.Length == 0 ? Path.Combine(_directory, "notify") : $"eventvault-{Guid.NewGuid():N}";
+        using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        manager.Bind(new UnixDomainSocketEndPoint(prefix.Length == 0 ? path : $"\0{path}"));
+        using var process = Start([("NOTIFY_SOCKET", prefix + path)], "--data", Path.Combine(_directory, "vault"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "1MiB");
+        Assert.Equal("READY=1", await ReceiveAsync(manager));
+        Assert.StartsWith("EventVault ready", await process.StandardOutput.ReadLineAsync().WaitAsync(Wait.Limit), StringComparison.Ordinal);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        Assert.Equal("STOPPING=1", await ReceiveAsync(manager));
+        Assert.Equal(ExitCode.Ok, (await EndAsync(process)).Code);
     }
 
     [Fact]
@@ -140,13 +158,27 @@ public sealed class ProgramTests : IDisposable
         Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);
     }
 
-    private static Process Start(params string[] arguments)
+    private static async Task<string> ReceiveAsync(Socket socket)
+    {
+        var bytes = new byte[1000];
+        using var limit = new CancellationTokenSource(Wait.Limit);
+        return Encoding.UTF8.GetString(bytes, 0, await socket.ReceiveAsync(bytes.AsMemory(), limit.Token));
+    }
+
+    private static Process Start(params string[] arguments) => Start([], arguments);
+
+    private static Process Start((string Name, string Value)[] environment, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "EventVault.Node.dll"), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
         return Process.Start(start)!;
     }
 

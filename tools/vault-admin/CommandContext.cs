@@ -48,22 +48,34 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
         });
     }
 
+    /// <summary>Connects to back the vault up: a node reads its unsealed segments before it says what it has, so that may take longer than other calls.</summary>
+    /// <exception cref="UsageException">The address is of no known form.</exception>
+    public VaultClient ConnectForBackup() => Open(Endpoint, new VaultClientOptions
+    {
+        CallTimeout = ChangeTimeout,
+        ConnectTimeout = ConnectTimeout,
+        CloseTimeout = CloseTimeout,
+        Retry = new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },
+    });
+
     /// <summary>As <see cref="Connect"/>, to other nodes.</summary>
     /// <param name="endpoint">Their address.</param>
     /// <param name="retry">Null: give up after some seconds.</param>
     /// <exception cref="UsageException">The address is of no known form.</exception>
-    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null)
+    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null) => Open(endpoint, new VaultClientOptions
+    {
+        AppendTimeout = CallTimeout,
+        CallTimeout = CallTimeout,
+        ConnectTimeout = ConnectTimeout,
+        CloseTimeout = CloseTimeout,
+        Retry = retry ?? new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },
+    });
+
+    private static VaultClient Open(string endpoint, VaultClientOptions options)
     {
         try
         {
-            return VaultClient.Connect(endpoint, new VaultClientOptions
-            {
-                AppendTimeout = CallTimeout,
-                CallTimeout = CallTimeout,
-                ConnectTimeout = ConnectTimeout,
-                CloseTimeout = CloseTimeout,
-                Retry = retry ?? new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },
-            });
+            return VaultClient.Connect(endpoint, options);
         }
         catch (ArgumentException e)
         {

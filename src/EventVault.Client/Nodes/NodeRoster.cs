@@ -89,7 +89,8 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// <summary>Where a request goes.</summary>
     /// <param name="request">The request.</param>
     public VaultNode For(IMessage request) =>
-        _options.ReadFrom == ReadFrom.Leader || _count == 1 || !ReadPlaces.IsForAnyNode(request) ? Leader : Reader();
+        ReadPlaces.IsForFirst(request) ? First
+        : _options.ReadFrom == ReadFrom.Leader || _count == 1 || !ReadPlaces.IsForAnyNode(request) ? Leader : Reader();
 
     /// <summary>Whether another node than this one is taken for the leader by now.</summary>
     /// <param name="node">The node.</param>

@@ -24,6 +24,9 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
+    /// <summary>When another backup may have come to the end of its segment.</summary>
+    private const uint RetryAfterBackupMs = 500;
+
     /// <summary>A change of the members takes some heartbeats.</summary>
     private const uint RetryAfterChangeMs = 500;
 
@@ -477,6 +480,14 @@ internal static class Errors
         Reason = Reason.Overloaded,
         Message = "As many states that take long to fold as may wait do so already. Try again, after a wait that grows.",
         RetryAfterMs = RetryAfterLongFoldMs,
+    });
+
+    /// <summary>As many backups are read from the node as may be.</summary>
+    public static Refusal BackupsRun() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many backups as may read from a node at once do so already. Try again, after a wait that grows, or ask another node.",
+        RetryAfterMs = RetryAfterBackupMs,
     });
 
     /// <summary>Events of a stream were taken away while they were read, more than once.</summary>

@@ -7,6 +7,7 @@ using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -65,6 +66,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberChanges _changes;
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
+    private readonly AccessGuard _guard;
     private readonly RpcServer _server;
     private readonly WebApplication _app;
     private readonly ILogger _log;
@@ -113,8 +115,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
+        var access = new AccessRegistry(_storage.Reader);
+        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
         _server = new RpcServer(new RpcServerOptions
         {
+            Inspect = _guard.InspectAsync,
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
             MaxReceivingBytes = NodeOptions.ReceivingBytes,
@@ -123,9 +128,10 @@ internal sealed class Node : IHosted, IAsyncDisposable
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        _server.Use(_guard.FilterAsync);
         var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
-        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options, _guard);
         streams.AddTo(_server);
         var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
         var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
@@ -133,6 +139,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
@@ -141,7 +148,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _app.UseRpc(_server);
+        NodePorts.Serve(_app, options, _guard, _server);
         _health.Map(_app);
     }
 
@@ -193,6 +200,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>Looks for damage; for tests in the same process.</summary>
     public Scrub Scrub => _scrub;
+
+    /// <summary>Lets calls in; for tests in the same process.</summary>
+    public AccessGuard Guard => _guard;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
@@ -294,6 +304,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             }
 
             await _app.DisposeAsync();
+            _guard.Dispose();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -370,7 +381,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _members.Start();
         }
 
-        var interval = _options.ProgressInterval;
+        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _eager.Start();
@@ -378,16 +389,25 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
-        if (!IPAddress.IsLoopback(_options.Address))
+        WarnOfOpenDoors(_log, _options);
+    }
+
+    /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
+    public static void WarnOfOpenDoors(ILogger log, NodeOptions options)
+    {
+        if (IPAddress.IsLoopback(options.Address))
         {
-            if (_options.Certificate is null)
-            {
-                LogMessages.ListensInClearText(_log, _options.Address);
-            }
-            else
-            {
-                LogMessages.ListensWithoutCredentials(_log, _options.Address);
-            }
+            return;
+        }
+
+        if (options.Access is null)
+        {
+            SecurityLogMessages.AsksNobody(log, options.Address);
+        }
+
+        if (options.Tls is null)
+        {
+            SecurityLogMessages.InClearText(log, options.Address);
         }
     }
 
@@ -522,6 +542,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _committed.Publish();
         _health.Look();
         _streams.CutSlow();
+        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

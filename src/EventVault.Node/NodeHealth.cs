@@ -90,5 +90,6 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
         _service.SetStatus("eventvault.v1.Temporal", status);
         _service.SetStatus("eventvault.v1.Admin", status);
         _service.SetStatus("eventvault.v1.Cluster", status);
+        _service.SetStatus("eventvault.v1.Access", status);
     }
 }

@@ -1,10 +1,12 @@
 using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Rpc.Server;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace EventVault.Node;
 
@@ -18,7 +20,9 @@ internal static class NodePorts
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
         options.Logging?.Invoke(builder.Logging);
         builder.WebHost.UseKestrelCore();
-        if (options.Certificate is not null)
+        ILogger? log = null;
+        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log!, e, files.Certificate)) : null;
+        if (tls is not null)
         {
             builder.WebHost.UseKestrelHttpsConfiguration();
         }
@@ -29,14 +33,32 @@ internal static class NodePorts
             kestrel.Listen(options.Address, options.Port, listen =>
             {
                 listen.Protocols = HttpProtocols.Http2;
-                if (options.Certificate is { } certificate)
-                {
-                    listen.UseHttps(certificate);
-                }
+                Secure(listen, tls);
             });
-            kestrel.Listen(options.Address, options.HttpPort, listen => listen.Protocols = HttpProtocols.Http1);
+            kestrel.Listen(options.Address, options.HttpPort, listen =>
+            {
+                listen.Protocols = HttpProtocols.Http1;
+                Secure(listen, tls);
+            });
         });
-        return builder.Build();
+        var app = builder.Build();
+        log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        return app;
+    }
+
+    /// <summary>Puts calls and pages on a host, behind what guards them.</summary>
+    public static void Serve(WebApplication app, NodeOptions options, AccessGuard guard, RpcServer server)
+    {
+        app.UseRpc(server);
+        app.Use(next => http => guard.FilterHttpAsync(http, next, IPAddress.IsLoopback(options.Address)));
+    }
+
+    private static void Secure(ListenOptions listen, ServerTls? tls)
+    {
+        if (tls is not null)
+        {
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()) });
+        }
     }
 
     /// <summary>Opens the host's ports.</summary>
@@ -52,12 +74,17 @@ internal static class NodePorts
     /// <summary>What reaches the other nodes.</summary>
     public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log, Func<DiskMark>? mark = null, Func<string, bool>? onOldDisk = null)
     {
+        if (options.PeerTls is { } tls)
+        {
+            tls.OnBad = e => SecurityLogMessages.FileNotRead(log, e, "A certificate for other nodes");
+        }
+
         var network = new PeerNetworkOptions
         {
             Hello = hello,
             Address = options.PeerAddress,
             Port = options.PeerPort!.Value,
-            Tls = options.PeerCertificate is { } certificate ? new PeerTls(certificate, options.PeerAuthorities!) : null,
+            Tls = options.PeerTls,
             Directory = hello.VaultId == Guid.Empty ? null : options.Directory,
             Files = options.Files,
             ElectionTimeout = options.ElectionTimeout,

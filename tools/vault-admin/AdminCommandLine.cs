@@ -44,9 +44,14 @@ internal static partial class AdminCommandLine
             ScavengeCommand.Create(global),
             VerifyCommand.Create(global),
             BenchCommand.Create(global),
+            WhoAmICommand.Create(global),
+            UsersCommand.Create(global),
+            RolesCommand.Create(global),
+            CertificatesCommand.Create(global),
         };
         root.Options.Add(global.Endpoint);
         root.Options.Add(global.Json);
+        global.Credentials.AddTo(root);
         var help = root.Options.OfType<HelpOption>().Single();
         help.Action = new CommandWithExamples.Help((HelpAction)help.Action!);
 

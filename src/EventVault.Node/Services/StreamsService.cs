@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Text;
+using EventVault.Node.Security;
 using EventVault.Node.Subscriptions;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -13,7 +14,8 @@ namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
 internal sealed class StreamsService(
-    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options)
+    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options,
+    AccessGuard guard)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
@@ -46,7 +48,7 @@ internal sealed class StreamsService(
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
         .Duplex(
             RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(Service, "AppendSession"),
-            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
+            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, guard.AppendsOf(context), reader, writer, context).RunAsync())
         .ServerStreamingRaw(
             RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
             (request, writer, context) => reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
@@ -87,7 +89,7 @@ internal sealed class StreamsService(
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
-            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
+            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? guard.AppendsOf(context)?.WhyNot(append.Content) ?? await appends.DecideAsync(append);
             AppendResponse? response = null;
             refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
             return response ?? throw refusal!.ToException();

@@ -36,7 +36,7 @@ internal sealed class LabCluster : IAsyncDisposable
         Certificate = new LabCertificate(folder, nodes: 9);
         _settings =
         [
-            "--tls-cert", Certificate.CertificateFile, "--tls-key", Certificate.KeyFile, "--segment-size", $"{4 << 20}", "--scavenge-interval", "0",
+            "--insecure", "--tls-cert", Certificate.CertificateFile, "--tls-key", Certificate.KeyFile, "--segment-size", $"{4 << 20}", "--scavenge-interval", "0",
             "--drain-timeout", "2000", .. settings,
         ];
         for (var i = 0; i < size; i++)

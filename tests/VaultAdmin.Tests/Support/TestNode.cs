@@ -14,6 +14,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
     private string[] _settings = [];
+    private bool _asksForCredentials;
     private Process? _process;
 
     public string DataDirectory => Path.Combine(_folder, "vault");
@@ -31,6 +32,15 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         return node;
     }
 
+    /// <summary>A node under TLS that asks for credentials, reached as localhost.</summary>
+    /// <param name="settings">How it is to know who calls.</param>
+    public static async Task<TestNode> NewAskingAsync(params string[] settings)
+    {
+        var node = new TestNode { _settings = settings, _asksForCredentials = true };
+        await node.StartAsync();
+        return node;
+    }
+
     public Task InitializeAsync() => StartAsync();
 
     Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
@@ -38,7 +48,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public async Task StartAsync()
     {
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", "--dev", .. _settings.Length > 0 ? _settings : SmallSegments])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", .. _asksForCredentials ? SmallSegments : ["--dev"], .. _settings.Length > 0 ? _settings : SmallSegments])
         {
             RedirectStandardOutput = true,
         })!;
@@ -47,7 +57,8 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         {
             if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
-                Endpoint = "http://" + line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+                var address = line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+                Endpoint = _asksForCredentials ? $"https://localhost:{address.Split(':')[^1]}" : "http://" + address;
 
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();

@@ -117,18 +117,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
-        _server = new RpcServer(new RpcServerOptions
-        {
-            Inspect = _guard.InspectAsync,
-            MaxReceiveBytes = options.MessageBytes,
-            MaxSendBytes = options.MessageBytes,
-            MaxReceivingBytes = NodeOptions.ReceivingBytes,
-            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
-            Logger = _log,
-            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
-        });
-        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        _server.Use(_guard.FilterAsync);
+        _server = NewServer(options, limits, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
         var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options, _guard);
@@ -409,6 +398,22 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             SecurityLogMessages.InClearText(log, options.Address);
         }
+    }
+
+    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, AccessGuard guard, ILogger log)
+    {
+        var server = new RpcServer(new RpcServerOptions
+        {
+            Inspect = guard.InspectAsync,
+            MaxReceiveBytes = options.MessageBytes,
+            MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
+            Logger = log,
+            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+        });
+        server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        return server.Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would

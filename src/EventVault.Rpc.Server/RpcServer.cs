@@ -81,6 +81,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             NewWriter<TResponse>(context).Write(await handler(reader.Message, context).ConfigureAwait(false));
         });
     }
@@ -147,6 +152,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         });
     }

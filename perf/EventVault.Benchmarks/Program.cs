@@ -2,7 +2,7 @@
 // changes its mind, which a micro-benchmark harness does not measure.
 //
 //   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [fairness] [reads] [recovery] [heads]
-//       [keys] [queries] [lives] [state] [peers] [grpc] [cluster] [options]
+//       [keys] [queries] [lives] [state] [peers] [grpc] [cluster] [backup] [options]
 //   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
 //   … -- overload [options]             a node under more than it can do; not among them either
 //   … -- growth --reuse D [options]     whether cost stays the same while a vault grows; a run that was cut short goes on
@@ -11,7 +11,7 @@
 //     --seconds S      length of a measured stretch (default 3)
 //     --repetitions N  of the append and cluster tables (default 3)
 //     --appenders A,B  of the append, consensus and cluster tables (default 1,16,64,256)
-//     --pairs N        of the consensus table (default 9)
+//     --pairs N        of the consensus table (default 9), and of the backup table (default 5)
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
 //     --heads A,B      streams of the heads table (default 1000000)
@@ -42,7 +42,7 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "fairness", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc", "cluster"];
+string[] known = ["append", "consensus", "fairness", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc", "cluster", "backup"];
 var chosen = known.Where(args.Contains).ToArray();
 string[] onlyNamed = ["fill", "start", "overload", "growth"]; // Not among all: they take long, or keep what they make.
 chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
@@ -157,6 +157,11 @@ try
         // Nodes as processes of their own: their processor time is told apart.
         await using var cluster = new ClusterBenchmarks(report, directory, length);
         await cluster.RunAsync(smoke ? 1 : int.Parse(Option("repetitions", "3"), CultureInfo.InvariantCulture), Numbers(Option("appenders", smoke ? "1,16" : "1,16,64,256")));
+    }
+
+    if (chosen.Contains("backup"))
+    {
+        await new BackupBenchmarks(report, directory).RunAsync(length, smoke ? 1 : int.Parse(Option("pairs", "5"), CultureInfo.InvariantCulture), smoke ? ["0"] : ["32MiB", "0"]);
     }
 }
 finally

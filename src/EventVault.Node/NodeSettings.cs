@@ -81,6 +81,9 @@ internal sealed class NodeSettings
     /// <summary>Whether logs are JSON, one object a line.</summary>
     public bool LogsJson { get; private set; }
 
+    /// <summary>All of them, as the usage lists them. What stands in brackets at the end of a description is the default.</summary>
+    public static IReadOnlyList<Setting> All => Table;
+
     /// <summary>The usage text.</summary>
     public static string Usage => string.Join(
         Environment.NewLine,
@@ -433,8 +436,9 @@ internal sealed class NodeSettings
     }
 
     /// <summary>A setting. Without a value in the usage it is a switch.</summary>
-    private sealed record Setting(string Name, string Value, string Description)
+    internal sealed record Setting(string Name, string Value, string Description)
     {
+        /// <summary>The variable of the environment that sets it.</summary>
         public string Variable { get; } = EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
     }
 }

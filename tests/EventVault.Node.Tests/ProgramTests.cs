@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using EventVault.Node.Tests.Cluster;
 using EventVault.Node.Tests.Support;
 using EventVault.Storage;
 using EventVault.Storage.Io;
@@ -96,6 +97,44 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(ExitCode.Damage, code);
         Assert.Contains($"{Path.GetFileName(segment)}, offset ", errors, StringComparison.Ordinal);
         Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
+    }
+
+    // The node of a damaged disk waits for others that never come; its ports are there, and say why.
+    [Fact]
+    public async Task A_signal_ends_an_opening_with_0_and_changes_nothing()
+    {
+        string data;
+        await using (var cluster = await TestCluster.FormAsync(3, o => o with { Directory = Path.Combine(_directory, Path.GetFileName(o.Directory)) }))
+        {
+            await cluster.AppendAsync("s", Make.Events(1));
+            for (var i = 0; i < 8; i++)
+            {
+                await cluster.AppendAsync("s", Make.Events(1));
+            }
+
+            await cluster.UntilEqualAsync();
+            var node = await cluster.FollowerAsync();
+            data = node.Options.Directory;
+            await ReadmissionTests.StopAndDamageAsync(node);
+        }
+
+        var segment = Directory.GetFiles(Path.Combine(data, "log"), "*0.seg").Single();
+        var bytes = await File.ReadAllBytesAsync(segment);
+        using var process = Start("--data", data, "--port", "0", "--http-port", "0", "--peer-port", "0", "--dev");
+        var line = string.Empty;
+        while (!line.Contains("(HTTP ", StringComparison.Ordinal))
+        {
+            line = await process.StandardError.ReadLineAsync().WaitAsync(Wait.Limit) ?? throw new InvalidOperationException("It ended.");
+        }
+
+        using var http = new HttpClient { BaseAddress = new Uri($"http://{line[(line.IndexOf("(HTTP ", StringComparison.Ordinal) + 6)..].TrimEnd(')', '.')}") };
+        Assert.Equal(HttpStatusCode.OK, (await http.GetAsync(new Uri("/health/live", UriKind.Relative))).StatusCode);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await http.GetAsync(new Uri("/health/ready", UriKind.Relative))).StatusCode);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        var (code, output, _) = await EndAsync(process);
+        Assert.Equal((ExitCode.Ok, string.Empty), (code, output));
+        Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
+        Assert.False(Directory.Exists(Path.Combine(data, "damaged")));
     }
 
     [Fact]

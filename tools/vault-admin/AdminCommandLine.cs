@@ -44,6 +44,8 @@ internal static partial class AdminCommandLine
             ReducersCommand.Create(global),
             ScavengeCommand.Create(global),
             VerifyCommand.Create(global),
+            BackupCommand.Create(global),
+            RestoreCommand.Create(global),
             BenchCommand.Create(global),
         };
         root.Options.Add(global.Endpoint);

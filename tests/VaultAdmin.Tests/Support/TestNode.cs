@@ -27,6 +27,10 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     /// <summary>A path in the node's folder, for files of the test.</summary>
     public string FileIn(string name) => Path.Combine(_folder, name);
 
+    /// <summary>A node that was not started yet: its data directory can be made first.</summary>
+    /// <param name="settings">As for <see cref="NewAsync"/>.</param>
+    public static TestNode Unstarted(params string[] settings) => new() { _settings = settings };
+
     /// <param name="settings">Settings of the node, in place of the usual small segments.</param>
     public static async Task<TestNode> NewAsync(params string[] settings)
     {

@@ -44,12 +44,12 @@ internal sealed class NodeSettings
         new("tls-cert", "FILE", "PEM certificate (with its chain) for the gRPC and HTTP ports"),
         new("tls-key", "FILE", "PEM key of the certificate"),
         new("tls-client-ca", "FILE", "PEM certificates of who signs those of users, whose common name is the user's"),
-        new("admin-password-file", "FILE", "file with the password of the built-in user admin (vault-admin users init makes one)"),
-        new("token-keys", "FILE|URL", "JWKS with the keys that bearer tokens are signed with"),
-        new("token-issuer", "TEXT", "who must have issued tokens (claim iss)"),
-        new("token-audience", "TEXT", "whom tokens must be for (claim aud)"),
+        new("admin-password-file", "FILE", "file with the password of the built-in user admin; vault-admin users init makes one"),
+        new("token-keys", "PLACE", "file or https URL of a JWKS with the keys that bearer tokens are signed with"),
+        new("token-issuer", "TEXT", "who must have issued tokens: their claim iss"),
+        new("token-audience", "TEXT", "whom tokens must be for: their claim aud"),
         new("token-user-claim", "NAME", "claim with the name of the user (sub)"),
-        new("token-roles-claim", "NAME", "claim with roles that a token gives beside those of the user (none)"),
+        new("token-roles-claim", "NAME", "claim with roles that a token gives beside those of the user"),
         new("reflection", "", "let clients ask which services there are (on with --dev)"),
         new("segment-size", "BYTES", "size of a log file, counts when the vault is created (256MiB)"),
         new("operation-horizon", "N", "appends whose ids are remembered at the least (16777216)"),
@@ -98,6 +98,9 @@ internal sealed class NodeSettings
 
     /// <summary>Whether logs are JSON, one object a line.</summary>
     public bool LogsJson { get; private set; }
+
+    /// <summary>All of them, as the usage lists them. What stands in brackets at the end of a description is the default.</summary>
+    public static IReadOnlyList<Setting> All => Table;
 
     /// <summary>The usage text.</summary>
     public static string Usage => string.Join(
@@ -528,8 +531,9 @@ internal sealed class NodeSettings
     }
 
     /// <summary>A setting. Without a value in the usage it is a switch.</summary>
-    private sealed record Setting(string Name, string Value, string Description)
+    internal sealed record Setting(string Name, string Value, string Description)
     {
+        /// <summary>The variable of the environment that sets it.</summary>
         public string Variable { get; } = EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
     }
 }

@@ -26,8 +26,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
 
     private readonly NodeOptions _options;
-    private readonly WebApplication _app;
     private readonly AccessGuard _guard;
+    private readonly NodeWeb _web;
     private readonly RpcServer _server;
     private readonly HealthService _health = new();
     private readonly ILogger _log;
@@ -42,8 +42,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private UnjoinedNode(NodeOptions options)
     {
         _options = options;
-        _app = NodePorts.NewHost(options);
-        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = new NodeWeb(options);
+        _log = _web.Logs.CreateLogger("EventVault.Node");
         _guard = new AccessGuard(options.Access, registry: null, _log);
         _server = new RpcServer(new RpcServerOptions
         {
@@ -58,8 +58,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
-        NodePorts.Serve(_app, options, _guard, _server);
-        NodeHealth.Map(_app, static () => State, static () => true, static () => false);
+        _web.Serve(_guard, _server);
+        NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false);
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);
@@ -81,7 +81,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         var node = new UnjoinedNode(options);
         try
         {
-            (node.RpcEndPoint, node.HttpEndPoint) = await NodePorts.OpenAsync(node._app);
+            (node.RpcEndPoint, node.HttpEndPoint) = await node._web.OpenAsync();
             node._address = options.Advertise ?? NodePorts.Reachable(node.RpcEndPoint);
             if (options.PeerPort is not null)
             {
@@ -105,15 +105,19 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 
     public async Task StopAsync()
     {
+        await _server.DrainAsync(DrainLimit);
+        await Task.Delay(Node.LastAnswers); // As there; and what a peer is told, which may have been an invitation, leaves before its connection goes.
         if (_network is not null)
         {
             await _network.DisposeAsync();
         }
 
-        await _server.DrainAsync(DrainLimit);
-        await Task.Delay(Node.LastAnswers); // As there.
-        await _app.StopAsync();
-        await _app.DisposeAsync();
+        using (var patience = new CancellationTokenSource(DrainLimit))
+        {
+            await _web.StopAsync(patience.Token); // Without it a client that does not let go holds up the opening for half a minute.
+        }
+
+        await _web.DisposeAsync();
         _guard.Dispose();
         _founding.Dispose();
     }

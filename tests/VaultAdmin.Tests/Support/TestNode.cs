@@ -17,12 +17,20 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     private bool _asksForCredentials;
     private Process? _process;
 
-    public string DataDirectory => Path.Combine(_folder, "vault");
+    public TestNode() => DataDirectory = Path.Combine(_folder, "vault");
+
+    public string DataDirectory { get; private init; }
 
     public string Endpoint { get; private set; } = "";
 
+    public string HttpEndpoint { get; private set; } = "";
+
     /// <summary>A path in the node's folder, for files of the test.</summary>
     public string FileIn(string name) => Path.Combine(_folder, name);
+
+    /// <summary>A node that was not started yet: its data directory can be made first.</summary>
+    /// <param name="settings">As for <see cref="NewAsync"/>.</param>
+    public static TestNode Unstarted(params string[] settings) => new() { _settings = settings };
 
     /// <param name="settings">Settings of the node, in place of the usual small segments.</param>
     public static async Task<TestNode> NewAsync(params string[] settings)
@@ -37,6 +45,15 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public static async Task<TestNode> NewAskingAsync(params string[] settings)
     {
         var node = new TestNode { _settings = settings, _asksForCredentials = true };
+        await node.StartAsync();
+        return node;
+    }
+
+    /// <param name="data">A data directory that there is; it stays when the node goes.</param>
+    /// <param name="settings">Settings of the node.</param>
+    public static async Task<TestNode> OnAsync(string data, params string[] settings)
+    {
+        var node = new TestNode { DataDirectory = data, _settings = settings };
         await node.StartAsync();
         return node;
     }
@@ -57,8 +74,10 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         {
             if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
-                var address = line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
-                Endpoint = _asksForCredentials ? $"https://localhost:{address.Split(':')[^1]}" : "http://" + address;
+                var parts = line[Ready.Length..].Split(", ");
+                var scheme = _asksForCredentials ? "https" : "http";
+                Endpoint = $"{scheme}://{Reached(parts[0])}";
+                HttpEndpoint = $"{scheme}://{Reached(parts[1]["HTTP ".Length..])}";
 
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();
@@ -68,6 +87,9 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
         throw new InvalidOperationException("The node ended before it was ready; what it said is on stderr.");
     }
+
+    // Its certificate is for that name.
+    private string Reached(string address) => _asksForCredentials ? $"localhost:{address.Split(':')[^1]}" : address;
 
     /// <summary>Runs a command against this node, with --json.</summary>
     public Task<AdminResult> RunAsync(params string[] arguments) => AdminProcess.RunAsync([.. arguments, "--endpoint", Endpoint, "--json"]);

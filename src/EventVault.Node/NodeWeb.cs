@@ -21,7 +21,6 @@ internal sealed class NodeWeb : IAsyncDisposable
     private readonly ApplicationBuilder _pipeline;
     private readonly NodeOptions _options;
     private readonly WebApplication? _tls;
-    private readonly bool _isLocal;
 
     public NodeWeb(NodeOptions options)
     {
@@ -33,8 +32,6 @@ internal sealed class NodeWeb : IAsyncDisposable
         var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };
         kestrel.ConfigureForRpc();
-        var log = Logs.CreateLogger("EventVault.Node");
-        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
         kestrel.Listen(options.Address, options.Port, listen =>
         {
             listen.Protocols = HttpProtocols.Http2;

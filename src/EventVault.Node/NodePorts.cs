@@ -17,6 +17,8 @@ internal static class NodePorts
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "EventVault.Node" });
         options.Logging?.Invoke(builder.Logging);
+        var connections = new RpcConnections();
+        builder.Services.AddSingleton(connections);
         builder.WebHost.UseKestrelCore();
         if (options.Certificate is not null)
         {
@@ -25,7 +27,7 @@ internal static class NodePorts
 
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
-            kestrel.ConfigureForRpc();
+            kestrel.ConfigureForRpc(connections);
             kestrel.Listen(options.Address, options.Port, listen =>
             {
                 listen.Protocols = HttpProtocols.Http2;

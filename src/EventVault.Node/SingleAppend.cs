@@ -24,6 +24,7 @@ internal sealed class SingleAppend(VaultStorage storage, bool continueInline = f
         Outcome = AppendOutcome.None;
         Deadline = long.MaxValue;
         Client = null;
+        Arrived = 0;
     }
 
     /// <summary>Ends with the outcome. Await it once.</summary>

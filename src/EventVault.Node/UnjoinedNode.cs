@@ -54,7 +54,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
         _app.UseRpc(_server);
-        NodeHealth.Map(_app, static () => State, static () => true, static () => false);
+        NodeHealth.Map(_app, static () => State, static path => path == "/health/live" ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);

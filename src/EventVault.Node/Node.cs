@@ -118,18 +118,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
-        _server = new RpcServer(new RpcServerOptions
-        {
-            MaxReceiveBytes = options.MessageBytes,
-            MaxSendBytes = options.MessageBytes,
-            MaxReceivingBytes = NodeOptions.ReceivingBytes,
-            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
-            Logger = _log,
-            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
-        });
-        _server.Use(_figures.Calls.MeasureAsync);
-        _server.Use(Tracing.CallAsync);
-        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        _server = NewServer(options, _log).Use(_figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits));
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
         var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, _figures, limits, options);
@@ -149,10 +138,26 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _server.RequireComplete();
         _app.UseRpc(_server);
-        Metrics = NodeMetrics.Of(new MetricSources(
-            options, _storage, _loop, _replica, writer, _figures, _pulse, _health, _peers, scrub, _retention, _places, _kept, _server, app.Services.GetRequiredService<RpcConnections>()));
-        MetricsPage.Map(_app, Metrics);
+        Metrics = MapPages();
+    }
+
+    private static RpcServer NewServer(NodeOptions options, ILogger log) => new(new RpcServerOptions
+    {
+        MaxReceiveBytes = options.MessageBytes,
+        MaxSendBytes = options.MessageBytes,
+        MaxReceivingBytes = NodeOptions.ReceivingBytes,
+        OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
+        Logger = log,
+        DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+    });
+
+    private IReadOnlyList<Metric> MapPages()
+    {
+        var metrics = NodeMetrics.Of(new MetricSources(
+            _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _app.Services.GetRequiredService<RpcConnections>()));
+        MetricsPage.Map(_app, metrics);
         _health.Map(_app);
+        return metrics;
     }
 
     /// <summary>Where gRPC is served.</summary>

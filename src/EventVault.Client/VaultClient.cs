@@ -36,7 +36,9 @@ public sealed class VaultClient : IAsyncDisposable
         _calls = new VaultCalls(_nodes, options, _closedToken);
         _changes = new VaultChanges(_calls, _seen, GetInfoAsync);
         Reducers = new VaultReducers(_calls, _changes, _seen);
-        States = new VaultStates(_calls, new StreamedCalls(_nodes, options, _closedToken), _seen, () => Volatile.Read(ref _limits));
+        var streamed = new StreamedCalls(_nodes, options, _closedToken);
+        States = new VaultStates(_calls, streamed, _seen, () => Volatile.Read(ref _limits));
+        Backups = new VaultBackups(_calls, streamed);
         Cluster = new VaultCluster(_calls);
         _sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
     }
@@ -49,6 +51,9 @@ public sealed class VaultClient : IAsyncDisposable
 
     /// <summary>The nodes of the vault, and how they change.</summary>
     public VaultCluster Cluster { get; }
+
+    /// <summary>What backups of the vault are made of.</summary>
+    public VaultBackups Backups { get; }
 
     /// <summary>Makes a client. Connects on first use, so a node that is away is reported by the first call.</summary>
     /// <param name="address">

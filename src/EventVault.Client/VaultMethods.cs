@@ -62,6 +62,12 @@ internal static class VaultMethods
     public static readonly RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse> ExplainScavenge =
         RpcMethod<Protocol.ExplainScavengeRequest, Protocol.ExplainScavengeResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "ExplainScavenge");
 
+    public static readonly RpcMethod<Protocol.ListBackupRequest, Protocol.ListBackupResponse> ListBackup =
+        RpcMethod<Protocol.ListBackupRequest, Protocol.ListBackupResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "ListBackup");
+
+    public static readonly RpcMethod<Protocol.ReadBackupRequest, Protocol.ReadBackupResponse> ReadBackup =
+        RpcMethod<Protocol.ReadBackupRequest, Protocol.ReadBackupResponse>.Of(Protocol.AdminReflection.Descriptor.Services[0], "ReadBackup");
+
     public static readonly RpcMethod<Protocol.GetStateRequest, Protocol.State> GetState =
         RpcMethod<Protocol.GetStateRequest, Protocol.State>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "GetState");
 

@@ -69,7 +69,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly NodeFigures _figures = new();
     private readonly NodePulse _pulse;
     private readonly RpcServer _server;
-    private readonly WebApplication _app;
+    private readonly NodeWeb _web;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -78,11 +78,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
+    private Node(NodeOptions options, NodeWeb web, VaultStorage storage)
     {
         _options = options;
-        _app = app;
-        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = web;
+        _log = web.Logs.CreateLogger("EventVault.Node");
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
@@ -105,6 +105,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.ShippingProblem = () => _shipping.Problem;
         _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
         _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
+        _peers.Serve(PeerRequestKind.BeginAnew, readmission.LetBeginAnewAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -129,6 +130,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
@@ -137,7 +139,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _app.UseRpc(_server);
+        _web.Pipeline.UseRpc(_server);
         Metrics = MapPages();
     }
 
@@ -154,9 +156,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private IReadOnlyList<Metric> MapPages()
     {
         var metrics = NodeMetrics.Of(new MetricSources(
-            _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _app.Services.GetRequiredService<RpcConnections>()));
-        MetricsPage.Map(_app, metrics);
-        _health.Map(_app);
+            _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web.Connections));
+        MetricsPage.Map(_web.Pipeline, metrics);
+        _health.Map(_web.Pipeline);
         return metrics;
     }
 
@@ -233,14 +235,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
 
-    /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
+    /// <summary>Opens the vault and both ports. When it returns, the node serves. Where opening takes long the ports are there before, and say so.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="cancellation">Ends the opening of the vault.</param>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>
-    public static async Task<Node> StartAsync(NodeOptions options)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static async Task<Node> StartAsync(NodeOptions options, CancellationToken cancellation = default)
     {
-        var node = await OpenAsync(options);
+        var node = await OpenAsync(options, cancellation);
         try
         {
             await node.StartAsync();
@@ -315,7 +320,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
                 _storage.Dispose();
             }
 
-            await _app.DisposeAsync();
+            await _web.DisposeAsync();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -338,39 +343,62 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
         catch (DiskException e)
         {
-            OnFailed(e, "stop");
+            // All else has stopped and is disposed: nothing is left that would have to be told to drain.
+            LogMessages.DiskFailed(_log, e, "stop");
+            _failed.TrySetResult(e);
         }
     }
 
     // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
-    private static async Task<Node> OpenAsync(NodeOptions options)
+    private static async Task<Node> OpenAsync(NodeOptions options, CancellationToken cancellation)
     {
-        var opening = Task.Run(() => OpenStorage(options));
-        WebApplication? app = null;
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var (watch, log) = (new OpeningWatch(ending.Token), new TaskCompletionSource<ILogger>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var opening = Task.Run(() => OpenStorage(options, watch, log.Task), CancellationToken.None);
+        NodeWeb? web = null;
         try
         {
-            app = NodePorts.NewHost(options);
+            web = new NodeWeb(options);
+            log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
+            {
+                await ServeOpeningAsync(opening, options, watch, await log.Task);
+            }
+
             var (storage, took) = await opening;
-            var node = new Node(options, app, storage);
+            var node = new Node(options, web, storage);
             node.LogOpened(took);
             return node;
         }
         catch
         {
+            await ending.CancelAsync(); // Whatever failed beside it: a port that is taken need not wait for what has yet to be indexed.
             await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (opening.IsCompletedSuccessfully)
             {
                 (await opening).Storage.Dispose();
             }
 
-            if (app is not null)
+            if (web is not null)
             {
-                await app.DisposeAsync();
+                await web.DisposeAsync();
             }
 
             throw;
         }
+    }
+
+    private static async Task ServeOpeningAsync(Task opening, NodeOptions options, OpeningWatch watch, ILogger log)
+    {
+        if (watch.Cancellation.IsCancellationRequested)
+        {
+            return;
+        }
+
+        var ports = await OpeningPorts.StartAsync(options, watch, log);
+        await opening.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ports.StopAsync();
     }
 
     private async Task StartAsync()
@@ -385,7 +413,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
         {
@@ -444,7 +472,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         await Task.Delay(LastAnswers);
         using (var patience = new CancellationTokenSource(limit))
         {
-            await _app.StopAsync(patience.Token);
+            await _web.StopAsync(patience.Token);
         }
 
         if (_tick is not null)
@@ -519,13 +547,18 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     private async Task FailedAsync() => throw await _failed.Task;
 
-    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options, OpeningWatch watch, Task<ILogger> log)
     {
         var began = Stopwatch.GetTimestamp();
         var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         try
         {
-            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+            var storage = NodeOptions.StorageOf(options, nodeId) with
+            {
+                Watch = watch,
+                Reincarnate = options.PeerPort is null ? null : new BeginningAnew(options, watch, log).MayBegin,
+            };
+            return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
         }
         catch (DamageException e) when (options.PeerPort is not null)
         {

@@ -15,7 +15,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     public const string Serving = "serving";
 
     /// <summary>Path that says whether the process is worth keeping.</summary>
-    private const string Live = "/health/live";
+    public const string Live = "/health/live";
 
     /// <summary>Path that says whether the node does all that it is for.</summary>
     private const string Ready = "/health/ready";
@@ -111,12 +111,15 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
             : $$"""{"status":"{{state()}}","reason":"{{JsonEncodedText.Encode(reason)}}"}""");
     });
 
-    private void SetStatus(HealthStatus status)
+    /// <summary>Sets what probes of the node, and of each of its services, are told.</summary>
+    public static void SetStatus(HealthService service, HealthStatus status)
     {
-        _service.SetStatus(string.Empty, status);
-        _service.SetStatus("eventvault.v1.Streams", status);
-        _service.SetStatus("eventvault.v1.Temporal", status);
-        _service.SetStatus("eventvault.v1.Admin", status);
-        _service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus(string.Empty, status);
+        service.SetStatus("eventvault.v1.Streams", status);
+        service.SetStatus("eventvault.v1.Temporal", status);
+        service.SetStatus("eventvault.v1.Admin", status);
+        service.SetStatus("eventvault.v1.Cluster", status);
     }
+
+    private void SetStatus(HealthStatus status) => SetStatus(_service, status);
 }

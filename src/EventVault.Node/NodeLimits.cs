@@ -28,6 +28,8 @@ internal sealed class NodeLimits
     public const string ListPageStreams = "list_page_streams";
     public const string ExplainPageSegments = "explain_page_segments";
     public const string ListPageRules = "list_page_rules";
+    public const string BackupPageSegments = "backup_page_segments";
+    public const string BackupReads = "backup_reads";
     public const string StateBytes = "state_bytes";
     public const string FoldEvents = "fold_events";
     public const string FoldNameBytes = "fold_name_bytes";
@@ -64,6 +66,8 @@ internal sealed class NodeLimits
             new(ListPageStreams, 1_000),
             new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),
+            new(BackupPageSegments, 10_000), // 720 KB.
+            new(BackupReads, 2), // One backup, and one that looks after another: more would only share the same disk.
             RetentionRules,
             ChangedStreams,
             new(StateBytes, options.StateBytes, "state-bytes"),

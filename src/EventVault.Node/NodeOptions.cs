@@ -146,20 +146,7 @@ internal sealed record NodeOptions
         NodeId = nodeId,
         Limits = options.Limits,
         OperationHorizon = options.OperationHorizon,
-        Reincarnate = options.PeerPort is null ? null : membership => OthersDecide(membership.Span, nodeId),
     };
-
-    // Whether the others can take this node in again without it, and one of them has all that it acknowledged: they are a majority alone, in
-    // both halves of a joint membership. Of two voters neither may give itself up.
-    private static bool OthersDecide(ReadOnlySpan<byte> membership, uint nodeId) =>
-        Raft.Membership.Decode(membership) is { } members
-        && AreMajority(members, Raft.MemberRole.Voter, nodeId) && (!members.IsJoint || AreMajority(members, Raft.MemberRole.OutgoingVoter, nodeId));
-
-    private static bool AreMajority(Raft.Membership members, Raft.MemberRole role, uint nodeId)
-    {
-        var voters = members.Members.Where(m => (m.Role & role) != 0).ToList();
-        return voters.Count(m => m.Id.Node != nodeId) > voters.Count / 2;
-    }
 
     /// <summary>
     /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a

@@ -31,7 +31,7 @@ internal sealed class NodeSettings
     [
         new("data", "DIR", "the data directory; required"),
         new("port", "N", "port for gRPC, 0 takes a free one (7400)"),
-        new("http-port", "N", "port for HTTP health checks, 0 takes a free one (7401)"),
+        new("http-port", "N", "port for HTTP: health and metrics, 0 takes a free one (7401)"),
         new("listen", "ADDRESS", "IP address to listen on (127.0.0.1)"),
         new("dev", "", "clear text, loopback only, no credentials asked, reflection on"),
         new("tls-cert", "FILE", "PEM certificate (with its chain) for the gRPC port"),
@@ -85,6 +85,9 @@ internal sealed class NodeSettings
 
     /// <summary>Whether logs are JSON, one object a line.</summary>
     public bool LogsJson { get; private set; }
+
+    /// <summary>All of them, as the usage lists them. What stands in brackets at the end of a description is the default.</summary>
+    public static IReadOnlyList<Setting> All => Table;
 
     /// <summary>The usage text.</summary>
     public static string Usage => string.Join(
@@ -456,8 +459,9 @@ internal sealed class NodeSettings
     }
 
     /// <summary>A setting. Without a value in the usage it is a switch.</summary>
-    private sealed record Setting(string Name, string Value, string Description)
+    internal sealed record Setting(string Name, string Value, string Description)
     {
+        /// <summary>The variable of the environment that sets it.</summary>
         public string Variable { get; } = EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
     }
 }

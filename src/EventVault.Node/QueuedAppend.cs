@@ -95,6 +95,9 @@ internal abstract class QueuedAppend(AppendContent content)
     /// <summary>Damaged: what can't be read.</summary>
     public Exception? Damage { get; set; }
 
+    /// <summary>How many of its group were completed before it, on the same thread.</summary>
+    public int CompletedBefore { get; set; }
+
     /// <summary>Whether a refusal of this append refuses those behind it too; asked on the sequencer's thread.</summary>
     public virtual bool IsRefusedByEarlier => false;
 

@@ -25,7 +25,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
 
     private readonly NodeOptions _options;
-    private readonly WebApplication _app;
+    private readonly NodeWeb _web;
     private readonly RpcServer _server;
     private readonly HealthService _health = new();
     private readonly ILogger _log;
@@ -40,8 +40,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private UnjoinedNode(NodeOptions options)
     {
         _options = options;
-        _app = NodePorts.NewHost(options);
-        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = new NodeWeb(options);
+        _log = _web.Logs.CreateLogger("EventVault.Node");
         _server = new RpcServer(new RpcServerOptions
         {
             Logger = _log,
@@ -53,8 +53,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
-        _app.UseRpc(_server);
-        NodeHealth.Map(_app, static () => State, static path => path == "/health/live" ? null : "the node belongs to no vault yet");
+        _web.Pipeline.UseRpc(_server);
+        NodeHealth.Map(_web.Pipeline, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);
@@ -76,7 +76,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         var node = new UnjoinedNode(options);
         try
         {
-            (node.RpcEndPoint, node.HttpEndPoint) = await NodePorts.OpenAsync(node._app);
+            (node.RpcEndPoint, node.HttpEndPoint) = await node._web.OpenAsync();
             node._address = options.Advertise ?? NodePorts.Reachable(node.RpcEndPoint);
             if (options.PeerPort is not null)
             {
@@ -99,15 +99,19 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 
     public async Task StopAsync()
     {
+        await _server.DrainAsync(DrainLimit);
+        await Task.Delay(Node.LastAnswers); // As there; and what a peer is told, which may have been an invitation, leaves before its connection goes.
         if (_network is not null)
         {
             await _network.DisposeAsync();
         }
 
-        await _server.DrainAsync(DrainLimit);
-        await Task.Delay(Node.LastAnswers); // As there.
-        await _app.StopAsync();
-        await _app.DisposeAsync();
+        using (var patience = new CancellationTokenSource(DrainLimit))
+        {
+            await _web.StopAsync(patience.Token); // Without it a client that does not let go holds up the opening for half a minute.
+        }
+
+        await _web.DisposeAsync();
         _founding.Dispose();
     }
 

@@ -35,6 +35,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private InFlightGroup? _refused; // Decided without resting on anything.
     private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
+    private uint _touched; // Of no meaning: it keeps the reads that fetch memory for the appends to come.
     private volatile bool _draining;
     private volatile bool _stopped;
     private volatile bool _heldUp;
@@ -262,6 +263,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         var queued = TakeQueue();
+        if (queued is { Next: not null })
+        {
+            for (var append = queued; append is not null; append = append.Next)
+            {
+                _touched ^= _tail.Touch(append.Content);
+            }
+        }
+
         if (_turns.IsEmpty && _waiting.Bytes <= VaultLimits.GroupBytes)
         {
             while (queued is { } append && Sequence(append))

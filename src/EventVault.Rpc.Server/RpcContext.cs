@@ -126,6 +126,9 @@ public sealed class RpcContext
 
     internal RpcFrameWriter? Writer { get; set; }
 
+    /// <summary>Whether the handler itself writes the one answer of the call.</summary>
+    internal bool AnswersOnce { get; set; }
+
     /// <summary>Whether frames may be compressed: fixed when the headers are.</summary>
     internal bool CompressesNow { get; private set; }
 
@@ -148,6 +151,17 @@ public sealed class RpcContext
         catch (IOException e)
         {
             throw ClientGone(e);
+        }
+    }
+
+    /// <summary>Called when the handler has returned.</summary>
+    /// <exception cref="InvalidOperationException">It has not written what it had to.</exception>
+    internal void CheckAnswered()
+    {
+        Writer?.CheckFrameComplete();
+        if (AnswersOnce && Writer is not { Messages: 1 })
+        {
+            throw new InvalidOperationException($"{Method}: the handler wrote {Writer?.Messages ?? 0} messages; a unary call is answered with exactly one.");
         }
     }
 

@@ -85,6 +85,36 @@ public sealed class RpcServer
         });
     }
 
+    /// <summary>Adds a method with one request, handed over encoded, and one answer, which the handler writes, encoded or not.</summary>
+    /// <param name="method">The method.</param>
+    /// <param name="handler">
+    /// Writes exactly one message, and need not flush it. The bytes lie in the connection's buffers, not checked, and are valid until it returns.
+    /// </param>
+    /// <returns>This server.</returns>
+    /// <exception cref="ArgumentException">The method is of another kind or has a handler.</exception>
+    public RpcServer UnaryRaw<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method, Func<ReadOnlySequence<byte>, RpcWriter<TResponse>, RpcContext, ValueTask> handler)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        ArgumentNullException.ThrowIfNull(handler);
+        return Add(method, clientStreams: false, serverStreams: false, context =>
+        {
+            context.AnswersOnce = true;
+            var reader = NewReader(method, context);
+            var reading = reader.ReadSingleAsync();
+
+            // The usual request is here in full already: then this is no state machine of its own.
+            return reading.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : ReadFirstAsync(reading, reader, context);
+        });
+
+        async ValueTask ReadFirstAsync(ValueTask reading, RpcReader<TRequest> reader, RpcContext context)
+        {
+            await reading.ConfigureAwait(false);
+            await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
+        }
+    }
+
     /// <summary>Adds a method with one request and a stream of answers.</summary>
     /// <param name="method">The method.</param>
     /// <param name="handler">Writes the answers; the stream ends when it returns.</param>

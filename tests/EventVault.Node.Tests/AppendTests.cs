@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
+using Microsoft.Extensions.Logging;
 
 namespace EventVault.Node.Tests;
 
@@ -186,10 +188,67 @@ public sealed class AppendTests
         }
     }
 
+    [Fact]
+    public async Task Calls_leave_no_trace_in_the_log_of_the_web_host_however_much_is_logged()
+    {
+        // What would write there also makes an activity and a scope for each call.
+        var categories = new CategoryLog();
+        await using var node = await TestNode.StartAsync(o => o with { Logging = logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(categories) });
+        await node.AppendAsync("s", Make.NoStream, Make.Event());
+        Assert.Contains(categories.Seen.Keys, c => c.StartsWith("Microsoft.AspNetCore.Server.Kestrel", StringComparison.Ordinal));
+        Assert.DoesNotContain(categories.Seen.Keys, c => c.StartsWith("Microsoft.AspNetCore.Hosting.Diagnostics", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(nameof(AppendOutcome.Appended), 31, true)]
+    [InlineData(nameof(AppendOutcome.Appended), 32, false)]
+    [InlineData(nameof(AppendOutcome.Known), 0, false)]
+    [InlineData(nameof(AppendOutcome.Conflict), 0, false)]
+    public async Task Only_usual_answers_are_made_on_the_thread_that_completes_the_group_and_not_too_many(string outcome, int before, bool inline)
+    {
+        await using var node = await TestNode.StartAsync();
+        var append = new SingleAppend(node.Node.Storage, mostInline: 32);
+        append.Reset();
+        append.CompletedBefore = before;
+        append.Outcome = Enum.Parse<AppendOutcome>(outcome);
+        var answering = ThreadOfAnswerAsync(append);
+        var group = new Thread(append.Complete);
+        group.Start();
+        group.Join();
+        Assert.Equal(inline, await answering == group.ManagedThreadId);
+    }
+
+    private static async Task<int> ThreadOfAnswerAsync(SingleAppend append)
+    {
+        await append.WaitAsync().ConfigureAwait(false);
+        return Environment.CurrentManagedThreadId;
+    }
+
     private static async Task Conflict(TestNode node, string stream, ExpectedVersion expected, string expectedText, ulong? actual)
     {
         var failure = await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => node.AppendAsync(stream, expected).AsTask());
         Assert.Equal((stream, expectedText), (failure.Stream, failure.VersionConflict.Expected));
         Assert.Equal(actual, failure.VersionConflict.HasActual ? failure.VersionConflict.Actual : null);
+    }
+
+    private sealed class CategoryLog : ILoggerProvider
+    {
+        public ConcurrentDictionary<string, bool> Seen { get; } = new();
+
+        public ILogger CreateLogger(string categoryName) => new Category(() => Seen[categoryName] = true);
+
+        public void Dispose()
+        {
+        }
+
+        private sealed class Category(Action onLog) : ILogger
+        {
+            public IDisposable? BeginScope<TState>(TState state)
+                where TState : notnull => null;
+
+            public bool IsEnabled(LogLevel logLevel) => true;
+
+            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => onLog();
+        }
     }
 }

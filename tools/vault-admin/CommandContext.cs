@@ -48,18 +48,23 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
         });
     }
 
+    /// <summary>Connects to back the vault up: a node reads its unsealed segments before it says what it has, so that may take longer than other calls.</summary>
+    /// <exception cref="UsageException">The address is of no known form.</exception>
+    public VaultClient ConnectForBackup() => ConnectTo(Endpoint, callTimeout: ChangeTimeout);
+
     /// <summary>As <see cref="Connect"/>, to other nodes.</summary>
     /// <param name="endpoint">Their address.</param>
     /// <param name="retry">Null: give up after some seconds.</param>
+    /// <param name="callTimeout">For calls that only read; null: the usual one.</param>
     /// <exception cref="UsageException">The address is of no known form.</exception>
-    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null)
+    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null, TimeSpan? callTimeout = null)
     {
         try
         {
             return VaultClient.Connect(endpoint, new VaultClientOptions
             {
                 AppendTimeout = CallTimeout,
-                CallTimeout = CallTimeout,
+                CallTimeout = callTimeout ?? CallTimeout,
                 ConnectTimeout = ConnectTimeout,
                 CloseTimeout = CloseTimeout,
                 Retry = retry ?? new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },

@@ -115,6 +115,9 @@ public enum VaultErrorCode
     /// <summary>The node belongs to no vault; see <see cref="NotJoinedException"/>.</summary>
     NotJoined = 64,
 
+    /// <summary>The node is being opened, which may take minutes where it got much from others; ask another one.</summary>
+    Opening = 66,
+
     /// <summary>The append waited in the node's queue for longer than its time-out.</summary>
     TimedOutInQueue = 70,
 

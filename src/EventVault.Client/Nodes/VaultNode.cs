@@ -59,6 +59,12 @@ internal sealed class VaultNode : IAsyncDisposable
     /// <summary>When it failed, counted over all failures; 0: not since the last success.</summary>
     public long FailedAt { get; set; }
 
+    /// <summary>A read failed there, and neither was one answered since nor did the leader call it well again.</summary>
+    public bool FailsReads { get; set; }
+
+    /// <summary>Looks by the leader in a row: above 0 in which it was there, since its last failure; below 0 in which it was not.</summary>
+    public int Looks { get; set; }
+
     /// <summary>What the vault has said of it.</summary>
     public NodeStanding Standing { get; set; }
 

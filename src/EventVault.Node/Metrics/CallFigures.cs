@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 
@@ -15,6 +16,7 @@ internal sealed class CallFigures
     private readonly ConcurrentDictionary<(string Method, RpcCode Status), Distribution> _durations = new();
 
     /// <summary>A filter that measures every call. Outside of all others.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask MeasureAsync(RpcContext context, RpcHandler next)
     {
         if (IsLongLived(context.Method))

@@ -1,6 +1,7 @@
 // The only file that turns outcomes and exceptions into gRPC statuses and typed details. The same table, for readers,
 // is in docs/PROTOCOL.md.
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -23,8 +24,14 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
+    /// <summary>When another backup may have come to the end of its segment.</summary>
+    private const uint RetryAfterBackupMs = 500;
+
     /// <summary>A change of the members takes some heartbeats.</summary>
     private const uint RetryAfterChangeMs = 500;
+
+    /// <summary>An opening of which anybody hears takes a second at the least.</summary>
+    private const uint RetryAfterOpeningMs = 1000;
 
     public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
     {
@@ -475,6 +482,14 @@ internal static class Errors
         RetryAfterMs = RetryAfterLongFoldMs,
     });
 
+    /// <summary>As many backups are read from the node as may be.</summary>
+    public static Refusal BackupsRun() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many backups as may read from a node at once do so already. Try again, after a wait that grows, or ask another node.",
+        RetryAfterMs = RetryAfterBackupMs,
+    });
+
     /// <summary>Events of a stream were taken away while they were read, more than once.</summary>
     public static Refusal StreamChanges(string stream) => new(RpcCode.ResourceExhausted, new Failure
     {
@@ -586,6 +601,15 @@ internal static class Errors
         Message = $"The node is stopping: {consequence}. Try again when it is back.",
     });
 
+    /// <summary>The node's storage is being opened.</summary>
+    /// <param name="doing">What that is at.</param>
+    public static Refusal Opening(string doing) => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.Opening,
+        Message = $"The node is opening its vault, and has done nothing of this call. It {doing}. Ask another node, or again in a moment.",
+        RetryAfterMs = RetryAfterOpeningMs,
+    });
+
     public static Refusal Damaged(DamageException e) => new(RpcCode.DataLoss, new Failure
     {
         Reason = Reason.Damaged,
@@ -607,6 +631,7 @@ internal static class Errors
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
     /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public static async ValueTask AddDetail(RpcContext context, RpcHandler next, NodeLimits limits)
     {
         try

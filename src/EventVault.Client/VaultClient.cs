@@ -152,6 +152,18 @@ public sealed class VaultClient : IAsyncDisposable
             return Task.FromCanceled<AppendResult>(cancellationToken);
         }
 
+        return VaultTracing.IsOn
+            ? AppendTraced(streams, options, timeout, cancellationToken)
+            : MeasureAndAppend(streams, options, timeout, cancellationToken);
+    }
+
+    private Task<AppendResult> AppendTraced(
+        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation) =>
+        VaultTracing.AppendAsync(streams, options, Volatile.Read(ref _limits), stamped => MeasureAndAppend(stamped, options, timeout, cancellation));
+
+    private Task<AppendResult> MeasureAndAppend(
+        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellationToken)
+    {
         int size;
         try
         {

@@ -4,6 +4,7 @@
 //                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
+using EventVault.Node.Metrics;
 using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
@@ -67,12 +68,15 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
     private readonly AccessGuard _guard;
+    private readonly NodeFigures _figures = new();
+    private readonly NodePulse _pulse;
     private readonly RpcServer _server;
     private readonly NodeWeb _web;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
+    private Task<OtlpExport>? _exporting;
     private bool _wasFull;
     private int _stopped;
 
@@ -93,7 +97,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
-        _health = new NodeHealth(_storage, IsInTouch);
+        _pulse = new NodePulse(_loop, _storage, _figures.Subscriptions, TimeProvider.System, () => _health!.Look());
+        _health = new NodeHealth(_storage, OutOfTouch, () => _pulse.Problem);
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
         _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
         var readmission = new Readmission(_storage, _loop, _peers, _cluster, _changes, _log);
@@ -118,10 +123,10 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
-        _server = NewServer(options, limits, _guard, _log);
-        var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
+        _server = NewServer(options, limits, _figures, _guard, _log);
+        var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
-        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options, _guard);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, _figures, limits, options, _guard);
         streams.AddTo(_server);
         var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
         var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
@@ -140,7 +145,16 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _server.RequireComplete();
         _web.Serve(_guard, _server);
+        Metrics = MapPages();
+    }
+
+    private IReadOnlyList<Metric> MapPages()
+    {
+        var metrics = NodeMetrics.Of(new MetricSources(
+            _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web));
+        MetricsPage.Map(_web.Pipeline, metrics);
         _health.Map(_web.Pipeline);
+        return metrics;
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -148,6 +162,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>Where HTTP is served.</summary>
     public IPEndPoint HttpEndPoint { get; private set; } = new(IPAddress.None, 0);
+
+    /// <summary>What it says of itself to those who watch it.</summary>
+    public IReadOnlyList<Metric> Metrics { get; }
+
+    /// <summary>The heartbeat; for tests in the same process.</summary>
+    public NodePulse Pulse => _pulse;
 
     /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
     public Task<Exception> Failed => _failed.Task;
@@ -289,6 +309,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _scavenge.Dispose();
             _eager.Dispose();
             _starter.Dispose();
+            _pulse.Dispose();
             _vaultThread.Dispose();
             EndLog();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
@@ -403,6 +424,13 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _retention.Start();
         _eager.Start();
         _health.BeginServing();
+        _pulse.Start();
+        if (_options.OtlpEndpoint is { } endpoint)
+        {
+            // Loading it takes as long as the rest of the start.
+            _exporting = Task.Run(() => new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics));
+        }
+
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
@@ -428,7 +456,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
     }
 
-    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, AccessGuard guard, ILogger log)
+    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, NodeFigures figures, AccessGuard guard, ILogger log)
     {
         var server = new RpcServer(new RpcServerOptions
         {
@@ -440,8 +468,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Logger = log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
-        server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        return server.Use(guard.FilterAsync);
+        return server.Use(figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits)).Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -475,6 +502,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             await _tick.DisposeAsync();
         }
+
+        if (_exporting is { } exporting)
+        {
+            (await exporting).Dispose(); // It reads the storage.
+        }
     }
 
     // Whoever leads and is about to go hands over first, so that nobody waits for an election.
@@ -496,17 +528,27 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
     }
 
-    // Leads, or follows a leader that was heard from lately and is not far ahead.
-    private bool IsInTouch()
+    // Null: it leads, or follows a leader that was heard from lately and is not far ahead.
+    private string? OutOfTouch()
     {
         var standing = _loop.Standing;
         if (standing.Role == Role.Leader)
         {
-            return _loop.Leads && !_loop.IsHeldUp;
+            return _loop.IsHeldUp ? "a write to the log hangs" : _loop.Leads ? null : "the node leads, and does not know yet all that was committed before";
         }
 
-        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp && _storage.IsWhole && _peers.Barred.Length == 0
-            && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
+        if (standing.Leader is not { } leader)
+        {
+            return "nobody leads, as far as the node knows";
+        }
+
+        var behind = _cluster.Last.TryGetValue(leader, out var status) && status.Node.CommitIndex > _storage.CommitIndex.Value
+            ? status.Node.CommitIndex - _storage.CommitIndex.Value : 0;
+        return _members.IsRemoved ? "the node was removed from its vault"
+            : _peers.Barred.Length > 0 ? _peers.Barred
+            : _shipping.IsCatchingUp || !_storage.IsWhole ? "the node gets segments from others"
+            : behind > FarBehindGroups ? FormattableString.Invariant($"the node is {behind} groups behind its leader")
+            : null;
     }
 
     private static RaftOptions RaftOptionsOf(NodeOptions options, ReplicaId self) => new()
@@ -578,7 +620,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
-        _health.Look();
         _streams.CutSlow();
         _guard.Sweep();
         var full = _storage.DiskIsFull;

@@ -131,6 +131,9 @@ internal sealed record NodeOptions
     /// <summary>The clock for recorded_at.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>Where metrics and spans go by OTLP; null: nowhere.</summary>
+    public Uri? OtlpEndpoint { get; init; }
+
     /// <summary>Where logs go; nowhere by default.</summary>
     public Action<ILoggingBuilder>? Logging { get; init; }
 

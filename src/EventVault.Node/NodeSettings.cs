@@ -17,6 +17,10 @@ internal sealed class NodeSettings
     private const string EnvironmentPrefix = "EVENTVAULT_";
     private const string FileSection = "EventVault";
     private const string DefaultFile = "appsettings.json";
+    private const string Endpoint = "otlp-endpoint";
+
+    /// <summary>What OpenTelemetry calls that setting everywhere.</summary>
+    private const string StandardEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
     private static readonly string[] OthersVariables =
@@ -36,7 +40,7 @@ internal sealed class NodeSettings
     [
         new("data", "DIR", "the data directory; required"),
         new("port", "N", "port for gRPC, 0 takes a free one (7400)"),
-        new("http-port", "N", "port for HTTP health checks, 0 takes a free one (7401)"),
+        new("http-port", "N", "port for HTTP: health and metrics, 0 takes a free one (7401)"),
         new("listen", "ADDRESS", "IP address to listen on (127.0.0.1)"),
         new("dev", "", "clear text, loopback only, no credentials asked, reflection on"),
         new("insecure", "", "ask nobody for credentials, and serve clear text on any address unless there is a certificate"),
@@ -79,6 +83,7 @@ internal sealed class NodeSettings
         new("election-timeout", "MS", "shortest time without a leader before a node wants to be one (1500)"),
         new("heartbeat", "MS", "how often a leader is heard from, at most half the election timeout (100)"),
         new("ship-rate", "BYTES", "what a node sends of sealed segments a second at the most, 0 as much as it can (64MiB)"),
+        new("otlp-endpoint", "URL", "send metrics and traces by OTLP to a collector, such as http://localhost:4317 (OTEL_EXPORTER_OTLP_ENDPOINT)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
@@ -121,7 +126,7 @@ internal sealed class NodeSettings
         settings.ReadFlags(arguments);
         if (!settings.WantsHelp)
         {
-            settings.ReadEnvironment(environment);
+            settings.ReadEnvironment([.. environment]);
             settings.ReadFile(workingDirectory);
             settings.LogLevel = settings.Choice("log-level", LogLevel.Information);
             settings.LogsJson = settings.Choice("log-format", LogFormat.Line) == LogFormat.Json;
@@ -188,6 +193,7 @@ internal sealed class NodeSettings
             Heartbeat = TimeSpan.FromMilliseconds(heartbeat),
             ElectionTimeout = TimeSpan.FromMilliseconds(Number("election-timeout", 1500, 2 * heartbeat, 60_000)),
             ShipBytesPerSecond = Number("ship-rate", 64L << 20, 0, 1L << 40),
+            OtlpEndpoint = Url(Endpoint),
         };
         CheckPeers(options);
         CheckClearText(options);
@@ -225,7 +231,7 @@ internal sealed class NodeSettings
         }
     }
 
-    private void ReadEnvironment(IEnumerable<KeyValuePair<string, string>> environment)
+    private void ReadEnvironment(IReadOnlyCollection<KeyValuePair<string, string>> environment)
     {
         foreach (var (name, value) in environment)
         {
@@ -237,6 +243,12 @@ internal sealed class NodeSettings
             var setting = Table.FirstOrDefault(s => s.Variable == name)
                 ?? throw new SettingException(name, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Variable))}.");
             _values.TryAdd(setting.Name, (value, name));
+        }
+
+        // By its own name it comes first.
+        if (environment.FirstOrDefault(e => e.Key == StandardEndpoint) is { Value.Length: > 0 } standard)
+        {
+            _values.TryAdd(Endpoint, (standard.Value, StandardEndpoint));
         }
     }
 
@@ -416,6 +428,17 @@ internal sealed class NodeSettings
         }
 
         return Addresses.WhyNot(set.Value) is { } why ? throw Wrong(name, why) : set.Value;
+    }
+
+    private Uri? Url(string name)
+    {
+        if (!_values.TryGetValue(name, out var set))
+        {
+            return null;
+        }
+
+        return Uri.TryCreate(set.Value, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https") ? url
+            : throw Wrong(name, $"{set.Value} is not an address such as http://localhost:4317.");
     }
 
     private TlsFiles? Tls(bool dev)

@@ -27,11 +27,11 @@ internal sealed class NodeWeb : IAsyncDisposable
         _options = options;
         Logs = LoggerFactory.Create(logging => options.Logging?.Invoke(logging));
         var log = Logs.CreateLogger("EventVault.Node");
-        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
+        var tls = Tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
         _tls = tls is null ? null : TlsServices();
         var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };
-        kestrel.ConfigureForRpc();
+        kestrel.ConfigureForRpc(Connections);
         kestrel.Listen(options.Address, options.Port, listen =>
         {
             listen.Protocols = HttpProtocols.Http2;
@@ -48,6 +48,12 @@ internal sealed class NodeWeb : IAsyncDisposable
 
     /// <summary>Where everything logs.</summary>
     public ILoggerFactory Logs { get; }
+
+    /// <summary>What both ports show and accept; null: clear text.</summary>
+    public ServerTls? Tls { get; }
+
+    /// <summary>Connections of both ports.</summary>
+    public RpcConnections Connections { get; } = new();
 
     /// <summary>What answers, in the order in which it is added; nothing more once the ports are open.</summary>
     public IApplicationBuilder Pipeline => _pipeline;

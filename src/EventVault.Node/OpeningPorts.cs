@@ -39,7 +39,7 @@ internal sealed class OpeningPorts
         health.AddTo(_server);
         NodeHealth.SetStatus(health, HealthStatus.NotServing);
         _web.Serve(_guard, _server);
-        NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false, () => watch.Doing);
+        NodeHealth.Map(_web.Pipeline, static () => State, path => path == NodeHealth.Live ? null : watch.Doing);
     }
 
     /// <summary>Opens both ports, and tells the log.</summary>

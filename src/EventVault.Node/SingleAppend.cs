@@ -30,6 +30,7 @@ internal sealed class SingleAppend(VaultStorage storage, int mostInline = 0) : Q
         Outcome = AppendOutcome.None;
         Deadline = long.MaxValue;
         Client = null;
+        Arrived = 0;
     }
 
     /// <summary>Copies a request to where it stays until the append is decided.</summary>

@@ -59,7 +59,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
         _web.Serve(_guard, _server);
-        NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false);
+        NodeHealth.Map(_web.Pipeline, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);

@@ -40,9 +40,15 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private volatile bool _stopped;
     private volatile bool _heldUp;
     private bool _appendWaits;
+    private long _waitsSince;
 
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
     public Action Wake { get; set; } = static () => { };
+
+    /// <summary>
+    /// When the append arrived that is sequenced next, of those that had to wait when the last step ended, by Stopwatch; 0: none had to. For every thread.
+    /// </summary>
+    public long WaitsSince => Volatile.Read(ref _waitsSince);
 
     /// <summary>Appends that wait to be sequenced.</summary>
     public long Waiting => _waiting.Appends;
@@ -285,6 +291,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         Submit();
+        if (!_turns.IsEmpty || _waitsSince != 0)
+        {
+            Volatile.Write(ref _waitsSince, _turns.Next?.Arrived ?? 0);
+        }
+
         return _fences.Step() || worked;
     }
 

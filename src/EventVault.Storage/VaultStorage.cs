@@ -193,6 +193,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Segments that are sealed, and those that are not.</summary>
     public (int Sealed, int Unsealed) SegmentCounts => (View.Sealed.Length, View.Unsealed.Length);
 
+    /// <summary>Whether the next segment is prepared. For every thread.</summary>
+    public bool HasSpareSegment => Spares.State == SpareState.Ready;
+
     /// <summary>Whether the disk is too full to prepare a segment or to seal one; appends go on while there is room.</summary>
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 

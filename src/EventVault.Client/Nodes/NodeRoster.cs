@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Rpc;
 using Google.Protobuf;
 
@@ -381,6 +382,7 @@ internal sealed class NodeRoster : IAsyncDisposable
 
     private async Task RefreshLoopAsync()
     {
+        Activity.Current = null; // Not part of the trace in which the client was used first.
         try
         {
             while (true)

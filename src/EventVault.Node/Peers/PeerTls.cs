@@ -30,6 +30,9 @@ internal sealed class PeerTls
         _shown = () => shown;
     }
 
+    /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
+    public DateTime ValidUntil => _shown().Certificate.TargetCertificate.NotAfter.ToUniversalTime();
+
     /// <summary>Told when files have changed and can't be used.</summary>
     public Action<Exception>? OnBad { get; set; }
 

@@ -27,6 +27,9 @@ internal sealed class ServerTls
         _files = new FileValue<Loaded>(all, () => Load(files), onBad);
     }
 
+    /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
+    public DateTime ValidUntil => _files.Current.Certificate.TargetCertificate.NotAfter.ToUniversalTime();
+
     /// <summary>What the next handshake takes.</summary>
     public SslServerAuthenticationOptions Current()
     {

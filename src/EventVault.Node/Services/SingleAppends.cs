@@ -88,6 +88,7 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     {
         append.Client = context.Connection.State<AppendClient>();
         append.Deadline = DeadlineOf(context);
+        append.Arrived = System.Diagnostics.Stopwatch.GetTimestamp();
     }
 
     /// <summary>Until when an append may wait in the queue, as <see cref="VaultLoop.NowMs"/> counts.</summary>

@@ -250,7 +250,8 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>Where an event stands in the append's bytes, by its place in the append's list.</summary>
     public (int Offset, int Length) EventAt(int i) => _events[i];
 
-    internal ReadOnlySpan<byte> Event(int i) => Bytes.AsSpan(_events[i].Offset, _events[i].Length);
+    /// <summary>The bytes of an event, by its place in the append's list.</summary>
+    public ReadOnlySpan<byte> Event(int i) => Bytes.AsSpan(_events[i].Offset, _events[i].Length);
 
     /// <summary>Adds a stream; its events follow by <see cref="AddEvent"/>.</summary>
     public void AddStream(int nameOffset, int nameLength, ExpectedKind expected, StreamVersion version)

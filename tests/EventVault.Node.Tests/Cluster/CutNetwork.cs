@@ -70,6 +70,8 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     private IPeerReceiver? _receiver;
     private IReadOnlyList<Peer> _peers = [];
 
+    public long SentBytes => _network.SentBytes;
+
     public string ListenAddress => _network.ListenAddress;
 
     public IReadOnlyList<PeerLink> Links => [.. _network.Links.Select(link => cuts.IsCut(link.Peer.Id.Node, _self) ? link with { SinceHeard = TimeSpan.MaxValue } : link)];

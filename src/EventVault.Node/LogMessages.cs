@@ -8,12 +8,6 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 2, Level = LogLevel.Information, Message = "Serving gRPC on {Rpc} and HTTP on {Http}.")]
     public static partial void Serving(ILogger logger, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http);
 
-    [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "The node listens on {Address} in clear text and asks for no credentials: everyone who reaches the port can read and append. Use tls-cert and tls-key, and a firewall.")]
-    public static partial void ListensInClearText(ILogger logger, System.Net.IPAddress address);
-
-    [LoggerMessage(EventId = 4, Level = LogLevel.Warning, Message = "The node listens on {Address} and asks for no credentials: everyone who reaches the port can read and append. Put a firewall before it.")]
-    public static partial void ListensWithoutCredentials(ILogger logger, System.Net.IPAddress address);
-
     [LoggerMessage(EventId = 5, Level = LogLevel.Information, Message = "Stopping: new calls are refused, queued appends are finished.")]
     public static partial void Stopping(ILogger logger);
 

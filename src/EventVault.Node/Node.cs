@@ -7,6 +7,7 @@ using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -65,6 +66,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberChanges _changes;
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
+    private readonly AccessGuard _guard;
     private readonly RpcServer _server;
     private readonly NodeWeb _web;
     private readonly ILogger _log;
@@ -114,19 +116,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
-        _server = new RpcServer(new RpcServerOptions
-        {
-            MaxReceiveBytes = options.MessageBytes,
-            MaxSendBytes = options.MessageBytes,
-            MaxReceivingBytes = NodeOptions.ReceivingBytes,
-            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
-            Logger = _log,
-            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
-        });
-        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        var access = new AccessRegistry(_storage.Reader);
+        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _server = NewServer(options, limits, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
-        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options, _guard);
         streams.AddTo(_server);
         var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
         var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
@@ -134,6 +129,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
         new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
@@ -143,7 +139,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _web.Pipeline.UseRpc(_server);
+        _web.Serve(_guard, _server);
         _health.Map(_web.Pipeline);
     }
 
@@ -195,6 +191,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>Looks for damage; for tests in the same process.</summary>
     public Scrub Scrub => _scrub;
+
+    /// <summary>Lets calls in; for tests in the same process.</summary>
+    public AccessGuard Guard => _guard;
 
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
@@ -299,6 +298,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             }
 
             await _web.DisposeAsync();
+            _guard.Dispose();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -398,7 +398,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _members.Start();
         }
 
-        var interval = _options.ProgressInterval;
+        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _eager.Start();
@@ -406,17 +406,42 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
-        if (!IPAddress.IsLoopback(_options.Address))
+        WarnOfOpenDoors(_log, _options);
+    }
+
+    /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
+    public static void WarnOfOpenDoors(ILogger log, NodeOptions options)
+    {
+        if (IPAddress.IsLoopback(options.Address))
         {
-            if (_options.Certificate is null)
-            {
-                LogMessages.ListensInClearText(_log, _options.Address);
-            }
-            else
-            {
-                LogMessages.ListensWithoutCredentials(_log, _options.Address);
-            }
+            return;
         }
+
+        if (options.Access is null)
+        {
+            SecurityLogMessages.AsksNobody(log, options.Address);
+        }
+
+        if (options.Tls is null)
+        {
+            SecurityLogMessages.InClearText(log, options.Address);
+        }
+    }
+
+    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, AccessGuard guard, ILogger log)
+    {
+        var server = new RpcServer(new RpcServerOptions
+        {
+            Inspect = guard.InspectAsync,
+            MaxReceiveBytes = options.MessageBytes,
+            MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
+            Logger = log,
+            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+        });
+        server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        return server.Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -555,6 +580,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _committed.Publish();
         _health.Look();
         _streams.CutSlow();
+        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

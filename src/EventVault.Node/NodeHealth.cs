@@ -93,6 +93,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
         service.SetStatus("eventvault.v1.Temporal", status);
         service.SetStatus("eventvault.v1.Admin", status);
         service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus("eventvault.v1.Access", status);
     }
 
     private void SetStatus(HealthStatus status) => SetStatus(_service, status);

@@ -1,6 +1,6 @@
 using System.Net;
-using System.Security.Cryptography.X509Certificates;
 using EventVault.Node.Peers;
+using EventVault.Node.Security;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -35,8 +35,11 @@ internal sealed record NodeOptions
     /// <summary>HTTP; 0 takes a free one.</summary>
     public int HttpPort { get; init; }
 
-    /// <summary>Serves gRPC over TLS; null: clear text.</summary>
-    public X509Certificate2? Certificate { get; init; }
+    /// <summary>Serves gRPC and HTTP over TLS; null: clear text.</summary>
+    public TlsFiles? Tls { get; init; }
+
+    /// <summary>How callers show who they are; null: nobody is asked, and everybody is an administrator.</summary>
+    public AccessOptions? Access { get; init; }
 
     /// <summary>Whether clients may ask which services and messages there are.</summary>
     public bool Reflection { get; init; }
@@ -101,11 +104,8 @@ internal sealed record NodeOptions
     /// <summary>Where clients reach the gRPC port, HOST:PORT; null: where it listens.</summary>
     public string? Advertise { get; init; }
 
-    /// <summary>What the node shows to its peers; null: clear text.</summary>
-    public X509Certificate2? PeerCertificate { get; init; }
-
-    /// <summary>Who must have signed what peers show; null exactly if <see cref="PeerCertificate"/> is.</summary>
-    public X509Certificate2Collection? PeerAuthorities { get; init; }
+    /// <summary>What the node shows to its peers, and who must have signed what they show; null: clear text.</summary>
+    public PeerTls? PeerTls { get; init; }
 
     /// <summary>Shortest time without a leader before the node wants to be one. At least two heartbeats.</summary>
     public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromMilliseconds(1500);

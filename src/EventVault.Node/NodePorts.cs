@@ -1,6 +1,7 @@
 using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 
 namespace EventVault.Node;
 
@@ -10,12 +11,17 @@ internal static class NodePorts
     /// <summary>What reaches the other nodes.</summary>
     public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log, Func<DiskMark>? mark = null, Func<string, bool>? onOldDisk = null)
     {
+        if (options.PeerTls is { } tls)
+        {
+            tls.OnBad = e => SecurityLogMessages.FileNotRead(log, e, "A certificate for other nodes");
+        }
+
         var network = new PeerNetworkOptions
         {
             Hello = hello,
             Address = options.PeerAddress,
             Port = options.PeerPort!.Value,
-            Tls = options.PeerCertificate is { } certificate ? new PeerTls(certificate, options.PeerAuthorities!) : null,
+            Tls = options.PeerTls,
             Directory = hello.VaultId == Guid.Empty ? null : options.Directory,
             Files = options.Files,
             ElectionTimeout = options.ElectionTimeout,

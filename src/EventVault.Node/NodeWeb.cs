@@ -1,12 +1,14 @@
 // Kestrel without the web host around it (docs/decisions/0017-kestrel-without-a-web-host.md): that builds a container of services at each start, and
 // looks at every call for those who trace and measure by it.
 using System.Net;
+using EventVault.Node.Security;
 using EventVault.Rpc.Server;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Abstractions;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.Options;
 
@@ -17,24 +19,29 @@ internal sealed class NodeWeb : IAsyncDisposable
 {
     private readonly KestrelServer _server;
     private readonly ApplicationBuilder _pipeline;
+    private readonly NodeOptions _options;
     private readonly WebApplication? _tls;
 
     public NodeWeb(NodeOptions options)
     {
+        _options = options;
         Logs = LoggerFactory.Create(logging => options.Logging?.Invoke(logging));
-        _tls = options.Certificate is null ? null : TlsServices();
+        var log = Logs.CreateLogger("EventVault.Node");
+        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
+        _tls = tls is null ? null : TlsServices();
         var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };
         kestrel.ConfigureForRpc();
         kestrel.Listen(options.Address, options.Port, listen =>
         {
             listen.Protocols = HttpProtocols.Http2;
-            if (options.Certificate is { } certificate)
-            {
-                listen.UseHttps(certificate);
-            }
+            Secure(listen, tls);
         });
-        kestrel.Listen(options.Address, options.HttpPort, listen => listen.Protocols = HttpProtocols.Http1);
+        kestrel.Listen(options.Address, options.HttpPort, listen =>
+        {
+            listen.Protocols = HttpProtocols.Http1;
+            Secure(listen, tls);
+        });
         _server = new KestrelServer(Options.Create(kestrel), new SocketTransportFactory(Options.Create(new SocketTransportOptions()), Logs), Logs);
         _pipeline = new ApplicationBuilder(services);
     }
@@ -44,6 +51,13 @@ internal sealed class NodeWeb : IAsyncDisposable
 
     /// <summary>What answers, in the order in which it is added; nothing more once the ports are open.</summary>
     public IApplicationBuilder Pipeline => _pipeline;
+
+    /// <summary>Puts calls on the pipeline, and before whatever is added behind them what guards pages.</summary>
+    public void Serve(AccessGuard guard, RpcServer server)
+    {
+        _pipeline.UseRpc(server);
+        _pipeline.Use(next => http => guard.FilterHttpAsync(http, next, IPAddress.IsLoopback(_options.Address)));
+    }
 
     /// <summary>Opens the ports.</summary>
     /// <returns>Which they are.</returns>
@@ -64,6 +78,14 @@ internal sealed class NodeWeb : IAsyncDisposable
         _server.Dispose();
         Logs.Dispose();
         return _tls?.DisposeAsync() ?? ValueTask.CompletedTask;
+    }
+
+    private static void Secure(ListenOptions listen, ServerTls? tls)
+    {
+        if (tls is not null)
+        {
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()) });
+        }
     }
 
     // Kestrel's TLS asks for services of types that it alone knows; a web host that is never started has them.

@@ -1,6 +1,7 @@
 // The ports of a node whose storage takes long to open: it installs what came from other nodes, makes indexes again, or waits to be let begin anew.
 // People and load balancers see that it lives and what it does; calls are refused at once instead of running into a shut port.
 // A host of its own, made only when an opening has taken a while, so that no start is slower for it; the node's own takes the ports over.
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
@@ -22,10 +23,12 @@ internal sealed class OpeningPorts
 
     private readonly NodeWeb _web;
     private readonly RpcServer _server;
+    private readonly AccessGuard _guard; // All calls are refused: nobody has to say who calls.
 
     private OpeningPorts(NodeOptions options, OpeningWatch watch, ILogger log)
     {
         _web = new NodeWeb(options);
+        _guard = new AccessGuard(options: null, registry: null, log);
         _server = new RpcServer(new RpcServerOptions
         {
             Logger = log,
@@ -35,7 +38,7 @@ internal sealed class OpeningPorts
         var health = new HealthService();
         health.AddTo(_server);
         NodeHealth.SetStatus(health, HealthStatus.NotServing);
-        _web.Pipeline.UseRpc(_server);
+        _web.Serve(_guard, _server);
         NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false, () => watch.Doing);
     }
 
@@ -53,6 +56,7 @@ internal sealed class OpeningPorts
         catch
         {
             await ports._web.DisposeAsync();
+            ports._guard.Dispose();
             throw;
         }
     }
@@ -68,5 +72,6 @@ internal sealed class OpeningPorts
         }
 
         await _web.DisposeAsync();
+        _guard.Dispose();
     }
 }

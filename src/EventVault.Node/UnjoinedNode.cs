@@ -4,6 +4,7 @@ using System.Buffers;
 using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Protocol;
 using EventVault.Raft;
@@ -25,6 +26,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
 
     private readonly NodeOptions _options;
+    private readonly AccessGuard _guard;
     private readonly NodeWeb _web;
     private readonly RpcServer _server;
     private readonly HealthService _health = new();
@@ -42,18 +44,21 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _options = options;
         _web = new NodeWeb(options);
         _log = _web.Logs.CreateLogger("EventVault.Node");
+        _guard = new AccessGuard(options.Access, registry: null, _log);
         _server = new RpcServer(new RpcServerOptions
         {
+            Inspect = _guard.InspectAsync,
             Logger = _log,
             UnknownRefusal = static () => Errors.NotJoined().ToException(),
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server
+            .Use(_guard.FilterAsync)
             .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(Service, "GetCluster"), GetCluster)
             .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
-        _web.Pipeline.UseRpc(_server);
+        _web.Serve(_guard, _server);
         NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false);
     }
 
@@ -87,6 +92,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
                 (node.PeerPort, node._peerAddress) = (listens.Port, options.PeerAdvertise ?? NodePorts.Reachable(listens));
             }
 
+            Node.WarnOfOpenDoors(node._log, options);
             LogMessages.Unjoined(node._log, node.RpcEndPoint, node.HttpEndPoint, node._peerAddress);
             return node;
         }
@@ -112,6 +118,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         }
 
         await _web.DisposeAsync();
+        _guard.Dispose();
         _founding.Dispose();
     }
 
@@ -167,7 +174,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             throw Errors.InvalidRequest("peer_address", $"can't be used: {why.TrimEnd('.')}").ToException();
         }
 
-        LogMessages.MembersAsked(_log, context.Peer, "make a vault here");
+        LogMessages.MembersAsked(_log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", "make a vault here");
         var number = asked.NodeId == 0 ? _options.NodeId ?? 1 : asked.NodeId;
         try
         {

@@ -81,6 +81,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             NewWriter<TResponse>(context).Write(await handler(reader.Message, context).ConfigureAwait(false));
         });
     }
@@ -104,13 +109,25 @@ public sealed class RpcServer
             var reader = NewReader(method, context);
             var reading = reader.ReadSingleAsync();
 
-            // The usual request is here in full already: then this is no state machine of its own.
-            return reading.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : ReadFirstAsync(reading, reader, context);
+            if (!reading.IsCompletedSuccessfully)
+            {
+                return ReadFirstAsync(reading, reader, context);
+            }
+
+            // The usual request is here in full already, and nothing in it to be waited for: then this is no state machine of its own.
+            var looking = _options.Inspect?.Invoke(reader.Message, context) ?? default;
+            return looking.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : LookFirstAsync(looking, reader, context);
         });
 
         async ValueTask ReadFirstAsync(ValueTask reading, RpcReader<TRequest> reader, RpcContext context)
         {
             await reading.ConfigureAwait(false);
+            await LookFirstAsync(_options.Inspect?.Invoke(reader.Message, context) ?? default, reader, context).ConfigureAwait(false);
+        }
+
+        async ValueTask LookFirstAsync(ValueTask looking, RpcReader<TRequest> reader, RpcContext context)
+        {
+            await looking.ConfigureAwait(false);
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         }
     }
@@ -147,6 +164,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         });
     }

@@ -47,9 +47,14 @@ internal static partial class AdminCommandLine
             BackupCommand.Create(global),
             RestoreCommand.Create(global),
             BenchCommand.Create(global),
+            WhoAmICommand.Create(global),
+            UsersCommand.Create(global),
+            RolesCommand.Create(global),
+            CertificatesCommand.Create(global),
         };
         root.Options.Add(global.Endpoint);
         root.Options.Add(global.Json);
+        global.Credentials.AddTo(root);
         var help = root.Options.OfType<HelpOption>().Single();
         help.Action = new CommandWithExamples.Help((HelpAction)help.Action!);
 

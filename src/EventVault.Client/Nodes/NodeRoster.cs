@@ -37,6 +37,7 @@ internal sealed class NodeRoster : IAsyncDisposable
 
     private readonly Lock _lock = new();
     private readonly VaultClientOptions _options;
+    private readonly VaultCredentials? _credentials;
     private readonly string _scheme;
     private readonly List<VaultNode> _nodes;
     private readonly List<VaultNode> _dropped = [];
@@ -57,11 +58,12 @@ internal sealed class NodeRoster : IAsyncDisposable
     private volatile int _count;
 
     /// <summary>Begins with the nodes that the user named; the first one is the first to be tried.</summary>
-    public NodeRoster(IReadOnlyList<Uri> addresses, VaultClientOptions options)
+    public NodeRoster(IReadOnlyList<Uri> addresses, VaultClientOptions options, VaultCredentials? credentials)
     {
         _options = options;
+        _credentials = credentials;
         _scheme = addresses[0].Scheme;
-        _nodes = [.. addresses.Select(address => new VaultNode(address, isGiven: true, options))];
+        _nodes = [.. addresses.Select(address => new VaultNode(address, isGiven: true, options, credentials))];
         First = _leader = _nodes[0];
         _count = _nodes.Count;
     }
@@ -348,7 +350,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             return null;
         }
 
-        var node = new VaultNode(address, isGiven: false, _options);
+        var node = new VaultNode(address, isGiven: false, _options, _credentials);
         _nodes.Add(node);
         _count = _nodes.Count;
         return node;

@@ -3,6 +3,7 @@
 using System.Buffers;
 using System.Net;
 using EventVault.Node.Peers;
+using EventVault.Node.Security;
 using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
@@ -380,5 +381,5 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
     }
 
-    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, context.Peer, change);
+    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", change);
 }

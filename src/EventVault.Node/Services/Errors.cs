@@ -24,6 +24,9 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
+    /// <summary>One is checked in some 100 ms.</summary>
+    private const uint RetryAfterPasswordMs = 200;
+
     /// <summary>When another backup may have come to the end of its segment.</summary>
     private const uint RetryAfterBackupMs = 500;
 
@@ -593,6 +596,38 @@ internal static class Errors
         Message = Text($"No member of the vault has the number {node}. GetCluster tells who has which."),
         Field = field,
     });
+
+    /// <summary>A call without credentials.</summary>
+    public static Refusal NoCredentials() => Unauthenticated(
+        Reason.NotAuthenticated, "No credentials came with the call. Send a user's name and password, a token, or show a certificate.");
+
+    /// <summary>Wrong ones. Whether there is such a user is not told.</summary>
+    public static Refusal BadCredentials() => Unauthenticated(Reason.NotAuthenticated, "The credentials are not right. Check name and password, or the certificate.");
+
+    /// <summary>A token that does not count. Whoever has it can read what stands in it, so it may be said what is wrong.</summary>
+    public static Refusal BadToken(string why) => Unauthenticated(Reason.NotAuthenticated, $"The token does not count: {why}. Get a new one.");
+
+    /// <summary>A call that was let in, and would not be any more.</summary>
+    public static Refusal CredentialsEnded() => Unauthenticated(
+        Reason.CredentialsEnded, "The credentials of the call have ended, or what they allow was changed. Call again with what there is now.");
+
+    /// <summary>Somebody who is known, and may not do that. Nothing is said of what it would have met.</summary>
+    public static Refusal NotAllowed(string user, string grant) => new(RpcCode.PermissionDenied, new Failure
+    {
+        Reason = Reason.NotAllowed,
+        Message = $"The user {user} is not allowed to do that: it takes {grant}. An administrator can give a role that has it.",
+        Why = grant,
+    });
+
+    /// <summary>Too many passwords wait to be checked.</summary>
+    public static Refusal PasswordsWait() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many passwords as may wait to be checked do so already. Try again, after a wait that grows.",
+        RetryAfterMs = RetryAfterPasswordMs,
+    });
+
+    private static Refusal Unauthenticated(Reason reason, string message) => new(RpcCode.Unauthenticated, new Failure { Reason = reason, Message = message });
 
     /// <summary>The node is stopping.</summary>
     public static Refusal Draining(string consequence) => new(RpcCode.Unavailable, new Failure

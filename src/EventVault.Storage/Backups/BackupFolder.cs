@@ -75,9 +75,8 @@ public sealed class BackupFolder : IDisposable
     /// <param name="files">Where it stands.</param>
     /// <param name="directory">The backup directory.</param>
     /// <param name="vault">The vault to back up.</param>
-    /// <exception cref="BackupException">It holds another vault's backup.</exception>
+    /// <exception cref="BackupException">It holds another vault's backup, or one is being made in it.</exception>
     /// <exception cref="DamageException">Its manifest is damaged.</exception>
-    /// <exception cref="DirectoryInUseException">Another backup is being made in it.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     public static BackupFolder Open(IFileSystem files, string directory, VaultIdentity vault)
     {
@@ -85,7 +84,7 @@ public sealed class BackupFolder : IDisposable
         ArgumentNullException.ThrowIfNull(vault);
         var segments = Path.Combine(directory, BackupManifest.SegmentsFolder);
         files.CreateDirectory(segments);
-        var @lock = files.LockFile(Path.Combine(directory, LockName));
+        var @lock = Lock(files, directory);
         try
         {
             var before = BackupManifest.Read(files, directory);
@@ -285,6 +284,18 @@ public sealed class BackupFolder : IDisposable
     {
         EndPart();
         _lock.Dispose();
+    }
+
+    private static IDisposable Lock(IFileSystem files, string directory)
+    {
+        try
+        {
+            return files.LockFile(Path.Combine(directory, LockName));
+        }
+        catch (DirectoryInUseException)
+        {
+            throw new BackupException($"Another backup is being made in '{directory}'. Wait until it has ended: it is as good as this one would be.");
+        }
     }
 
     private bool HasFile(in BackupEntry entry)

@@ -191,6 +191,11 @@ public sealed class BackupTests
             Assert.Contains("committed groups up to", (await Assert.ThrowsAsync<BackupException>(() => BackupOf.TakeAsync(behind, files))).Message, StringComparison.Ordinal);
         }
 
+        using (BackupFolder.Open(files, BackupOf.Directory, vault.Storage.Identity))
+        {
+            Assert.Contains("Another backup", (await Assert.ThrowsAsync<BackupException>(() => BackupOf.TakeAsync(vault.Storage, files))).Message, StringComparison.Ordinal);
+        }
+
         var other = new SmallVault(seed: 5);
         other.Append("a-1");
         Assert.Contains("holds a backup of vault", (await Assert.ThrowsAsync<BackupException>(() => BackupOf.TakeAsync(other.Storage, files))).Message, StringComparison.Ordinal);

@@ -45,7 +45,7 @@ internal sealed class GrowthVault(string folder, int segments, long streams, uin
 
     /// <summary>Streams that came evenly, of those that were filled in.</summary>
     /// <param name="events">Events that were filled in.</param>
-    public long OtherStreams(long events) => Made(Others(events));
+    public long OtherStreams(long events) => Made(Others(events) - 1);
 
     public static string Probe(long number) => $"probe-{number:D9}";
 

@@ -46,9 +46,9 @@ def stop(node):
     assert node.wait(LIMIT) == 0, f"a stop ended with {node.returncode}"
 
 
-def admin(package, endpoint, *arguments, code=0):
+def admin(package, endpoint, *arguments, code=0, environment={}):
     command = [f"{package}/vault-admin", *arguments] + (["--endpoint", endpoint] if endpoint else [])
-    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == code, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -85,15 +85,22 @@ def check_unit(package, folder):
     manager.settimeout(LIMIT)
     manager.bind(f"\0eventvault-check-{os.getpid()}")
     # The ports of the settings file may be taken here; variables come before it.
-    environment = {"NOTIFY_SOCKET": f"@eventvault-check-{os.getpid()}", "EVENTVAULT_PORT": "0", "EVENTVAULT_HTTP_PORT": "0"}
+    password = f"{folder}/admin.password"
+    admin(package, "", "users", "init", password)
+    if os.geteuid() == 0:
+        os.chown(password, 65534, 65534)
+    environment = {
+        "NOTIFY_SOCKET": f"@eventvault-check-{os.getpid()}", "EVENTVAULT_PORT": "0", "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_ADMIN_PASSWORD_FILE": password,
+    }
+    credentials = {"EVENTVAULT_USER": "admin", "EVENTVAULT_PASSWORD_FILE": password}
     for expected in ([], ["order-1"]):
         node, line = start(command, environment)
         assert manager.recv(100) == b"READY=1"
         rpc, http = re.match(r"EventVault ready: gRPC (\S+), HTTP (\S+),", line).groups()
         admin(package, "", "health", "--http", f"http://{http}")
-        streams = [json.loads(s)["stream"] for s in admin(package, f"http://{rpc}", "streams", "ls", "--json").splitlines()]
+        streams = [json.loads(s)["stream"] for s in admin(package, f"http://{rpc}", "streams", "ls", "--json", environment=credentials).splitlines()]
         assert streams == expected, streams
-        admin(package, f"http://{rpc}", "append", "order-1", "--type", "OrderPlaced", "--data", '{"total":9.80}')
+        admin(package, f"http://{rpc}", "append", "order-1", "--type", "OrderPlaced", "--data", '{"total":9.80}', environment=credentials)
         stop(node)
         assert manager.recv(100) == b"STOPPING=1"
     print("unit: its command line starts the node, is told so, stops it, and has what was written")

@@ -67,13 +67,15 @@ public sealed partial class ConfigurationTests
         var text = new StringBuilder(Head.ReplaceLineEndings("\n"));
         foreach (var setting in NodeSettings.All)
         {
-            var (value, otherwise) = (setting.Value.Length == 0 ? "" : $"`{setting.Value}`", DefaultOf(setting));
+            var (value, otherwise) = (setting.Value.Length == 0 ? "" : $"`{Cell(setting.Value)}`", DefaultOf(setting));
             var meaning = Description().Match(setting.Description).Groups["text"].Value;
-            text.Append(CultureInfo.InvariantCulture, $"| `--{setting.Name}` | `{setting.Variable}` | {value} | {otherwise} | {RangeOf(setting)} | {meaning.Replace("|", "\\|", StringComparison.Ordinal)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| `--{setting.Name}` | `{setting.Variable}` | {value} | {otherwise} | {RangeOf(setting)} | {Cell(meaning)} |\n");
         }
 
         return text.ToString();
     }
+
+    private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal);
 
     private static string DefaultOf(NodeSettings.Setting setting) => Description().Match(setting.Description).Groups["default"] is { Success: true, Value: var told }
         ? setting.Value.Length == 0 ? $"off, {told}" : told

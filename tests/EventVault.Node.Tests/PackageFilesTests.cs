@@ -22,7 +22,12 @@ public sealed class PackageFilesTests : IDisposable
     {
         var command = Unit("ExecStart").Single().Split(' ');
         var state = Path.Combine("/var/lib", Unit("StateDirectory").Single());
-        var options = Options(command[1..].Select(a => a.Replace("/etc/eventvault", Package(""), StringComparison.Ordinal)), []);
+        var password = Path.Combine(_directory, "admin.password");
+        File.WriteAllText(password, new string('x', 64));
+
+        // The settings file names a file of the machine; variables come before it.
+        Assert.Contains("\"admin-password-file\": \"/etc/eventvault/admin.password\"", File.ReadAllText(Package("eventvault.json")), StringComparison.Ordinal);
+        var options = Options(command[1..].Select(a => a.Replace("/etc/eventvault", Package(""), StringComparison.Ordinal)), [KeyValuePair.Create("EVENTVAULT_ADMIN_PASSWORD_FILE", password)]);
         Assert.Equal((state, IPAddress.Loopback, 7400, 7401), (options.Directory, options.Address, options.Port, options.HttpPort));
         Assert.True(TimeSpan.FromSeconds(int.Parse(Unit("TimeoutStopSec").Single(), CultureInfo.InvariantCulture)) > 2 * options.DrainTimeout);
     }
@@ -35,7 +40,7 @@ public sealed class PackageFilesTests : IDisposable
     [Fact]
     public void The_image_starts_the_node_by_variables_that_there_are()
     {
-        var options = Options([], ImageVariables());
+        var options = Options(["--insecure"], ImageVariables());
         Assert.Contains($"VOLUME [\"{options.Directory}\"]", Dockerfile());
         Assert.Contains(Dockerfile(), l => l.StartsWith("EXPOSE ", StringComparison.Ordinal) && l.Split(' ')[1..].Take(2).SequenceEqual([$"{options.Port}", $"{options.HttpPort}"]));
         Assert.Contains("ENTRYPOINT [\"/usr/local/bin/eventvault\"]", Dockerfile());
@@ -66,11 +71,6 @@ public sealed class PackageFilesTests : IDisposable
     private static KeyValuePair<string, string>[] ImageVariables() =>
         [.. Dockerfile().Where(l => l.StartsWith("ENV ", StringComparison.Ordinal)).Select(l => l["ENV ".Length..].Split('=')).Select(v => KeyValuePair.Create(v[0], v[1]))];
 
-    // The files name a password that whoever installs them makes.
-    private NodeOptions Options(IEnumerable<string> arguments, IEnumerable<KeyValuePair<string, string>> environment)
-    {
-        var password = Path.Combine(_directory, "admin.password");
-        File.WriteAllText(password, "a-password-for-this-test");
-        return NodeSettings.Read([.. arguments], [.. environment, KeyValuePair.Create("EVENTVAULT_ADMIN_PASSWORD_FILE", password)], _directory).ToOptions();
-    }
+    private NodeOptions Options(IEnumerable<string> arguments, IEnumerable<KeyValuePair<string, string>> environment) =>
+        NodeSettings.Read([.. arguments], environment, _directory).ToOptions();
 }

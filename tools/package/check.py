@@ -22,8 +22,6 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 60  # seconds for any one step, on a busy machine
 
-PASSWORD = "a-password-for-this-run"
-
 nodes = []
 
 
@@ -48,9 +46,9 @@ def stop(node):
     assert node.wait(LIMIT) == 0, f"a stop ended with {node.returncode}"
 
 
-def admin(package, endpoint, *arguments, code=0):
+def admin(package, endpoint, *arguments, code=0, environment={}):
     command = [f"{package}/vault-admin", *arguments] + (["--endpoint", endpoint] if endpoint else [])
-    done = subprocess.run(command, env={"EVENTVAULT_USER": "admin", "EVENTVAULT_PASSWORD": PASSWORD}, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == code, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -74,10 +72,7 @@ def read_unit():
 
 def check_unit(package, folder):
     service = read_unit()
-    with open(f"{HERE}/eventvault.json", encoding="utf-8") as file:
-        settings = file.read().replace("/etc/eventvault", folder)
-    with open(f"{folder}/eventvault.json", "w", encoding="utf-8") as file:
-        file.write(settings)
+    shutil.copy(f"{HERE}/eventvault.json", folder)
     state = f"{folder}/{service['StateDirectory']}"
     os.mkdir(state)
     if os.geteuid() == 0:
@@ -90,15 +85,22 @@ def check_unit(package, folder):
     manager.settimeout(LIMIT)
     manager.bind(f"\0eventvault-check-{os.getpid()}")
     # The ports of the settings file may be taken here; variables come before it.
-    environment = {"NOTIFY_SOCKET": f"@eventvault-check-{os.getpid()}", "EVENTVAULT_PORT": "0", "EVENTVAULT_HTTP_PORT": "0"}
+    password = f"{folder}/admin.password"
+    admin(package, "", "users", "init", password)
+    if os.geteuid() == 0:
+        os.chown(password, 65534, 65534)
+    environment = {
+        "NOTIFY_SOCKET": f"@eventvault-check-{os.getpid()}", "EVENTVAULT_PORT": "0", "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_ADMIN_PASSWORD_FILE": password,
+    }
+    credentials = {"EVENTVAULT_USER": "admin", "EVENTVAULT_PASSWORD_FILE": password}
     for expected in ([], ["order-1"]):
         node, line = start(command, environment)
         assert manager.recv(100) == b"READY=1"
         rpc, http = re.match(r"EventVault ready: gRPC (\S+), HTTP (\S+),", line).groups()
         admin(package, "", "health", "--http", f"http://{http}")
-        streams = [json.loads(s)["stream"] for s in admin(package, f"http://{rpc}", "streams", "ls", "--json").splitlines()]
+        streams = [json.loads(s)["stream"] for s in admin(package, f"http://{rpc}", "streams", "ls", "--json", environment=credentials).splitlines()]
         assert streams == expected, streams
-        admin(package, f"http://{rpc}", "append", "order-1", "--type", "OrderPlaced", "--data", '{"total":9.80}')
+        admin(package, f"http://{rpc}", "append", "order-1", "--type", "OrderPlaced", "--data", '{"total":9.80}', environment=credentials)
         stop(node)
         assert manager.recv(100) == b"STOPPING=1"
     print("unit: its command line starts the node, is told so, stops it, and has what was written")
@@ -123,7 +125,7 @@ def check_compose(package, folder):
         port = command[command.index("--advertise") + 1].split(":")[1]
         peers = command.index("--peer-port") + 1
         command[peers] = command[command.index("--peer-advertise") + 1].split(":")[1]
-        start([f"{package}/eventvault", *command], {"EVENTVAULT_DATA": data, "EVENTVAULT_ADMIN_PASSWORD_FILE": f"{folder}/admin.password", "EVENTVAULT_PORT": port, "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_LOG_LEVEL": "warning"})
+        start([f"{package}/eventvault", *command], {"EVENTVAULT_DATA": data, "EVENTVAULT_PORT": port, "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_LOG_LEVEL": "warning"})
     init = [here(part) for part in services["init"]["command"]]
     for _ in range(2):  # As at each start of the services.
         admin(package, "", *init)
@@ -154,8 +156,6 @@ def check_systemd(package, folder):
 def main():
     with tempfile.TemporaryDirectory(prefix="eventvault-package-") as folder:
         os.chmod(folder, 0o755)
-        with open(f"{folder}/admin.password", "w", encoding="utf-8") as file:
-            file.write(PASSWORD)
         package = sys.argv[1] if len(sys.argv) > 1 else f"{folder}/package"
         if len(sys.argv) == 1:
             subprocess.run([f"{HERE}/publish.sh", package], check=True)

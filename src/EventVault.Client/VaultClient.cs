@@ -26,18 +26,21 @@ public sealed class VaultClient : IAsyncDisposable
     private bool _limitsKnown;
     private int _disposed;
 
-    private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options)
+    private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options, VaultCredentials? credentials)
     {
         options.Validate();
         _options = options;
         _closedToken = _closed.Token;
         _seen = new SeenPosition(options.ReadFrom);
-        _nodes = new NodeRoster(addresses, options);
+        _nodes = new NodeRoster(addresses, options, credentials);
         _calls = new VaultCalls(_nodes, options, _closedToken);
         _changes = new VaultChanges(_calls, _seen, GetInfoAsync);
         Reducers = new VaultReducers(_calls, _changes, _seen);
-        States = new VaultStates(_calls, new StreamedCalls(_nodes, options, _closedToken), _seen, () => Volatile.Read(ref _limits));
+        var streamed = new StreamedCalls(_nodes, options, _closedToken);
+        States = new VaultStates(_calls, streamed, _seen, () => Volatile.Read(ref _limits));
+        Backups = new VaultBackups(_calls, streamed);
         Cluster = new VaultCluster(_calls);
+        Access = new VaultAccess(_calls, _changes, _seen);
         _sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
     }
 
@@ -50,16 +53,31 @@ public sealed class VaultClient : IAsyncDisposable
     /// <summary>The nodes of the vault, and how they change.</summary>
     public VaultCluster Cluster { get; }
 
+    /// <summary>What backups of the vault are made of.</summary>
+    public VaultBackups Backups { get; }
+
+    /// <summary>Who may do what.</summary>
+    public VaultAccess Access { get; }
+
     /// <summary>Makes a client. Connects on first use, so a node that is away is reported by the first call.</summary>
     /// <param name="address">
     /// <c>eventvault://host:port</c> (clear text) or <c>eventvaults://host:port</c> (TLS); <c>http://</c> and
     /// <c>https://</c> mean the same. The port is 7400 unless given. Of a vault of several nodes name one or several, with commas
-    /// between: <c>eventvault://a:7400,b:7400</c>. The client asks them for the others, and finds the leader by itself.
+    /// between: <c>eventvault://a:7400,b:7400</c>. The client asks them for the others, and finds the leader by itself. Name and password of a
+    /// user may stand before them: <c>eventvaults://user:password@a:7400,b:7400</c>, with % and two digits for what has a meaning there.
     /// </param>
     /// <param name="options">Null: the defaults.</param>
-    /// <exception cref="ArgumentException">The address is of another form or names a node twice, or a setting is out of its range.</exception>
-    public static VaultClient Connect(string address, VaultClientOptions? options = null) =>
-        new(VaultAddress.Parse(address), options ?? new VaultClientOptions());
+    /// <exception cref="ArgumentException">
+    /// The address is of another form or names a node twice, a setting is out of its range, or both have credentials.
+    /// </exception>
+    public static VaultClient Connect(string address, VaultClientOptions? options = null)
+    {
+        IReadOnlyList<Uri> nodes = VaultAddress.Parse(address, out VaultCredentials? credentials);
+        options ??= new VaultClientOptions();
+        return credentials is not null && options.Credentials is not null
+            ? throw new ArgumentException("The address has a user, and the options have credentials, too: leave out the one or the other.", nameof(options))
+            : new VaultClient(nodes, options, credentials ?? options.Credentials);
+    }
 
     /// <summary>Appends one event. See <see cref="AppendAsync(IReadOnlyList{StreamAppend}, AppendOptions?, CancellationToken)"/>.</summary>
     /// <param name="stream">Name of the stream.</param>

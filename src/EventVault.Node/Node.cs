@@ -7,6 +7,7 @@ using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -65,8 +66,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberChanges _changes;
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
+    private readonly AccessGuard _guard;
     private readonly RpcServer _server;
-    private readonly WebApplication _app;
+    private readonly NodeWeb _web;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -74,11 +76,11 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
+    private Node(NodeOptions options, NodeWeb web, VaultStorage storage)
     {
         _options = options;
-        _app = app;
-        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = web;
+        _log = web.Logs.CreateLogger("EventVault.Node");
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
@@ -100,6 +102,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.ShippingProblem = () => _shipping.Problem;
         _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
         _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
+        _peers.Serve(PeerRequestKind.BeginAnew, readmission.LetBeginAnewAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -113,19 +116,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
-        _server = new RpcServer(new RpcServerOptions
-        {
-            MaxReceiveBytes = options.MessageBytes,
-            MaxSendBytes = options.MessageBytes,
-            MaxReceivingBytes = NodeOptions.ReceivingBytes,
-            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
-            Logger = _log,
-            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
-        });
-        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        var access = new AccessRegistry(_storage.Reader);
+        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _server = NewServer(options, limits, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
-        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options, _guard);
         streams.AddTo(_server);
         var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
         var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
@@ -133,6 +129,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
@@ -141,8 +139,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _app.UseRpc(_server);
-        _health.Map(_app);
+        _web.Serve(_server, _guard);
+        _health.Map(_web.Pipeline);
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -194,6 +192,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>Looks for damage; for tests in the same process.</summary>
     public Scrub Scrub => _scrub;
 
+    /// <summary>Lets calls in; for tests in the same process.</summary>
+    public AccessGuard Guard => _guard;
+
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
 
@@ -212,14 +213,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
 
-    /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
+    /// <summary>Opens the vault and both ports. When it returns, the node serves. Where opening takes long the ports are there before, and say so.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="cancellation">Ends the opening of the vault.</param>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>
-    public static async Task<Node> StartAsync(NodeOptions options)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static async Task<Node> StartAsync(NodeOptions options, CancellationToken cancellation = default)
     {
-        var node = await OpenAsync(options);
+        var node = await OpenAsync(options, cancellation);
         try
         {
             await node.StartAsync();
@@ -293,7 +297,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
                 _storage.Dispose();
             }
 
-            await _app.DisposeAsync();
+            await _web.DisposeAsync();
+            _guard.Dispose();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -316,39 +321,62 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
         catch (DiskException e)
         {
-            OnFailed(e, "stop");
+            // All else has stopped and is disposed: nothing is left that would have to be told to drain.
+            LogMessages.DiskFailed(_log, e, "stop");
+            _failed.TrySetResult(e);
         }
     }
 
     // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
-    private static async Task<Node> OpenAsync(NodeOptions options)
+    private static async Task<Node> OpenAsync(NodeOptions options, CancellationToken cancellation)
     {
-        var opening = Task.Run(() => OpenStorage(options));
-        WebApplication? app = null;
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var (watch, log) = (new OpeningWatch(ending.Token), new TaskCompletionSource<ILogger>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var opening = Task.Run(() => OpenStorage(options, watch, log.Task), CancellationToken.None);
+        NodeWeb? web = null;
         try
         {
-            app = NodePorts.NewHost(options);
+            web = new NodeWeb(options);
+            log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
+            {
+                await ServeOpeningAsync(opening, options, watch, await log.Task);
+            }
+
             var (storage, took) = await opening;
-            var node = new Node(options, app, storage);
+            var node = new Node(options, web, storage);
             node.LogOpened(took);
             return node;
         }
         catch
         {
+            await ending.CancelAsync(); // Whatever failed beside it: a port that is taken need not wait for what has yet to be indexed.
             await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (opening.IsCompletedSuccessfully)
             {
                 (await opening).Storage.Dispose();
             }
 
-            if (app is not null)
+            if (web is not null)
             {
-                await app.DisposeAsync();
+                await web.DisposeAsync();
             }
 
             throw;
         }
+    }
+
+    private static async Task ServeOpeningAsync(Task opening, NodeOptions options, OpeningWatch watch, ILogger log)
+    {
+        if (watch.Cancellation.IsCancellationRequested)
+        {
+            return;
+        }
+
+        var ports = await OpeningPorts.StartAsync(options, watch, log);
+        await opening.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ports.StopAsync();
     }
 
     private async Task StartAsync()
@@ -363,14 +391,14 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
         {
             _members.Start();
         }
 
-        var interval = _options.ProgressInterval;
+        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _eager.Start();
@@ -378,17 +406,42 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
-        if (!IPAddress.IsLoopback(_options.Address))
+        WarnOfOpenDoors(_log, _options);
+    }
+
+    /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
+    public static void WarnOfOpenDoors(ILogger log, NodeOptions options)
+    {
+        if (IPAddress.IsLoopback(options.Address))
         {
-            if (_options.Certificate is null)
-            {
-                LogMessages.ListensInClearText(_log, _options.Address);
-            }
-            else
-            {
-                LogMessages.ListensWithoutCredentials(_log, _options.Address);
-            }
+            return;
         }
+
+        if (options.Access is null)
+        {
+            SecurityLogMessages.AsksNobody(log, options.Address);
+        }
+
+        if (options.Tls is null)
+        {
+            SecurityLogMessages.InClearText(log, options.Address);
+        }
+    }
+
+    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, AccessGuard guard, ILogger log)
+    {
+        var server = new RpcServer(new RpcServerOptions
+        {
+            Inspect = guard.InspectAsync,
+            MaxReceiveBytes = options.MessageBytes,
+            MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
+            Logger = log,
+            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+        });
+        server.Use((context, next) => Errors.AddDetail(context, next, limits));
+        return server.Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -415,7 +468,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         await Task.Delay(LastAnswers);
         using (var patience = new CancellationTokenSource(limit))
         {
-            await _app.StopAsync(patience.Token);
+            await _web.StopAsync(patience.Token);
         }
 
         if (_tick is not null)
@@ -475,13 +528,18 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     private async Task FailedAsync() => throw await _failed.Task;
 
-    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options, OpeningWatch watch, Task<ILogger> log)
     {
         var began = Stopwatch.GetTimestamp();
         var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         try
         {
-            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+            var storage = NodeOptions.StorageOf(options, nodeId) with
+            {
+                Watch = watch,
+                Reincarnate = options.PeerPort is null ? null : new BeginningAnew(options, watch, log).MayBegin,
+            };
+            return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
         }
         catch (DamageException e) when (options.PeerPort is not null)
         {
@@ -522,6 +580,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _committed.Publish();
         _health.Look();
         _streams.CutSlow();
+        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

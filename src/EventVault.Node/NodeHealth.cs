@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
 using EventVault.Storage;
@@ -60,8 +61,8 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
     /// <summary>Answers <c>/health/live</c> and <c>/health/ready</c>.</summary>
     public void Map(IApplicationBuilder app) => Map(app, () => State, () => _state != "failed", () => IsReady);
 
-    /// <summary>The same for a node in any state.</summary>
-    public static void Map(IApplicationBuilder app, Func<string> state, Func<bool> isLive, Func<bool> isReady) => app.Run(http =>
+    /// <summary>The same for a node in any state, with a reason for it if there is one to tell.</summary>
+    public static void Map(IApplicationBuilder app, Func<string> state, Func<bool> isLive, Func<bool> isReady, Func<string>? reason = null) => app.Run(http =>
     {
         var path = http.Request.Path.Value;
         if (path is not ("/health/live" or "/health/ready"))
@@ -80,15 +81,20 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
         var isWell = path == "/health/live" ? isLive() : isReady();
         http.Response.StatusCode = isWell ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         http.Response.ContentType = "application/json";
-        return http.Response.WriteAsync($$"""{"status":"{{state()}}"}""");
+        var why = reason is null ? string.Empty : $",\"reason\":\"{JsonEncodedText.Encode(reason())}\"";
+        return http.Response.WriteAsync($$"""{"status":"{{state()}}"{{why}}}""");
     });
 
-    private void SetStatus(HealthStatus status)
+    /// <summary>Sets what probes of the node, and of each of its services, are told.</summary>
+    public static void SetStatus(HealthService service, HealthStatus status)
     {
-        _service.SetStatus(string.Empty, status);
-        _service.SetStatus("eventvault.v1.Streams", status);
-        _service.SetStatus("eventvault.v1.Temporal", status);
-        _service.SetStatus("eventvault.v1.Admin", status);
-        _service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus(string.Empty, status);
+        service.SetStatus("eventvault.v1.Streams", status);
+        service.SetStatus("eventvault.v1.Temporal", status);
+        service.SetStatus("eventvault.v1.Admin", status);
+        service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus("eventvault.v1.Access", status);
     }
+
+    private void SetStatus(HealthStatus status) => SetStatus(_service, status);
 }

@@ -28,6 +28,8 @@ internal sealed class NodeLimits
     public const string ListPageStreams = "list_page_streams";
     public const string ExplainPageSegments = "explain_page_segments";
     public const string ListPageRules = "list_page_rules";
+    public const string BackupPageSegments = "backup_page_segments";
+    public const string BackupReads = "backup_reads";
     public const string StateBytes = "state_bytes";
     public const string FoldEvents = "fold_events";
     public const string FoldNameBytes = "fold_name_bytes";
@@ -37,6 +39,10 @@ internal sealed class NodeLimits
     public const string ReducerNameBytes = "reducer_name_bytes";
     public const string ReducerBytes = "reducer_bytes";
     public const string ReducerCategories = "reducer_categories";
+    public const string Users = "users";
+    public const string UserRoles = "user_roles";
+    public const string Roles = "roles";
+    public const string RoleGrants = "role_grants";
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -64,6 +70,8 @@ internal sealed class NodeLimits
             new(ListPageStreams, 1_000),
             new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),
+            new(BackupPageSegments, 10_000), // 720 KB.
+            new(BackupReads, 2), // One backup, and one that looks after another: more would only share the same disk.
             RetentionRules,
             ChangedStreams,
             new(StateBytes, options.StateBytes, "state-bytes"),
@@ -75,6 +83,10 @@ internal sealed class NodeLimits
             new(ReducerNameBytes, 128),
             new(ReducerBytes, 16 * 1024), // Parsed for calls that bring their own.
             new(ReducerCategories, 64),
+            new(Users, 10_000), // All are in memory, on each node.
+            new(UserRoles, 50),
+            new(Roles, 1_000),
+            new(RoleGrants, 100), // Looked through for each stream that a call names.
             new("long_folds", States.FoldPlaces.Places),
             new("waiting_long_folds", States.FoldPlaces.MostWaiting),
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),

@@ -127,21 +127,22 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
 
     private void LookAfterRepair()
     {
-        if (_comparing is { IsCompletedSuccessfully: true } compared)
+        if (_comparing is { IsCompleted: true } compared)
         {
             _comparing = null;
-            foreach (var difference in compared.Result.Except(_differences))
+            if (compared.IsCompletedSuccessfully)
             {
-                ShipLogMessages.Differs(log, difference);
+                TakeDifferences(compared.Result);
             }
-
-            _differences = compared.Result;
-            Tell();
+            else
+            {
+                ShipLogMessages.NotCompared(log, WhyNot(compared)); // The next pass compares again.
+            }
         }
 
-        if (_repair is { IsCompleted: true })
+        if (_repair is { IsCompleted: true } repair)
         {
-            if (_repair.Result is not { } why)
+            if ((repair.IsCompletedSuccessfully ? repair.Result : WhyNot(repair)) is not { } why)
             {
                 return; // The node is being opened anew.
             }
@@ -155,6 +156,19 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
         {
             BeginRepair();
         }
+    }
+
+    private static string WhyNot(Task failed) => failed.Exception?.InnerException?.Message.TrimEnd('.') ?? "it was cancelled";
+
+    private void TakeDifferences(IReadOnlyList<string> differences)
+    {
+        foreach (var difference in differences.Except(_differences))
+        {
+            ShipLogMessages.Differs(log, difference);
+        }
+
+        _differences = differences;
+        Tell();
     }
 
     private void BeginRepair()

@@ -81,6 +81,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             NewWriter<TResponse>(context).Write(await handler(reader.Message, context).ConfigureAwait(false));
         });
     }
@@ -104,13 +109,25 @@ public sealed class RpcServer
             var reader = NewReader(method, context);
             var reading = reader.ReadSingleAsync();
 
-            // The usual request is here in full already: then this is no state machine of its own.
-            return reading.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : ReadFirstAsync(reading, reader, context);
+            // The usual request is here in full already, and is soon inspected: then this is no state machine of its own.
+            if (!reading.IsCompletedSuccessfully)
+            {
+                return ReadFirstAsync(reading, reader, context);
+            }
+
+            var inspecting = _options.Inspect?.Invoke(reader.Message, context) ?? ValueTask.CompletedTask;
+            return inspecting.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : InspectFirstAsync(inspecting, reader, context);
         });
 
         async ValueTask ReadFirstAsync(ValueTask reading, RpcReader<TRequest> reader, RpcContext context)
         {
             await reading.ConfigureAwait(false);
+            await InspectFirstAsync(_options.Inspect?.Invoke(reader.Message, context) ?? ValueTask.CompletedTask, reader, context).ConfigureAwait(false);
+        }
+
+        async ValueTask InspectFirstAsync(ValueTask inspecting, RpcReader<TRequest> reader, RpcContext context)
+        {
+            await inspecting.ConfigureAwait(false);
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         }
     }
@@ -147,6 +164,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         });
     }

@@ -10,6 +10,7 @@
 //
 // Threads: the sequencer's thread owns Tail and what is pending, calls Commit and reads groups; LogWriter's thread owns Log;
 // one background thread calls StepBackground; another one may call Scavenger.Step; Reader is for everyone.
+using EventVault.Storage.Backups;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -57,6 +58,7 @@ public sealed class VaultStorage : IDisposable
         Streams = new StreamLister(this);
         Scavenger = new Scavenger(this);
         Source = new ShipSource(this);
+        Backups = new BackupSource(this);
         var opened = StorageOpening.Run(this);
         _view = opened.View;
         Operations = opened.Operations;
@@ -124,6 +126,9 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>Its segments, for other nodes.</summary>
     public ShipSource Source { get; }
+
+    /// <summary>All of its log that is committed, for backups.</summary>
+    public BackupSource Backups { get; }
 
     /// <summary>Not null: this start found the log's end damaged, and the disk is another incarnation from now on.</summary>
     public Reincarnation? Reincarnated { get; private init; }
@@ -278,6 +283,7 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
+    /// <exception cref="OperationCanceledException">It was ended by <see cref="StorageOptions.Watch"/>; the next opening goes on.</exception>
     public static VaultStorage Open(IFileSystem files, string directory, StorageOptions options, long now)
     {
         files.CreateDirectory(directory);
@@ -288,7 +294,7 @@ public sealed class VaultStorage : IDisposable
             while (true)
             {
                 var (meta, vote) = MetaOpening.Open(files, directory, options, now);
-                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote, options.Watch);
                 try
                 {
                     return new VaultStorage(files, directory, options, meta, vote, shipped, @lock) { Reincarnated = reincarnated };

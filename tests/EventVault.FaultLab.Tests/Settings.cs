@@ -11,6 +11,9 @@ internal static class Settings
     /// <summary>EVENTVAULT_SCAVENGE_KILLS: how often the node is killed while it scavenges under load.</summary>
     public static int ScavengeKills => Read("EVENTVAULT_SCAVENGE_KILLS", 6);
 
+    /// <summary>EVENTVAULT_BACKUP_KILLS: how many backups of a node under load are killed.</summary>
+    public static int BackupKills => Read("EVENTVAULT_BACKUP_KILLS", 2);
+
     /// <summary>EVENTVAULT_SOAK_SECONDS: how long 64 writers append beside a subscriber.</summary>
     public static int SoakSeconds => Read("EVENTVAULT_SOAK_SECONDS", 5);
 

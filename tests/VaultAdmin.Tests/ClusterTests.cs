@@ -45,6 +45,8 @@ public sealed class ClusterTests : IAsyncLifetime
         var moved = (await _nodes[1].RunAsync("cluster", "transfer", "--to", "3")).MustBe(0);
         Assert.Equal(3, moved.Json.GetProperty("leader").GetInt32());
 
+        await BackUpAndRestoreAsync(_nodes[1]);
+
         // Also while another one leads than the first, which then would have to add itself.
         (await _nodes[2].RunAsync("cluster", "init", "--nodes", names)).MustBe(0);
         Assert.Equal("NODE_NOT_FOUND", (await _nodes[1].RunAsync("cluster", "transfer", "--to", "7")).MustBe(1).ErrorCode);
@@ -75,6 +77,26 @@ public sealed class ClusterTests : IAsyncLifetime
         await using var alone = await TestNode.NewAsync();
         Assert.Equal("USAGE", (await _nodes[0].RunAsync("cluster", "init", "--nodes", $"{first},{HostAndPort(alone)}")).MustBe(2).ErrorCode);
         (await alone.RunAsync("cluster", "status")).MustBe(0);
+    }
+
+    // A follower is backed up like any node, and what was three nodes becomes a vault of one.
+    private static async Task BackUpAndRestoreAsync(TestNode follower)
+    {
+        await using var restored = TestNode.Unstarted("--peer-port", "0");
+        var backup = (await follower.RunAsync("backup", "--to", restored.FileIn("backup"))).MustBe(0).Json;
+        Assert.Equal(0, backup.GetProperty("lastPosition").GetInt32());
+        (await AdminProcess.RunAsync("restore", "--from", restored.FileIn("backup"), "--data", restored.DataDirectory)).MustBe(0);
+        await restored.StartAsync();
+        (await restored.RunAsync("append", "s", "--type", "T", "--data", "{}", "--expected", "0")).MustBe(0);
+        var status = (await restored.RunAsync("cluster", "status")).MustBe(0);
+        Assert.Equal("voter", Assert.Single(Nodes(status)).GetProperty("role").GetString());
+        Assert.NotEqual(backup.GetProperty("vaultId").GetGuid(), status.Json.GetProperty("vaultId").GetGuid());
+
+        // Others can join it, and get all of it: with two voters an append is on both.
+        await using var joining = await TestNode.NewAsync("--join", "--peer-port", "0");
+        var two = (await restored.RunAsync("cluster", "add", HostAndPort(joining))).MustBe(0);
+        Assert.Equal(["voter", "voter"], Nodes(two).Select(n => n.GetProperty("role").GetString()));
+        (await restored.RunAsync("append", "s", "--type", "T", "--data", "{}", "--expected", "1")).MustBe(0);
     }
 
     private static string HostAndPort(TestNode node) => node.Endpoint["http://".Length..];

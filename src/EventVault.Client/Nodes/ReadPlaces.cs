@@ -25,6 +25,10 @@ internal static class ReadPlaces
         _ => false,
     };
 
+    /// <summary>Whether the request is for the node that the user named first, whoever leads.</summary>
+    /// <param name="request">The request.</param>
+    public static bool IsForFirst(IMessage request) => request is Protocol.ListBackupRequest or Protocol.ReadBackupRequest;
+
     // A time may have to be closed, which only a leader can.
     private static bool IsPlace(Protocol.AsOf? asOf) =>
         asOf is null or { CutCase: Protocol.AsOf.CutOneofCase.None or Protocol.AsOf.CutOneofCase.Version or Protocol.AsOf.CutOneofCase.Position };

@@ -100,6 +100,9 @@ internal enum PeerRequestKind : byte
 
     /// <summary>From the leader to a follower: it is too far behind for groups alone, and gets segments. For members.</summary>
     Ship = 6,
+
+    /// <summary>To the leader, of a disk whose end is damaged: may it begin anew, so that nobody counts it any more?</summary>
+    BeginAnew = 7,
 }
 
 /// <summary>A node refused a request, or could not be asked.</summary>

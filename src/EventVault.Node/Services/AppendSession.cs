@@ -10,6 +10,7 @@
 // on the way to the queue: nothing more is read. So whatever is unanswered when the call ends is not written.
 using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
+using EventVault.Node.Security;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -20,7 +21,7 @@ namespace EventVault.Node.Services;
 
 /// <summary>Runs one append session.</summary>
 internal sealed class AppendSession(
-    VaultStorage storage, VaultLoop loop, AppendRequestReader requests, NodeOptions options,
+    VaultStorage storage, VaultLoop loop, AppendRequestReader requests, NodeOptions options, AppendRights? rights,
     RpcReader<AppendSessionRequest> reader, RpcWriter<AppendSessionResponse> writer, RpcContext context)
 {
     private readonly ConcurrentQueue<SessionAppend> _unanswered = new();
@@ -119,6 +120,7 @@ internal sealed class AppendSession(
     {
         try
         {
+            rights?.Renew();
             do
             {
                 Take(reader.Message);
@@ -157,6 +159,7 @@ internal sealed class AppendSession(
         else
         {
             refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content)
+                ?? rights?.WhyNot(append.Content)
                 ?? LookUp(append);
         }
 

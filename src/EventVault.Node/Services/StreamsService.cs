@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Text;
+using EventVault.Node.Security;
 using EventVault.Node.Subscriptions;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -14,7 +15,8 @@ namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
 internal sealed class StreamsService(
-    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options)
+    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options,
+    AccessGuard guard)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
@@ -50,7 +52,7 @@ internal sealed class StreamsService(
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
         .Duplex(
             RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(Service, "AppendSession"),
-            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
+            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, guard.AppendsOf(context), reader, writer, context).RunAsync())
         .ServerStreamingRaw(
             RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
             (request, writer, context) => reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
@@ -91,7 +93,7 @@ internal sealed class StreamsService(
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
             var bytes = append.Copy(request);
             var isKnown = false;
-            var refusal = _requests.Read(bytes, 0, (int)request.Length, append.Content) ?? appends.Queue(append, out isKnown);
+            var refusal = _requests.Read(bytes, 0, (int)request.Length, append.Content) ?? guard.AppendsOf(context)?.WhyNot(append.Content) ?? appends.Queue(append, out isKnown);
             if (refusal is null && !isKnown)
             {
                 await append.WaitAsync();

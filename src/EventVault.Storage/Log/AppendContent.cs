@@ -398,6 +398,26 @@ public sealed class AppendContent(VaultStorage storage)
     }
 
     /// <summary>
+    /// Makes it the append of one event to a stream of the vault's own that Storage does not look into. <see cref="OperationId"/> is set;
+    /// <see cref="Check"/> follows, as with other appends.
+    /// </summary>
+    /// <param name="stream">Name of the stream, begins with <c>$</c>; neither <c>$streams</c> nor <see cref="ReducersStream"/>.</param>
+    /// <param name="type">Type of the event.</param>
+    /// <param name="schema">Schema version of the event.</param>
+    /// <param name="json">The event's data.</param>
+    public void SetVaultEvent(ReadOnlySpan<byte> stream, ReadOnlySpan<byte> type, uint schema, ReadOnlySpan<byte> json)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        Invariant.Check(
+            EventKeys.IsSystem(stream) && !stream.SequenceEqual(StreamLifeEvent.Stream) && !stream.SequenceEqual(ReducersStream.Name),
+            "What Storage reads itself has a form of its own.");
+        var e = EventFields.Encode(OperationId, type, json, schema);
+        Bytes = [.. stream, .. e];
+        AddStream(0, stream.Length, ExpectedKind.Any, default);
+        AddEvent(stream.Length, e.Length);
+    }
+
+    /// <summary>
     /// Whether it speaks of a position behind the last one, where nobody can have read. Such a condition would overlook all that
     /// comes until the log has got there, and such a retry be written on a guess.
     /// </summary>

@@ -69,6 +69,24 @@ internal sealed class SegmentScanner
     /// <exception cref="DamageException">Its header is damaged, or belongs to another vault or segment.</exception>
     public static SegmentScanner Open(IFile file, uint segment, VaultMeta meta, bool isCached = false)
     {
+        var header = ReadHeader(file, segment, meta);
+        var bytes = header.Scavenged?.FileLength ?? header.SizeBytes;
+        if (file.Length != bytes)
+        {
+            throw new DamageException(SegmentHeader.FileName(segment), file.Length, $"the file should have {bytes} bytes.", LogRecovery.NextStep);
+        }
+
+        return new SegmentScanner(file, meta, header, isCached);
+    }
+
+    /// <summary>Opens a file that ends with the last group, as backups have it.</summary>
+    /// <exception cref="DamageException">Its header is damaged, or belongs to another vault or segment.</exception>
+    public static SegmentScanner OpenCut(IFile file, uint segment, VaultMeta meta) => new(file, meta, ReadHeader(file, segment, meta), isCached: false);
+
+    /// <summary>A segment's header, past the page cache.</summary>
+    /// <exception cref="DamageException">It is damaged, or belongs to another vault or segment.</exception>
+    public static SegmentHeader ReadHeader(IFile file, uint segment, VaultMeta meta)
+    {
         var name = SegmentHeader.FileName(segment);
         var block = new byte[Blocks.Size];
         var length = file.ReadFromDisk(0, block);
@@ -84,13 +102,7 @@ internal sealed class SegmentScanner
             throw new DamageException(name, 0, $"segment {segment} of vault {meta.VaultId} should stand here, this is segment {h.Segment} of vault {h.VaultId}.", "Put the file back where it belongs.");
         }
 
-        var bytes = h.Scavenged?.FileLength ?? h.SizeBytes;
-        if (file.Length != bytes)
-        {
-            throw new DamageException(name, file.Length, $"the file should have {bytes} bytes.", LogRecovery.NextStep);
-        }
-
-        return new SegmentScanner(file, meta, h, isCached);
+        return h;
     }
 
     /// <summary>Steps over all of a scavenged segment, to where its last group ended.</summary>

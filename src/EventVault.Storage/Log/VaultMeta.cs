@@ -105,6 +105,17 @@ internal sealed record VaultMeta
     }
 
     /// <summary>
+    /// The first disk of a vault that is made of another one's backup: a new id and incarnation, so that nobody takes it for a disk of the old vault;
+    /// all that the log's checksums depend on is the same. What is written with it is of the first start.
+    /// </summary>
+    public static VaultMeta Restore(VaultIdentity vault, uint nodeId, Random? random)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        Fill(bytes, random);
+        return Join(vault, nodeId, random) with { VaultId = AsUuid(bytes), IsJoined = false, StartNumber = 1 };
+    }
+
+    /// <summary>
     /// The same disk as one that has forgotten: another incarnation, which promised nothing, and is no member of the vault until the others
     /// take it. A truncation that was under way is nothing to it.
     /// </summary>

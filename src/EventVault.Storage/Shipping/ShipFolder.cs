@@ -262,7 +262,7 @@ public sealed class ShipFolder
     }
 
     // Disk blocks that are written, as those of any segment are before a group needs them.
-    private static void FillWithZeros(IFile file, long from, uint until)
+    internal static void FillWithZeros(IFile file, long from, uint until)
     {
         var whole = Blocks.Ceiling(from);
         if (whole > from)

@@ -25,6 +25,12 @@ internal sealed class ShippedCheck(VaultMeta meta)
     /// <summary>Whether the file stands in this node's log already.</summary>
     public bool IsOfLog { get; init; }
 
+    /// <summary>Whether the file is a backup's: it ends with the last group, without zeros or a footer.</summary>
+    public bool IsBackup { get; init; }
+
+    /// <summary>Told of each group that was found whole, with where the log ends behind it.</summary>
+    public Action<LogEnd>? OnGroup { get; init; }
+
     /// <summary>Told of bytes that were read, behind each piece; what it throws ends the check.</summary>
     public Action<int>? OnRead { get; init; }
 
@@ -39,7 +45,8 @@ internal sealed class ShippedCheck(VaultMeta meta)
     {
         _windowLength = 0;
         var name = SegmentHeader.FileName(segment.Segment);
-        var header = SegmentScanner.Open(file, segment.Segment, meta).Header;
+        var header = IsBackup ? SegmentScanner.ReadHeader(file, segment.Segment, meta) : SegmentScanner.Open(file, segment.Segment, meta).Header;
+        Require(!IsBackup || file.Length == segment.LengthBytes, name, file.Length, $"a file of {segment.LengthBytes} bytes");
         Require(
             header.FirstIndex.Value == before.Index.Value + 1 && header.FirstPosition == before.Position + 1 && header.PreviousGroup == before.Checksum
                 && header.MinTime == before.Time + 1 && header.FirstIndex == segment.FirstIndex,
@@ -51,11 +58,14 @@ internal sealed class ShippedCheck(VaultMeta meta)
     }
 
     /// <summary>What a whole file of a shipped segment says that it is. Not checked: <see cref="Run"/> must follow.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="number">The segment's number.</param>
+    /// <param name="until">Of a segment that is being written: its groups up to this one; null: all, of one that is sealed.</param>
     /// <exception cref="DamageException">It says nothing.</exception>
-    public ShippedSegment Describe(IFile file, uint number)
+    public ShippedSegment Describe(IFile file, uint number, LogIndex? until = null)
     {
         var name = SegmentHeader.FileName(number);
-        var scanner = SegmentScanner.Open(file, number, meta);
+        var scanner = SegmentScanner.Open(file, number, meta, isCached: until is not null);
         if (scanner.Header.Scavenged is { } scavenged)
         {
             var block = new byte[Blocks.Size];
@@ -68,7 +78,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
         var digest = new SipHash128(meta.SipKey);
         Span<byte> shared = stackalloc byte[GroupHeader.Length];
         Term first = default, last = default;
-        while (scanner.Next(out var header, out _, out _))
+        while ((until is null || scanner.NextIndex <= until) && scanner.Next(out var header, out _, out _))
         {
             first = first.Value == 0 ? header.Term : first;
             last = header.Term;
@@ -77,7 +87,8 @@ internal sealed class ShippedCheck(VaultMeta meta)
         }
 
         return scanner.NextIndex > scanner.Header.FirstIndex
-            ? new ShippedSegment(number, ShippedForm.Groups, -1, scanner.Offset, digest.Finish(), scanner.Header.FirstIndex, new LogIndex(scanner.NextIndex.Value - 1), first, last)
+            ? new ShippedSegment(
+                number, until is null ? ShippedForm.Groups : ShippedForm.Unsealed, -1, scanner.Offset, digest.Finish(), scanner.Header.FirstIndex, new LogIndex(scanner.NextIndex.Value - 1), first, last)
             : throw Damage(name, Blocks.Size, $"group {scanner.Header.FirstIndex}");
     }
 
@@ -137,10 +148,16 @@ internal sealed class ShippedCheck(VaultMeta meta)
             firstTime = header.Index == segment.FirstIndex ? header.Time : firstTime;
             membership = header.IsSystem && kind == GroupKind.Membership ? at : membership;
             end = header.EndWith(checksum);
+            OnGroup?.Invoke(end);
         }
 
         var whole = digest.Finish();
         Require(segment.Form != ShippedForm.Scavenged && whole == segment.Digest, name, end.Place.Offset, "groups with the digest that was named");
+        if (IsBackup)
+        {
+            return end;
+        }
+
         var limit = meta.SegmentSizeBytes - Blocks.Size;
         RequireZeros(file, name, IsOfLog ? BehindMark(file, end.Place) : end.Place.Offset, segment.Form == ShippedForm.Groups ? limit : meta.SegmentSizeBytes);
         if (segment.Form == ShippedForm.Groups)
@@ -225,7 +242,9 @@ internal sealed class ShippedCheck(VaultMeta meta)
         }
     }
 
-    private DamageException Damage(string name, long offset, string expected) => IsOfLog
+    private DamageException Damage(string name, long offset, string expected) => IsBackup
+        ? new(name, offset, $"{expected} should stand here, in the backup's copy of the segment.", "Back up again: what is damaged is copied anew if its file is deleted. Otherwise use another backup.")
+        : IsOfLog
         ? new(name, offset, $"{expected} should stand here, as it was sealed.", "A node with peers gets the segment from one of them; otherwise restore it from another copy.")
         : new($"{ShipFolder.Name}/{name}", offset, $"{expected} should stand here, in a segment that came from another node.", "It was not taken.");
 }

@@ -2,7 +2,8 @@
 //
 // | offset | size | meaning                                                                          |
 // |      0 |    4 | segment                                                                          |
-// |      4 |    1 | form: 1 groups, all of them; 2 scavenged; 3 groups, the first one only           |
+// |      4 |    1 | form: 1 groups, all of them; 2 scavenged; 3 groups, the first one only; 4 groups |
+// |        |      | of an unsealed segment, as far as they were committed: in backups only           |
 // |      5 |    3 | zero                                                                             |
 // |      8 |    8 | scavenge point; -1 unless scavenged                                              |
 // |     16 |    8 | bytes that go over: with groups up to the end of the last one, scavenged all     |
@@ -29,6 +30,9 @@ public enum ShippedForm : byte
     /// made the one before it committed as a whole.
     /// </summary>
     Beginning = 3,
+
+    /// <summary>Groups of a segment that was not sealed, up to one that was committed. In backups only.</summary>
+    Unsealed = 4,
 }
 
 /// <summary>A segment that can be shipped.</summary>
@@ -66,7 +70,8 @@ public readonly record struct ShippedSegment(
     /// <summary>Reads a description; null if its numbers contradict each other.</summary>
     /// <param name="bytes">At least <see cref="EncodedLength"/>.</param>
     /// <param name="segmentSizeBytes">Of the vault: nothing is longer.</param>
-    public static ShippedSegment? TryDecode(ReadOnlySpan<byte> bytes, uint segmentSizeBytes)
+    /// <param name="isBackup">Whether it may be an unsealed one.</param>
+    public static ShippedSegment? TryDecode(ReadOnlySpan<byte> bytes, uint segmentSizeBytes, bool isBackup = false)
     {
         if (bytes.Length < EncodedLength || bytes[5] != 0 || bytes[6] != 0 || bytes[7] != 0)
         {
@@ -84,7 +89,7 @@ public readonly record struct ShippedSegment(
             new Term(BinaryPrimitives.ReadUInt64LittleEndian(bytes[56..])),
             new Term(BinaryPrimitives.ReadUInt64LittleEndian(bytes[64..])));
         var isScavenged = segment.Form == ShippedForm.Scavenged;
-        var isKnown = segment.Form is ShippedForm.Groups or ShippedForm.Scavenged or ShippedForm.Beginning;
+        var isKnown = segment.Form is ShippedForm.Groups or ShippedForm.Scavenged || segment.Form == (isBackup ? ShippedForm.Unsealed : ShippedForm.Beginning);
         var isOfOne = segment.Form != ShippedForm.Beginning || segment.FirstIndex == segment.LastIndex;
 
         // The footer block is no part of what goes over, but of a scavenged segment, which is shorter than others.

@@ -28,7 +28,14 @@ internal sealed class Cuts
         }
     }
 
-    public void Heal() => _cut.Clear();
+    /// <summary>A node whose messages of consensus are lost though its connections answer, as if it stood still; 0: none.</summary>
+    public uint Muted { get; set; }
+
+    public void Heal()
+    {
+        _cut.Clear();
+        Muted = 0;
+    }
 
     /// <summary>Answers requests in the place of the node that is asked, where it does not return null.</summary>
     public Func<uint, PeerTarget, PeerRequestKind, Task<byte[]>?> Answering { get; set; } = static (_, _, _) => null;
@@ -98,7 +105,7 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
 
     public void OnMessage(in PeerMessage message)
     {
-        if (!cuts.IsCut(message.Raft.From.Node, _self))
+        if (!cuts.IsCut(message.Raft.From.Node, _self) && message.Raft.From.Node != cuts.Muted)
         {
             _receiver!.OnMessage(message);
         }

@@ -50,6 +50,8 @@ public sealed class FollowerCallsTests
         ["GetStatus"] = "the node's own",
         ["GetScavenge"] = "the node's own",
         ["ExplainScavenge"] = "the node's own",
+        ["ListBackup"] = "ClusterTests of vault-admin",
+        ["ReadBackup"] = "ClusterTests of vault-admin",
         ["GetCluster"] = "ClusterTests",
         ["InitCluster"] = "ClusterTests",
     };

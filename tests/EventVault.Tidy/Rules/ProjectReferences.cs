@@ -15,7 +15,7 @@ internal static class ProjectReferences
         ["EventVault.Rpc.Server"] = ["EventVault.Rpc"],
         ["EventVault.Client"] = ["EventVault.Rpc", "EventVault.Protocol"],
         ["EventVault.Node"] = ["EventVault.Temporal", "EventVault.Storage", "EventVault.Raft", "EventVault.Rpc.Server", "EventVault.Rpc", "EventVault.Protocol"],
-        ["vault-admin"] = ["EventVault.Client", "EventVault.Storage"],
+        ["vault-admin"] = ["EventVault.Client", "EventVault.Storage", "EventVault.Raft"],
         // These start the node as a process of its own: they are built with it, but do not see its types.
         ["demo"] = ["EventVault.Client", "EventVault.Node", "vault-admin"],
         ["cluster"] = ["EventVault.Node", "vault-admin"],

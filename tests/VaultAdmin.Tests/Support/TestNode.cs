@@ -14,19 +14,46 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
     private string[] _settings = [];
+    private bool _asksForCredentials;
     private Process? _process;
 
-    public string DataDirectory => Path.Combine(_folder, "vault");
+    public TestNode() => DataDirectory = Path.Combine(_folder, "vault");
+
+    public string DataDirectory { get; private init; }
 
     public string Endpoint { get; private set; } = "";
 
+    public string HttpEndpoint { get; private set; } = "";
+
     /// <summary>A path in the node's folder, for files of the test.</summary>
     public string FileIn(string name) => Path.Combine(_folder, name);
+
+    /// <summary>A node that was not started yet: its data directory can be made first.</summary>
+    /// <param name="settings">As for <see cref="NewAsync"/>.</param>
+    public static TestNode Unstarted(params string[] settings) => new() { _settings = settings };
 
     /// <param name="settings">Settings of the node, in place of the usual small segments.</param>
     public static async Task<TestNode> NewAsync(params string[] settings)
     {
         var node = new TestNode { _settings = settings };
+        await node.StartAsync();
+        return node;
+    }
+
+    /// <summary>A node under TLS that asks for credentials, reached as localhost.</summary>
+    /// <param name="settings">How it is to know who calls.</param>
+    public static async Task<TestNode> NewAskingAsync(params string[] settings)
+    {
+        var node = new TestNode { _settings = settings, _asksForCredentials = true };
+        await node.StartAsync();
+        return node;
+    }
+
+    /// <param name="data">A data directory that there is; it stays when the node goes.</param>
+    /// <param name="settings">Settings of the node.</param>
+    public static async Task<TestNode> OnAsync(string data, params string[] settings)
+    {
+        var node = new TestNode { DataDirectory = data, _settings = settings };
         await node.StartAsync();
         return node;
     }
@@ -38,7 +65,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public async Task StartAsync()
     {
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", "--dev", .. _settings.Length > 0 ? _settings : SmallSegments])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", .. _asksForCredentials ? SmallSegments : ["--dev"], .. _settings.Length > 0 ? _settings : SmallSegments])
         {
             RedirectStandardOutput = true,
         })!;
@@ -47,7 +74,9 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         {
             if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
-                Endpoint = "http://" + line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+                var parts = line[Ready.Length..].Split(", ");
+                Endpoint = _asksForCredentials ? $"https://localhost:{parts[0].Split(':')[^1]}" : "http://" + parts[0];
+                HttpEndpoint = "http://" + parts[1]["HTTP ".Length..];
 
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();

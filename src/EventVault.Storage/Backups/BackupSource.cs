@@ -1,0 +1,89 @@
+// Tells what of this node's log a backup holds, and hands out its bytes: sealed segments in the form they have now, and of unsealed ones the
+// groups that are committed. Reads files, not mappings, and holds nothing open, as ShipSource does: a scavenge may replace a segment
+// at any time, and who was reading it asks again. For every thread.
+using EventVault.Storage.Io;
+using EventVault.Storage.Log;
+using EventVault.Storage.Shipping;
+
+namespace EventVault.Storage.Backups;
+
+/// <summary>The committed log, for backups.</summary>
+public sealed class BackupSource
+{
+    private readonly VaultStorage _storage;
+
+    internal BackupSource(VaultStorage storage) => _storage = storage;
+
+    /// <summary>
+    /// The segments from a number on, ascending: sealed ones, and once there are no more of them, the unsealed ones as far as they are committed now. Those
+    /// are read to their end, which takes a while: not on a thread that others wait for.
+    /// </summary>
+    /// <param name="from">First segment wanted.</param>
+    /// <param name="most">At most so many sealed ones, from 1.</param>
+    /// <param name="isEnd">Whether nothing that is committed stands behind them.</param>
+    /// <exception cref="DamageException">An unsealed segment is damaged.</exception>
+    public IReadOnlyList<ShippedSegment> List(uint from, int most, out bool isEnd)
+    {
+        Invariant.Check(most > 0);
+        var commit = _storage.CommitIndex; // Before the view, which then covers it.
+        var view = _storage.View;
+        var list = new List<ShippedSegment>();
+        var number = from;
+        for (; number < view.Sealed.Length && list.Count < most; number++)
+        {
+            list.Add(ShipSource.Of(view.Sealed[number]));
+        }
+
+        isEnd = number >= view.Sealed.Length;
+        foreach (var segment in isEnd ? view.Unsealed : [])
+        {
+            if (segment.Index.Segment >= from && segment.Index.FirstIndex <= commit)
+            {
+                list.Add(Unsealed(segment.Index.Segment, commit));
+            }
+        }
+
+        return list;
+    }
+
+    /// <summary>Bytes of a segment, in the form in which it was listed.</summary>
+    /// <param name="segment">As it was listed.</param>
+    /// <param name="offset">Where they begin.</param>
+    /// <param name="destination">Filled as far as the segment goes.</param>
+    /// <returns>How many; −1: the segment has another form now.</returns>
+    public int Read(in ShippedSegment segment, long offset, Span<byte> destination)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        if (offset > segment.LengthBytes || segment.LastIndex > _storage.CommitIndex || !Exists(segment))
+        {
+            return -1;
+        }
+
+        // The file that is open stays what it is, whatever gets its name meanwhile: what is looked at is what is read.
+        using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Segment), FileOpening.ReadExisting);
+        var length = segment.Form == ShippedForm.Scavenged ? segment.LengthBytes : _storage.SegmentSizeBytes;
+        return file.Length == length && Exists(segment) ? file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]) : -1;
+    }
+
+    // A segment that was unsealed when it was listed may be sealed by now: its groups are the same, unless it was scavenged.
+    private bool Exists(in ShippedSegment segment)
+    {
+        var view = _storage.View;
+        if (segment.Segment < view.Sealed.Length)
+        {
+            var record = view.Sealed[segment.Segment];
+            return segment.Form == ShippedForm.Unsealed
+                ? record.Scavenged is null && record.Record.FirstLogIndex == segment.FirstIndex
+                : ShipSource.Of(record) == segment;
+        }
+
+        var behind = segment.Segment - view.Sealed.Length;
+        return segment.Form == ShippedForm.Unsealed && behind < view.Unsealed.Length && view.Unsealed[behind].Index.FirstIndex == segment.FirstIndex;
+    }
+
+    private ShippedSegment Unsealed(uint number, LogIndex commit)
+    {
+        using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, number), FileOpening.ReadExisting);
+        return new ShippedCheck(_storage.Meta).Describe(file, number, commit);
+    }
+}

@@ -53,11 +53,11 @@ public sealed class VaultClient : IAsyncDisposable
     /// <summary>The nodes of the vault, and how they change.</summary>
     public VaultCluster Cluster { get; }
 
-    /// <summary>What backups of the vault are made of.</summary>
-    public VaultBackups Backups { get; }
-
     /// <summary>Who may do what.</summary>
     public VaultAccess Access { get; }
+
+    /// <summary>What backups of the vault are made of.</summary>
+    public VaultBackups Backups { get; }
 
     /// <summary>Makes a client. Connects on first use, so a node that is away is reported by the first call.</summary>
     /// <param name="address">

@@ -129,8 +129,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
-        new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
+        new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
         if (options.Reflection)
@@ -139,7 +139,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _web.Serve(_server, _guard);
+        _web.Serve(_guard, _server);
         _health.Map(_web.Pipeline);
     }
 

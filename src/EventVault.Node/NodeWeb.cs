@@ -19,19 +19,19 @@ internal sealed class NodeWeb : IAsyncDisposable
 {
     private readonly KestrelServer _server;
     private readonly ApplicationBuilder _pipeline;
+    private readonly NodeOptions _options;
     private readonly WebApplication? _tls;
-    private readonly bool _isLocal;
 
     public NodeWeb(NodeOptions options)
     {
+        _options = options;
         Logs = LoggerFactory.Create(logging => options.Logging?.Invoke(logging));
-        _isLocal = IPAddress.IsLoopback(options.Address);
-        _tls = options.Tls is null ? null : TlsServices();
+        var log = Logs.CreateLogger("EventVault.Node");
+        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
+        _tls = tls is null ? null : TlsServices();
         var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };
         kestrel.ConfigureForRpc();
-        var log = Logs.CreateLogger("EventVault.Node");
-        var tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
         kestrel.Listen(options.Address, options.Port, listen =>
         {
             listen.Protocols = HttpProtocols.Http2;
@@ -55,11 +55,11 @@ internal sealed class NodeWeb : IAsyncDisposable
     /// <summary>What answers, in the order in which it is added; nothing more once the ports are open.</summary>
     public IApplicationBuilder Pipeline => _pipeline;
 
-    /// <summary>Puts calls and pages on the ports, behind what guards them.</summary>
-    public void Serve(RpcServer server, AccessGuard guard)
+    /// <summary>Puts calls on the pipeline, and before whatever is added behind them what guards pages.</summary>
+    public void Serve(AccessGuard guard, RpcServer server)
     {
-        Pipeline.UseRpc(server);
-        Pipeline.Use(next => http => guard.FilterHttpAsync(http, next, _isLocal));
+        _pipeline.UseRpc(server);
+        _pipeline.Use(next => http => guard.FilterHttpAsync(http, next, IPAddress.IsLoopback(_options.Address)));
     }
 
     /// <summary>Opens the ports.</summary>

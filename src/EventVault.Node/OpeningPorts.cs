@@ -38,7 +38,7 @@ internal sealed class OpeningPorts
         var health = new HealthService();
         health.AddTo(_server);
         NodeHealth.SetStatus(health, HealthStatus.NotServing);
-        _web.Serve(_server, _guard);
+        _web.Serve(_guard, _server);
         NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false, () => watch.Doing);
     }
 

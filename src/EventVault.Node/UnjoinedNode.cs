@@ -26,8 +26,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
 
     private readonly NodeOptions _options;
-    private readonly NodeWeb _web;
     private readonly AccessGuard _guard;
+    private readonly NodeWeb _web;
     private readonly RpcServer _server;
     private readonly HealthService _health = new();
     private readonly ILogger _log;
@@ -58,7 +58,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
-        _web.Serve(_server, _guard);
+        _web.Serve(_guard, _server);
         NodeHealth.Map(_web.Pipeline, static () => State, static () => true, static () => false);
     }
 

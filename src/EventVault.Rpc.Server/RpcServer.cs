@@ -109,25 +109,25 @@ public sealed class RpcServer
             var reader = NewReader(method, context);
             var reading = reader.ReadSingleAsync();
 
-            // The usual request is here in full already, and is soon inspected: then this is no state machine of its own.
             if (!reading.IsCompletedSuccessfully)
             {
                 return ReadFirstAsync(reading, reader, context);
             }
 
-            var inspecting = _options.Inspect?.Invoke(reader.Message, context) ?? ValueTask.CompletedTask;
-            return inspecting.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : InspectFirstAsync(inspecting, reader, context);
+            // The usual request is here in full already, and nothing in it to be waited for: then this is no state machine of its own.
+            var looking = _options.Inspect?.Invoke(reader.Message, context) ?? default;
+            return looking.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : LookFirstAsync(looking, reader, context);
         });
 
         async ValueTask ReadFirstAsync(ValueTask reading, RpcReader<TRequest> reader, RpcContext context)
         {
             await reading.ConfigureAwait(false);
-            await InspectFirstAsync(_options.Inspect?.Invoke(reader.Message, context) ?? ValueTask.CompletedTask, reader, context).ConfigureAwait(false);
+            await LookFirstAsync(_options.Inspect?.Invoke(reader.Message, context) ?? default, reader, context).ConfigureAwait(false);
         }
 
-        async ValueTask InspectFirstAsync(ValueTask inspecting, RpcReader<TRequest> reader, RpcContext context)
+        async ValueTask LookFirstAsync(ValueTask looking, RpcReader<TRequest> reader, RpcContext context)
         {
-            await inspecting.ConfigureAwait(false);
+            await looking.ConfigureAwait(false);
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         }
     }

@@ -37,7 +37,7 @@ public sealed class AllocationGuardTests(ITestOutputHelper output) : IDisposable
         const int Groups = 40;
         using var vault = new SteppedLoop(new AppendLimits(), new NativeFileSystem(), _folder);
         var encoded = new Renewed(Request().Streams[0].Events[0].ToByteArray());
-        var appends = Enumerable.Range(0, Appends).Select(i => (Append: new SingleAppend(vault.Storage, mostInline: int.MaxValue), Bytes: (byte[])[.. "item-"u8, (byte)('0' + (i % 10)), .. encoded.Bytes])).ToList();
+        var appends = Enumerable.Range(0, Appends).Select(i => (Append: new SingleAppend(vault.Storage, mostInline: Appends), Bytes: (byte[])[.. "item-"u8, (byte)('0' + (i % 10)), .. encoded.Bytes])).ToList();
         var counted = new List<long>();
         for (var group = 0; group < 2 * Groups; group++)
         {

@@ -107,5 +107,5 @@ public sealed partial class ConfigurationTests
         return (n / size).ToString(CultureInfo.InvariantCulture) + unit;
     }
 
-    private static NodeOptions Read(string[] arguments) => NodeSettings.Read(["--data", "/d", .. arguments], [], "/").ToOptions();
+    private static NodeOptions Read(string[] arguments) => NodeSettings.Read(["--data", "/d", "--insecure", .. arguments], [], "/").ToOptions();
 }

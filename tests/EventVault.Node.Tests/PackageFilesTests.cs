@@ -66,6 +66,11 @@ public sealed class PackageFilesTests : IDisposable
     private static KeyValuePair<string, string>[] ImageVariables() =>
         [.. Dockerfile().Where(l => l.StartsWith("ENV ", StringComparison.Ordinal)).Select(l => l["ENV ".Length..].Split('=')).Select(v => KeyValuePair.Create(v[0], v[1]))];
 
-    private NodeOptions Options(IEnumerable<string> arguments, IEnumerable<KeyValuePair<string, string>> environment) =>
-        NodeSettings.Read([.. arguments], environment, _directory).ToOptions();
+    // The files name a password that whoever installs them makes.
+    private NodeOptions Options(IEnumerable<string> arguments, IEnumerable<KeyValuePair<string, string>> environment)
+    {
+        var password = Path.Combine(_directory, "admin.password");
+        File.WriteAllText(password, "a-password-for-this-test");
+        return NodeSettings.Read([.. arguments], [.. environment, KeyValuePair.Create("EVENTVAULT_ADMIN_PASSWORD_FILE", password)], _directory).ToOptions();
+    }
 }

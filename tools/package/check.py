@@ -22,6 +22,8 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMIT = 60  # seconds for any one step, on a busy machine
 
+PASSWORD = "a-password-for-this-run"
+
 nodes = []
 
 
@@ -48,7 +50,7 @@ def stop(node):
 
 def admin(package, endpoint, *arguments, code=0):
     command = [f"{package}/vault-admin", *arguments] + (["--endpoint", endpoint] if endpoint else [])
-    done = subprocess.run(command, env={}, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(command, env={"EVENTVAULT_USER": "admin", "EVENTVAULT_PASSWORD": PASSWORD}, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == code, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -72,7 +74,10 @@ def read_unit():
 
 def check_unit(package, folder):
     service = read_unit()
-    shutil.copy(f"{HERE}/eventvault.json", folder)
+    with open(f"{HERE}/eventvault.json", encoding="utf-8") as file:
+        settings = file.read().replace("/etc/eventvault", folder)
+    with open(f"{folder}/eventvault.json", "w", encoding="utf-8") as file:
+        file.write(settings)
     state = f"{folder}/{service['StateDirectory']}"
     os.mkdir(state)
     if os.geteuid() == 0:
@@ -118,7 +123,7 @@ def check_compose(package, folder):
         port = command[command.index("--advertise") + 1].split(":")[1]
         peers = command.index("--peer-port") + 1
         command[peers] = command[command.index("--peer-advertise") + 1].split(":")[1]
-        start([f"{package}/eventvault", *command], {"EVENTVAULT_DATA": data, "EVENTVAULT_PORT": port, "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_LOG_LEVEL": "warning"})
+        start([f"{package}/eventvault", *command], {"EVENTVAULT_DATA": data, "EVENTVAULT_ADMIN_PASSWORD_FILE": f"{folder}/admin.password", "EVENTVAULT_PORT": port, "EVENTVAULT_HTTP_PORT": "0", "EVENTVAULT_LOG_LEVEL": "warning"})
     init = [here(part) for part in services["init"]["command"]]
     for _ in range(2):  # As at each start of the services.
         admin(package, "", *init)
@@ -149,6 +154,8 @@ def check_systemd(package, folder):
 def main():
     with tempfile.TemporaryDirectory(prefix="eventvault-package-") as folder:
         os.chmod(folder, 0o755)
+        with open(f"{folder}/admin.password", "w", encoding="utf-8") as file:
+            file.write(PASSWORD)
         package = sys.argv[1] if len(sys.argv) > 1 else f"{folder}/package"
         if len(sys.argv) == 1:
             subprocess.run([f"{HERE}/publish.sh", package], check=True)

@@ -8,7 +8,6 @@
 // not be let in any more end with CREDENTIALS_ENDED, and clients come again with what they have by then.
 using System.Buffers;
 using System.Collections.Concurrent;
-using System.Runtime.CompilerServices;
 using EventVault.Node.Services;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -87,17 +86,20 @@ internal sealed class AccessGuard : IDisposable
 
     /// <summary>Stands around every call.</summary>
     /// <exception cref="RpcException">UNAUTHENTICATED or PERMISSION_DENIED.</exception>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask FilterAsync(RpcContext context, RpcHandler next)
+    public ValueTask FilterAsync(RpcContext context, RpcHandler next)
     {
-        var rule = AccessRules.Find(context.Method);
-        if (_authenticator is null || rule?.Asks == Asks.Nothing)
+        if (_authenticator is null)
         {
-            await next(context);
-            return;
+            return next(context);
         }
 
-        var caller = await _authenticator.FindAsync(context.Authorization, context.ClientCertificate);
+        var rule = AccessRules.Find(context.Method);
+        return rule?.Asks == Asks.Nothing ? next(context) : LetInAsync(rule, context, next);
+    }
+
+    private async ValueTask LetInAsync(AccessRule? rule, RpcContext context, RpcHandler next)
+    {
+        var caller = await _authenticator!.FindAsync(context.Authorization, context.ClientCertificate);
         var call = new OpenCall(context, rule ?? throw Errors.NotAllowed(caller.Name, "a rule, and this call has none").ToException(), caller);
         Require(call);
         context.State = call;

@@ -76,6 +76,10 @@ internal static class AccessRules
         ["/eventvault.v1.Admin/GetScavenge"] = new(Asks.Somebody),
         ["/eventvault.v1.Admin/ExplainScavenge"] = new(Asks.Admin),
 
+        // All that is in the vault, hashes of passwords included.
+        ["/eventvault.v1.Admin/ListBackup"] = new(Asks.Admin),
+        ["/eventvault.v1.Admin/ReadBackup"] = new(Asks.Admin),
+
         ["/eventvault.v1.Cluster/GetCluster"] = new(Asks.Somebody),
 
         // It changes only a node without a vault, which has no stream to record it in; its log says who asked.

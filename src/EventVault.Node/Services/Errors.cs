@@ -24,11 +24,11 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
-    /// <summary>When another backup may have come to the end of its segment.</summary>
-    private const uint RetryAfterBackupMs = 500;
-
     /// <summary>One is checked in some 100 ms.</summary>
     private const uint RetryAfterPasswordMs = 200;
+
+    /// <summary>When another backup may have come to the end of its segment.</summary>
+    private const uint RetryAfterBackupMs = 500;
 
     /// <summary>A change of the members takes some heartbeats.</summary>
     private const uint RetryAfterChangeMs = 500;

@@ -75,8 +75,9 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
             if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
                 var parts = line[Ready.Length..].Split(", ");
-                Endpoint = _asksForCredentials ? $"https://localhost:{parts[0].Split(':')[^1]}" : "http://" + parts[0];
-                HttpEndpoint = "http://" + parts[1]["HTTP ".Length..];
+                var scheme = _asksForCredentials ? "https" : "http";
+                Endpoint = $"{scheme}://{Reached(parts[0])}";
+                HttpEndpoint = $"{scheme}://{Reached(parts[1]["HTTP ".Length..])}";
 
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();
@@ -86,6 +87,9 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
         throw new InvalidOperationException("The node ended before it was ready; what it said is on stderr.");
     }
+
+    // Its certificate is for that name.
+    private string Reached(string address) => _asksForCredentials ? $"localhost:{address.Split(':')[^1]}" : address;
 
     /// <summary>Runs a command against this node, with --json.</summary>
     public Task<AdminResult> RunAsync(params string[] arguments) => AdminProcess.RunAsync([.. arguments, "--endpoint", Endpoint, "--json"]);

@@ -37,7 +37,8 @@ internal static class HealthCommand
 
     private static async Task<int> AskAsync(CommandContext context, Uri address)
     {
-        using var client = new HttpClient { Timeout = Limit };
+        using var handler = new SocketsHttpHandler { SslOptions = context.Credentials.Tls ?? new() };
+        using var client = new HttpClient(handler) { Timeout = Limit };
         try
         {
             using var answer = await client.GetAsync(address, context.Stop);

@@ -42,7 +42,10 @@ internal sealed class NodeWeb : IAsyncDisposable
             listen.Protocols = HttpProtocols.Http1;
             Secure(listen, tls);
         });
-        _server = new KestrelServer(Options.Create(kestrel), new SocketTransportFactory(Options.Create(new SocketTransportOptions()), Logs), Logs);
+
+        // A read of a socket is one system call, not two; a connection at rest holds the 4 KiB that the next read goes into.
+        var sockets = new SocketTransportOptions { WaitForDataBeforeAllocatingBuffer = false };
+        _server = new KestrelServer(Options.Create(kestrel), new SocketTransportFactory(Options.Create(sockets), Logs), Logs);
         _pipeline = new ApplicationBuilder(services);
     }
 

@@ -1,8 +1,6 @@
-using System.Collections.Concurrent;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
-using Microsoft.Extensions.Logging;
 
 namespace EventVault.Node.Tests;
 
@@ -188,17 +186,6 @@ public sealed class AppendTests
         }
     }
 
-    [Fact]
-    public async Task Calls_leave_no_trace_in_the_log_of_the_web_host_however_much_is_logged()
-    {
-        // What would write there also makes an activity and a scope for each call.
-        var categories = new CategoryLog();
-        await using var node = await TestNode.StartAsync(o => o with { Logging = logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(categories) });
-        await node.AppendAsync("s", Make.NoStream, Make.Event());
-        Assert.Contains(categories.Seen.Keys, c => c.StartsWith("Microsoft.AspNetCore.Server.Kestrel", StringComparison.Ordinal));
-        Assert.DoesNotContain(categories.Seen.Keys, c => c.StartsWith("Microsoft.AspNetCore.Hosting.Diagnostics", StringComparison.Ordinal));
-    }
-
     [Theory]
     [InlineData(nameof(AppendOutcome.Appended), 31, true)]
     [InlineData(nameof(AppendOutcome.Appended), 32, false)]
@@ -229,26 +216,5 @@ public sealed class AppendTests
         var failure = await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => node.AppendAsync(stream, expected).AsTask());
         Assert.Equal((stream, expectedText), (failure.Stream, failure.VersionConflict.Expected));
         Assert.Equal(actual, failure.VersionConflict.HasActual ? failure.VersionConflict.Actual : null);
-    }
-
-    private sealed class CategoryLog : ILoggerProvider
-    {
-        public ConcurrentDictionary<string, bool> Seen { get; } = new();
-
-        public ILogger CreateLogger(string categoryName) => new Category(() => Seen[categoryName] = true);
-
-        public void Dispose()
-        {
-        }
-
-        private sealed class Category(Action onLog) : ILogger
-        {
-            public IDisposable? BeginScope<TState>(TState state)
-                where TState : notnull => null;
-
-            public bool IsEnabled(LogLevel logLevel) => true;
-
-            public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => onLog();
-        }
     }
 }

@@ -335,6 +335,49 @@ public class LimitTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Requests_are_inspected_before_a_handler_that_writes_its_answer_itself_gets_them(bool takesLonger)
+    {
+        var handled = 0;
+        await using var host = await TestHost.StartAsync(
+            options: log => new RpcServerOptions
+            {
+                Logger = log,
+                Inspect = async (request, _) =>
+                {
+                    var refused = EchoRequest.Parser.ParseFrom(request).Text == "refused";
+                    if (takesLonger)
+                    {
+                        await Task.Yield();
+                    }
+
+                    if (refused)
+                    {
+                        throw new RpcException(RpcCode.PermissionDenied, "No.");
+                    }
+                },
+            },
+            configure: server => server.UnaryRaw(EchoService.Missing, (request, writer, context) =>
+            {
+                Interlocked.Increment(ref handled);
+                writer.Write(new EchoResponse { Bytes = request.Length });
+                return ValueTask.CompletedTask;
+            }));
+        await using var channel = host.Connect();
+        foreach (var bytes in new[] { 10, 200_000 })
+        {
+            var payload = ByteString.CopyFrom(new byte[bytes]);
+            var allowed = new EchoRequest { Payload = payload };
+            Assert.Equal(allowed.CalculateSize(), (await channel.UnaryAsync(EchoService.Missing, allowed)).Bytes);
+            var refused = await Assert.ThrowsAsync<RpcException>(() => channel.UnaryAsync(EchoService.Missing, new EchoRequest { Text = "refused", Payload = payload }).AsTask());
+            Assert.Equal(RpcCode.PermissionDenied, refused.Code);
+        }
+
+        Assert.Equal(2, handled);
+    }
+
     [Fact]
     public async Task A_frame_is_written_in_pieces_and_a_wrong_length_never_reaches_a_client_as_a_whole_message()
     {

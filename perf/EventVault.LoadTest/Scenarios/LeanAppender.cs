@@ -15,13 +15,12 @@ internal sealed class LeanAppender(LeanChannel channel, string stream, int event
 {
     private const int IdBytes = 16;
 
-    // Tags of delimited fields, as in streams.proto.
-    private const byte OperationId = (1 << 3) | 2;
+    // Tags of delimited fields, as in streams.proto. An operation's id and an event's have the same.
+    private const byte Id = (1 << 3) | 2;
     private const byte Streams = (2 << 3) | 2;
     private const byte Stream = (1 << 3) | 2;
     private const byte Expected = (2 << 3) | 2;
     private const byte Events = (3 << 3) | 2;
-    private const byte Id = (1 << 3) | 2;
 
     private readonly LeanChannel.Call _call = new();
     private readonly byte[] _stream = Encoding.UTF8.GetBytes(stream);
@@ -59,12 +58,9 @@ internal sealed class LeanAppender(LeanChannel channel, string stream, int event
         return channel.AppendAsync(_call, _request.AsSpan(0, _length));
     }
 
-    // An event's id and an operation's have the same tag.
     private void NewId()
     {
-        const byte Tag = Id;
-        System.Diagnostics.Debug.Assert(Tag == OperationId);
-        Begin(Tag, IdBytes);
+        Begin(Id, IdBytes);
         Reserve(IdBytes);
         BinaryPrimitives.WriteInt64BigEndian(_request.AsSpan(_length), _run);
         BinaryPrimitives.WriteInt64BigEndian(_request.AsSpan(_length + sizeof(long)), ++_ids);

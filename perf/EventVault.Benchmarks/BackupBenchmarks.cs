@@ -67,7 +67,8 @@ internal sealed class BackupBenchmarks(Report report, string directory)
         while (!stop.IsCancellationRequested)
         {
             using var process = Process.Start(new ProcessStartInfo(
-                Path.Combine(AppContext.BaseDirectory, "vault-admin"), ["backup", "--to", _backup, "--rate", rate, "--endpoint", address, "--json"]) { RedirectStandardOutput = true })!;
+                Path.Combine(AppContext.BaseDirectory, "vault-admin"), ["backup", "--to", _backup, "--rate", rate, "--endpoint", address, "--json"])
+            { RedirectStandardOutput = true })!;
             await ((Task)process.WaitForExitAsync(stop)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (!process.HasExited)
             {

@@ -140,7 +140,7 @@ try
 
     if (chosen.Contains("backup"))
     {
-        await new BackupBenchmarks(report, directory).RunAsync(length, smoke ? 1 : int.Parse(Option("pairs", "5"), CultureInfo.InvariantCulture), smoke ? ["0"] : ["32MiB", "0"]);
+        await new BackupBenchmarks(report, directory).RunAsync(length, smoke ? 1 : int.Parse(Option("pairs", "5"), CultureInfo.InvariantCulture), smoke ? ["0"] : ["16MiB", "0"]);
     }
 }
 finally

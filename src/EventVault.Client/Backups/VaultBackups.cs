@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using EventVault.Rpc;
 using Google.Protobuf;
 
 namespace EventVault.Client;

@@ -2,7 +2,6 @@
 // groups that are committed. Reads files, not mappings, and holds nothing open, as ShipSource does: a scavenge may replace a segment
 // at any time, and who was reading it asks again. For every thread.
 using EventVault.Storage.Io;
-using EventVault.Storage.Log;
 using EventVault.Storage.Shipping;
 
 namespace EventVault.Storage.Backups;

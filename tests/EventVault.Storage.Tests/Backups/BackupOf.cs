@@ -22,8 +22,9 @@ internal static class BackupOf
     /// <param name="files">The disk with the backup directory.</param>
     /// <param name="begunAt">The clock.</param>
     /// <param name="onRead">Called before each piece is read.</param>
+    /// <param name="firstList">What the first list says; null: what is so.</param>
     /// <returns>What the backup holds, and how many bytes of segments were read for it.</returns>
-    public static async Task<(BackupContent Content, long Read)> TakeAsync(VaultStorage storage, IFileSystem files, long begunAt = 77, Action<ShippedSegment, long>? onRead = null)
+    public static async Task<(BackupContent Content, long Read)> TakeAsync(VaultStorage storage, IFileSystem files, long begunAt = 77, Action<ShippedSegment, long>? onRead = null, IReadOnlyList<ShippedSegment>? firstList = null)
     {
         var bytes = 0L;
         using var folder = BackupFolder.Open(files, Directory, storage.Identity);
@@ -32,8 +33,9 @@ internal static class BackupOf
 
         Task<IReadOnlyList<ShippedSegment>> List(uint from)
         {
-            var all = new List<ShippedSegment>();
-            var isEnd = false;
+            var all = new List<ShippedSegment>(firstList ?? []);
+            var isEnd = firstList is not null;
+            firstList = null;
             while (!isEnd)
             {
                 all.AddRange(storage.Backups.List(from + (uint)all.Count, most: 3, out isEnd));

@@ -2,6 +2,7 @@ using EventVault.Storage.Backups;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
+using EventVault.Storage.Shipping;
 using EventVault.Storage.Tests.Log;
 using EventVault.Storage.Tests.Scavenging;
 using EventVault.Storage.Tests.Simulated;
@@ -89,6 +90,24 @@ public sealed class BackupTests
         Assert.True(pieces > 30 && content.Last >= vault.Storage.Lives.Scavenge.Point, $"{pieces} pieces up to {content.Last}.");
         BackupOf.Restore(files);
         vault.Model.CutTo((int)content.Last.Value + 1);
+        BackupOf.CheckRestored(files, vault.Model);
+    }
+
+    // Segments are listed page by page, and scavenged meanwhile: their new forms may be of a later point than the end that is listed.
+    [Fact]
+    public async Task A_list_that_ends_before_the_point_of_a_scavenge_in_it_is_followed_by_another()
+    {
+        var vault = ScavengeVaults.Mixed();
+        var before = vault.Storage.Backups.List(0, 100, out _);
+        vault.ScavengeAll();
+        var after = vault.Storage.Backups.List(0, 100, out _);
+        var end = before.First(s => s.Form == ShippedForm.Unsealed).Segment;
+        List<ShippedSegment> mixed = [.. after.Where(s => s.Segment < end), .. before.Where(s => s.Segment >= end)];
+        Assert.Contains(mixed, s => s.Form == ShippedForm.Scavenged);
+        var files = new SimulatedFileSystem();
+        var (content, _) = await BackupOf.TakeAsync(vault.Storage, files, firstList: mixed);
+        Assert.Equal(vault.Storage.Head, content.Last);
+        BackupOf.Restore(files);
         BackupOf.CheckRestored(files, vault.Model);
     }
 

@@ -180,7 +180,11 @@ internal sealed class AccessGuard : IDisposable
         await next(http);
     }
 
-    public void Dispose() => _tokenKeys?.Dispose();
+    public void Dispose()
+    {
+        _tokenKeys?.Dispose();
+        Passwords.Dispose();
+    }
 
     private async Task<bool> IsSomebodyAsync(HttpContext http)
     {

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Security;
-using System.Security.Cryptography;
 using EventVault.Node.Security;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;

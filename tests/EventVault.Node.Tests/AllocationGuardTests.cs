@@ -3,7 +3,6 @@ using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Tests.Support;
-using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using Google.Protobuf;
@@ -252,7 +251,7 @@ public sealed class AllocationGuardTests(ITestOutputHelper output) : IDisposable
     /// <summary>An encoded message whose ids are renewed in place: to make it allocates nothing.</summary>
     private sealed class Renewed
     {
-        private static long _last;
+        private static long Last;
 
         public Renewed(byte[] bytes)
         {
@@ -280,7 +279,7 @@ public sealed class AllocationGuardTests(ITestOutputHelper output) : IDisposable
         {
             foreach (var place in places)
             {
-                BinaryPrimitives.WriteInt64BigEndian(bytes[(place + 8)..], ++_last);
+                BinaryPrimitives.WriteInt64BigEndian(bytes[(place + 8)..], ++Last);
             }
         }
     }

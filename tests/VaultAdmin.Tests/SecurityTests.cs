@@ -1,8 +1,10 @@
+using System.Runtime.Versioning;
 using EventVault.Admin.Tests.Support;
 
 namespace EventVault.Admin.Tests;
 
 /// <summary>What docs/OPERATIONS.md says of security, as an operator would do it.</summary>
+[SupportedOSPlatform("linux")]
 public sealed class SecurityTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-security-").FullName;

@@ -62,7 +62,7 @@ internal static class Tour
         // tour: subscription
         var turnover = Turnover.Load(file);
         var options = new SubscribeOptions { From = ReadBound.Position(turnover.Position + 1 ?? 0), Filter = EventFilter.OfCategory("order") };
-        await using Subscription orders = vault.SubscribeToAllAsync(options);
+        await using Subscription orders = vault.SubscribeToAllAsync(options, stop);
         await foreach (SubscriptionMessage message in orders.WithCancellation(stop))
         {
             if (message.Event is { } e)

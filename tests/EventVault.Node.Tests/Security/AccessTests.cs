@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text.Json;
-using EventVault.Node.Security;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;

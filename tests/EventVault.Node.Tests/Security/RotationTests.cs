@@ -146,7 +146,7 @@ public sealed class RotationTests
     {
         using var tcp = new System.Net.Sockets.TcpClient();
         await tcp.ConnectAsync("localhost", node.Address.Port);
-        await using var tls = new SslStream(tcp.GetStream(), leaveInnerStreamOpen: false, (_, _, _, _) => true);
+        await using var tls = new SslStream(tcp.GetStream(), leaveInnerStreamOpen: false, (_, shown, _, _) => shown is not null);
         await tls.AuthenticateAsClientAsync("localhost");
         return ((System.Security.Cryptography.X509Certificates.X509Certificate2)tls.RemoteCertificate!).SerialNumber;
     }

@@ -63,7 +63,7 @@ internal static class AppendBenchmarks
         {
             var measured = await Measure.WorkersAsync<AppendOutcome>(appenders, warmUp, length, worker =>
             {
-                var append = new SingleAppend(node.Storage, continueInline: true);
+                var append = new SingleAppend(node.Storage, mostInline: int.MaxValue);
                 var e = EncodedEvent.Make(PayloadBytes);
                 var name = System.Text.Encoding.UTF8.GetBytes($"item-{worker:D12}");
                 byte[] bytes = [.. name, .. e];

@@ -1,9 +1,11 @@
 // The benchmarks: one program, its own closed loops, because what counts is ratios taken in one run on a disk that
 // changes its mind, which a micro-benchmark harness does not measure.
 //
-//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [reads] [recovery] [heads] [keys] [queries] [lives] [state] [peers] [grpc] [cluster] [backup] [options]
+//   dotnet run -c Release --project perf/EventVault.Benchmarks -- [append] [consensus] [fairness] [reads] [recovery] [heads]
+//       [keys] [queries] [lives] [state] [peers] [grpc] [cluster] [backup] [options]
 //   … -- fill|start --vault D [options]   a vault to keep, and starts of a node on it; not among "all of them"
 //   … -- overload [options]             a node under more than it can do; not among them either
+//   … -- growth --reuse D [options]     whether cost stays the same while a vault grows; a run that was cut short goes on
 //     no names         all of them
 //     --directory D    where vaults are made; a real disk, not memory (default: a folder beside the program)
 //     --seconds S      length of a measured stretch (default 3)
@@ -21,7 +23,11 @@
 //     --streams N      of fill (default 10000000); with --segments, --segment-mib, --payload B (defaults 100, 16, 16)
 //     --rounds N       of start (default 5)
 //     --subscriptions N, --writers N of overload (defaults 10000, 256)
-//     --out FILE       also write the tables there
+//     --reuse D        of growth: where its vaults and figures are; what is measured is not measured again (default: none is kept)
+//     --growth-segments A,B, --growth-streams A,B, --growth-mib M of growth (defaults 1,10,100 and 10000,1000000,10000000, segments of 16 MiB)
+//     --keep           growth: vaults that were measured are kept: all of them take some 17 GiB, the largest one 5
+//     --fill-only      growth: only fills the vaults that are not there yet; that takes most of the time, and no quiet machine
+//     --out FILE       also write the tables there; of growth the plots beside it, as FILE.svg without its extension
 //     --smoke          everything once and tiny: shows that it still runs, measures nothing
 using System.Globalization;
 using EventVault.Benchmarks;
@@ -36,9 +42,9 @@ string Option(string name, string otherwise)
 int[] Numbers(string text) => [.. text.Split(',').Select(n => int.Parse(n, CultureInfo.InvariantCulture))];
 
 var smoke = args.Contains("--smoke");
-string[] known = ["append", "consensus", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc", "cluster", "backup"];
+string[] known = ["append", "consensus", "fairness", "reads", "recovery", "heads", "keys", "queries", "lives", "state", "peers", "grpc", "cluster", "backup"];
 var chosen = known.Where(args.Contains).ToArray();
-string[] onlyNamed = ["fill", "start", "overload"]; // Not among all: they take long, or keep what they make.
+string[] onlyNamed = ["fill", "start", "overload", "growth"]; // Not among all: they take long, or keep what they make.
 chosen = chosen.Length == 0 && !onlyNamed.Any(args.Contains) ? known : chosen;
 var length = TimeSpan.FromSeconds(smoke ? 0.1 : double.Parse(Option("seconds", "3"), CultureInfo.InvariantCulture));
 var directory = Directory.CreateDirectory(Path.Combine(Option("directory", AppContext.BaseDirectory), $"benchmarks-{Environment.ProcessId}")).FullName;
@@ -78,9 +84,24 @@ try
         await ConsensusBenchmarks.RunAsync(report, directory, length, smoke ? 1 : int.Parse(Option("pairs", "9"), CultureInfo.InvariantCulture), Numbers(Option("appenders", "1,16,64,256")));
     }
 
+    if (chosen.Contains("fairness"))
+    {
+        await new FairnessBenchmarks(report, directory).RunAsync(length);
+    }
+
     if (chosen.Contains("reads"))
     {
         StorageBenchmarks.Reads(report, directory, smoke ? 20_000 : 1_000_000, smoke ? 200 : 10_000, length);
+    }
+
+    if (args.Contains("growth") || smoke)
+    {
+        var tables = args.Contains("growth") ? Option("out", "") : "";
+        await new GrowthBenchmarks(report, Option("reuse", Path.Combine(directory, "growth")), smoke).RunAsync(
+            smoke ? [1, 2] : Numbers(Option("growth-segments", "1,10,100")),
+            smoke ? [500] : [.. Numbers(Option("growth-streams", "10000,1000000,10000000")).Select(n => (long)n)],
+            smoke ? 2 << 20 : uint.Parse(Option("growth-mib", "16"), CultureInfo.InvariantCulture) << 20,
+            args.Contains("--keep"), args.Contains("--fill-only"), tables.Length > 0 ? Path.ChangeExtension(tables, "svg") : "");
     }
 
     if (chosen.Contains("recovery"))

@@ -11,7 +11,7 @@ internal static class StartBenchmarks
     private const int Half = 2;
 
     /// <summary>What one start gave.</summary>
-    private readonly record struct Started(double ReadyMs, double OpenMs, double RssMiB, double AnonymousMiB, double FileMiB, double IdleMiB);
+    internal readonly record struct Started(double ReadyMs, double OpenMs, double RssMiB, double AnonymousMiB, double FileMiB, double IdleMiB);
 
     /// <summary>Fills a new vault: so many sealed segments, streams spread evenly over them, and half a segment more.</summary>
     public static void Fill(Report report, string folder, long streams, int segments, uint segmentSizeBytes, int payloadBytes)
@@ -53,7 +53,7 @@ internal static class StartBenchmarks
         Row(report, "by kill −9", byKill);
     }
 
-    private static async Task<Started> StartAsync(string folder, bool kill, bool settle)
+    internal static async Task<Started> StartAsync(string folder, bool kill, bool settle)
     {
         var start = new ProcessStartInfo(
             Path.Combine(AppContext.BaseDirectory, "EventVault.Node"), ["--data", folder, "--port", "0", "--http-port", "0", "--dev"])

@@ -18,7 +18,8 @@ internal sealed record Options
           --warm-up N           seconds before it (default: a fifth of it, 5 at the most)
           --smoke               everything once and tiny; says nothing about speed, so a run that is not valid does no harm
         of some scenarios, each with commas for several runs:
-          --via session,unary   append: how (default both)
+          --via session,unary   append: how (default both); or lean: unary calls of a client that costs next to nothing
+          --connections N       append, unary and lean: how many (default: 1, and 4 from 64 in flight on)
           --events 1,10,100     append: events in an append
           --in-flight 1,16,64,256
           --payload 256,1024    bytes of an event's data
@@ -30,7 +31,7 @@ internal sealed record Options
 
     private static readonly string[] Switches = ["smoke"];
     private static readonly string[] Named =
-        ["address", "nodes", "kill-command", "node", "directory", "report", "seconds", "warm-up", "via", "events", "in-flight", "payload", "readers", "subscribers", "rate"];
+        ["address", "nodes", "kill-command", "node", "directory", "report", "seconds", "warm-up", "via", "connections", "events", "in-flight", "payload", "readers", "subscribers", "rate"];
 
     private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);
 
@@ -129,14 +130,14 @@ internal sealed record Options
             throw new ArgumentException("Give --address or --nodes, not both.");
         }
 
-        foreach (var name in new[] { "events", "in-flight", "payload", "readers", "subscribers" })
+        foreach (var name in new[] { "connections", "events", "in-flight", "payload", "readers", "subscribers" })
         {
             _ = Numbers(name);
         }
 
-        if (Texts("via").FirstOrDefault(via => via is not ("session" or "unary")) is { } wrong)
+        if (Texts("via").FirstOrDefault(via => via is not ("session" or "unary" or "lean")) is { } wrong)
         {
-            throw new ArgumentException($"--via: {wrong} is neither session nor unary.");
+            throw new ArgumentException($"--via: {wrong} is none of session, unary and lean.");
         }
     }
 

@@ -24,6 +24,14 @@ public sealed class EventData
         Data = data;
     }
 
+    private EventData(EventData other, IReadOnlyDictionary<string, string> metadata)
+        : this(other.Type, other.Data)
+    {
+        (ContentType, SchemaVersion, Tags, OccurredAt, Metadata) = (other.ContentType, other.SchemaVersion, other.Tags, other.OccurredAt, metadata);
+        (_id, _idIsGiven) = (other._id, other._idIsGiven);
+        _operationIdTaken = _idIsGiven ? 0 : Interlocked.Exchange(ref other._operationIdTaken, 1);
+    }
+
     /// <summary>Names the event. A new UUIDv7 unless given. Need not be unique in the vault.</summary>
     public Guid Id
     {
@@ -70,6 +78,9 @@ public sealed class EventData
     /// <param name="type">What kind of fact this is.</param>
     /// <param name="json">The JSON.</param>
     public static EventData JsonText(string type, string json) => new(type, Encoding.UTF8.GetBytes(json));
+
+    /// <summary>The same event with other metadata; takes over whether its id may name an append.</summary>
+    internal EventData With(IReadOnlyDictionary<string, string> metadata) => new(this, metadata);
 
     /// <summary>
     /// The id an append may use as its operation id, which the log then stores only once: that of its first event,

@@ -39,7 +39,9 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
         {
             for (int i = 0; i < page.Count; i++)
             {
-                yield return page[i].ToEvent();
+                RecordedEvent recorded = page[i].ToEvent();
+                VaultTracing.Received(recorded);
+                yield return recorded;
             }
         }
     }
@@ -65,6 +67,7 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
             for (int i = 0; i < page.Count; i++)
             {
                 RecordedEvent e = page[i].ToEvent();
+                VaultTracing.Received(e);
                 yield return new SubscriptionMessage(SubscriptionMessageKind.Event, e, e.Position, e.RecordedAt);
             }
         }

@@ -13,12 +13,20 @@ internal static class VaultAddress
     // What in a Uri begins or ends something else than host and port.
     private static readonly SearchValues<char> Foreign = SearchValues.Create("/?#@\\ ");
 
-    /// <summary>Reads <c>scheme://host:port,host:port</c>.</summary>
+    /// <summary>Reads <c>scheme://host:port,host:port</c>, of which only the nodes matter.</summary>
+    /// <param name="address">The address.</param>
+    /// <exception cref="ArgumentException">The address is of another form, or names a node twice.</exception>
+    public static IReadOnlyList<Uri> Parse(string address) => Parse(address, out _);
+
+    /// <summary>Reads <c>scheme://user:password@host:port,host:port</c>.</summary>
+    /// <param name="address">The address. No error shows what stands before an @.</param>
+    /// <param name="credentials">Null: it has none.</param>
     /// <returns>One address for each node, in the order in which they stand there.</returns>
     /// <exception cref="ArgumentException">The address is of another form, or names a node twice.</exception>
-    public static IReadOnlyList<Uri> Parse(string address)
+    public static IReadOnlyList<Uri> Parse(string address, out VaultCredentials? credentials)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(address);
+        credentials = TakeUser(ref address);
         int end = address.IndexOf("://", StringComparison.Ordinal);
         if (end < 0)
         {
@@ -69,6 +77,24 @@ internal static class VaultAddress
         // http and https have default ports of their own, which are never meant here unless they are written.
         bool hasPort = !uri.IsDefaultPort || hostAndPort.EndsWith($":{uri.Port}", StringComparison.Ordinal);
         return new UriBuilder(scheme, uri.Host, hasPort && uri.Port > 0 ? uri.Port : DefaultPort).Uri;
+    }
+
+    // Takes it out of the address, so that no message can show it.
+    private static VaultCredentials? TakeUser(ref string address)
+    {
+        int begin = address.IndexOf("://", StringComparison.Ordinal) is >= 0 and var scheme ? scheme + 3 : 0;
+        int end = address.LastIndexOf('@');
+        if (end < begin)
+        {
+            return null;
+        }
+
+        string user = address[begin..end];
+        address = address.Remove(begin, end + 1 - begin);
+        int colon = user.IndexOf(':', StringComparison.Ordinal);
+        return colon > 0
+            ? VaultCredentials.Password(Uri.UnescapeDataString(user[..colon]), Uri.UnescapeDataString(user[(colon + 1)..]))
+            : throw Malformed(address, "what stands before its @ is not user:password");
     }
 
     private static ArgumentException Malformed(string address, string why) => new(

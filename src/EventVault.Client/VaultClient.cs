@@ -26,13 +26,13 @@ public sealed class VaultClient : IAsyncDisposable
     private bool _limitsKnown;
     private int _disposed;
 
-    private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options)
+    private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options, VaultCredentials? credentials)
     {
         options.Validate();
         _options = options;
         _closedToken = _closed.Token;
         _seen = new SeenPosition(options.ReadFrom);
-        _nodes = new NodeRoster(addresses, options);
+        _nodes = new NodeRoster(addresses, options, credentials);
         _calls = new VaultCalls(_nodes, options, _closedToken);
         _changes = new VaultChanges(_calls, _seen, GetInfoAsync);
         Reducers = new VaultReducers(_calls, _changes, _seen);
@@ -40,6 +40,7 @@ public sealed class VaultClient : IAsyncDisposable
         States = new VaultStates(_calls, streamed, _seen, () => Volatile.Read(ref _limits));
         Backups = new VaultBackups(_calls, streamed);
         Cluster = new VaultCluster(_calls);
+        Access = new VaultAccess(_calls, _changes, _seen);
         _sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
     }
 
@@ -52,6 +53,9 @@ public sealed class VaultClient : IAsyncDisposable
     /// <summary>The nodes of the vault, and how they change.</summary>
     public VaultCluster Cluster { get; }
 
+    /// <summary>Who may do what.</summary>
+    public VaultAccess Access { get; }
+
     /// <summary>What backups of the vault are made of.</summary>
     public VaultBackups Backups { get; }
 
@@ -59,12 +63,21 @@ public sealed class VaultClient : IAsyncDisposable
     /// <param name="address">
     /// <c>eventvault://host:port</c> (clear text) or <c>eventvaults://host:port</c> (TLS); <c>http://</c> and
     /// <c>https://</c> mean the same. The port is 7400 unless given. Of a vault of several nodes name one or several, with commas
-    /// between: <c>eventvault://a:7400,b:7400</c>. The client asks them for the others, and finds the leader by itself.
+    /// between: <c>eventvault://a:7400,b:7400</c>. The client asks them for the others, and finds the leader by itself. Name and password of a
+    /// user may stand before them: <c>eventvaults://user:password@a:7400,b:7400</c>, with % and two digits for what has a meaning there.
     /// </param>
     /// <param name="options">Null: the defaults.</param>
-    /// <exception cref="ArgumentException">The address is of another form or names a node twice, or a setting is out of its range.</exception>
-    public static VaultClient Connect(string address, VaultClientOptions? options = null) =>
-        new(VaultAddress.Parse(address), options ?? new VaultClientOptions());
+    /// <exception cref="ArgumentException">
+    /// The address is of another form or names a node twice, a setting is out of its range, or both have credentials.
+    /// </exception>
+    public static VaultClient Connect(string address, VaultClientOptions? options = null)
+    {
+        IReadOnlyList<Uri> nodes = VaultAddress.Parse(address, out VaultCredentials? credentials);
+        options ??= new VaultClientOptions();
+        return credentials is not null && options.Credentials is not null
+            ? throw new ArgumentException("The address has a user, and the options have credentials, too: leave out the one or the other.", nameof(options))
+            : new VaultClient(nodes, options, credentials ?? options.Credentials);
+    }
 
     /// <summary>Appends one event. See <see cref="AppendAsync(IReadOnlyList{StreamAppend}, AppendOptions?, CancellationToken)"/>.</summary>
     /// <param name="stream">Name of the stream.</param>
@@ -139,6 +152,18 @@ public sealed class VaultClient : IAsyncDisposable
             return Task.FromCanceled<AppendResult>(cancellationToken);
         }
 
+        return VaultTracing.IsOn
+            ? AppendTraced(streams, options, timeout, cancellationToken)
+            : MeasureAndAppend(streams, options, timeout, cancellationToken);
+    }
+
+    private Task<AppendResult> AppendTraced(
+        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation) =>
+        VaultTracing.AppendAsync(streams, options, Volatile.Read(ref _limits), stamped => MeasureAndAppend(stamped, options, timeout, cancellation));
+
+    private Task<AppendResult> MeasureAndAppend(
+        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellationToken)
+    {
         int size;
         try
         {

@@ -37,8 +37,11 @@ public sealed class VaultClientOptions
     /// <summary>How transient failures are retried.</summary>
     public RetryPolicy Retry { get; init; } = RetryPolicy.Default;
 
-    /// <summary>TLS settings for <c>eventvaults://</c> and <c>https://</c>; null: the system's trust store, no client certificate.</summary>
+    /// <summary>TLS settings for <c>eventvaults://</c> and <c>https://</c>; null: the system's trust store, no client certificate. <see cref="VaultTls"/> makes them of files.</summary>
     public SslClientAuthenticationOptions? Tls { get; init; }
+
+    /// <summary>How the client shows who it is; null: as its address says, or by the certificate of <see cref="Tls"/>, or not at all.</summary>
+    public VaultCredentials? Credentials { get; init; }
 
     /// <summary>
     /// Most appends of one session that are on their way at once; further ones wait. At least 1. Four thousand

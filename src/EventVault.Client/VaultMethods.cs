@@ -95,6 +95,23 @@ internal static class VaultMethods
     public static readonly RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse> ListReducers =
         RpcMethod<Protocol.ListReducersRequest, Protocol.ListReducersResponse>.Of(Protocol.TemporalReflection.Descriptor.Services[0], "ListReducers");
 
+    public static readonly RpcMethod<Protocol.WhoAmIRequest, Protocol.WhoAmIResponse> WhoAmI = Access<Protocol.WhoAmIRequest, Protocol.WhoAmIResponse>("WhoAmI");
+
+    public static readonly RpcMethod<Protocol.ChangePasswordRequest, Protocol.AppendResponse> ChangePassword =
+        Access<Protocol.ChangePasswordRequest, Protocol.AppendResponse>("ChangePassword");
+
+    public static readonly RpcMethod<Protocol.SetUserRequest, Protocol.AppendResponse> SetUser = Access<Protocol.SetUserRequest, Protocol.AppendResponse>("SetUser");
+
+    public static readonly RpcMethod<Protocol.RemoveUserRequest, Protocol.AppendResponse> RemoveUser = Access<Protocol.RemoveUserRequest, Protocol.AppendResponse>("RemoveUser");
+
+    public static readonly RpcMethod<Protocol.ListUsersRequest, Protocol.ListUsersResponse> ListUsers = Access<Protocol.ListUsersRequest, Protocol.ListUsersResponse>("ListUsers");
+
+    public static readonly RpcMethod<Protocol.SetRoleRequest, Protocol.AppendResponse> SetRole = Access<Protocol.SetRoleRequest, Protocol.AppendResponse>("SetRole");
+
+    public static readonly RpcMethod<Protocol.RemoveRoleRequest, Protocol.AppendResponse> RemoveRole = Access<Protocol.RemoveRoleRequest, Protocol.AppendResponse>("RemoveRole");
+
+    public static readonly RpcMethod<Protocol.ListRolesRequest, Protocol.ListRolesResponse> ListRoles = Access<Protocol.ListRolesRequest, Protocol.ListRolesResponse>("ListRoles");
+
     public static readonly RpcMethod<Protocol.GetClusterRequest, Protocol.GetClusterResponse> GetCluster = Cluster<Protocol.GetClusterRequest>("GetCluster");
 
     public static readonly RpcMethod<Protocol.InitClusterRequest, Protocol.GetClusterResponse> InitCluster = Cluster<Protocol.InitClusterRequest>("InitCluster");
@@ -107,6 +124,11 @@ internal static class VaultMethods
 
     public static readonly RpcMethod<Protocol.TransferLeadershipRequest, Protocol.GetClusterResponse> TransferLeadership =
         Cluster<Protocol.TransferLeadershipRequest>("TransferLeadership");
+
+    private static RpcMethod<TRequest, TResponse> Access<TRequest, TResponse>(string name)
+        where TRequest : class, Google.Protobuf.IMessage<TRequest>, new()
+        where TResponse : class, Google.Protobuf.IMessage<TResponse>, new() =>
+        RpcMethod<TRequest, TResponse>.Of(Protocol.AccessReflection.Descriptor.Services[0], name);
 
     private static RpcMethod<TRequest, Protocol.GetClusterResponse> Cluster<TRequest>(string name)
         where TRequest : class, Google.Protobuf.IMessage<TRequest>, new() =>

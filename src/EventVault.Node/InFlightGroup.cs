@@ -99,9 +99,10 @@ internal sealed class InFlightGroup : IThreadPoolWorkItem
 
     void IThreadPoolWorkItem.Execute()
     {
-        foreach (var append in _answers)
+        for (var i = 0; i < _answers.Count; i++)
         {
-            append.Complete();
+            _answers[i].CompletedBefore = i;
+            _answers[i].Complete();
         }
 
         foreach (var append in _answers)

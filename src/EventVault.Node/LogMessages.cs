@@ -8,12 +8,6 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 2, Level = LogLevel.Information, Message = "Serving gRPC on {Rpc} and HTTP on {Http}.")]
     public static partial void Serving(ILogger logger, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http);
 
-    [LoggerMessage(EventId = 3, Level = LogLevel.Warning, Message = "The node listens on {Address} in clear text and asks for no credentials: everyone who reaches the port can read and append. Use tls-cert and tls-key, and a firewall.")]
-    public static partial void ListensInClearText(ILogger logger, System.Net.IPAddress address);
-
-    [LoggerMessage(EventId = 4, Level = LogLevel.Warning, Message = "The node listens on {Address} and asks for no credentials: everyone who reaches the port can read and append. Put a firewall before it.")]
-    public static partial void ListensWithoutCredentials(ILogger logger, System.Net.IPAddress address);
-
     [LoggerMessage(EventId = 5, Level = LogLevel.Information, Message = "Stopping: new calls are refused, queued appends are finished.")]
     public static partial void Stopping(ILogger logger);
 
@@ -112,6 +106,15 @@ internal static partial class LogMessages
 
     [LoggerMessage(EventId = 51, Level = LogLevel.Information, Message = "Node {Node} has caught up and becomes a voter.")]
     public static partial void Promotes(ILogger logger, EventVault.Raft.ReplicaId node);
+
+    [LoggerMessage(EventId = 57, Level = LogLevel.Error, Message = "The log's end is DAMAGED on this disk. Nothing was changed: the node waits for a leader of the others before the disk begins anew ({Why}): {Damage}")]
+    public static partial void WaitsToBeginAnew(ILogger logger, string why, string damage);
+
+    [LoggerMessage(EventId = 58, Level = LogLevel.Warning, Message = "The disk of node {Node} is damaged in the end of its log, and may begin anew: a majority without it was there a moment ago.")]
+    public static partial void MayBeginAnew(ILogger logger, uint node);
+
+    [LoggerMessage(EventId = 59, Level = LogLevel.Information, Message = "The vault is being opened: {Doing}. Until then calls are refused on {Rpc} (HTTP {Http}).")]
+    public static partial void IsOpening(ILogger logger, string doing, System.Net.IPEndPoint rpc, System.Net.IPEndPoint http);
 
     [LoggerMessage(EventId = 56, Level = LogLevel.Information, Message = "Node {Node} is reached by other nodes at {Address} now.")]
     public static partial void Moved(ILogger logger, EventVault.Raft.ReplicaId node, string address);

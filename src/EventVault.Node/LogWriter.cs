@@ -1,7 +1,9 @@
 // Takes groups and truncations in order, writes them and makes them durable: one flush for all groups that came while the
 // last flush ran.
-// Owned by one thread; its only state that others see are the two queues.
+// Owned by one thread; all that others see of its state are the two queues, and figures.
 using System.Collections.Concurrent;
+using System.Diagnostics;
+using EventVault.Node.Metrics;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node;
@@ -19,12 +21,22 @@ internal sealed class LogWriter(SegmentedLog log)
     private readonly Queue<InFlightGroup> _written = new();
     private readonly ConcurrentQueue<InFlightGroup> _durable = new();
     private long _groupsFlushed;
+    private long _bytesWritten;
 
     /// <summary>Flushes so far; each made one or more groups durable.</summary>
     public long Flushes { get; private set; }
 
     /// <summary>Groups made durable so far.</summary>
     public long GroupsFlushed => Volatile.Read(ref _groupsFlushed);
+
+    /// <summary>Bytes of groups written so far, durable or not. For every thread.</summary>
+    public long BytesWritten => Volatile.Read(ref _bytesWritten);
+
+    /// <summary>How long flushes took, nanoseconds.</summary>
+    public Distribution FlushTimes { get; } = new(Distribution.DurationUnit);
+
+    /// <summary>Appends in each group that was written, but for those of consensus itself, which hold none.</summary>
+    public Distribution GroupAppends { get; } = new(unit: 1);
 
     /// <summary>Whether the log would end without a commit mark if it rested now.</summary>
     public bool WantsMark => log.WantsMark && _submitted.IsEmpty;
@@ -53,6 +65,10 @@ internal sealed class LogWriter(SegmentedLog log)
             {
                 log.Write(group.Buffer);
                 bytes += group.Buffer.Length;
+                if (group.Buffer.Appends > 0)
+                {
+                    GroupAppends.Record(group.Buffer.Appends);
+                }
             }
 
             _written.Enqueue(group);
@@ -65,10 +81,13 @@ internal sealed class LogWriter(SegmentedLog log)
 
         if (log.HasUnflushed)
         {
+            var began = Stopwatch.GetTimestamp();
             log.Flush();
+            FlushTimes.Record((long)Stopwatch.GetElapsedTime(began).TotalNanoseconds);
             Flushes++;
         }
 
+        Volatile.Write(ref _bytesWritten, _bytesWritten + bytes);
         Volatile.Write(ref _groupsFlushed, _groupsFlushed + _written.Count);
         while (_written.TryDequeue(out var group))
         {

@@ -4,9 +4,11 @@
 //                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
+using EventVault.Node.Metrics;
 using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
 using EventVault.Protocol;
@@ -65,20 +67,24 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly MemberChanges _changes;
     private readonly MemberWork _members;
     private readonly NodeShipping _shipping;
+    private readonly AccessGuard _guard;
+    private readonly NodeFigures _figures = new();
+    private readonly NodePulse _pulse;
     private readonly RpcServer _server;
-    private readonly WebApplication _app;
+    private readonly NodeWeb _web;
     private readonly ILogger _log;
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
+    private Task<OtlpExport>? _exporting;
     private bool _wasFull;
     private int _stopped;
 
-    private Node(NodeOptions options, WebApplication app, VaultStorage storage)
+    private Node(NodeOptions options, NodeWeb web, VaultStorage storage)
     {
         _options = options;
-        _app = app;
-        _log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = web;
+        _log = web.Logs.CreateLogger("EventVault.Node");
         _storage = storage;
         var writer = _writer = new LogWriter(_storage.Log);
         var completions = new PooledCompletions();
@@ -91,7 +97,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
         _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
-        _health = new NodeHealth(_storage, IsInTouch);
+        _pulse = new NodePulse(_loop, _storage, _figures.Subscriptions, TimeProvider.System, () => _health!.Look());
+        _health = new NodeHealth(_storage, OutOfTouch, () => _pulse.Problem);
         _cluster = new ClusterView(_storage, _loop, _replica, _peers, _health);
         _changes = new MemberChanges(_storage, _loop, _committed, _peers, options);
         var readmission = new Readmission(_storage, _loop, _peers, _cluster, _changes, _log);
@@ -100,6 +107,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.ShippingProblem = () => _shipping.Problem;
         _cluster.IsCatchingUp = () => _shipping.IsCatchingUp || !_storage.IsWhole;
         _peers.Serve(PeerRequestKind.Readmit, readmission.AnswerAsync);
+        _peers.Serve(PeerRequestKind.BeginAnew, readmission.LetBeginAnewAsync);
         _peers.Serve(PeerRequestKind.Status, (_, _, _) => Task.FromResult(_cluster.Own().ToByteArray()));
         var limits = new NodeLimits(options, _storage);
         _kept = new StateSnapshots(options.Files, Path.Combine(options.Directory, StatesFolder), _storage.VaultId, options.KeptStates, leavesRoom: _storage.CanSpare);
@@ -113,19 +121,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var scrub = _scrub = new Scrub(new SegmentScrub(_storage), _shipping, options, _log);
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
-        _server = new RpcServer(new RpcServerOptions
-        {
-            MaxReceiveBytes = options.MessageBytes,
-            MaxSendBytes = options.MessageBytes,
-            MaxReceivingBytes = NodeOptions.ReceivingBytes,
-            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
-            Logger = _log,
-            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
-        });
-        _server.Use((context, next) => Errors.AddDetail(context, next, limits));
-        var reads = new ReadCalls(_storage, _loop, _committed, limits, options);
+        var access = new AccessRegistry(_storage.Reader);
+        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _server = NewServer(options, limits, _figures, _guard, _log);
+        var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
-        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, limits, options);
+        var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, _figures, limits, options, _guard);
         streams.AddTo(_server);
         var cuts = new Cuts(_storage, _loop, states, reads.Consistent, options.Clock);
         var shared = new StateContext(_storage, states, registry, _places, cuts, reads.Consistent, reads.Pages, limits, options);
@@ -133,6 +134,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
         new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
@@ -142,8 +144,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _server.RequireComplete();
-        _app.UseRpc(_server);
-        _health.Map(_app);
+        _web.Serve(_guard, _server);
+        Metrics = MapPages();
+    }
+
+    private IReadOnlyList<Metric> MapPages()
+    {
+        var metrics = NodeMetrics.Of(new MetricSources(
+            _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web));
+        MetricsPage.Map(_web.Pipeline, metrics);
+        _health.Map(_web.Pipeline);
+        return metrics;
     }
 
     /// <summary>Where gRPC is served.</summary>
@@ -151,6 +162,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>Where HTTP is served.</summary>
     public IPEndPoint HttpEndPoint { get; private set; } = new(IPAddress.None, 0);
+
+    /// <summary>What it says of itself to those who watch it.</summary>
+    public IReadOnlyList<Metric> Metrics { get; }
+
+    /// <summary>The heartbeat; for tests in the same process.</summary>
+    public NodePulse Pulse => _pulse;
 
     /// <summary>Ends with what broke, if the node must stop because of it. Then stop it.</summary>
     public Task<Exception> Failed => _failed.Task;
@@ -195,6 +212,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>Looks for damage; for tests in the same process.</summary>
     public Scrub Scrub => _scrub;
 
+    /// <summary>Lets calls in; for tests in the same process.</summary>
+    public AccessGuard Guard => _guard;
+
     /// <summary>The sequencer; for tests and benchmarks in the same process.</summary>
     public VaultLoop Loop => _loop;
 
@@ -213,14 +233,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>What reads and subscriptions hold; for tests in the same process.</summary>
     public PageShare Pages => _streams.Pages;
 
-    /// <summary>Opens the vault and both ports. When it returns, the node serves.</summary>
+    /// <summary>Opens the vault and both ports. When it returns, the node serves. Where opening takes long the ports are there before, and say so.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="cancellation">Ends the opening of the vault.</param>
     /// <exception cref="DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>
-    public static async Task<Node> StartAsync(NodeOptions options)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public static async Task<Node> StartAsync(NodeOptions options, CancellationToken cancellation = default)
     {
-        var node = await OpenAsync(options);
+        var node = await OpenAsync(options, cancellation);
         try
         {
             await node.StartAsync();
@@ -286,6 +309,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _scavenge.Dispose();
             _eager.Dispose();
             _starter.Dispose();
+            _pulse.Dispose();
             _vaultThread.Dispose();
             EndLog();
             LogMessages.Stopped(_log, _replica.Appends, _replica.Events);
@@ -294,7 +318,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
                 _storage.Dispose();
             }
 
-            await _app.DisposeAsync();
+            await _web.DisposeAsync();
+            _guard.Dispose();
             _kept.Dispose();
             _places.Dispose();
         }
@@ -317,39 +342,62 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
         catch (DiskException e)
         {
-            OnFailed(e, "stop");
+            // All else has stopped and is disposed: nothing is left that would have to be told to drain.
+            LogMessages.DiskFailed(_log, e, "stop");
+            _failed.TrySetResult(e);
         }
     }
 
     // The vault is opened on a thread of its own, while this one makes what needs no vault: either takes some 0.1 s.
-    private static async Task<Node> OpenAsync(NodeOptions options)
+    private static async Task<Node> OpenAsync(NodeOptions options, CancellationToken cancellation)
     {
-        var opening = Task.Run(() => OpenStorage(options));
-        WebApplication? app = null;
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var (watch, log) = (new OpeningWatch(ending.Token), new TaskCompletionSource<ILogger>(TaskCreationOptions.RunContinuationsAsynchronously));
+        var opening = Task.Run(() => OpenStorage(options, watch, log.Task), CancellationToken.None);
+        NodeWeb? web = null;
         try
         {
-            app = NodePorts.NewHost(options);
+            web = new NodeWeb(options);
+            log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
             _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
+            if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
+            {
+                await ServeOpeningAsync(opening, options, watch, await log.Task);
+            }
+
             var (storage, took) = await opening;
-            var node = new Node(options, app, storage);
+            var node = new Node(options, web, storage);
             node.LogOpened(took);
             return node;
         }
         catch
         {
+            await ending.CancelAsync(); // Whatever failed beside it: a port that is taken need not wait for what has yet to be indexed.
             await ((Task)opening).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (opening.IsCompletedSuccessfully)
             {
                 (await opening).Storage.Dispose();
             }
 
-            if (app is not null)
+            if (web is not null)
             {
-                await app.DisposeAsync();
+                await web.DisposeAsync();
             }
 
             throw;
         }
+    }
+
+    private static async Task ServeOpeningAsync(Task opening, NodeOptions options, OpeningWatch watch, ILogger log)
+    {
+        if (watch.Cancellation.IsCancellationRequested)
+        {
+            return;
+        }
+
+        var ports = await OpeningPorts.StartAsync(options, watch, log);
+        await opening.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await ports.StopAsync();
     }
 
     private async Task StartAsync()
@@ -364,32 +412,63 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
-        (RpcEndPoint, HttpEndPoint) = await NodePorts.OpenAsync(_app);
+        (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
         {
             _members.Start();
         }
 
-        var interval = _options.ProgressInterval;
+        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
         _retention.Start();
         _eager.Start();
         _health.BeginServing();
+        _pulse.Start();
+        if (_options.OtlpEndpoint is { } endpoint)
+        {
+            // Loading it takes as long as the rest of the start.
+            _exporting = Task.Run(() => new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics));
+        }
+
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
-        if (!IPAddress.IsLoopback(_options.Address))
+        WarnOfOpenDoors(_log, _options);
+    }
+
+    /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
+    public static void WarnOfOpenDoors(ILogger log, NodeOptions options)
+    {
+        if (IPAddress.IsLoopback(options.Address))
         {
-            if (_options.Certificate is null)
-            {
-                LogMessages.ListensInClearText(_log, _options.Address);
-            }
-            else
-            {
-                LogMessages.ListensWithoutCredentials(_log, _options.Address);
-            }
+            return;
         }
+
+        if (options.Access is null)
+        {
+            SecurityLogMessages.AsksNobody(log, options.Address);
+        }
+
+        if (options.Tls is null)
+        {
+            SecurityLogMessages.InClearText(log, options.Address);
+        }
+    }
+
+    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, NodeFigures figures, AccessGuard guard, ILogger log)
+    {
+        var server = new RpcServer(new RpcServerOptions
+        {
+            Inspect = guard.InspectAsync,
+            MaxReceiveBytes = options.MessageBytes,
+            MaxSendBytes = options.MessageBytes,
+            MaxReceivingBytes = NodeOptions.ReceivingBytes,
+            OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
+            Logger = log,
+            DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
+        });
+        return server.Use(figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits)).Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -416,12 +495,17 @@ internal sealed class Node : IHosted, IAsyncDisposable
         await Task.Delay(LastAnswers);
         using (var patience = new CancellationTokenSource(limit))
         {
-            await _app.StopAsync(patience.Token);
+            await _web.StopAsync(patience.Token);
         }
 
         if (_tick is not null)
         {
             await _tick.DisposeAsync();
+        }
+
+        if (_exporting is { } exporting)
+        {
+            (await exporting).Dispose(); // It reads the storage.
         }
     }
 
@@ -444,17 +528,27 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
     }
 
-    // Leads, or follows a leader that was heard from lately and is not far ahead.
-    private bool IsInTouch()
+    // Null: it leads, or follows a leader that was heard from lately and is not far ahead.
+    private string? OutOfTouch()
     {
         var standing = _loop.Standing;
         if (standing.Role == Role.Leader)
         {
-            return _loop.Leads && !_loop.IsHeldUp;
+            return _loop.IsHeldUp ? "a write to the log hangs" : _loop.Leads ? null : "the node leads, and does not know yet all that was committed before";
         }
 
-        return standing.Leader is { } leader && !_members.IsRemoved && !_shipping.IsCatchingUp && _storage.IsWhole && _peers.Barred.Length == 0
-            && (!_cluster.Last.TryGetValue(leader, out var status) || status.Node.CommitIndex <= _storage.CommitIndex.Value + FarBehindGroups);
+        if (standing.Leader is not { } leader)
+        {
+            return "nobody leads, as far as the node knows";
+        }
+
+        var behind = _cluster.Last.TryGetValue(leader, out var status) && status.Node.CommitIndex > _storage.CommitIndex.Value
+            ? status.Node.CommitIndex - _storage.CommitIndex.Value : 0;
+        return _members.IsRemoved ? "the node was removed from its vault"
+            : _peers.Barred.Length > 0 ? _peers.Barred
+            : _shipping.IsCatchingUp || !_storage.IsWhole ? "the node gets segments from others"
+            : behind > FarBehindGroups ? FormattableString.Invariant($"the node is {behind} groups behind its leader")
+            : null;
     }
 
     private static RaftOptions RaftOptionsOf(NodeOptions options, ReplicaId self) => new()
@@ -476,13 +570,18 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     private async Task FailedAsync() => throw await _failed.Task;
 
-    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options)
+    private static (VaultStorage Storage, TimeSpan Took) OpenStorage(NodeOptions options, OpeningWatch watch, Task<ILogger> log)
     {
         var began = Stopwatch.GetTimestamp();
         var nodeId = options.NodeId ?? VaultStorage.NodeIdOf(options.Files, options.Directory) ?? 1;
         try
         {
-            return (VaultStorage.Open(options.Files, options.Directory, NodeOptions.StorageOf(options, nodeId), Now(options)), Stopwatch.GetElapsedTime(began));
+            var storage = NodeOptions.StorageOf(options, nodeId) with
+            {
+                Watch = watch,
+                Reincarnate = options.PeerPort is null ? null : new BeginningAnew(options, watch, log).MayBegin,
+            };
+            return (VaultStorage.Open(options.Files, options.Directory, storage, Now(options)), Stopwatch.GetElapsedTime(began));
         }
         catch (DamageException e) when (options.PeerPort is not null)
         {
@@ -521,8 +620,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private void Tick()
     {
         _committed.Publish();
-        _health.Look();
         _streams.CutSlow();
+        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

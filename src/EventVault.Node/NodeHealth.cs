@@ -1,3 +1,4 @@
+using System.Text.Json;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
 using EventVault.Storage;
@@ -6,21 +7,38 @@ namespace EventVault.Node;
 
 /// <summary>What the node says about itself: over gRPC (grpc.health.v1), over HTTP, and in GetStatus. Thread-safe.</summary>
 /// <param name="storage">Says whether its disk is full.</param>
-/// <param name="isInTouch">Whether the node is as good as any other one: it leads, or follows a leader and is not far behind.</param>
-internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
+/// <param name="outOfTouch">Why the node is not as good as any other one: it neither leads nor follows a leader, or is far behind. Null: it is.</param>
+/// <param name="standsStill">What of the node stands still; null: nothing does.</param>
+internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch, Func<string?> standsStill)
 {
     /// <summary>The state of a node with which nothing is wrong.</summary>
     public const string Serving = "serving";
 
+    /// <summary>Path that says whether the process is worth keeping.</summary>
+    public const string Live = "/health/live";
+
+    /// <summary>Path that says whether the node does all that it is for.</summary>
+    private const string Ready = "/health/ready";
+
+    /// <summary>Path that says whether the node may be read from.</summary>
+    private const string Reads = "/health/reads";
+
     private readonly HealthService _service = new();
     private volatile string _state = "starting";
-    private bool _wasReady;
+    private volatile bool _wasReady;
 
     /// <summary><c>starting</c>, <c>serving</c>, <c>full</c>, <c>draining</c> or <c>failed</c>.</summary>
     public string State => _state == Serving && storage.DiskIsFull ? "full" : _state;
 
-    /// <summary>Reads are served with a full disk too, so it is no reason to send clients elsewhere.</summary>
-    public bool IsReady => _state == Serving && isInTouch();
+    /// <summary>Whether it does all that a node of its role is for.</summary>
+    public bool IsReady => NotReady is null;
+
+    /// <summary>Why it is not ready, for people; null: it is. Found out when it is asked for, not remembered.</summary>
+    public string? NotReady => NotReadable
+        ?? (storage.DiskIsFull ? "the disk is full: appends are refused, or will be when the segment is; reads are served" : null);
+
+    /// <summary>Why it should not be read from; null: it may. A full disk is no reason.</summary>
+    public string? NotReadable => _state != Serving ? $"the node is {_state}" : standsStill() ?? outOfTouch();
 
     public void AddTo(RpcServer server)
     {
@@ -57,14 +75,22 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
         SetStatus(HealthStatus.NotServing);
     }
 
-    /// <summary>Answers <c>/health/live</c> and <c>/health/ready</c>.</summary>
-    public void Map(IApplicationBuilder app) => Map(app, () => State, () => _state != "failed", () => IsReady);
+    /// <summary>Answers <c>/health/live</c>, <c>/health/ready</c> and <c>/health/reads</c>.</summary>
+    public void Map(IApplicationBuilder app) => Map(app, () => State, path => path switch
+    {
+        Live => _state == "failed" ? "the node has failed" : null,
+        Ready => NotReady,
+        _ => NotReadable,
+    });
 
     /// <summary>The same for a node in any state.</summary>
-    public static void Map(IApplicationBuilder app, Func<string> state, Func<bool> isLive, Func<bool> isReady) => app.Run(http =>
+    /// <param name="app">Where it is served.</param>
+    /// <param name="state">The node's state.</param>
+    /// <param name="whyNot">Says of a path why the node is not what it asks for; null: it is.</param>
+    public static void Map(IApplicationBuilder app, Func<string> state, Func<string, string?> whyNot) => app.Run(http =>
     {
         var path = http.Request.Path.Value;
-        if (path is not ("/health/live" or "/health/ready"))
+        if (path is not (Live or Ready or Reads))
         {
             http.Response.StatusCode = StatusCodes.Status404NotFound;
             return Task.CompletedTask;
@@ -77,18 +103,24 @@ internal sealed class NodeHealth(VaultStorage storage, Func<bool> isInTouch)
             return Task.CompletedTask;
         }
 
-        var isWell = path == "/health/live" ? isLive() : isReady();
-        http.Response.StatusCode = isWell ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
+        var reason = whyNot(path);
+        http.Response.StatusCode = reason is null ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         http.Response.ContentType = "application/json";
-        return http.Response.WriteAsync($$"""{"status":"{{state()}}"}""");
+        return http.Response.WriteAsync(reason is null
+            ? $$"""{"status":"{{state()}}"}"""
+            : $$"""{"status":"{{state()}}","reason":"{{JsonEncodedText.Encode(reason)}}"}""");
     });
 
-    private void SetStatus(HealthStatus status)
+    /// <summary>Sets what probes of the node, and of each of its services, are told.</summary>
+    public static void SetStatus(HealthService service, HealthStatus status)
     {
-        _service.SetStatus(string.Empty, status);
-        _service.SetStatus("eventvault.v1.Streams", status);
-        _service.SetStatus("eventvault.v1.Temporal", status);
-        _service.SetStatus("eventvault.v1.Admin", status);
-        _service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus(string.Empty, status);
+        service.SetStatus("eventvault.v1.Streams", status);
+        service.SetStatus("eventvault.v1.Temporal", status);
+        service.SetStatus("eventvault.v1.Admin", status);
+        service.SetStatus("eventvault.v1.Cluster", status);
+        service.SetStatus("eventvault.v1.Access", status);
     }
+
+    private void SetStatus(HealthStatus status) => SetStatus(_service, status);
 }

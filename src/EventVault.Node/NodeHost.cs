@@ -30,8 +30,12 @@ internal interface IHosted
 /// <summary>Runs one node, and opens it anew when it asks for that. Start it, then stop it once.</summary>
 internal sealed class NodeHost : IAsyncDisposable
 {
+    /// <summary>How long a start may take to end that is not wanted any more: a step of an opening takes less, unless its disk hangs.</summary>
+    public static readonly TimeSpan EndsWithin = TimeSpan.FromSeconds(5);
+
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _stopping = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _ending = new();
     private NodeOptions _options;
     private volatile IHosted _hosted;
     private Task _running = Task.CompletedTask;
@@ -63,31 +67,39 @@ internal sealed class NodeHost : IAsyncDisposable
     public Task<Exception> Failed => _failed.Task;
 
     /// <summary>Starts the node that the data directory says.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="cancellation">Ends the opening, if that is still under way; the next one goes on.</param>
     /// <exception cref="Storage.Io.DirectoryInUseException">Another node has the data directory.</exception>
     /// <exception cref="DamageException">The log is damaged. Nothing was changed.</exception>
     /// <exception cref="Storage.Io.DiskException">The disk failed.</exception>
     /// <exception cref="IOException">A port can't be opened.</exception>
-    public static async Task<NodeHost> StartAsync(NodeOptions options)
+    /// <exception cref="OperationCanceledException">It was cancelled before the node served.</exception>
+    public static async Task<NodeHost> StartAsync(NodeOptions options, CancellationToken cancellation = default)
     {
-        var host = new NodeHost(options, await OpenAsync(options));
+        var host = new NodeHost(options, await OpenAsync(options, cancellation));
         host._running = host.RunAsync();
         return host;
     }
 
-    /// <summary>Stops in order.</summary>
+    /// <summary>Stops in order; ends an opening that is under way.</summary>
     public async Task StopAsync()
     {
         _stopping.TrySetResult();
+        await _ending.CancelAsync();
         await _running;
     }
 
     /// <summary>As <see cref="StopAsync"/>.</summary>
-    public async ValueTask DisposeAsync() => await StopAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _ending.Dispose();
+    }
 
-    private static async Task<IHosted> OpenAsync(NodeOptions options)
+    private static async Task<IHosted> OpenAsync(NodeOptions options, CancellationToken cancellation)
     {
         var isEmpty = options.Join && await Task.Run(() => VaultStorage.NodeIdOf(options.Files, options.Directory)) is null;
-        return isEmpty ? await UnjoinedNode.StartAsync(options) : await Node.StartAsync(options);
+        return isEmpty ? await UnjoinedNode.StartAsync(options) : await Node.StartAsync(options, cancellation);
     }
 
     private async Task RunAsync()
@@ -127,8 +139,12 @@ internal sealed class NodeHost : IAsyncDisposable
 
             try
             {
-                _hosted = await OpenAsync(_options);
+                _hosted = await OpenAsync(_options, _ending.Token);
                 Interlocked.Increment(ref _openings);
+            }
+            catch (OperationCanceledException) when (_stopping.Task.IsCompleted)
+            {
+                return; // Nothing is open.
             }
             catch (Exception e)
             {

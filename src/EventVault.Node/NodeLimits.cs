@@ -39,6 +39,10 @@ internal sealed class NodeLimits
     public const string ReducerNameBytes = "reducer_name_bytes";
     public const string ReducerBytes = "reducer_bytes";
     public const string ReducerCategories = "reducer_categories";
+    public const string Users = "users";
+    public const string UserRoles = "user_roles";
+    public const string Roles = "roles";
+    public const string RoleGrants = "role_grants";
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -79,6 +83,10 @@ internal sealed class NodeLimits
             new(ReducerNameBytes, 128),
             new(ReducerBytes, 16 * 1024), // Parsed for calls that bring their own.
             new(ReducerCategories, 64),
+            new(Users, 10_000), // All are in memory, on each node.
+            new(UserRoles, 50),
+            new(Roles, 1_000),
+            new(RoleGrants, 100), // Looked through for each stream that a call names.
             new("long_folds", States.FoldPlaces.Places),
             new("waiting_long_folds", States.FoldPlaces.MostWaiting),
             new("queued_appends", options.Queue.QueuedAppends, "queued-appends"),

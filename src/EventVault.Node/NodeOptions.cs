@@ -1,6 +1,6 @@
 using System.Net;
-using System.Security.Cryptography.X509Certificates;
 using EventVault.Node.Peers;
+using EventVault.Node.Security;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
@@ -35,8 +35,11 @@ internal sealed record NodeOptions
     /// <summary>HTTP; 0 takes a free one.</summary>
     public int HttpPort { get; init; }
 
-    /// <summary>Serves gRPC over TLS; null: clear text.</summary>
-    public X509Certificate2? Certificate { get; init; }
+    /// <summary>Serves gRPC and HTTP over TLS; null: clear text.</summary>
+    public TlsFiles? Tls { get; init; }
+
+    /// <summary>How callers show who they are; null: nobody is asked, and everybody is an administrator.</summary>
+    public AccessOptions? Access { get; init; }
 
     /// <summary>Whether clients may ask which services and messages there are.</summary>
     public bool Reflection { get; init; }
@@ -101,11 +104,8 @@ internal sealed record NodeOptions
     /// <summary>Where clients reach the gRPC port, HOST:PORT; null: where it listens.</summary>
     public string? Advertise { get; init; }
 
-    /// <summary>What the node shows to its peers; null: clear text.</summary>
-    public X509Certificate2? PeerCertificate { get; init; }
-
-    /// <summary>Who must have signed what peers show; null exactly if <see cref="PeerCertificate"/> is.</summary>
-    public X509Certificate2Collection? PeerAuthorities { get; init; }
+    /// <summary>What the node shows to its peers, and who must have signed what they show; null: clear text.</summary>
+    public PeerTls? PeerTls { get; init; }
 
     /// <summary>Shortest time without a leader before the node wants to be one. At least two heartbeats.</summary>
     public TimeSpan ElectionTimeout { get; init; } = TimeSpan.FromMilliseconds(1500);
@@ -131,6 +131,9 @@ internal sealed record NodeOptions
     /// <summary>The clock for recorded_at.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>Where metrics and spans go by OTLP; null: nowhere.</summary>
+    public Uri? OtlpEndpoint { get; init; }
+
     /// <summary>Where logs go; nowhere by default.</summary>
     public Action<ILoggingBuilder>? Logging { get; init; }
 
@@ -143,20 +146,7 @@ internal sealed record NodeOptions
         NodeId = nodeId,
         Limits = options.Limits,
         OperationHorizon = options.OperationHorizon,
-        Reincarnate = options.PeerPort is null ? null : membership => OthersDecide(membership.Span, nodeId),
     };
-
-    // Whether the others can take this node in again without it, and one of them has all that it acknowledged: they are a majority alone, in
-    // both halves of a joint membership. Of two voters neither may give itself up.
-    private static bool OthersDecide(ReadOnlySpan<byte> membership, uint nodeId) =>
-        Raft.Membership.Decode(membership) is { } members
-        && AreMajority(members, Raft.MemberRole.Voter, nodeId) && (!members.IsJoint || AreMajority(members, Raft.MemberRole.OutgoingVoter, nodeId));
-
-    private static bool AreMajority(Raft.Membership members, Raft.MemberRole role, uint nodeId)
-    {
-        var voters = members.Members.Where(m => (m.Role & role) != 0).ToList();
-        return voters.Count(m => m.Id.Node != nodeId) > voters.Count / 2;
-    }
 
     /// <summary>
     /// Largest request message: the encoded request of the largest append that fits the log always fits, and what is a

@@ -3,8 +3,9 @@
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using EventVault.Node.Peers;
+using EventVault.Node.Security;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
@@ -16,9 +17,21 @@ internal sealed class NodeSettings
     private const string EnvironmentPrefix = "EVENTVAULT_";
     private const string FileSection = "EventVault";
     private const string DefaultFile = "appsettings.json";
+    private const string Endpoint = "otlp-endpoint";
+
+    /// <summary>What OpenTelemetry calls that setting everywhere.</summary>
+    private const string StandardEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
-    private static readonly string[] OthersVariables = ["EVENTVAULT_ENDPOINT"];
+    private static readonly string[] OthersVariables =
+    [
+        "EVENTVAULT_ENDPOINT", "EVENTVAULT_USER", "EVENTVAULT_PASSWORD", "EVENTVAULT_PASSWORD_FILE", "EVENTVAULT_TOKEN", "EVENTVAULT_TOKEN_FILE",
+        "EVENTVAULT_AUTHORITY", "EVENTVAULT_CLIENT_CERT", "EVENTVAULT_CLIENT_KEY",
+    ];
+
+    /// <summary>Settings that say nothing where nobody is asked for credentials.</summary>
+    private static readonly string[] OfAccess =
+        ["admin-password-file", "tls-client-ca", "token-keys", "token-issuer", "token-audience", "token-user-claim", "token-roles-claim", "clear-text"];
 
     /// <summary>Settings that say nothing without a peer port.</summary>
     private static readonly string[] OfPeers = ["join", "peer-listen", "peer-advertise", "peer-tls-cert", "peer-tls-key", "peer-tls-ca"];
@@ -27,11 +40,20 @@ internal sealed class NodeSettings
     [
         new("data", "DIR", "the data directory; required"),
         new("port", "N", "port for gRPC, 0 takes a free one (7400)"),
-        new("http-port", "N", "port for HTTP health checks, 0 takes a free one (7401)"),
+        new("http-port", "N", "port for HTTP: health and metrics, 0 takes a free one (7401)"),
         new("listen", "ADDRESS", "IP address to listen on (127.0.0.1)"),
         new("dev", "", "clear text, loopback only, no credentials asked, reflection on"),
-        new("tls-cert", "FILE", "PEM certificate (with its chain) for the gRPC port"),
+        new("insecure", "", "ask nobody for credentials, and serve clear text on any address unless there is a certificate"),
+        new("clear-text", "", "serve beyond loopback without TLS: passwords and events can be read on the way"),
+        new("tls-cert", "FILE", "PEM certificate (with its chain) for the gRPC and HTTP ports"),
         new("tls-key", "FILE", "PEM key of the certificate"),
+        new("tls-client-ca", "FILE", "PEM certificates of who signs those of users, whose common name is the user's"),
+        new("admin-password-file", "FILE", "file with the password of the built-in user admin; vault-admin users init makes one"),
+        new("token-keys", "PLACE", "file or https URL of a JWKS with the keys that bearer tokens are signed with"),
+        new("token-issuer", "TEXT", "who must have issued tokens: their claim iss"),
+        new("token-audience", "TEXT", "whom tokens must be for: their claim aud"),
+        new("token-user-claim", "NAME", "claim with the name of the user (sub)"),
+        new("token-roles-claim", "NAME", "claim with roles that a token gives beside those of the user"),
         new("reflection", "", "let clients ask which services there are (on with --dev)"),
         new("segment-size", "BYTES", "size of a log file, counts when the vault is created (256MiB)"),
         new("operation-horizon", "N", "appends whose ids are remembered at the least (16777216)"),
@@ -61,6 +83,7 @@ internal sealed class NodeSettings
         new("election-timeout", "MS", "shortest time without a leader before a node wants to be one (1500)"),
         new("heartbeat", "MS", "how often a leader is heard from, at most half the election timeout (100)"),
         new("ship-rate", "BYTES", "what a node sends of sealed segments a second at the most, 0 as much as it can (64MiB)"),
+        new("otlp-endpoint", "URL", "send metrics and traces by OTLP to a collector, such as http://localhost:4317 (OTEL_EXPORTER_OTLP_ENDPOINT)"),
         new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
@@ -81,6 +104,9 @@ internal sealed class NodeSettings
     /// <summary>Whether logs are JSON, one object a line.</summary>
     public bool LogsJson { get; private set; }
 
+    /// <summary>All of them, as the usage lists them. What stands in brackets at the end of a description is the default.</summary>
+    public static IReadOnlyList<Setting> All => Table;
+
     /// <summary>The usage text.</summary>
     public static string Usage => string.Join(
         Environment.NewLine,
@@ -100,7 +126,7 @@ internal sealed class NodeSettings
         settings.ReadFlags(arguments);
         if (!settings.WantsHelp)
         {
-            settings.ReadEnvironment(environment);
+            settings.ReadEnvironment([.. environment]);
             settings.ReadFile(workingDirectory);
             settings.LogLevel = settings.Choice("log-level", LogLevel.Information);
             settings.LogsJson = settings.Choice("log-format", LogFormat.Line) == LogFormat.Json;
@@ -136,7 +162,8 @@ internal sealed class NodeSettings
             Address = address,
             Port = (int)Number("port", 7400, 0, 65535),
             HttpPort = (int)Number("http-port", 7401, 0, 65535),
-            Certificate = RpcCertificate(dev),
+            Tls = Tls(dev),
+            Access = Access(dev),
             Reflection = dev || Flag("reflection"),
             SegmentSizeBytes = segment,
             OperationHorizon = Number("operation-horizon", 16L << 20, 1024, 1L << 32),
@@ -162,13 +189,14 @@ internal sealed class NodeSettings
             PeerAddress = Address("peer-listen") ?? address,
             PeerAdvertise = HostAndPort("peer-advertise"),
             Advertise = HostAndPort("advertise"),
-            PeerCertificate = Certificate("peer-tls-cert", "peer-tls-key"),
-            PeerAuthorities = Authorities(),
+            PeerTls = PeersTls(),
             Heartbeat = TimeSpan.FromMilliseconds(heartbeat),
             ElectionTimeout = TimeSpan.FromMilliseconds(Number("election-timeout", 1500, 2 * heartbeat, 60_000)),
             ShipBytesPerSecond = Number("ship-rate", 64L << 20, 0, 1L << 40),
+            OtlpEndpoint = Url(Endpoint),
         };
         CheckPeers(options);
+        CheckClearText(options);
         return options.Port != 0 && options.Port == options.HttpPort
             ? throw Wrong("http-port", $"is {options.Port}, and so is port: in clear text one port speaks one protocol.")
             : options;
@@ -203,7 +231,7 @@ internal sealed class NodeSettings
         }
     }
 
-    private void ReadEnvironment(IEnumerable<KeyValuePair<string, string>> environment)
+    private void ReadEnvironment(IReadOnlyCollection<KeyValuePair<string, string>> environment)
     {
         foreach (var (name, value) in environment)
         {
@@ -215,6 +243,12 @@ internal sealed class NodeSettings
             var setting = Table.FirstOrDefault(s => s.Variable == name)
                 ?? throw new SettingException(name, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Variable))}.");
             _values.TryAdd(setting.Name, (value, name));
+        }
+
+        // By its own name it comes first.
+        if (environment.FirstOrDefault(e => e.Key == StandardEndpoint) is { Value.Length: > 0 } standard)
+        {
+            _values.TryAdd(Endpoint, (standard.Value, StandardEndpoint));
         }
     }
 
@@ -294,14 +328,85 @@ internal sealed class NodeSettings
         {
             throw Wrong("peer-port", $"is {options.PeerPort}, and so is another port of the node: each speaks a protocol of its own.");
         }
+    }
 
-        if ((options.PeerCertificate is null) != (options.PeerAuthorities is null))
+    // Beyond this machine only under TLS, unless it was said in as many words.
+    private void CheckClearText(NodeOptions options)
+    {
+        if (Flag("insecure") || Flag("clear-text"))
         {
-            throw new SettingException(
-                options.PeerCertificate is null ? "--peer-tls-cert" : "--peer-tls-ca",
-                "is missing: between nodes both sides show a certificate and check the other's, so it takes --peer-tls-cert, --peer-tls-key and --peer-tls-ca.");
+            return;
+        }
+
+        const string Remedy = "or say --clear-text, for a network that nobody else can listen on.";
+        if (options.Tls is null && !IPAddress.IsLoopback(options.Address))
+        {
+            throw Wrong("listen", $"{options.Address} is no loopback address, and without TLS whoever sits between can read passwords and events. Give --tls-cert and --tls-key (vault-admin certificates makes them), {Remedy}");
+        }
+
+        if (options.PeerPort is not null && options.PeerTls is null && !IPAddress.IsLoopback(options.PeerAddress))
+        {
+            throw Wrong(
+                _values.ContainsKey("peer-listen") ? "peer-listen" : "listen",
+                $"{options.PeerAddress} is no loopback address, and without TLS whoever reaches the peer port is taken for a node. Give --peer-tls-cert, --peer-tls-key and --peer-tls-ca, {Remedy}");
         }
     }
+
+    private AccessOptions? Access(bool dev)
+    {
+        if (dev || Flag("insecure"))
+        {
+            return OfAccess.FirstOrDefault(s => _values.ContainsKey(s) && (s != "clear-text" || Flag(s))) is { } named
+                ? throw Wrong(named, $"does not go with {(dev ? "--dev" : "--insecure")}, which asks nobody for credentials.")
+                : null;
+        }
+
+        var access = new AccessOptions { AdminPasswordFile = Text("admin-password-file"), Tokens = Tokens() };
+        if (access.AdminPasswordFile is null && Text("tls-client-ca") is null)
+        {
+            throw new SettingException(
+                "--admin-password-file",
+                "is missing, and so is --tls-client-ca: nobody could get in. vault-admin users init FILE makes a password for the user admin. To try it out, --dev asks nobody, on this machine only.");
+        }
+
+        try
+        {
+            _ = access.AdminPasswordFile is null ? string.Empty : access.AdminPassword();
+            return access;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw Wrong("admin-password-file", $"{access.AdminPasswordFile} can't be used: {e.Message}");
+        }
+    }
+
+    private TokenOptions? Tokens()
+    {
+        string[] needed = ["token-keys", "token-issuer", "token-audience"];
+        if (!needed.Concat(["token-user-claim", "token-roles-claim"]).Any(_values.ContainsKey))
+        {
+            return null;
+        }
+
+        if (needed.FirstOrDefault(s => Text(s) is null) is { } missing)
+        {
+            throw new SettingException("--" + missing, "is missing: tokens count only with --token-keys, --token-issuer and --token-audience.");
+        }
+
+        var keys = Text("token-keys")!;
+        try
+        {
+            using var tried = new TokenKeys(keys, static _ => { });
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or FormatException)
+        {
+            throw Wrong("token-keys", $"{keys} can't be used: {e.Message}");
+        }
+
+        return new TokenOptions { Keys = keys, Issuer = Text("token-issuer")!, Audience = Text("token-audience")!, UserClaim = Text("token-user-claim") ?? "sub", RolesClaim = Text("token-roles-claim") };
+    }
+
+    private string? Text(string name) => _values.TryGetValue(name, out var set) && set.Value.Length > 0 ? set.Value : null;
 
     private IPAddress? Address(string name)
     {
@@ -325,51 +430,67 @@ internal sealed class NodeSettings
         return Addresses.WhyNot(set.Value) is { } why ? throw Wrong(name, why) : set.Value;
     }
 
-    private X509Certificate2? RpcCertificate(bool dev)
+    private Uri? Url(string name)
     {
-        var named = _values.ContainsKey("tls-cert") ? "tls-cert" : "tls-key";
-        return dev && _values.ContainsKey(named) ? throw Wrong(named, "does not go with --dev, which serves clear text.") : Certificate("tls-cert", "tls-key");
-    }
-
-    private X509Certificate2? Certificate(string certificateName, string keyName)
-    {
-        var (hasCertificate, hasKey) = (_values.TryGetValue(certificateName, out var certificate), _values.TryGetValue(keyName, out var key));
-        if (!hasCertificate && !hasKey)
+        if (!_values.TryGetValue(name, out var set))
         {
             return null;
         }
 
-        if (hasCertificate != hasKey)
-        {
-            throw hasKey ? new SettingException("--" + certificateName, "is missing: a key needs its certificate.") : new SettingException("--" + keyName, "is missing: a certificate needs its key.");
-        }
-
-        try
-        {
-            return X509Certificate2.CreateFromPemFile(certificate.Value, key.Value);
-        }
-        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            throw Wrong(certificateName, $"{certificate.Value} with the key {key.Value} can't be used: {e.Message}");
-        }
+        return Uri.TryCreate(set.Value, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https") ? url
+            : throw Wrong(name, $"{set.Value} is not an address such as http://localhost:4317.");
     }
 
-    private X509Certificate2Collection? Authorities()
+    private TlsFiles? Tls(bool dev)
     {
-        if (!_values.TryGetValue("peer-tls-ca", out var file))
+        if (dev && new[] { "tls-cert", "tls-key" }.FirstOrDefault(_values.ContainsKey) is { } named)
         {
-            return null;
+            throw Wrong(named, "does not go with --dev, which serves clear text.");
         }
 
+        if (!HasBoth("tls-cert", "tls-key"))
+        {
+            return _values.ContainsKey("tls-client-ca") && !dev ? throw Wrong("tls-client-ca", "needs --tls-cert and --tls-key: certificates are shown under TLS.") : null;
+        }
+
+        var files = new TlsFiles(_values["tls-cert"].Value, _values["tls-key"].Value, Text("tls-client-ca"));
+        return Usable("tls-cert", () =>
+        {
+            _ = new ServerTls(files, static _ => { });
+            return files;
+        });
+    }
+
+    private PeerTls? PeersTls()
+    {
+        var hasCertificate = HasBoth("peer-tls-cert", "peer-tls-key");
+        if (hasCertificate != _values.ContainsKey("peer-tls-ca"))
+        {
+            throw new SettingException(
+                hasCertificate ? "--peer-tls-ca" : "--peer-tls-cert",
+                "is missing: between nodes both sides show a certificate and check the other's, so it takes --peer-tls-cert, --peer-tls-key and --peer-tls-ca.");
+        }
+
+        return hasCertificate ? Usable("peer-tls-cert", () => PeerTls.Load(_values["peer-tls-cert"].Value, _values["peer-tls-key"].Value, _values["peer-tls-ca"].Value)) : null;
+    }
+
+    private bool HasBoth(string certificateName, string keyName)
+    {
+        var (hasCertificate, hasKey) = (_values.ContainsKey(certificateName), _values.ContainsKey(keyName));
+        return hasCertificate == hasKey ? hasCertificate
+            : hasKey ? throw new SettingException("--" + certificateName, "is missing: a key needs its certificate.")
+            : throw new SettingException("--" + keyName, "is missing: a certificate needs its key.");
+    }
+
+    private T Usable<T>(string name, Func<T> load)
+    {
         try
         {
-            var authorities = new X509Certificate2Collection();
-            authorities.ImportFromPemFile(file.Value);
-            return authorities.Count > 0 ? authorities : throw Wrong("peer-tls-ca", $"there is no certificate in {file.Value}.");
+            return load();
         }
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException or ArgumentException)
         {
-            throw Wrong("peer-tls-ca", $"{file.Value} can't be used: {e.Message}");
+            throw Wrong(name, $"{_values[name].Value}, or a file that goes with it, can't be used: {e.Message}");
         }
     }
 
@@ -433,8 +554,9 @@ internal sealed class NodeSettings
     }
 
     /// <summary>A setting. Without a value in the usage it is a switch.</summary>
-    private sealed record Setting(string Name, string Value, string Description)
+    internal sealed record Setting(string Name, string Value, string Description)
     {
+        /// <summary>The variable of the environment that sets it.</summary>
         public string Variable { get; } = EnvironmentPrefix + Name.ToUpperInvariant().Replace('-', '_');
     }
 }

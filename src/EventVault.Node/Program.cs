@@ -33,12 +33,20 @@ using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Reque
 using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, RequestStop);
 
 NodeHost node;
+using var ending = new CancellationTokenSource();
 try
 {
-    // A node that waits for space on a full disk can be stopped, too: then nothing is open that would have to be closed.
-    var starting = NodeHost.StartAsync(options);
+    var starting = NodeHost.StartAsync(options, ending.Token);
     if (await Task.WhenAny(starting, stopRequested.Task) == stopRequested.Task && !starting.IsCompleted)
     {
+        // What stands in a disk that hangs, or waits for space on a full one, does not hear of it: a start may end at any point.
+        await ending.CancelAsync();
+        await Task.WhenAny(starting, Task.Delay(NodeHost.EndsWithin));
+        if (starting.IsCompletedSuccessfully)
+        {
+            await (await starting).StopAsync();
+        }
+
         return ExitCode.Ok;
     }
 
@@ -54,7 +62,9 @@ catch (Exception e)
 
 Console.WriteLine(
     $"EventVault ready: gRPC {node.RpcEndPoint}, HTTP {node.HttpEndPoint}, {(node.PeerPort > 0 ? FormattableString.Invariant($"peers {node.PeerPort}, ") : string.Empty)}data {options.Directory}");
+ServiceNotice.Send(ServiceNotice.Ready);
 await Task.WhenAny(stopRequested.Task, node.Failed);
+ServiceNotice.Send(ServiceNotice.Stopping);
 await node.StopAsync();
 return node.Failed.IsCompleted ? ExitCodeOf(await node.Failed) : ExitCode.Ok;
 

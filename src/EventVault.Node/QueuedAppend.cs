@@ -74,6 +74,9 @@ internal abstract class QueuedAppend(AppendContent content)
     /// <summary>When it gives up waiting in the queue, in VaultLoop.NowMs milliseconds; never: long.MaxValue.</summary>
     public long Deadline { get; set; } = long.MaxValue;
 
+    /// <summary>When its request arrived, by Stopwatch; 0: nobody measures it.</summary>
+    public long Arrived { get; set; }
+
     /// <summary>Bytes it holds on to while it waits; bounds the queue.</summary>
     public int QueuedBytes { get; set; }
 
@@ -91,6 +94,9 @@ internal abstract class QueuedAppend(AppendContent content)
 
     /// <summary>Damaged: what can't be read.</summary>
     public Exception? Damage { get; set; }
+
+    /// <summary>How many of its group were completed before it, on the same thread.</summary>
+    public int CompletedBefore { get; set; }
 
     /// <summary>Whether a refusal of this append refuses those behind it too; asked on the sequencer's thread.</summary>
     public virtual bool IsRefusedByEarlier => false;

@@ -13,6 +13,10 @@ internal sealed class RepairHistory
     public static readonly TimeSpan SameAgain = TimeSpan.FromHours(24);
 
     private readonly Dictionary<uint, long> _begun = []; // When, as VaultLoop.NowMs.
+    private long _count;
+
+    /// <summary>Repairs that were begun. For every thread.</summary>
+    public long Begun => Volatile.Read(ref _count);
 
     /// <summary>Whether it is too soon for another repair.</summary>
     public bool MustWait(long nowMs) => _begun.Values.Any(begun => nowMs - begun < Between.TotalMilliseconds);
@@ -21,7 +25,11 @@ internal sealed class RepairHistory
     public bool WasReplaced(uint segment, long nowMs) => _begun.TryGetValue(segment, out var begun) && nowMs - begun < SameAgain.TotalMilliseconds;
 
     /// <summary>A repair begins, which may end with the node being opened anew.</summary>
-    public void Begin(uint segment, long nowMs) => _begun[segment] = nowMs;
+    public void Begin(uint segment, long nowMs)
+    {
+        _begun[segment] = nowMs;
+        Volatile.Write(ref _count, _count + 1);
+    }
 
     /// <summary>It did not come to that.</summary>
     public void Failed(uint segment) => _begun.Remove(segment);

@@ -38,6 +38,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private RetentionClock? _clock; // Null: it has not begun.
     private bool _isAhead;
+    private long _truncations;
     private int _waiting; // Streams of this pass whose anchors can't be made.
     private WaitingStream? _firstWaiting;
     private Task _running = Task.CompletedTask;
@@ -81,6 +82,9 @@ internal sealed class RetentionLoop : IAsyncDisposable
 
     /// <summary>Begins to work, behind <see cref="BeginClock"/>; the node leads or will.</summary>
     public void Start() => _running = Task.Run(RunAsync);
+
+    /// <summary>Streams truncated since the node began. For every thread.</summary>
+    public long Truncations => Volatile.Read(ref _truncations);
 
     /// <summary>Ends the work: the step that runs is finished. May be called more than once.</summary>
     public void BeginStop() => _stopping.Cancel();
@@ -190,7 +194,9 @@ internal sealed class RetentionLoop : IAsyncDisposable
             more = _work.Step(due);
             var rest = Rest * Stopwatch.GetElapsedTime(began);
             var outcomes = await TruncateAsync(due).ConfigureAwait(false);
-            truncated += outcomes.Count(o => o == AppendOutcome.Appended);
+            var done = outcomes.Count(o => o == AppendOutcome.Appended);
+            truncated += done;
+            Interlocked.Add(ref _truncations, done);
             if (outcomes.Contains(AppendOutcome.NotLeader))
             {
                 _work.Reset();

@@ -32,10 +32,18 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
     private long _nextPass = VaultLoop.NowMs(options.Clock) + (long)(options.ScrubInterval < FirstPass ? options.ScrubInterval : FirstPass).TotalMilliseconds;
     private int _left; // Segments that the pass has not checked; 0: none is under way.
     private uint _next;
+    private long _checked;
+    private int _damagedCount;
     private volatile string _problem = string.Empty;
 
     /// <summary>What is damaged here, for people; empty: nothing, as far as is known. For every thread.</summary>
     public string Problem => _problem;
+
+    /// <summary>Segments that were checked. For every thread.</summary>
+    public long Checked => Volatile.Read(ref _checked);
+
+    /// <summary>Segments that are known to be damaged. For every thread.</summary>
+    public int Damaged => Volatile.Read(ref _damagedCount);
 
     /// <summary>Passes that have ended. For every thread.</summary>
     public long Passes { get; private set; }
@@ -110,7 +118,9 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
 
         try
         {
-            if (segments.Check(segment, pace) is { } damage)
+            var found = segments.Check(segment, pace);
+            Volatile.Write(ref _checked, _checked + 1);
+            if (found is { } damage)
             {
                 ShipLogMessages.Damaged(log, segment, damage);
                 _damaged.Add(segment, new Found());
@@ -127,21 +137,22 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
 
     private void LookAfterRepair()
     {
-        if (_comparing is { IsCompletedSuccessfully: true } compared)
+        if (_comparing is { IsCompleted: true } compared)
         {
             _comparing = null;
-            foreach (var difference in compared.Result.Except(_differences))
+            if (compared.IsCompletedSuccessfully)
             {
-                ShipLogMessages.Differs(log, difference);
+                TakeDifferences(compared.Result);
             }
-
-            _differences = compared.Result;
-            Tell();
+            else
+            {
+                ShipLogMessages.NotCompared(log, WhyNot(compared)); // The next pass compares again.
+            }
         }
 
-        if (_repair is { IsCompleted: true })
+        if (_repair is { IsCompleted: true } repair)
         {
-            if (_repair.Result is not { } why)
+            if ((repair.IsCompletedSuccessfully ? repair.Result : WhyNot(repair)) is not { } why)
             {
                 return; // The node is being opened anew.
             }
@@ -155,6 +166,19 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
         {
             BeginRepair();
         }
+    }
+
+    private static string WhyNot(Task failed) => failed.Exception?.InnerException?.Message.TrimEnd('.') ?? "it was cancelled";
+
+    private void TakeDifferences(IReadOnlyList<string> differences)
+    {
+        foreach (var difference in differences.Except(_differences))
+        {
+            ShipLogMessages.Differs(log, difference);
+        }
+
+        _differences = differences;
+        Tell();
     }
 
     private void BeginRepair()
@@ -198,6 +222,7 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
 
     private void Tell()
     {
+        Volatile.Write(ref _damagedCount, _damaged.Count);
         var all = _damaged.Select(d => d.Value.Why is { } why ? $"segment {d.Key} is damaged, and stays so: {why}" : $"segment {d.Key} is damaged: another node's is to take its place")
             .Concat(_differences).ToList();
         _problem = string.Join("; ", all.Take(MostNamed)) + (all.Count > MostNamed ? $"; and {all.Count - MostNamed} more" : string.Empty);

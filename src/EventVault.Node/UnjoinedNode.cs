@@ -4,6 +4,7 @@ using System.Buffers;
 using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Replication;
+using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Protocol;
 using EventVault.Raft;
@@ -25,7 +26,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private static readonly TimeSpan DrainLimit = TimeSpan.FromSeconds(1);
 
     private readonly NodeOptions _options;
-    private readonly WebApplication _app;
+    private readonly AccessGuard _guard;
+    private readonly NodeWeb _web;
     private readonly RpcServer _server;
     private readonly HealthService _health = new();
     private readonly ILogger _log;
@@ -40,21 +42,24 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     private UnjoinedNode(NodeOptions options)
     {
         _options = options;
-        _app = NodePorts.NewHost(options);
-        _log = _app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("EventVault.Node");
+        _web = new NodeWeb(options);
+        _log = _web.Logs.CreateLogger("EventVault.Node");
+        _guard = new AccessGuard(options.Access, registry: null, _log);
         _server = new RpcServer(new RpcServerOptions
         {
+            Inspect = _guard.InspectAsync,
             Logger = _log,
             UnknownRefusal = static () => Errors.NotJoined().ToException(),
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
         _server
+            .Use(_guard.FilterAsync)
             .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(Service, "GetCluster"), GetCluster)
             .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
-        _app.UseRpc(_server);
-        NodeHealth.Map(_app, static () => State, static () => true, static () => false);
+        _web.Serve(_guard, _server);
+        NodeHealth.Map(_web.Pipeline, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);
@@ -76,7 +81,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         var node = new UnjoinedNode(options);
         try
         {
-            (node.RpcEndPoint, node.HttpEndPoint) = await NodePorts.OpenAsync(node._app);
+            (node.RpcEndPoint, node.HttpEndPoint) = await node._web.OpenAsync();
             node._address = options.Advertise ?? NodePorts.Reachable(node.RpcEndPoint);
             if (options.PeerPort is not null)
             {
@@ -87,6 +92,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
                 (node.PeerPort, node._peerAddress) = (listens.Port, options.PeerAdvertise ?? NodePorts.Reachable(listens));
             }
 
+            Node.WarnOfOpenDoors(node._log, options);
             LogMessages.Unjoined(node._log, node.RpcEndPoint, node.HttpEndPoint, node._peerAddress);
             return node;
         }
@@ -99,15 +105,20 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
 
     public async Task StopAsync()
     {
+        await _server.DrainAsync(DrainLimit);
+        await Task.Delay(Node.LastAnswers); // As there; and what a peer is told, which may have been an invitation, leaves before its connection goes.
         if (_network is not null)
         {
             await _network.DisposeAsync();
         }
 
-        await _server.DrainAsync(DrainLimit);
-        await Task.Delay(Node.LastAnswers); // As there.
-        await _app.StopAsync();
-        await _app.DisposeAsync();
+        using (var patience = new CancellationTokenSource(DrainLimit))
+        {
+            await _web.StopAsync(patience.Token); // Without it a client that does not let go holds up the opening for half a minute.
+        }
+
+        await _web.DisposeAsync();
+        _guard.Dispose();
         _founding.Dispose();
     }
 
@@ -163,7 +174,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             throw Errors.InvalidRequest("peer_address", $"can't be used: {why.TrimEnd('.')}").ToException();
         }
 
-        LogMessages.MembersAsked(_log, context.Peer, "make a vault here");
+        LogMessages.MembersAsked(_log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", "make a vault here");
         var number = asked.NodeId == 0 ? _options.NodeId ?? 1 : asked.NodeId;
         try
         {

@@ -35,13 +35,20 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     private InFlightGroup? _refused; // Decided without resting on anything.
     private Confirmation? _confirming; // Conflicts of this step that rest on what was there before.
     private QueuedAppend? _queue; // Newest first: a stack that is turned around when it is taken.
+    private uint _touched; // Of no meaning: it keeps the reads that fetch memory for the appends to come.
     private volatile bool _draining;
     private volatile bool _stopped;
     private volatile bool _heldUp;
     private bool _appendWaits;
+    private long _waitsSince;
 
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
     public Action Wake { get; set; } = static () => { };
+
+    /// <summary>
+    /// When the append arrived that is sequenced next, of those that had to wait when the last step ended, by Stopwatch; 0: none had to. For every thread.
+    /// </summary>
+    public long WaitsSince => Volatile.Read(ref _waitsSince);
 
     /// <summary>Appends that wait to be sequenced.</summary>
     public long Waiting => _waiting.Appends;
@@ -256,6 +263,14 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         var queued = TakeQueue();
+        if (queued is { Next: not null })
+        {
+            for (var append = queued; append is not null; append = append.Next)
+            {
+                _touched ^= _tail.Touch(append.Content);
+            }
+        }
+
         if (_turns.IsEmpty && _waiting.Bytes <= VaultLimits.GroupBytes)
         {
             while (queued is { } append && Sequence(append))
@@ -276,6 +291,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
         }
 
         Submit();
+        if (!_turns.IsEmpty || _waitsSince != 0)
+        {
+            Volatile.Write(ref _waitsSince, _turns.Next?.Arrived ?? 0);
+        }
+
         return _fences.Step() || worked;
     }
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Claims;
+using System.Security.Cryptography.X509Certificates;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -25,6 +26,7 @@ public sealed class RpcContext
     private RpcMetadata? _responseHeaders;
     private RpcMetadata? _trailers;
     private CancellationTokenSource? _cancellation;
+    private RpcException? _endedBy;
     private int _life = Open;
     private bool _headersApplied;
     private bool _clientGone;
@@ -87,10 +89,19 @@ public sealed class RpcContext
         set => _http.User = value;
     }
 
+    /// <summary>What a filter keeps for the call; null until one sets it.</summary>
+    public object? State { get; set; }
+
     /// <summary>Address and port of the client.</summary>
     public string Peer => _http.Connection.RemoteIpAddress is { } address
         ? new IPEndPoint(address, _http.Connection.RemotePort).ToString()
         : "unknown";
+
+    /// <summary>What the client has shown in the TLS handshake, and the port has accepted; null: nothing.</summary>
+    public X509Certificate2? ClientCertificate => _http.Connection.ClientCertificate;
+
+    /// <summary>The header <c>authorization</c> as it came; null: none came.</summary>
+    public string? Authorization => _http.Request.Headers.Authorization is { Count: > 0 } sent ? sent.ToString() : null;
 
     /// <summary>Which connection the call came over.</summary>
     /// <exception cref="InvalidOperationException">Its port was opened before <see cref="RpcHosting.ConfigureForRpc"/>.</exception>
@@ -111,6 +122,22 @@ public sealed class RpcContext
         }
     }
 
+    /// <summary>
+    /// Cancels a call that must not go on: its status is <paramref name="why"/>, unless it ends before its handler has heard of it. From
+    /// any thread, at any time: nothing happens to a call that has ended.
+    /// </summary>
+    /// <param name="why">The call's status.</param>
+    public void End(RpcException why)
+    {
+        if (Interlocked.CompareExchange(ref _life, Cutting, Open) == Open)
+        {
+            _endedBy = why;
+            _ = Cancellation;
+            _ = _cancellation!.CancelAsync(); // What the handler does when it hears of it runs elsewhere.
+            Volatile.Write(ref _life, Open);
+        }
+    }
+
     internal HttpContext Http => _http;
 
     internal RpcServerOptions Options { get; }
@@ -125,6 +152,9 @@ public sealed class RpcContext
     internal RpcFrameReader? Reader { get; set; }
 
     internal RpcFrameWriter? Writer { get; set; }
+
+    /// <summary>Whether the handler itself writes the one answer of the call.</summary>
+    internal bool AnswersOnce { get; set; }
 
     /// <summary>Whether frames may be compressed: fixed when the headers are.</summary>
     internal bool CompressesNow { get; private set; }
@@ -148,6 +178,17 @@ public sealed class RpcContext
         catch (IOException e)
         {
             throw ClientGone(e);
+        }
+    }
+
+    /// <summary>Called when the handler has returned.</summary>
+    /// <exception cref="InvalidOperationException">It has not written what it had to.</exception>
+    internal void CheckAnswered()
+    {
+        Writer?.CheckFrameComplete();
+        if (AnswersOnce && Writer is not { Messages: 1 })
+        {
+            throw new InvalidOperationException($"{Method}: the handler wrote {Writer?.Messages ?? 0} messages; a unary call is answered with exactly one.");
         }
     }
 
@@ -185,6 +226,11 @@ public sealed class RpcContext
         if (_clientGone || _http.RequestAborted.IsCancellationRequested)
         {
             return null;
+        }
+
+        if (_endedBy is { } why)
+        {
+            return why;
         }
 
         if (_server.Stopping.IsCancellationRequested)

@@ -29,7 +29,8 @@ public static class RpcHosting
     /// It does not open a port: do that behind it.
     /// </summary>
     /// <param name="options">Kestrel's options.</param>
-    public static void ConfigureForRpc(this KestrelServerOptions options)
+    /// <param name="connections">Told of connections that are opened and closed, on all ports; null: nobody counts.</param>
+    public static void ConfigureForRpc(this KestrelServerOptions options, RpcConnections? connections = null)
     {
         ArgumentNullException.ThrowIfNull(options);
         options.AddServerHeader = false;
@@ -42,10 +43,18 @@ public static class RpcHosting
         http2.InitialConnectionWindowSize = 4 << 20;
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
-        options.ConfigureEndpointDefaults(static listen => listen.Use(static next => connection =>
+        options.ConfigureEndpointDefaults(listen => listen.Use(next => async connection =>
         {
             connection.Features.Set(new RpcConnection());
-            return next(connection);
+            connections?.Add(1);
+            try
+            {
+                await next(connection).ConfigureAwait(false);
+            }
+            finally
+            {
+                connections?.Add(-1);
+            }
         }));
     }
 

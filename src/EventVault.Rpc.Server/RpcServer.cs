@@ -81,8 +81,55 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             NewWriter<TResponse>(context).Write(await handler(reader.Message, context).ConfigureAwait(false));
         });
+    }
+
+    /// <summary>Adds a method with one request, handed over encoded, and one answer, which the handler writes, encoded or not.</summary>
+    /// <param name="method">The method.</param>
+    /// <param name="handler">
+    /// Writes exactly one message, and need not flush it. The bytes lie in the connection's buffers, not checked, and are valid until it returns.
+    /// </param>
+    /// <returns>This server.</returns>
+    /// <exception cref="ArgumentException">The method is of another kind or has a handler.</exception>
+    public RpcServer UnaryRaw<TRequest, TResponse>(
+        RpcMethod<TRequest, TResponse> method, Func<ReadOnlySequence<byte>, RpcWriter<TResponse>, RpcContext, ValueTask> handler)
+        where TRequest : class, IMessage<TRequest>, new()
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        ArgumentNullException.ThrowIfNull(handler);
+        return Add(method, clientStreams: false, serverStreams: false, context =>
+        {
+            context.AnswersOnce = true;
+            var reader = NewReader(method, context);
+            var reading = reader.ReadSingleAsync();
+
+            if (!reading.IsCompletedSuccessfully)
+            {
+                return ReadFirstAsync(reading, reader, context);
+            }
+
+            // The usual request is here in full already, and nothing in it to be waited for: then this is no state machine of its own.
+            var looking = _options.Inspect?.Invoke(reader.Message, context) ?? default;
+            return looking.IsCompletedSuccessfully ? handler(reader.Message, NewWriter<TResponse>(context), context) : LookFirstAsync(looking, reader, context);
+        });
+
+        async ValueTask ReadFirstAsync(ValueTask reading, RpcReader<TRequest> reader, RpcContext context)
+        {
+            await reading.ConfigureAwait(false);
+            await LookFirstAsync(_options.Inspect?.Invoke(reader.Message, context) ?? default, reader, context).ConfigureAwait(false);
+        }
+
+        async ValueTask LookFirstAsync(ValueTask looking, RpcReader<TRequest> reader, RpcContext context)
+        {
+            await looking.ConfigureAwait(false);
+            await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
+        }
     }
 
     /// <summary>Adds a method with one request and a stream of answers.</summary>
@@ -117,6 +164,11 @@ public sealed class RpcServer
         {
             var reader = NewReader(method, context);
             await reader.ReadSingleAsync().ConfigureAwait(false);
+            if (_options.Inspect is { } inspect)
+            {
+                await inspect(reader.Message, context).ConfigureAwait(false);
+            }
+
             await handler(reader.Message, NewWriter<TResponse>(context), context).ConfigureAwait(false);
         });
     }

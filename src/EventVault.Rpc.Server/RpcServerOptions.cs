@@ -15,6 +15,12 @@ public sealed class RpcServerOptions
     /// </summary>
     public long MaxReceivingBytes { get; init; } = 256L << 20;
 
+    /// <summary>
+    /// Looks at the request of a call with one request before its handler gets it; refuses it by throwing. The bytes lie in the connection's
+    /// buffers and are valid until it returns. Handlers that take decoded requests are not concerned. Null: nobody looks.
+    /// </summary>
+    public Func<System.Buffers.ReadOnlySequence<byte>, RpcContext, ValueTask>? Inspect { get; init; }
+
     /// <summary>What a message is refused with for which there is no room; null: RESOURCE_EXHAUSTED with a plain message.</summary>
     public Func<RpcException>? OverloadRefusal { get; init; }
 

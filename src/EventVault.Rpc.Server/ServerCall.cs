@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -36,6 +37,7 @@ internal static class ServerCall
         return true;
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public static async ValueTask RunAsync(RpcServer server, RpcServerOptions options, HttpContext http, string path, MethodEntry? method)
     {
         http.Response.ContentType = "application/grpc";
@@ -45,7 +47,7 @@ internal static class ServerCall
         {
             context = Open(server, options, http, path, method);
             await method!.Handler(context).ConfigureAwait(false);
-            context.Writer?.CheckFrameComplete();
+            context.CheckAnswered();
             error = null;
         }
         catch (Exception e)

@@ -141,6 +141,9 @@ public sealed class EventReader
         return _matches.Last(filter, after, through, tail: null);
     }
 
+    /// <summary>Stretches of the log that are known to hold nothing for conditions that were looked up.</summary>
+    internal int KnownBarren => _matches.KnownBarren;
+
     internal Position LastMatch(EventFilter filter, Position after, Position until, LogTail tail) => _matches.Last(filter, after, until, tail);
 
     /// <summary>How many events match a filter, events of <c>$</c> streams left out. Both bounds are inclusive.</summary>

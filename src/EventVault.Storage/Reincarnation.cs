@@ -4,11 +4,24 @@
 //
 // First of all, before a byte of the log changes, the disk is another one: a crash behind that leaves a log that is cut, or still
 // damaged, on a disk that nobody rests on. The other way round it could vote and count as one that holds what it has lost.
+//
+// Whether it may is for whoever opens it to say (StorageOptions.Reincarnate): two disks of three that did it at once would leave no majority, for ever.
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage;
+
+/// <summary>A disk whose unsealed end is damaged, and that nothing was done about yet.</summary>
+/// <param name="VaultId">Its vault.</param>
+/// <param name="NodeId">Its node's number.</param>
+/// <param name="Incarnation">Of the disk.</param>
+/// <param name="Memberships">
+/// The newest membership before the damage, empty if there is none, and all that can be read behind it: the vault may have shrunk to this disk
+/// there.
+/// </param>
+/// <param name="Damage">What was found.</param>
+public sealed record DamagedEnd(Guid VaultId, uint NodeId, Guid Incarnation, IReadOnlyList<ReadOnlyMemory<byte>> Memberships, string Damage);
 
 /// <summary>A disk began anew as another incarnation.</summary>
 /// <param name="Before">The incarnation that it was.</param>
@@ -23,10 +36,13 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
     internal static Reincarnation? TryBegin(IFileSystem files, string directory, VaultMeta meta, VoteFile vote, DamageException damage, StorageOptions options)
     {
         var work = new Work(files, directory, meta);
-        if (work.FindDamaged(damage) is not { } segment || !work.Memberships(segment).TrueForAll(m => options.Reincarnate!(m)))
+        if (work.FindDamaged(damage) is not { } segment
+            || !options.Reincarnate!(new DamagedEnd(meta.VaultId, meta.NodeId, meta.Incarnation, work.Memberships(segment), damage.Message)))
         {
             return null;
         }
+
+        options.Watch?.Begin("puts what is damaged aside");
 
         work.CopyAside(segment);
         var next = meta.Reincarnate(options.Random);

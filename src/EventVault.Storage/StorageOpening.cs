@@ -18,6 +18,7 @@ internal sealed class StorageOpening
     private readonly VaultStorage _storage;
     private readonly IFileSystem _files;
     private readonly VaultMeta _meta;
+    private readonly OpeningWatch? _watch;
     private readonly RecoveredLog _log;
     private readonly StreamLives _lives;
     private readonly List<SealedSegment> _sealed = [];
@@ -36,6 +37,7 @@ internal sealed class StorageOpening
         _storage = storage;
         _files = storage.Files;
         _meta = storage.Meta;
+        _watch = storage.Options.Watch;
         _lives = new StreamLives(storage.Meta.SipKey);
         _log = new RecoveredLog(storage.Meta, _lives, LastVersion);
     }
@@ -160,6 +162,7 @@ internal sealed class StorageOpening
     {
         for (var segment = sealedCount; segment < segments; segment++)
         {
+            _watch?.Begin("walks segment", segment + 1, segments);
             if (ReadScavenged(segment) is not null)
             {
                 Invariant.Check(_unsealed.Count > 0, "The catalog lists a scavenged segment as soon as it lists all before it.");
@@ -305,6 +308,7 @@ internal sealed class StorageOpening
     // The catalog, with what it lacks taken from intact footers and index files.
     private Catalog OpenCatalog(int segments)
     {
+        _watch?.Begin("reads the catalog");
         var catalog = Keep(Catalog.Open(_files, CatalogPath));
 
         // The catalog lists a segment before the heads learn of it. So they know nothing of those behind, unless it was lost.
@@ -339,6 +343,7 @@ internal sealed class StorageOpening
         while (catalog.Count < segments - 1 && ReadSealed((uint)catalog.Count) is { } record)
         {
             catalog.Append(record);
+            _watch?.Check();
         }
 
         return catalog;
@@ -408,6 +413,7 @@ internal sealed class StorageOpening
         var names = new HashSet<string>();
         for (var i = 0; i < catalog.Count; i++)
         {
+            _watch?.Check();
             var record = catalog[i];
             var scavenged = ReadScavenged(record.Segment);
             var path = Sealer.IndexPath(_storage, record.Segment, scavenged);
@@ -472,6 +478,7 @@ internal sealed class StorageOpening
     private SealedSegment Redo(CatalogEntry record, bool hasIndex, Sealer sealer, HeadsFile heads, OperationsFiles operations)
     {
         var segment = record.Segment;
+        _watch?.Begin(hasIndex ? "looks at the index of segment" : "indexes segment", segment + 1, _scavenged.Count);
         if (!hasIndex)
         {
             Recover(segment, ReadHeader(segment + 1), out var unsealed);
@@ -526,6 +533,7 @@ internal sealed class StorageOpening
         {
             for (var i = (int)state.AppliedThrough + 1; i < catalog.Count; i++)
             {
+                _watch?.Begin("reads segment", i + 1, catalog.Count);
                 AddSealed(history, catalog[i]);
             }
 
@@ -655,7 +663,7 @@ internal sealed class StorageOpening
     {
         _walked = segment;
         var file = Keep(_files.OpenFile(Sealer.LogPath(_storage, segment), FileOpening.Existing));
-        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log, _stop)
+        var recovered = LogRecovery.Recover(file, segment, _meta, next, _log, _stop, _watch)
             ?? throw new IndexDamageException(CleanStop.PathIn(_storage.Directory), 0, $"{_stop}, but the log does not end there");
         unsealed = Unsealed(recovered.Index, file);
         if (next is null)

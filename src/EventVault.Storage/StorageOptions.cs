@@ -44,10 +44,13 @@ public sealed record StorageOptions
 
     /// <summary>
     /// Of a node with peers: whether a disk whose unsealed end is damaged may begin anew as another incarnation, with the intact
-    /// groups before the damage. Asked with the newest membership that can be read; empty: there is none. It must say yes only if others
-    /// vote, who have what this one lost. Null: never; then such a disk is not opened.
+    /// groups before the damage. It must say yes only if others decide without this disk, and have what it lost; it may take as long as it
+    /// likes to find that out, and nothing is changed meanwhile. Null: never; then such a disk is not opened.
     /// </summary>
-    public Func<ReadOnlyMemory<byte>, bool>? Reincarnate { get; init; }
+    public Func<DamagedEnd, bool>? Reincarnate { get; init; }
+
+    /// <summary>Looks at the opening, and can end it; null: nobody does.</summary>
+    public OpeningWatch? Watch { get; init; }
 
     /// <summary>Tests only: makes ids and secrets repeatable.</summary>
     public Random? Random { get; init; }

@@ -193,6 +193,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Segments that are sealed, and those that are not.</summary>
     public (int Sealed, int Unsealed) SegmentCounts => (View.Sealed.Length, View.Unsealed.Length);
 
+    /// <summary>Whether the next segment is prepared. For every thread.</summary>
+    public bool HasSpareSegment => Spares.State == SpareState.Ready;
+
     /// <summary>Whether the disk is too full to prepare a segment or to seal one; appends go on while there is room.</summary>
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 
@@ -283,6 +286,7 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
+    /// <exception cref="OperationCanceledException">It was ended by <see cref="StorageOptions.Watch"/>; the next opening goes on.</exception>
     public static VaultStorage Open(IFileSystem files, string directory, StorageOptions options, long now)
     {
         files.CreateDirectory(directory);
@@ -293,7 +297,7 @@ public sealed class VaultStorage : IDisposable
             while (true)
             {
                 var (meta, vote) = MetaOpening.Open(files, directory, options, now);
-                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote);
+                (meta, var shipped) = ShipInstall.Run(files, directory, meta, vote, options.Watch);
                 try
                 {
                     return new VaultStorage(files, directory, options, meta, vote, shipped, @lock) { Reincarnated = reincarnated };

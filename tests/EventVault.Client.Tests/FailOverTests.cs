@@ -45,6 +45,7 @@ public sealed class FailOverTests
     [InlineData(Protocol.Reason.NotLeader)]
     [InlineData(Protocol.Reason.NoQuorum)]
     [InlineData(Protocol.Reason.NotJoined)]
+    [InlineData(Protocol.Reason.Opening)]
     [InlineData(Protocol.Reason.Draining)]
     public async Task A_node_that_can_not_is_left_for_another_one(Protocol.Reason reason)
     {
@@ -247,9 +248,10 @@ public sealed class FailOverTests
         if (isCutOff)
         {
             // What the leader can't reach hears nothing new: whoever waits there moves, though the node still takes calls.
-            Task<List<RecordedEvent>> all = ReceiveAsync(subscription, 21);
+            Task<List<RecordedEvent>> all = ReceiveAsync(subscription, 22);
             await Wait.UntilAsync(() => cluster[1].ReadCalls > 0, "the subscription to move");
-            Assert.Equal(Enumerable.Range(0, 21).Select(i => (ulong)i), (await all.WaitAsync(Wait.Limit)).Select(e => e.Position));
+            await client.AppendAsync("s", ExpectedVersion.Exact(20), Some.Event(21));
+            Assert.Equal(Enumerable.Range(0, 22).Select(i => (ulong)i), (await all.WaitAsync(Wait.Limit)).Select(e => e.Position));
         }
 
         gate.SetResult();
@@ -329,6 +331,64 @@ public sealed class FailOverTests
         await Wait.UntilAsync(() => cluster[1].ReadCalls + cluster[2].ReadCalls == 1, "the subscription to move");
         await client.AppendAsync("s", ExpectedVersion.Any, Some.Event(2));
         Assert.Equal([0ul, 1, 2], (await events.WaitAsync(Wait.Limit)).Select(e => e.Position));
+    }
+
+    [Fact]
+    public async Task A_node_that_was_missed_once_keeps_its_subscription()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
+        await using VaultClient client = cluster.Connect(new VaultClientOptions { Retry = Some.Quick.Retry });
+        await client.AppendAsync("s", ExpectedVersion.Any, Some.Event(0));
+        Task<List<RecordedEvent>> events = ReceiveAsync(client, 3);
+        await Wait.UntilAsync(() => cluster[0].ReadCalls == 1, "the subscription");
+        int looks = 0;
+        cluster[1].OnGetCluster = () =>
+        {
+            Protocol.GetClusterResponse answer = cluster.Members(1);
+            answer.Nodes[0].IsReachable = Interlocked.Increment(ref looks) != 1;
+            return answer;
+        };
+        cluster.Leader = 1;
+        await client.AppendAsync("s", ExpectedVersion.Any, Some.Event(1));
+        await Wait.UntilAsync(() => Volatile.Read(ref looks) > 1, "a second look at the members");
+        await client.AppendAsync("s", ExpectedVersion.Any, Some.Event(2));
+        Assert.Equal([0ul, 1, 2], (await events.WaitAsync(Wait.Limit)).Select(e => e.Position));
+        Assert.Equal((1, 0, 0), (cluster[0].ReadCalls, cluster[1].ReadCalls, cluster[2].ReadCalls));
+    }
+
+    [Fact]
+    public async Task A_client_that_only_reads_comes_back_to_a_node_that_is_well_again()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();
+        await using (VaultClient writer = cluster.Connect())
+        {
+            await ReadTests.Fill(writer, "s", 2);
+        }
+
+        await using VaultClient client = cluster.Connect(new VaultClientOptions { ReadFrom = ReadFrom.Any, Retry = Some.Quick.Retry });
+        int first = await ReaderAsync(1, 2);
+        cluster[first].NoReads = () => ScriptedCluster.Refusal(Protocol.Reason.Draining);
+        int second = 3 - first;
+        await ReaderAsync(second);
+        cluster[first].NoReads = static () => null;
+        cluster[second].NoReads = () => ScriptedCluster.Refusal(Protocol.Reason.Opening);
+        await ReaderAsync(first);
+
+        // Reads until one of these answers; which one it was.
+        async Task<int> ReaderAsync(params int[] wanted)
+        {
+            int[] before = [.. wanted.Select(i => cluster[i].Consistencies.Count)];
+            int at = -1;
+            await Wait.UntilAsync(
+                () =>
+                {
+                    client.GetStreamAsync("s").GetAwaiter().GetResult();
+                    at = Enumerable.Range(0, wanted.Length).FirstOrDefault(i => cluster[wanted[i]].Consistencies.Count > before[i], -1);
+                    return at >= 0;
+                },
+                "a read of that follower");
+            return wanted[at];
+        }
     }
 
     [Fact]

@@ -47,11 +47,29 @@ public sealed class VaultClientTests
     [InlineData("eventvault://")]
     [InlineData("eventvault://host/path")]
     [InlineData("eventvault://user@host")]
+    [InlineData("eventvault://:password@host")]
     [InlineData("eventvault://host?x=1")]
     public void Refuses_other_addresses(string address)
     {
         ArgumentException e = Assert.Throws<ArgumentException>(() => VaultClient.Connect(address));
         Assert.Contains("eventvault://host:port", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_user_may_stand_in_the_address_and_no_error_shows_the_password()
+    {
+        Assert.Equal("https://a:1/ https://b:7400/", string.Join(' ', VaultAddress.Parse("eventvaults://al%40ice:s3%3Acret@a:1,b", out VaultCredentials? credentials)));
+        var headers = new Rpc.RpcMetadata();
+        await credentials!.AddToAsync(headers);
+        Assert.True(headers.TryGet("authorization", out string? header));
+        Assert.Equal("al@ice:s3:cret", Encoding.UTF8.GetString(Convert.FromBase64String(header["Basic ".Length..])));
+        foreach (string wrong in new[] { "eventvault://alice:s3/cret@host:x", "eventvault://:s3/cret@host", "alice:s3/cret@host" })
+        {
+            Assert.DoesNotContain("s3/cret", Assert.Throws<ArgumentException>(() => VaultClient.Connect(wrong)).Message, StringComparison.Ordinal);
+        }
+
+        var both = new VaultClientOptions { Credentials = VaultCredentials.Token("x") };
+        Assert.Throws<ArgumentException>(() => VaultClient.Connect("eventvault://alice:s3cret@host", both));
     }
 
     [Fact]

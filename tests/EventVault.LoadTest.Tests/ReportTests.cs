@@ -44,16 +44,17 @@ public sealed class ReportTests
     }
 
     [Theory]
-    [InlineData(false, false)]
-    [InlineData(true, false)]
-    [InlineData(true, true)]
-    public void Charts_are_well_formed_and_their_points_lie_in_the_frame(bool logarithmic, bool percentiles)
+    [InlineData(false, false, false)]
+    [InlineData(true, false, false)]
+    [InlineData(true, true, false)]
+    [InlineData(false, false, true)]
+    public void Charts_are_well_formed_and_their_points_lie_in_the_frame(bool logarithmic, bool percentiles, bool logarithmicX)
     {
         var random = new Random(5);
         foreach (var count in new[] { 0, 1, 2, 50 })
         {
-            var points = Enumerable.Range(0, count).Select(i => (percentiles ? 99.999 * i / 50 : i, random.NextDouble() * 1e6)).ToList();
-            var svg = XElement.Parse(new SvgChart("a < b", "s", "µs") { LogarithmicY = logarithmic, Percentiles = percentiles, Lines = [new ChartLine("one & two", points), new ChartLine("zero", [(1, 0)])] }.ToString());
+            var points = Enumerable.Range(0, count).Select(i => (percentiles ? 99.999 * i / 50 : i + 1, random.NextDouble() * 1e6)).ToList();
+            var svg = XElement.Parse(new SvgChart("a < b", "s", "µs") { LogarithmicY = logarithmic, Percentiles = percentiles, LogarithmicX = logarithmicX, Lines = [new ChartLine("one & two", points), new ChartLine("zero", [(1, 0)])] }.ToString());
             var circles = svg.Elements("circle").ToList();
             Assert.Equal(count + (logarithmic ? 0 : 1), circles.Count);
             Assert.All(circles, c =>

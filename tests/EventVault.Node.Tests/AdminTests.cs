@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Security;
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
+using EventVault.Node.Security;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -71,16 +71,17 @@ public sealed class AdminTests
     [Fact]
     public async Task With_a_certificate_grpc_is_served_over_tls()
     {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
-        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
-        await using var node = await TestNode.StartAsync(o => o with { Certificate = certificate });
+        var folder = Directory.CreateTempSubdirectory("eventvault-tls-").FullName;
+        using var authority = new TestAuthority();
+        var serial = authority.Issue("node", folder, "localhost");
+        await using var node = await TestNode.StartAsync(o => o with { Tls = new TlsFiles(Path.Combine(folder, "node.pem"), Path.Combine(folder, "node.key"), null) });
         await using var channel = new RpcChannel(new Uri($"https://{node.Node.RpcEndPoint}"), new RpcChannelOptions
         {
-            Tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, other, _, _) => other?.GetCertHashString() == certificate.GetCertHashString() },
+            Tls = new SslClientAuthenticationOptions { RemoteCertificateValidationCallback = (_, other, _, _) => other?.GetSerialNumberString() == serial },
         });
         Assert.Equal("0.1.0", (await channel.UnaryAsync(Methods.GetInfo, new GetInfoRequest())).Version);
         await Assert.ThrowsAsync<RpcException>(() => node.Channel.UnaryAsync(Methods.GetInfo, new GetInfoRequest()).AsTask());
+        Directory.Delete(folder, recursive: true);
     }
 
     [Fact]

@@ -20,6 +20,9 @@ public sealed class AnswerMessageTests
         Assert.Equal(AppendOutcome.Appended, await node.Node.AppendAsync(append));
         Assert.Null(AppendAnswers.Answer(node.Node.Storage.Reader, append, string.Empty, out var single));
 
+        var encoded = new byte[AppendAnswers.AppendedBytes(append)];
+        Assert.Equal(encoded.Length, AppendAnswers.Encode(append, encoded, 0));
+        Assert.Equal(single, AppendResponse.Parser.ParseFrom(encoded));
         foreach (var requestId in new ulong[] { 0, 1, 127, 128, ulong.MaxValue })
         {
             var message = new AnswerMessage();

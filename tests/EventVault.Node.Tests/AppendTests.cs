@@ -186,6 +186,31 @@ public sealed class AppendTests
         }
     }
 
+    [Theory]
+    [InlineData(nameof(AppendOutcome.Appended), 31, true)]
+    [InlineData(nameof(AppendOutcome.Appended), 32, false)]
+    [InlineData(nameof(AppendOutcome.Known), 0, false)]
+    [InlineData(nameof(AppendOutcome.Conflict), 0, false)]
+    public async Task Only_usual_answers_are_made_on_the_thread_that_completes_the_group_and_not_too_many(string outcome, int before, bool inline)
+    {
+        await using var node = await TestNode.StartAsync();
+        var append = new SingleAppend(node.Node.Storage, mostInline: 32);
+        append.Reset();
+        append.CompletedBefore = before;
+        append.Outcome = Enum.Parse<AppendOutcome>(outcome);
+        var answering = ThreadOfAnswerAsync(append);
+        var group = new Thread(append.Complete);
+        group.Start();
+        group.Join();
+        Assert.Equal(inline, await answering == group.ManagedThreadId);
+    }
+
+    private static async Task<int> ThreadOfAnswerAsync(SingleAppend append)
+    {
+        await append.WaitAsync().ConfigureAwait(false);
+        return Environment.CurrentManagedThreadId;
+    }
+
     private static async Task Conflict(TestNode node, string stream, ExpectedVersion expected, string expectedText, ulong? actual)
     {
         var failure = await Fails.WithAsync(RpcCode.Aborted, Reason.WrongExpectedVersion, () => node.AppendAsync(stream, expected).AsTask());

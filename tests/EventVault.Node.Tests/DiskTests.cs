@@ -72,6 +72,23 @@ public sealed class DiskTests
     }
 
     // Who reads it is told at once; the thread that scavenges makes it again from its segment.
+    // All else is disposed by then; the program ends with the exit code of a failed disk, not with an exception that nobody expected.
+    [Fact]
+    public async Task A_disk_that_fails_while_the_end_of_the_log_is_noted_is_told_as_any_failure_of_it()
+    {
+        var node = await TestNode.StartAsync();
+        await node.AppendAsync("s", Make.NoStream);
+        node.Disk.OnOperation = operation =>
+        {
+            if (operation.Kind == DiskOperationKind.Flush && operation.Path.Contains("/clean-stop", StringComparison.Ordinal))
+            {
+                throw new DiskException("fdatasync", operation.Path, 5, "Input/output error");
+            }
+        };
+        await node.StopAsync();
+        Assert.IsType<DiskException>(await node.Node.Failed.WaitAsync(Wait.Limit));
+    }
+
     [Fact]
     public async Task A_key_file_that_is_found_damaged_is_made_again_while_the_node_runs()
     {

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
+using EventVault.Node.Tests.Cluster;
 using EventVault.Node.Tests.Support;
 using EventVault.Storage;
 using EventVault.Storage.Io;
@@ -25,6 +27,23 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(ExitCode.Ok, code);
         Assert.Empty(output);
         Assert.All(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.StartsWith("{", line, StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("@")]
+    public async Task A_service_manager_is_told_when_it_serves_and_when_it_stops(string prefix)
+    {
+        // A socket with a file, and one without.
+        var path = prefix.Length == 0 ? Path.Combine(_directory, "notify") : $"eventvault-{Guid.NewGuid():N}";
+        using var manager = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        manager.Bind(new UnixDomainSocketEndPoint(prefix.Length == 0 ? path : $"\0{path}"));
+        using var process = Start([("NOTIFY_SOCKET", prefix + path)], "--data", Path.Combine(_directory, "vault"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "1MiB");
+        Assert.Equal("READY=1", await ReceiveAsync(manager));
+        Assert.StartsWith("EventVault ready", await process.StandardOutput.ReadLineAsync().WaitAsync(Wait.Limit), StringComparison.Ordinal);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        Assert.Equal("STOPPING=1", await ReceiveAsync(manager));
+        Assert.Equal(ExitCode.Ok, (await EndAsync(process)).Code);
     }
 
     [Fact]
@@ -80,6 +99,44 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
     }
 
+    // The node of a damaged disk waits for others that never come; its ports are there, and say why.
+    [Fact]
+    public async Task A_signal_ends_an_opening_with_0_and_changes_nothing()
+    {
+        string data;
+        await using (var cluster = await TestCluster.FormAsync(3, o => o with { Directory = Path.Combine(_directory, Path.GetFileName(o.Directory)) }))
+        {
+            await cluster.AppendAsync("s", Make.Events(1));
+            for (var i = 0; i < 8; i++)
+            {
+                await cluster.AppendAsync("s", Make.Events(1));
+            }
+
+            await cluster.UntilEqualAsync();
+            var node = await cluster.FollowerAsync();
+            data = node.Options.Directory;
+            await ReadmissionTests.StopAndDamageAsync(node);
+        }
+
+        var segment = Directory.GetFiles(Path.Combine(data, "log"), "*0.seg").Single();
+        var bytes = await File.ReadAllBytesAsync(segment);
+        using var process = Start("--data", data, "--port", "0", "--http-port", "0", "--peer-port", "0", "--dev");
+        var line = string.Empty;
+        while (!line.Contains("(HTTP ", StringComparison.Ordinal))
+        {
+            line = await process.StandardError.ReadLineAsync().WaitAsync(Wait.Limit) ?? throw new InvalidOperationException("It ended.");
+        }
+
+        using var http = new HttpClient { BaseAddress = new Uri($"http://{line[(line.IndexOf("(HTTP ", StringComparison.Ordinal) + 6)..].TrimEnd(')', '.')}") };
+        Assert.Equal(HttpStatusCode.OK, (await http.GetAsync(new Uri("/health/live", UriKind.Relative))).StatusCode);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await http.GetAsync(new Uri("/health/ready", UriKind.Relative))).StatusCode);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        var (code, output, _) = await EndAsync(process);
+        Assert.Equal((ExitCode.Ok, string.Empty), (code, output));
+        Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
+        Assert.False(Directory.Exists(Path.Combine(data, "damaged")));
+    }
+
     [Fact]
     public async Task A_lost_vote_ends_it_with_4_and_another_nodes_directory_with_2()
     {
@@ -101,13 +158,27 @@ public sealed class ProgramTests : IDisposable
         Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);
     }
 
-    private static Process Start(params string[] arguments)
+    private static async Task<string> ReceiveAsync(Socket socket)
+    {
+        var bytes = new byte[1000];
+        using var limit = new CancellationTokenSource(Wait.Limit);
+        return Encoding.UTF8.GetString(bytes, 0, await socket.ReceiveAsync(bytes.AsMemory(), limit.Token));
+    }
+
+    private static Process Start(params string[] arguments) => Start([], arguments);
+
+    private static Process Start((string Name, string Value)[] environment, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "EventVault.Node.dll"), .. arguments])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
         return Process.Start(start)!;
     }
 

@@ -296,6 +296,88 @@ public class LimitTests
         Assert.Equal(request.ToByteArray(), Assert.Single(seen));
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task A_unary_handler_that_writes_its_answer_itself_answers_exactly_once(int messages)
+    {
+        await using var host = await TestHost.StartAsync(configure: server => server.UnaryRaw(EchoService.Missing, (request, writer, context) =>
+        {
+            for (var i = 0; i < messages; i++)
+            {
+                writer.Write(new EchoResponse { Bytes = request.Length });
+            }
+
+            return ValueTask.CompletedTask;
+        }));
+        await using var channel = host.Connect();
+
+        // The small one is there when the call is; the large one comes piece by piece.
+        foreach (var bytes in new[] { 10, 200_000 })
+        {
+            var request = new EchoRequest { Payload = ByteString.CopyFrom(new byte[bytes]) };
+            await using var call = channel.Start(EchoService.Missing, request);
+            for (var i = 0; i < messages; i++)
+            {
+                Assert.True(await call.MoveNextAsync());
+                Assert.Equal(request.CalculateSize(), call.Current.Bytes);
+            }
+
+            if (messages == 1)
+            {
+                Assert.False(await call.MoveNextAsync());
+                continue;
+            }
+
+            Assert.Equal(RpcCode.Unknown, (await Assert.ThrowsAsync<RpcException>(() => call.MoveNextAsync().AsTask())).Code);
+            Assert.Contains("exactly one", host.Log.Problems.Last(), StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Requests_are_inspected_before_a_handler_that_writes_its_answer_itself_gets_them(bool takesLonger)
+    {
+        var handled = 0;
+        await using var host = await TestHost.StartAsync(
+            options: log => new RpcServerOptions
+            {
+                Logger = log,
+                Inspect = async (request, _) =>
+                {
+                    var refused = EchoRequest.Parser.ParseFrom(request).Text == "refused";
+                    if (takesLonger)
+                    {
+                        await Task.Yield();
+                    }
+
+                    if (refused)
+                    {
+                        throw new RpcException(RpcCode.PermissionDenied, "No.");
+                    }
+                },
+            },
+            configure: server => server.UnaryRaw(EchoService.Missing, (request, writer, context) =>
+            {
+                Interlocked.Increment(ref handled);
+                writer.Write(new EchoResponse { Bytes = request.Length });
+                return ValueTask.CompletedTask;
+            }));
+        await using var channel = host.Connect();
+        foreach (var bytes in new[] { 10, 200_000 })
+        {
+            var payload = ByteString.CopyFrom(new byte[bytes]);
+            var allowed = new EchoRequest { Payload = payload };
+            Assert.Equal(allowed.CalculateSize(), (await channel.UnaryAsync(EchoService.Missing, allowed)).Bytes);
+            var refused = await Assert.ThrowsAsync<RpcException>(() => channel.UnaryAsync(EchoService.Missing, new EchoRequest { Text = "refused", Payload = payload }).AsTask());
+            Assert.Equal(RpcCode.PermissionDenied, refused.Code);
+        }
+
+        Assert.Equal(2, handled);
+    }
+
     [Fact]
     public async Task A_frame_is_written_in_pieces_and_a_wrong_length_never_reaches_a_client_as_a_whole_message()
     {

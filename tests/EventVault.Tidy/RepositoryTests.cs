@@ -98,6 +98,9 @@ public class RepositoryTests(ITestOutputHelper output)
         AssertNone(
         [
             .. Contracts.CheckErrors(Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("docs/PROTOCOL.md")),
+            .. Contracts.CheckErrors(Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("docs/ERRORS.md")),
+            .. Contracts.CheckErrorReference(
+                Tree.File("proto/eventvault/v1/errors.proto"), Tree.File("src/EventVault.Client/Errors/VaultErrorCode.cs"), Tree.File("docs/ERRORS.md")),
             .. Contracts.CheckSettings(Tree.File("src/EventVault.Node/NodeSettings.cs"), operations),
             .. Contracts.CheckLimits(Tree.File("src/EventVault.Node/NodeLimits.cs"), Tree.File("docs/PROTOCOL.md")),
             .. Contracts.CheckExitCodes(Tree.File("src/EventVault.Node/ExitCode.cs"), operations, column: 1),
@@ -121,6 +124,10 @@ public class RepositoryTests(ITestOutputHelper output)
 
     [Fact]
     public void The_readme_starts_with_the_two_commands_and_is_short() => AssertNone(Readme.Check(Tree.File("README.md")));
+
+    [Fact]
+    public void Every_code_block_is_run_or_says_why_not() =>
+        AssertNone(Documents().SelectMany(f => CodeBlocks.Check(f, [.. Tree.CSharp("tests")])));
 
     private static IEnumerable<SourceFile> Documents() => Tree.Files.Where(f => f.Is(".md"));
 

@@ -198,6 +198,26 @@ public class RuleTests
         new SourceFile("errors.proto", "  REASON_UNSPECIFIED = 0;\n\n  // ABORTED\n  REASON_LATE = 1;  // why"), new SourceFile("docs/PROTOCOL.md", row)));
 
     [Theory]
+    [InlineData("| ABORTED | `LATE` | x |\n| `TIMED_OUT` | x |", false)]
+    [InlineData("| ABORTED | `LATE` | x |", true)]
+    [InlineData("| ABORTED | `LATE` | x |\n| `TIMED_OUT` | x |\n| ABORTED | `EARLY` | x |", true)]
+    [InlineData("| `TIMED_OUT` | x |\n| `GONE` | x |", true)]
+    public void Rows_that_are_missing_or_too_many_in_the_reference_of_errors_are_found(string rows, bool fails) => AssertFails(fails, Contracts.CheckErrorReference(
+        new SourceFile("errors.proto", "  REASON_LATE = 1;"), new SourceFile("VaultErrorCode.cs", "    Late = 1,\n    TimedOut = 101,"), new SourceFile("docs/ERRORS.md", rows)));
+
+    [Theory]
+    [InlineData("docs/TOUR.md", "```sh\nls\n```", false)]
+    [InlineData("docs/TOUR.md", "```json\n{}\n```", true)]
+    [InlineData("docs/X.md", "```sh\nls\n```", true)]
+    [InlineData("docs/X.md", "```\nls\n```\ntext\n```csharp\nx\n```", true)]
+    [InlineData("docs/X.md", "```\nls\n```", false)]
+    [InlineData("docs/X.md", "<!-- shown: it needs a machine of its own -->\n```sh\nls\n```", false)]
+    [InlineData("docs/X.md", "<!-- shown: no -->\n```sh\nls\n```", true)]
+    [InlineData("docs/TEMPORAL.md", "```sh\nls\n```", true)]
+    public void Code_blocks_that_nobody_runs_are_found(string path, string text, bool fails) =>
+        AssertFails(fails, CodeBlocks.Check(new SourceFile(path, text), [new SourceFile("tests/X.Tests/TourTests.cs", "Read(\"TOUR.md\")"), new SourceFile("tests/X.Tests/TemporalTourTests.cs", "")]));
+
+    [Theory]
     [InlineData("| `port` | 7400 | x |", false)]
     [InlineData("| x | `port` | y |", true)]
     [InlineData("`port`", true)]

@@ -14,7 +14,7 @@ internal static partial class AdminCommandLine
 
         Exit codes: 0 done; 1 failed; 2 wrong usage; 3 conflict: a stream is not where the append expected it,
         a condition failed, or a reducer's version is not the expected one; 4 damage found; 5 the node can't be reached (given up within 15 seconds);
-        6 not all nodes of the vault are well (cluster status).
+        6 not all nodes of the vault are well (cluster status), or the node is not (health).
         With --json, stdout holds compact JSON and nothing else; a failure is {"error":{"code":…,"message":…}}.
         """;
 
@@ -29,6 +29,7 @@ internal static partial class AdminCommandLine
         {
             InfoCommand.Create(global),
             StatusCommand.Create(global),
+            HealthCommand.Create(global),
             ClusterCommand.Create(global),
             AppendCommand.Create(global),
             ReadCommand.Create(global),
@@ -46,9 +47,14 @@ internal static partial class AdminCommandLine
             BackupCommand.Create(global),
             RestoreCommand.Create(global),
             BenchCommand.Create(global),
+            WhoAmICommand.Create(global),
+            UsersCommand.Create(global),
+            RolesCommand.Create(global),
+            CertificatesCommand.Create(global),
         };
         root.Options.Add(global.Endpoint);
         root.Options.Add(global.Json);
+        global.Credentials.AddTo(root);
         var help = root.Options.OfType<HelpOption>().Single();
         help.Action = new CommandWithExamples.Help((HelpAction)help.Action!);
 

@@ -5,8 +5,9 @@ namespace EventVault.Admin;
 /// <summary>What a command works with.</summary>
 /// <param name="Output">Where its results go.</param>
 /// <param name="Endpoint">Address of the node, or of several of one vault.</param>
+/// <param name="Credentials">How the command shows who it is.</param>
 /// <param name="Stop">Cancelled by Ctrl-C and SIGTERM.</param>
-internal sealed record CommandContext(Output Output, string Endpoint, CancellationToken Stop)
+internal sealed record CommandContext(Output Output, string Endpoint, ConnectionCredentials Credentials, CancellationToken Stop)
 {
     // Without a node every command gives up within 15 seconds, the worst case being a read: it connects, retries until
     // RetryFor has passed since that first failure, may have begun one more attempt, and takes up to a second to close.
@@ -24,7 +25,12 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
 
     /// <summary>The address of another node than the command's own, reached in the same way: in clear text or by TLS.</summary>
     /// <param name="hostAndPort">HOST:PORT, or several with commas between.</param>
-    public string EndpointOf(string hostAndPort) => $"{(Endpoint.IndexOf("://", StringComparison.Ordinal) is > 0 and var end ? Endpoint[..end] : "http")}://{hostAndPort}";
+    public string EndpointOf(string hostAndPort)
+    {
+        var end = Endpoint.IndexOf("://", StringComparison.Ordinal) is > 0 and var scheme ? scheme + 3 : 0;
+        var user = Endpoint.LastIndexOf('@') is >= 0 and var at && at >= end ? Endpoint[end..(at + 1)] : string.Empty;
+        return $"{(end > 0 ? Endpoint[..end] : "http://")}{user}{hostAndPort}";
+    }
 
     /// <summary>
     /// Connects to change the vault's nodes. A node answers only when the change is committed, and one that joins takes a while; so these calls get more time,
@@ -45,6 +51,8 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
             ConnectTimeout = ConnectTimeout,
             CloseTimeout = CloseTimeout,
             Retry = new RetryPolicy { GiveUpAfter = ChangeTimeout, MaxDelay = TimeSpan.FromSeconds(1) },
+            Credentials = Credentials.User,
+            Tls = Credentials.Tls,
         });
     }
 
@@ -57,7 +65,7 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
     /// <param name="retry">Null: give up after some seconds.</param>
     /// <param name="callTimeout">For calls that only read; null: the usual one.</param>
     /// <exception cref="UsageException">The address is of no known form.</exception>
-    public static VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null, TimeSpan? callTimeout = null)
+    public VaultClient ConnectTo(string endpoint, RetryPolicy? retry = null, TimeSpan? callTimeout = null)
     {
         try
         {
@@ -68,6 +76,8 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
                 ConnectTimeout = ConnectTimeout,
                 CloseTimeout = CloseTimeout,
                 Retry = retry ?? new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },
+                Credentials = Credentials.User,
+                Tls = Credentials.Tls,
             });
         }
         catch (ArgumentException e)
@@ -89,12 +99,12 @@ internal sealed record CommandContext(Output Output, string Endpoint, Cancellati
         catch (TimeoutException e) when (position is not null)
         {
             throw new VaultException(
-                VaultErrorCode.TimedOutBehind, $"The node at {Endpoint} has not reached position {position} within {CallTimeout.TotalSeconds} s. Look at its head with vault-admin status.", inner: e);
+                VaultErrorCode.TimedOutBehind, $"The node at {CredentialOptions.WithoutUser(Endpoint)} has not reached position {position} within {CallTimeout.TotalSeconds} s. Look at its head with vault-admin status.", inner: e);
         }
         catch (TimeoutException e)
         {
             throw new VaultException(
-                VaultErrorCode.TimedOut, $"The node at {Endpoint} took the call and did not answer within {CallTimeout.TotalSeconds} s. Look at its log; restart it if it hangs.", inner: e);
+                VaultErrorCode.TimedOut, $"The node at {CredentialOptions.WithoutUser(Endpoint)} took the call and did not answer within {CallTimeout.TotalSeconds} s. Look at its log; restart it if it hangs.", inner: e);
         }
     }
 }

@@ -16,6 +16,12 @@ internal static class ErrorReport
     /// <returns>The exit code.</returns>
     public static Task<int> UsageAsync(Output output, string message) => WriteAsync(output, "USAGE", message, ExitCode.Usage, null);
 
+    /// <summary>Tells that nobody answers where a node should be.</summary>
+    /// <param name="output">Where to.</param>
+    /// <param name="message">Where, and what to do.</param>
+    /// <returns>The exit code.</returns>
+    public static Task<int> UnreachableAsync(Output output, string message) => WriteAsync(output, CodeOf(VaultErrorCode.Unreachable), message, ExitCode.Unreachable, null);
+
     /// <summary>Tells a failure.</summary>
     /// <param name="output">Where to.</param>
     /// <param name="failure">The failure.</param>

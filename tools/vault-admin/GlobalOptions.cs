@@ -17,6 +17,8 @@ internal sealed class GlobalOptions
         DefaultValueFactory = _ => Environment.GetEnvironmentVariable(EndpointVariable) is { Length: > 0 } set ? set : DefaultEndpoint,
     };
 
+    public CredentialOptions Credentials { get; } = new();
+
     public Option<bool> Json { get; } = new("--json")
     {
         Description = "Write compact JSON to stdout and nothing else.",
@@ -34,7 +36,7 @@ internal sealed class GlobalOptions
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         try
         {
-            var context = new CommandContext(output, parse.GetValue(Endpoint)!, stop.Token);
+            var context = new CommandContext(output, parse.GetValue(Endpoint)!, Credentials.Of(parse), stop.Token);
             var code = await run(parse, context);
             await output.FlushAsync();
             return code;
@@ -48,7 +50,7 @@ internal sealed class GlobalOptions
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            return await ErrorReport.WriteAsync(output, e, parse.GetValue(Endpoint)!);
+            return await ErrorReport.WriteAsync(output, e, CredentialOptions.WithoutUser(parse.GetValue(Endpoint)!));
         }
 
         void Stop(PosixSignalContext signal)

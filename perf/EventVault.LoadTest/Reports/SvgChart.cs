@@ -25,6 +25,9 @@ internal sealed class SvgChart(string title, string unitX, string unitY)
 
     public bool LogarithmicY { get; init; }
 
+    /// <summary>Marks at powers of ten; every x is above zero.</summary>
+    public bool LogarithmicX { get; init; }
+
     /// <summary>Whether x is a percentile, drawn by the nines: 90, 99, 99.9 equally far apart.</summary>
     public bool Percentiles { get; init; }
 
@@ -52,9 +55,9 @@ internal sealed class SvgChart(string title, string unitX, string unitY)
             svg.Append(CultureInfo.InvariantCulture, $"<line x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{Y(y):0.#}\" y2=\"{Y(y):0.#}\" stroke=\"#e6e9ef\"/><text x=\"{Left - 6}\" y=\"{Y(y) + 4:0.#}\" text-anchor=\"end\">{Text(Figure.Of(y))} {Text(unitY)}</text>\n");
         }
 
-        foreach (var x in Percentiles ? PercentileMarks.Where(p => AcrossOf(p) <= highX) : Even(highX))
+        foreach (var x in Percentiles ? PercentileMarks.Where(p => AcrossOf(p) <= highX) : LogarithmicX ? Powers(Math.Ceiling(lowX), highX) : Even(highX))
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{X(x):0.#}\" y=\"{FrameBottom + 16}\" text-anchor=\"middle\">{Text(Percentiles ? "p" + x.ToString(CultureInfo.InvariantCulture) : Figure.Of(x) + " " + unitX)}</text>\n");
+            svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{X(x):0.#}\" y=\"{FrameBottom + 16}\" text-anchor=\"middle\">{Text(MarkOf(x))}</text>\n");
         }
 
         for (var i = 0; i < Lines.Count; i++)
@@ -73,7 +76,7 @@ internal sealed class SvgChart(string title, string unitX, string unitY)
         svg.AppendJoin(' ', drawn.Select(p => string.Create(CultureInfo.InvariantCulture, $"{x(p.X):0.#},{y(p.Y):0.#}"))).Append("\"/>\n");
         foreach (var p in drawn)
         {
-            var at = Percentiles ? "p" + p.X.ToString(CultureInfo.InvariantCulture) : $"{Figure.Of(p.X)} {unitX}";
+            var at = MarkOf(p.X);
             svg.Append(CultureInfo.InvariantCulture, $"<circle cx=\"{x(p.X):0.#}\" cy=\"{y(p.Y):0.#}\" r=\"2\" fill=\"{colour}\"><title>{Text($"{line.Name}, {at}: {Figure.Of(p.Y)} {unitY}")}</title></circle>\n");
         }
 
@@ -82,9 +85,12 @@ internal sealed class SvgChart(string title, string unitX, string unitY)
         svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{keyX}\" y=\"{keyY - 8}\" width=\"10\" height=\"8\" fill=\"{colour}\"/><text x=\"{keyX + 15}\" y=\"{keyY}\">{Text(line.Name)}</text>\n");
     }
 
+    private string MarkOf(double x) => Percentiles ? "p" + x.ToString(CultureInfo.InvariantCulture)
+        : $"{(LogarithmicX ? x.ToString("#,0.###", CultureInfo.InvariantCulture) : Figure.Of(x))} {unitX}";
+
     private bool Drawn((double X, double Y) point) => !LogarithmicY || point.Y > 0;
 
-    private double AcrossOf(double x) => Percentiles ? -Math.Log10(1 - (x / 100)) : x;
+    private double AcrossOf(double x) => Percentiles ? -Math.Log10(1 - (x / 100)) : LogarithmicX ? Math.Log10(x) : x;
 
     private static (double Low, double High) Range(IEnumerable<double> values)
     {

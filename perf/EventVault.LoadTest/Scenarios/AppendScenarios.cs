@@ -25,7 +25,7 @@ internal static class AppendScenarios
                 // Many in flight with many events each is a test of the disk's bandwidth, which 16 reach.
                 foreach (var inFlight in options.Numbers("in-flight", options.Smoke || events > 1 ? [16] : [1, 16, 64, 256]))
                 {
-                    foreach (var via in options.Texts("via", "session", "unary"))
+                    foreach (var via in options.Texts("via", options.Smoke ? ["session", "unary", "lean"] : ["session", "unary"]))
                     {
                         yield return Of(target, $"append-{via}-{events}x{payload}-{inFlight}", via, events, payload, inFlight, [new KeepConstant(inFlight, options.Length)]);
                     }
@@ -49,7 +49,7 @@ internal static class AppendScenarios
 
     /// <param name="target">The vault.</param>
     /// <param name="name">Of the scenario.</param>
-    /// <param name="via">session or unary.</param>
+    /// <param name="via">session, unary or lean; open loads by the session alone.</param>
     /// <param name="events">In each append.</param>
     /// <param name="payload">Bytes of each.</param>
     /// <param name="copies">Of a closed load; 0: open, a new stream for each append.</param>
@@ -62,10 +62,12 @@ internal static class AppendScenarios
         var unknown = new bool[Math.Max(1, copies)];
         VaultClient? client = null;
         RpcChannel? channel = null;
+        LeanChannel[] lean = [];
+        LeanAppender[] appenders = [];
         return new Scenario
         {
             Name = name,
-            Description = $"Appends of {events} event{(events == 1 ? "" : "s")} of {payload} B, {(via == "session" ? "pipelined on one session" : "unary calls")}, each copy to its own stream at the version it expects.",
+            Description = $"Appends of {events} event{(events == 1 ? "" : "s")} of {payload} B, {HowOf(via)}, each copy to its own stream at the version it expects.",
             Loads = loads,
             WarmUp = target.Options.WarmUp,
             StatusOf = Target.StatusOf,
@@ -74,7 +76,10 @@ internal static class AppendScenarios
             {
                 client = target.Connect();
                 var address = new Uri(target.Address.Replace("eventvault://", "http://", StringComparison.Ordinal).Split(',')[0]);
-                channel = via == "unary" ? new RpcChannel(address, new RpcChannelOptions { Connections = copies >= UnaryConnectionsFrom ? 4 : 1 }) : null;
+                var connections = target.Options.Numbers("connections", copies >= UnaryConnectionsFrom ? 4 : 1)[0];
+                channel = via == "unary" ? new RpcChannel(address, new RpcChannelOptions { Connections = connections }) : null;
+                lean = via == "lean" ? [.. Enumerable.Range(0, connections).Select(_ => new LeanChannel(address))] : [];
+                appenders = via == "lean" ? [.. Enumerable.Range(0, copies).Select(i => new LeanAppender(lean[i % connections], StreamOf(i), events, data))] : [];
                 return Task.CompletedTask;
             },
             Run = async iteration =>
@@ -84,7 +89,11 @@ internal static class AppendScenarios
                 var last = copies > 0 ? appended[at] - 1 : -1;
                 try
                 {
-                    if (channel is not null)
+                    if (via == "lean")
+                    {
+                        await appenders[at].AppendAsync(last);
+                    }
+                    else if (channel is not null)
                     {
                         await channel.UnaryAsync(Append, Request(stream, last, events, data), default, CancellationToken.None);
                     }
@@ -108,11 +117,22 @@ internal static class AppendScenarios
             {
                 await (client?.DisposeAsync() ?? default);
                 await (channel?.DisposeAsync() ?? default);
+                foreach (var connection in lean)
+                {
+                    connection.Dispose();
+                }
             },
         };
 
         string StreamOf(int copy) => $"load-{run}-{copy}";
     }
+
+    private static string HowOf(string via) => via switch
+    {
+        "session" => "pipelined on one session",
+        "unary" => "unary calls",
+        _ => "unary calls of a lean client",
+    };
 
     /// <summary>How many events a stream has, read one page after the other.</summary>
     internal static async Task<long> CountAsync(VaultClient client, string stream)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Rpc;
 
 namespace EventVault.Client;
@@ -126,6 +127,7 @@ internal sealed class AppendSession : IAsyncDisposable
 
     private async Task RunAsync()
     {
+        Activity.Current = null; // The session is not part of the trace in which it happened to begin.
         while (!_stopping.IsCancellationRequested)
         {
             if (_queue.Undecided == 0)

@@ -58,6 +58,11 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
                         break;
                     }
 
+                    if (isFirst)
+                    {
+                        nodes.Answered(node);
+                    }
+
                     // The moment was reached.
                     (isFirst, waitsUntil) = (false, 0);
                     backoff.Progressed();

@@ -54,7 +54,9 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
             VaultNode node = nodes.For(request);
             try
             {
-                return await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
+                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
+                nodes.Answered(node);
+                return answer;
             }
             catch (RpcException e)
             {

@@ -115,6 +115,9 @@ public enum VaultErrorCode
     /// <summary>The node belongs to no vault; see <see cref="NotJoinedException"/>.</summary>
     NotJoined = 64,
 
+    /// <summary>The node is being opened, which may take minutes where it got much from others; ask another one.</summary>
+    Opening = 66,
+
     /// <summary>The append waited in the node's queue for longer than its time-out.</summary>
     TimedOutInQueue = 70,
 
@@ -132,6 +135,15 @@ public enum VaultErrorCode
 
     /// <summary>A node can't be added; see <see cref="NodeUnusableException"/>.</summary>
     NodeUnusable = 92,
+
+    /// <summary>No credentials were sent, or wrong ones (<see cref="VaultClientOptions.Credentials"/>).</summary>
+    NotAuthenticated = 95,
+
+    /// <summary>While a call ran its credentials ended, or what they allow was changed. The client calls again with what there is now.</summary>
+    CredentialsEnded = 96,
+
+    /// <summary>The client's user may not do that; <see cref="VaultFailure.Why"/> is the right that it takes.</summary>
+    NotAllowed = 97,
 
     /// <summary>The node can't be reached, or the connection was lost.</summary>
     Unreachable = 100,

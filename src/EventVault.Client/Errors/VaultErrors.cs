@@ -259,6 +259,8 @@ internal static class VaultErrors
         RpcCode.Unavailable or RpcCode.Cancelled => VaultErrorCode.Unreachable,
         RpcCode.DeadlineExceeded => VaultErrorCode.TimedOut,
         RpcCode.DataLoss => VaultErrorCode.Damaged,
+        RpcCode.Unauthenticated => VaultErrorCode.NotAuthenticated,
+        RpcCode.PermissionDenied => VaultErrorCode.NotAllowed,
         _ => VaultErrorCode.Unknown,
     };
 }

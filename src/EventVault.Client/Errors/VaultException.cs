@@ -26,7 +26,7 @@ public class VaultException : Exception
     /// <see cref="AppendOptions.OperationId"/> and with <see cref="AttemptedAfter"/>, so that it can't be written twice.
     /// </summary>
     public bool IsTransient => Code is VaultErrorCode.Overloaded or VaultErrorCode.Draining or VaultErrorCode.OutcomeUnknown
-        or VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.ChangePending
+        or VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.Opening or VaultErrorCode.ChangePending or VaultErrorCode.CredentialsEnded
         or VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOutBehind
         or VaultErrorCode.Unreachable or VaultErrorCode.TimedOut;
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Rpc;
 using Google.Protobuf;
 
@@ -17,6 +18,10 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// <summary>An answer is missed after this: somebody else is asked whether the node is still there. Long for a node, short for a fail-over.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
+    // Looks by the leader in a row before a node is taken for gone, or for well again. One may have been lost on a busy machine; and a node that is
+    // well for all but this client must not be tried in vain with every look.
+    private const int EnoughLooks = 2;
+
     // A vault has a handful of nodes. Names that refusals brought and nobody confirmed must not add up.
     private const int MostNodes = 64;
 
@@ -33,6 +38,7 @@ internal sealed class NodeRoster : IAsyncDisposable
 
     private readonly Lock _lock = new();
     private readonly VaultClientOptions _options;
+    private readonly VaultCredentials? _credentials;
     private readonly string _scheme;
     private readonly List<VaultNode> _nodes;
     private readonly List<VaultNode> _dropped = [];
@@ -49,14 +55,16 @@ internal sealed class NodeRoster : IAsyncDisposable
     private long _failures;
     private bool _followedName;
     private volatile bool _hasFailed;
+    private volatile bool _failsReads;
     private volatile int _count;
 
     /// <summary>Begins with the nodes that the user named; the first one is the first to be tried.</summary>
-    public NodeRoster(IReadOnlyList<Uri> addresses, VaultClientOptions options)
+    public NodeRoster(IReadOnlyList<Uri> addresses, VaultClientOptions options, VaultCredentials? credentials)
     {
         _options = options;
+        _credentials = credentials;
         _scheme = addresses[0].Scheme;
-        _nodes = [.. addresses.Select(address => new VaultNode(address, isGiven: true, options))];
+        _nodes = [.. addresses.Select(address => new VaultNode(address, isGiven: true, options, credentials))];
         First = _leader = _nodes[0];
         _count = _nodes.Count;
     }
@@ -104,7 +112,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             Suspect(node);
         }
 
-        if (failure.Code is not (VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.Draining
+        if (failure.Code is not (VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.Opening or VaultErrorCode.Draining
             or VaultErrorCode.Unreachable or VaultErrorCode.TimedOutBehind))
         {
             return false;
@@ -113,10 +121,13 @@ internal sealed class NodeRoster : IAsyncDisposable
         lock (_lock)
         {
             node.FailedAt = ++_failures;
+            node.Looks = 0;
             _hasFailed = true;
-            if (_reader == node)
+            if (failure.Code != VaultErrorCode.NotLeader)
             {
-                _reader = null;
+                node.FailsReads = true;
+                _failsReads = true;
+                _reader = _reader == node ? null : _reader;
             }
 
             VaultNode? named = failure.Code == VaultErrorCode.NotLeader && failure.LeaderAddress is { } address ? Find(address) : null;
@@ -151,6 +162,22 @@ internal sealed class NodeRoster : IAsyncDisposable
             {
                 other.FailedAt = 0;
             }
+        }
+    }
+
+    /// <summary>A node answered a read: whatever failed there before, reads may go there. Of who leads it says nothing.</summary>
+    /// <param name="node">Which one.</param>
+    public void Answered(VaultNode node)
+    {
+        if (!_failsReads)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            node.FailsReads = false;
+            _failsReads = _nodes.Exists(static n => n.FailsReads);
         }
     }
 
@@ -273,7 +300,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         lock (_lock)
         {
             // One node for as long as it is well: what it was seen to have it has.
-            return _reader ??= Pick(_nodes.FindAll(static n => n.FailedAt == 0 && n.IsGoodForReads)) ?? LongestAgo(static _ => true);
+            return _reader ??= Pick(_nodes.FindAll(static n => n is { FailsReads: false, IsGoodForReads: true })) ?? LongestAgo(static _ => true);
         }
     }
 
@@ -324,7 +351,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             return null;
         }
 
-        var node = new VaultNode(address, isGiven: false, _options);
+        var node = new VaultNode(address, isGiven: false, _options, _credentials);
         _nodes.Add(node);
         _count = _nodes.Count;
         return node;
@@ -355,6 +382,7 @@ internal sealed class NodeRoster : IAsyncDisposable
 
     private async Task RefreshLoopAsync()
     {
+        Activity.Current = null; // Not part of the trace in which the client was used first.
         try
         {
             while (true)
@@ -512,11 +540,9 @@ internal sealed class NodeRoster : IAsyncDisposable
             {
                 _leader = node;
             }
-            else if (isLeader && !member.IsReachable)
+
+            if (isLeader && Look(node, member))
             {
-                // Cut off from the leader, it tells nothing new to whoever waits there.
-                node.FailedAt = ++_failures;
-                _hasFailed = true;
                 lost.Add(node);
             }
         }
@@ -526,7 +552,35 @@ internal sealed class NodeRoster : IAsyncDisposable
             Drop(gone, lost);
         }
 
-        _reader = _reader is { FailedAt: 0, Standing: not NodeStanding.Outsider } ? _reader : null;
+        // One that fell behind, or leads, is left where there are others.
+        bool stays = _reader is { FailsReads: false, Standing: not NodeStanding.Outsider }
+            && (_reader.IsGoodForReads || !_nodes.Exists(static n => n is { FailsReads: false, IsGoodForReads: true }));
+        _reader = stays ? _reader : null;
+    }
+
+    // Under the lock: what the leader sees of a node. Whether it is lost: cut off from the leader, it tells nothing new to whoever waits there.
+    private bool Look(VaultNode node, Protocol.ClusterNode member)
+    {
+        bool isWell = member is { IsReachable: true, State: "serving" or "full" };
+        node.Looks = !member.IsReachable ? Math.Min(node.Looks, 0) - 1 : isWell ? Math.Max(node.Looks, 0) + 1 : 0;
+        if (node.Looks == -1 || (node.Looks == 1 && (node.FailsReads || node.FailedAt != 0)))
+        {
+            WantRefresh(); // It changes something if it is so the next time, too.
+        }
+
+        if (node.Looks >= EnoughLooks)
+        {
+            (node.FailedAt, node.FailsReads) = (0, false);
+        }
+
+        if (node.Looks > -EnoughLooks)
+        {
+            return false;
+        }
+
+        node.FailedAt = ++_failures;
+        node.FailsReads = _failsReads = _hasFailed = true;
+        return true;
     }
 
     // Under the lock.
@@ -540,7 +594,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         node.Standing = NodeStanding.Outsider;
         node.IsGoodForReads = false;
         node.FailedAt = ++_failures;
-        _hasFailed = true;
+        node.FailsReads = _failsReads = _hasFailed = true;
         if (!node.IsGiven && _nodes.Remove(node))
         {
             // Its calls are ended; its connections are closed with the client.

@@ -17,16 +17,18 @@ internal sealed class VaultNode : IAsyncDisposable
     private static readonly TimeSpan KeepAliveTimeout = TimeSpan.FromSeconds(10);
 
     private readonly VaultClientOptions _options;
+    private readonly VaultCredentials? _credentials;
     private readonly Lazy<RpcChannel> _reads;
     private readonly Lazy<RpcChannel>[] _appends;
     private CancellationTokenSource _lost = new();
     private bool _isGreeted;
 
-    public VaultNode(Uri address, bool isGiven, VaultClientOptions options)
+    public VaultNode(Uri address, bool isGiven, VaultClientOptions options, VaultCredentials? credentials)
     {
         Address = address;
         IsGiven = isGiven;
         _options = options;
+        _credentials = credentials;
         _reads = new Lazy<RpcChannel>(() => NewChannel(options.ReadConnections, options.StreamWindowBytes));
         _appends = new Lazy<RpcChannel>[options.Sessions];
         for (int i = 0; i < _appends.Length; i++)
@@ -58,6 +60,12 @@ internal sealed class VaultNode : IAsyncDisposable
 
     /// <summary>When it failed, counted over all failures; 0: not since the last success.</summary>
     public long FailedAt { get; set; }
+
+    /// <summary>A read failed there, and neither was one answered since nor did the leader call it well again.</summary>
+    public bool FailsReads { get; set; }
+
+    /// <summary>Looks by the leader in a row: above 0 in which it was there, since its last failure; below 0 in which it was not.</summary>
+    public int Looks { get; set; }
 
     /// <summary>What the vault has said of it.</summary>
     public NodeStanding Standing { get; set; }
@@ -93,6 +101,7 @@ internal sealed class VaultNode : IAsyncDisposable
         ConnectTimeout = _options.ConnectTimeout,
         Tls = _options.Tls,
         InitialStreamWindow = streamWindow,
+        Credentials = _credentials is { } credentials ? (_, headers) => credentials.AddToAsync(headers) : null,
     });
 }
 

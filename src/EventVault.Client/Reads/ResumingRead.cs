@@ -302,6 +302,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
 
         _callHasHead = true;
+        _nodes.Answered(_node!);
         if (_plan.IsEndless)
         {
             _backoff.GiveUpAfter = _plan.GiveUpAfter ?? (_retries ? Timeout.InfiniteTimeSpan : TimeSpan.Zero);

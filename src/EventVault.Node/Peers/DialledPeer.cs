@@ -54,7 +54,11 @@ internal sealed class DialledPeer : IAsyncDisposable
             return new PeerLink(
                 Peer, hello, _urgent.IsConnected && _bulk.IsConnected,
                 heard == 0 ? TimeSpan.MaxValue : TimeSpan.FromMilliseconds(Math.Max(0, Environment.TickCount64 - heard)),
-                _urgent.Connection?.ClockAhead ?? accepted?.ClockAhead ?? TimeSpan.Zero, Problem);
+                _urgent.Connection?.ClockAhead ?? accepted?.ClockAhead ?? TimeSpan.Zero, Problem)
+            {
+                QueuedMessages = (_urgent.Connection?.Queued ?? 0) + (_bulk.Connection?.Queued ?? 0),
+                QueuedBytes = (_urgent.Connection?.QueuedBytes ?? 0) + (_bulk.Connection?.QueuedBytes ?? 0),
+            };
         }
     }
 

@@ -9,7 +9,8 @@ namespace EventVault.Node.Peers;
 /// <param name="stream">The connection.</param>
 /// <param name="vault">Of this node.</param>
 /// <param name="from">This node.</param>
-internal sealed class FrameWriter(Stream stream, Guid vault, ReplicaId from)
+/// <param name="onSent">Told of bytes that the connection took; null: nobody counts.</param>
+internal sealed class FrameWriter(Stream stream, Guid vault, ReplicaId from, Action<long>? onSent = null)
 {
     /// <summary>Bytes gathered before they are written: a system call for some hundred messages.</summary>
     private const int BufferBytes = 32 * 1024;
@@ -77,6 +78,7 @@ internal sealed class FrameWriter(Stream stream, Guid vault, ReplicaId from)
         if (_length > 0)
         {
             await stream.WriteAsync(_buffer.AsMemory(0, _length), cancellation);
+            onSent?.Invoke(_length);
             _length = 0;
             Volatile.Write(ref _writes, _writes + 1);
         }
@@ -104,6 +106,7 @@ internal sealed class FrameWriter(Stream stream, Guid vault, ReplicaId from)
         for (; bytes.Length > 0; bytes = bytes[Math.Min(PieceBytes, bytes.Length)..])
         {
             await stream.WriteAsync(bytes[..Math.Min(PieceBytes, bytes.Length)], cancellation);
+            onSent?.Invoke(Math.Min(PieceBytes, bytes.Length));
             Volatile.Write(ref _writes, _writes + 1);
         }
     }

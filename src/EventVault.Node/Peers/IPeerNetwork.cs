@@ -23,6 +23,9 @@ internal interface IPeerNetwork : IPeerTransport, IAsyncDisposable
     /// <summary>How the connections stand. For every thread.</summary>
     IReadOnlyList<PeerLink> Links { get; }
 
+    /// <summary>Bytes sent over connections for messages. For every thread.</summary>
+    long SentBytes { get; }
+
     /// <summary>Asks a node, a member or not, and waits for the answer.</summary>
     /// <exception cref="PeerRequestException">It refused, could not be reached, or is somebody else than was asked for.</exception>
     Task<byte[]> AskAsync(PeerTarget target, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation);
@@ -78,7 +81,14 @@ internal sealed record PeerHello(Guid VaultId, ReplicaId Id, Guid Boot, uint Sta
 /// <param name="SinceHeard">Since anything came from it; <see cref="TimeSpan.MaxValue"/>: nothing ever did.</param>
 /// <param name="ClockAhead">How far its clock is ahead of this node's, by the last exchange.</param>
 /// <param name="Problem">Why there is no connection, for people; empty: nothing is wrong.</param>
-internal sealed record PeerLink(Peer Peer, PeerHello? Hello, bool IsConnected, TimeSpan SinceHeard, TimeSpan ClockAhead, string Problem);
+internal sealed record PeerLink(Peer Peer, PeerHello? Hello, bool IsConnected, TimeSpan SinceHeard, TimeSpan ClockAhead, string Problem)
+{
+    /// <summary>Messages that wait to be sent.</summary>
+    public int QueuedMessages { get; init; }
+
+    /// <summary>Their bytes.</summary>
+    public long QueuedBytes { get; init; }
+}
 
 /// <summary>What nodes ask each other beside consensus.</summary>
 internal enum PeerRequestKind : byte
@@ -100,6 +110,9 @@ internal enum PeerRequestKind : byte
 
     /// <summary>From the leader to a follower: it is too far behind for groups alone, and gets segments. For members.</summary>
     Ship = 6,
+
+    /// <summary>To the leader, of a disk whose end is damaged: may it begin anew, so that nobody counts it any more?</summary>
+    BeginAnew = 7,
 }
 
 /// <summary>A node refused a request, or could not be asked.</summary>

@@ -93,6 +93,17 @@ internal sealed class MemberChanges(VaultStorage storage, VaultLoop loop, Commit
             : $"of the {voters.Count} voters that remained, {there.Count} are there and caught up, and a majority is {needed}; bring the others back first, or force it";
     }
 
+    /// <summary>Why the vault would not go on without a node that is away, with all that is committed up to an index on a majority of all voters; null: it would.</summary>
+    public string? WhyNeeded(RaftStatus status, uint node, Raft.LogIndex upTo)
+    {
+        var voters = status.Membership.Members.Where(m => m.Role == MemberRole.Voter).ToList();
+        var links = peers.Links.ToDictionary(link => link.Peer.Id, link => link.SinceHeard);
+        var have = status.Followers.Where(f => f.State == ProgressState.Replicate && f.Match >= upTo).Select(f => f.Id).ToHashSet();
+        var there = voters.Count(v => v.Id.Node != node
+            && (v.Id == peers.Self ? status.DurableIndex >= upTo : have.Contains(v.Id) && links.TryGetValue(v.Id, out var heard) && heard <= HeardWithin));
+        return there > voters.Count / 2 ? null : $"of the {voters.Count} voters, {there} others are there and have all that is committed, which is no majority";
+    }
+
     /// <summary>Hands leadership over, to one or to whoever is furthest of those that may get it, and ends when another node leads.</summary>
     /// <returns>False: this node did not lead, nobody can take over, or nobody did.</returns>
     /// <exception cref="RpcException">UNAVAILABLE: the node stops already.</exception>

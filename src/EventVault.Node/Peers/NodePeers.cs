@@ -50,6 +50,9 @@ internal sealed class NodePeers(VaultStorage storage, NodeOptions options, ILogg
     /// <summary>How the connections stand.</summary>
     public IReadOnlyList<PeerLink> Links => _network?.Links ?? [];
 
+    /// <summary>Bytes of consensus sent to other nodes. For every thread.</summary>
+    public long SentBytes => _network?.SentBytes ?? 0;
+
     /// <summary>Whether a member is to be reached over the network: what this disk was before it began anew is not behind its own address.</summary>
     public bool IsElsewhere(Member member) => member.Id != Self && member.Address.Length > 0 && member.Address != Address;
 

@@ -55,7 +55,7 @@ internal sealed class PeerConnection : IAsyncDisposable
     {
         _stream = stream;
         _reader = reader;
-        _writer = new FrameWriter(stream, own.VaultId, own.Id);
+        _writer = new FrameWriter(stream, own.VaultId, own.Id, registry.CountSent);
         _own = own;
         _clock = clock;
         _registry = registry;
@@ -76,6 +76,12 @@ internal sealed class PeerConnection : IAsyncDisposable
 
     /// <summary>Whether it was closed, from this side or the other.</summary>
     public bool IsClosed => _closing.IsCancellationRequested;
+
+    /// <summary>Messages that wait to be sent. For every thread.</summary>
+    public int Queued => Volatile.Read(ref _queued);
+
+    /// <summary>Their bytes. For every thread.</summary>
+    public long QueuedBytes => Volatile.Read(ref _queuedBytes);
 
     /// <summary>Milliseconds since the machine's start when something last came.</summary>
     public long HeardAt => Volatile.Read(ref _heardAt);

@@ -46,6 +46,9 @@ internal sealed class PeerNetwork : IPeerNetwork
     public IReadOnlyList<PeerLink> Links => [.. Volatile.Read(ref _peers).Values.Select(peer => peer.Link)];
 
     /// <inheritdoc/>
+    public long SentBytes => _registry.SentBytes;
+
+    /// <inheritdoc/>
     public Task StartAsync(IPeerReceiver receiver)
     {
         Invariant.Check(_receiver is null, "A network is started once.");

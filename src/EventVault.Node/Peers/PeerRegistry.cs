@@ -15,6 +15,13 @@ internal sealed class PeerRegistry(PeerHello own, Func<DiskMark> ownMark, SeenDi
 {
     private readonly ConcurrentDictionary<PeerConnection, byte> _connections = new();
     private readonly Lock _admitting = new();
+    private long _sentBytes;
+
+    /// <summary>Bytes sent over connections for messages, by this node, since it was opened.</summary>
+    public long SentBytes => Volatile.Read(ref _sentBytes);
+
+    /// <summary>A connection for messages took bytes.</summary>
+    public void CountSent(long bytes) => Interlocked.Add(ref _sentBytes, bytes);
 
     /// <summary>All of them.</summary>
     public IEnumerable<PeerConnection> Connections => _connections.Select(static c => c.Key);

@@ -1,9 +1,11 @@
 // Mutual TLS between nodes: each side shows a certificate that the vault's own authority has signed. Names in certificates are
-// not compared: who a node is, it says in its hello, and whoever has a certificate of the authority is trusted to say so.
+// not compared: who a node is, it says in its hello, and whoever has a certificate of the authority is trusted to say so. Files are looked at
+// again with new connections: certificates are renewed by writing them anew.
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using EventVault.Node.Security;
 
 namespace EventVault.Node.Peers;
 
@@ -12,13 +14,29 @@ internal sealed class PeerTls
 {
     private const SslProtocols Versions = SslProtocols.Tls12 | SslProtocols.Tls13;
 
-    private readonly SslStreamCertificateContext _certificate;
-    private readonly X509Certificate2Collection _authorities;
+    /// <summary>What a node's certificate is for, if it says what it is for (RFC 5280, section 4.2.1.12).</summary>
+    private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
+
+    private readonly Func<Shown> _shown;
+
+    private PeerTls(Func<Shown> shown) => _shown = shown;
 
     /// <param name="certificate">Of this node, with its private key; others of its chain may stand in <paramref name="authorities"/>.</param>
     /// <param name="authorities">Whose signatures count.</param>
     /// <exception cref="ArgumentException">The certificate has no private key, or there is no authority.</exception>
     public PeerTls(X509Certificate2 certificate, X509Certificate2Collection authorities)
+    {
+        var shown = Checked(certificate, authorities);
+        _shown = () => shown;
+    }
+
+    /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
+    public DateTime ValidUntil => _shown().Certificate.TargetCertificate.NotAfter.ToUniversalTime();
+
+    /// <summary>Told when files have changed and can't be used.</summary>
+    public Action<Exception>? OnBad { get; set; }
+
+    private static Shown Checked(X509Certificate2 certificate, X509Certificate2Collection authorities)
     {
         if (!certificate.HasPrivateKey)
         {
@@ -30,18 +48,24 @@ internal sealed class PeerTls
             throw new ArgumentException("There is no authority: no other node could be believed.", nameof(authorities));
         }
 
-        _certificate = SslStreamCertificateContext.Create(certificate, authorities, offline: true);
-        _authorities = authorities;
+        return new Shown(SslStreamCertificateContext.Create(certificate, authorities, offline: true), authorities);
     }
 
-    /// <summary>Reads PEM files.</summary>
+    /// <summary>Reads PEM files, and again when they have changed.</summary>
     /// <exception cref="CryptographicException">A file holds no certificate or key, or they don't belong together.</exception>
     /// <exception cref="IOException">A file can't be read.</exception>
     public static PeerTls Load(string certificateFile, string keyFile, string authorityFile)
     {
-        var authorities = new X509Certificate2Collection();
-        authorities.ImportFromPemFile(authorityFile);
-        return new PeerTls(X509Certificate2.CreateFromPemFile(certificateFile, keyFile), authorities);
+        PeerTls? tls = null;
+        var files = new FileValue<Shown>([certificateFile, keyFile, authorityFile], Read, e => tls?.OnBad?.Invoke(e));
+        return tls = new PeerTls(() => files.Current);
+
+        Shown Read()
+        {
+            var authorities = new X509Certificate2Collection();
+            authorities.ImportFromPemFile(authorityFile);
+            return Checked(X509Certificate2.CreateFromPemFile(certificateFile, keyFile), authorities);
+        }
     }
 
     /// <summary>Encrypts a connection that this node has dialled.</summary>
@@ -50,7 +74,7 @@ internal sealed class PeerTls
         new SslClientAuthenticationOptions
         {
             TargetHost = "eventvault-node",
-            ClientCertificateContext = _certificate,
+            ClientCertificateContext = _shown().Certificate,
             EnabledSslProtocols = Versions,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
             RemoteCertificateValidationCallback = validate,
@@ -62,7 +86,7 @@ internal sealed class PeerTls
     public Task<SslStream> AcceptAsync(Stream stream, CancellationToken cancellation) => SecureAsync(stream, (tls, validate) => tls.AuthenticateAsServerAsync(
         new SslServerAuthenticationOptions
         {
-            ServerCertificateContext = _certificate,
+            ServerCertificateContext = _shown().Certificate,
             ClientCertificateRequired = true,
             EnabledSslProtocols = Versions,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
@@ -100,7 +124,10 @@ internal sealed class PeerTls
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.CustomTrustStore.AddRange(_authorities);
+
+        // The same authority may sign for users, who are no nodes: theirs are for clients alone.
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ServerAuthentication));
+        chain.ChainPolicy.CustomTrustStore.AddRange(_shown().Authorities);
         foreach (var element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
         {
             chain.ChainPolicy.ExtraStore.Add(element.Certificate);
@@ -110,4 +137,6 @@ internal sealed class PeerTls
             ? null
             : $"its certificate ({certificate.Subject}, of {certificate.Issuer}) does not count: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()))}";
     }
+
+    private sealed record Shown(SslStreamCertificateContext Certificate, X509Certificate2Collection Authorities);
 }

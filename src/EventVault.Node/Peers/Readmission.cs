@@ -1,6 +1,10 @@
 // A disk that was damaged in its unsealed end begins anew as another incarnation (Reincarnation), which nobody counts. This brings it back: while its
 // number stands in the newest membership of its log with another incarnation, the node asks the leader to be put in that one's place, again and again,
 // also after restarts. The leader does what ReplaceNode does: the new disk learns, and becomes a voter in the step in which the old one goes.
+//
+// Before it begins anew it asks for leave (BeginningAnew), which is answered here, too. The answer rests on nothing but what holds at that moment: a majority of others,
+// with all that is committed, has confirmed this leader since the question came. Whoever asks next needs such a majority again, without itself and without the disk that got leave before.
+using EventVault.Node.Replication;
 using EventVault.Node.Services;
 using EventVault.Protocol;
 using EventVault.Raft;
@@ -11,7 +15,7 @@ using Membership = EventVault.Raft.Membership;
 
 namespace EventVault.Node.Peers;
 
-/// <summary>Both sides of <see cref="PeerRequestKind.Readmit"/>. Asking is for one task, answering for all threads.</summary>
+/// <summary>Both sides of <see cref="PeerRequestKind.Readmit"/>, and the leader's of <see cref="PeerRequestKind.BeginAnew"/>. Asking is for one task, answering for all threads.</summary>
 internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeers peers, ClusterView view, MemberChanges changes, ILogger log)
 {
     /// <summary>How long to wait behind the first try; twice as long behind each further one.</summary>
@@ -48,7 +52,7 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
 
         if (VaultLoop.NowMs(TimeProvider.System) is var now && now >= _askAt)
         {
-            _answer = Leader() is { } leader ? await AskAsync(leader, members, cancellation) : "no leader is known";
+            _answer = LeaderOf(view.Last.Values) is { } leader ? await AskAsync(leader, members, cancellation) : "no leader is known";
             _askAt = now + (long)_pause.TotalMilliseconds;
             _pause = 2 * _pause < LongestPause ? 2 * _pause : LongestPause;
         }
@@ -79,6 +83,56 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
         {
             throw new PeerRequestException(e.Status.Message.TrimEnd('.'), e);
         }
+    }
+
+    /// <summary>Says whether a disk whose end is damaged may begin anew: the vault goes on without it.</summary>
+    /// <exception cref="PeerRequestException">It may not, or not yet.</exception>
+    public async Task<byte[]> LetBeginAnewAsync(PeerHello from, ReadOnlyMemory<byte> content, CancellationToken cancellation)
+    {
+        var asked = ParseBeginAnew(content);
+        if (ClusterView.IdOf(asked.VaultId) != storage.VaultId)
+        {
+            throw new PeerRequestException("it belongs to another vault");
+        }
+
+        var was = asked.Incarnations.Select(b => new ReplicaId(asked.NodeId, ClusterView.IdOf(b))).ToHashSet();
+        try
+        {
+            var (term, committed) = await RequireSpareAsync(asked.NodeId, was, upTo: default);
+            var confirmed = new Confirmed();
+            loop.ReadIndex(confirmed);
+            using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+            patience.CancelAfter(changes.HeardWithin);
+            if (!await confirmed.Task.WaitAsync(patience.Token) || (await RequireSpareAsync(asked.NodeId, was, committed)).Term != term)
+            {
+                throw new PeerRequestException("who leads is being decided");
+            }
+
+            LogMessages.MayBeginAnew(log, asked.NodeId);
+            return [];
+        }
+        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
+        {
+            throw new PeerRequestException("no majority of the others has confirmed that it leads", e);
+        }
+        catch (RpcException e)
+        {
+            throw new PeerRequestException(e.Status.Message.TrimEnd('.'), e);
+        }
+    }
+
+    // The term in which this node leads without a disk, and what is committed.
+    private async Task<(Raft.Term Term, Raft.LogIndex Committed)> RequireSpareAsync(uint node, HashSet<ReplicaId> was, Raft.LogIndex upTo)
+    {
+        var status = await changes.StatusAsync();
+        var disks = status.Membership.Members.Where(m => m.Id.Node == node).Select(m => m.Id).ToList();
+        var why = status.Role != Role.Leader || loop.IsHeldUp ? "it leads no more"
+            : status.Membership.IsJoint || status.MembershipIndex > status.CommitIndex ? "a change of the members is under way"
+            : disks.Count == 0 ? $"node {node} is no member any more: its disk has nothing that the vault needs"
+            : !disks.TrueForAll(was.Contains) ? $"another disk has the place of node {node}, or is about to"
+            : was.Contains(peers.Self) || peers.Links.Any(link => was.Contains(link.Peer.Id) && link.SinceHeard <= changes.HeardWithin) ? $"the disk that is node {node} is there, or was a moment ago"
+            : changes.WhyNeeded(status, node, upTo);
+        return why is null ? (status.Term, status.CommitIndex) : throw new PeerRequestException(why);
     }
 
     private async Task<byte[]> TakeInAsync(ReplicaId id, ReadmitRequest asked, CancellationToken cancellation)
@@ -149,9 +203,9 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
     private bool IsKnownTo(PeerStatus status) => Membership.Decode(status.Membership.Span) is { } members && members.RoleOf(peers.Self) != 0;
 
     // By what the members say; the newest term knows best.
-    private PeerTarget? Leader()
+    internal static PeerTarget? LeaderOf(IEnumerable<PeerStatus> said)
     {
-        foreach (var status in view.Last.Values.Where(s => s.LeaderNodeId != 0).OrderByDescending(s => s.Node.Term))
+        foreach (var status in said.Where(s => s.LeaderNodeId != 0).OrderByDescending(s => s.Node.Term))
         {
             var leader = new ReplicaId(status.LeaderNodeId, ClusterView.IdOf(status.LeaderIncarnation));
             var address = Membership.Decode(status.Membership.Span)?.Members.FirstOrDefault(m => m.Id == leader).Address;
@@ -164,16 +218,37 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
         return null;
     }
 
-    private static ReadmitRequest Parse(ReadOnlyMemory<byte> content)
+    private static ReadmitRequest Parse(ReadOnlyMemory<byte> content) => Parse(ReadmitRequest.Parser, content, static r => r.Before.Count);
+
+    private static BeginAnewRequest ParseBeginAnew(ReadOnlyMemory<byte> content) => Parse(BeginAnewRequest.Parser, content, static r => r.Incarnations.Count);
+
+    private static T Parse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> content, Func<T, int> incarnations)
+        where T : IMessage<T>
     {
         try
         {
-            var asked = ReadmitRequest.Parser.ParseFrom(content.Span);
-            return asked.Before.Count <= MostBefore ? asked : throw new PeerRequestException($"it names more than {MostBefore} incarnations");
+            var asked = parser.ParseFrom(content.Span);
+            return incarnations(asked) <= MostBefore ? asked : throw new PeerRequestException($"it names more than {MostBefore} incarnations");
         }
         catch (InvalidProtocolBufferException e)
         {
             throw new PeerRequestException("the request can't be read: the nodes must be of versions that fit", e);
+        }
+    }
+
+    private sealed class Confirmed : IReadWaiter
+    {
+        private readonly TaskCompletionSource<bool> _task = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<bool> Task => _task.Task;
+
+        public Storage.LogIndex AtLeast => default;
+
+        public void OnRead(bool ok) => _task.TrySetResult(ok);
+
+        public void GiveUp(long nowMs)
+        {
+            // Who asked stops waiting by itself.
         }
     }
 }

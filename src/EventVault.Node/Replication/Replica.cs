@@ -189,6 +189,9 @@ internal sealed class Replica
     /// <summary>Events committed since the start. For every thread.</summary>
     public long Events => Volatile.Read(ref _events);
 
+    /// <summary>How often leadership moved.</summary>
+    public ReplicaFigures Figures { get; } = new();
+
     /// <summary>Its term. For every thread.</summary>
     public ulong PublishedTerm => Volatile.Read(ref _publishedTerm);
 
@@ -533,6 +536,7 @@ internal sealed class Replica
         {
             var hasLeft = old.Role == Role.Leader && _core.Role == Role.Follower && _core.Membership.RoleOf(_id) == 0;
             _standing = new ReplicaStanding(_core.Role, _core.Term, _core.Leader, _core.Membership, _core.MembershipIndex, IsLeading);
+            Figures.Changed(old, _standing);
             Changed(_standing);
             if (hasLeft)
             {

@@ -14,8 +14,8 @@ internal sealed class AppendChecksReader(NodeLimits limits)
     /// <summary>Reads a <c>StreamRequirement</c>.</summary>
     public Refusal? ReadRequirement(in WireReader request, byte[] bytes, int requestOffset, AppendContent content)
     {
-        var path = $"requires[{AppendFields.Number(content.RequireCount)}]";
-        if (Begin(request, path, NodeLimits.AppendRequires, content.RequireCount, "requires") is { } wrong)
+        var path = new FieldPath("requires", content.RequireCount);
+        if (Begin(request, path, NodeLimits.AppendRequires) is { } wrong)
         {
             return wrong;
         }
@@ -30,15 +30,14 @@ internal sealed class AppendChecksReader(NodeLimits limits)
                 return Errors.UnknownField($"{path}.{AppendFields.Number(reader.Field)}");
             }
 
-            var field = $"{path}.{(reader.Field == 1 ? "stream" : "expected")}";
             if (reader.WireType != WireReader.Delimited)
             {
-                return Errors.InvalidRequest(field, "has the wrong wire type");
+                return Errors.InvalidRequest(FieldOf(path, reader), "has the wrong wire type");
             }
 
             if (reader.Field == 1 ? nameLength >= 0 : expected != default)
             {
-                return Errors.InvalidRequest(field, "stands twice");
+                return Errors.InvalidRequest(FieldOf(path, reader), "stands twice");
             }
 
             if (reader.Field == 1)
@@ -53,10 +52,10 @@ internal sealed class AppendChecksReader(NodeLimits limits)
 
         if (reader.Malformed)
         {
-            return Errors.InvalidRequest(path, "is not an encoded StreamRequirement message");
+            return Errors.InvalidRequest($"{path}", "is not an encoded StreamRequirement message");
         }
 
-        if (AppendFields.CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, content.RequireCount, limits) is { } badName)
+        if (AppendFields.CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, limits) is { } badName)
         {
             return badName;
         }
@@ -78,8 +77,8 @@ internal sealed class AppendChecksReader(NodeLimits limits)
     /// <param name="keys">Keys of the append's conditions so far; this one's are added.</param>
     public Refusal? ReadCondition(in WireReader request, byte[] bytes, int requestOffset, AppendContent content, ref int keys)
     {
-        var path = $"conditions[{AppendFields.Number(content.ConditionCount)}]";
-        if (Begin(request, path, NodeLimits.AppendConditions, content.ConditionCount, "conditions") is { } wrong)
+        var path = new FieldPath("conditions", content.ConditionCount);
+        if (Begin(request, path, NodeLimits.AppendConditions) is { } wrong)
         {
             return wrong;
         }
@@ -120,7 +119,7 @@ internal sealed class AppendChecksReader(NodeLimits limits)
 
         if (reader.Malformed)
         {
-            return Errors.InvalidRequest(path, "is not an encoded AppendCondition message");
+            return Errors.InvalidRequest($"{path}", "is not an encoded AppendCondition message");
         }
 
         if (items is null)
@@ -168,8 +167,10 @@ internal sealed class AppendChecksReader(NodeLimits limits)
     }
 
     // Before there is a row for it: a message has room for millions of empty ones.
-    private Refusal? Begin(in WireReader request, string path, string limit, int count, string list) =>
-        request.WireType != WireReader.Delimited ? Errors.InvalidRequest(path, "has the wrong wire type")
-        : count == limits[limit].Allowed ? Errors.LimitExceeded(limits[limit], count + 1L, list)
+    private Refusal? Begin(in WireReader request, FieldPath path, string limit) =>
+        request.WireType != WireReader.Delimited ? Errors.InvalidRequest($"{path}", "has the wrong wire type")
+        : path.Index == limits[limit].Allowed ? Errors.LimitExceeded(limits[limit], path.Index + 1L, path.List)
         : null;
+
+    private static string FieldOf(FieldPath path, in WireReader reader) => $"{path}.{(reader.Field == 1 ? "stream" : "expected")}";
 }

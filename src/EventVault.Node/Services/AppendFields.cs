@@ -3,6 +3,14 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Node.Services;
 
+/// <summary>Where in a request something stands, as in the contract. Becomes text only for a refusal: a usual append makes no strings.</summary>
+/// <param name="List">The repeated field of the request.</param>
+/// <param name="Index">Which of them.</param>
+internal readonly record struct FieldPath(string List, int Index)
+{
+    public override string ToString() => $"{List}[{AppendFields.Number(Index)}]";
+}
+
 /// <summary>What stands in several messages of an append: names, expectations, positions. Paths as in the contract.</summary>
 internal static class AppendFields
 {
@@ -10,24 +18,23 @@ internal static class AppendFields
     public static string Number(long number) => number.ToString(System.Globalization.CultureInfo.InvariantCulture);
 
     /// <summary>Why a stream's name is refused in an append.</summary>
-    public static Refusal? CheckName(ReadOnlySpan<byte> name, string path, int index, NodeLimits limits)
+    public static Refusal? CheckName(ReadOnlySpan<byte> name, FieldPath path, NodeLimits limits)
     {
-        var field = $"{path}.stream";
         if (name.Length > VaultLimits.StreamNameBytes)
         {
-            return Errors.LimitExceeded(limits[NodeLimits.StreamNameBytes], name.Length, field);
+            return Errors.LimitExceeded(limits[NodeLimits.StreamNameBytes], name.Length, $"{path}.stream");
         }
 
         if (StreamName.Problem(name) is { } why)
         {
-            return Errors.InvalidName(field, index, why);
+            return Errors.InvalidName($"{path}.stream", path.Index, why);
         }
 
-        return name[0] == (byte)'$' ? Errors.ReservedName(field, Errors.Name(name)) : null;
+        return name[0] == (byte)'$' ? Errors.ReservedName($"{path}.stream", Errors.Name(name)) : null;
     }
 
     /// <summary>Reads an encoded <c>ExpectedVersion</c>.</summary>
-    public static Refusal? ReadExpected(ReadOnlySpan<byte> bytes, string path, out ExpectedKind kind, out long version)
+    public static Refusal? ReadExpected(ReadOnlySpan<byte> bytes, FieldPath path, out ExpectedKind kind, out long version)
     {
         kind = default;
         version = 0;
@@ -39,7 +46,6 @@ internal static class AppendFields
                 return Errors.UnknownField($"{path}.expected.{Number(reader.Field)}");
             }
 
-            var field = $"{path}.expected.{ExpectedField(reader.Field)}";
             if (kind != default)
             {
                 return Errors.InvalidRequest($"{path}.expected", "says more than one thing");
@@ -48,14 +54,14 @@ internal static class AppendFields
             kind = (ExpectedKind)reader.Field;
             if (reader.WireType != (kind == ExpectedKind.Exact ? WireReader.Varint : WireReader.Delimited))
             {
-                return Errors.InvalidRequest(field, "has the wrong wire type");
+                return Errors.InvalidRequest(FieldOf(path, reader), "has the wrong wire type");
             }
 
             if (kind == ExpectedKind.Exact)
             {
                 if (reader.Number > long.MaxValue)
                 {
-                    return Errors.InvalidRequest(field, $"is larger than any version can be, which is {Number(long.MaxValue)}");
+                    return Errors.InvalidRequest(FieldOf(path, reader), $"is larger than any version can be, which is {Number(long.MaxValue)}");
                 }
 
                 version = (long)reader.Number;
@@ -64,8 +70,8 @@ internal static class AppendFields
             {
                 var inner = new WireReader(reader.Bytes);
                 return inner.Next()
-                    ? Errors.UnknownField($"{field}.{Number(inner.Field)}")
-                    : Errors.InvalidRequest(field, "is not an encoded Empty message");
+                    ? Errors.UnknownField($"{FieldOf(path, reader)}.{Number(inner.Field)}")
+                    : Errors.InvalidRequest(FieldOf(path, reader), "is not an encoded Empty message");
             }
         }
 
@@ -92,5 +98,6 @@ internal static class AppendFields
         return null;
     }
 
-    private static string ExpectedField(int field) => field switch { 1 => "any", 2 => "no_stream", 3 => "exists", _ => "version" };
+    private static string FieldOf(FieldPath path, in WireReader reader) =>
+        $"{path}.expected.{reader.Field switch { 1 => "any", 2 => "no_stream", 3 => "exists", _ => "version" }}";
 }

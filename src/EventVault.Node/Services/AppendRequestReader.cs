@@ -78,10 +78,10 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
 
     private Refusal? ReadStream(in WireReader request, byte[] bytes, int requestOffset, AppendContent content)
     {
-        var path = $"streams[{AppendFields.Number(content.StreamCount)}]";
+        var path = new FieldPath("streams", content.StreamCount);
         if (request.WireType != WireReader.Delimited)
         {
-            return Errors.InvalidRequest(path, "has the wrong wire type");
+            return Errors.InvalidRequest($"{path}", "has the wrong wire type");
         }
 
         if (content.StreamCount == _mostEvents)
@@ -125,10 +125,10 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
 
         if (reader.Malformed)
         {
-            return Errors.InvalidRequest(path, "is not an encoded StreamAppend message");
+            return Errors.InvalidRequest($"{path}", "is not an encoded StreamAppend message");
         }
 
-        if (AppendFields.CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, content.StreamCount, limits) is { } badName)
+        if (AppendFields.CheckName(bytes.AsSpan(nameStart, Math.Max(nameLength, 0)), path, limits) is { } badName)
         {
             return badName;
         }
@@ -143,7 +143,7 @@ internal sealed class AppendRequestReader(VaultStorage storage, NodeLimits limit
         return null;
     }
 
-    private Refusal? CheckContent(ExpectedKind expected, int events, int eventsBefore, string path)
+    private Refusal? CheckContent(ExpectedKind expected, int events, int eventsBefore, FieldPath path)
     {
         if (expected == default)
         {

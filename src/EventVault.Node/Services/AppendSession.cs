@@ -9,7 +9,10 @@
 // it. Refused by the sequencer: it sets IsRefusing on its thread and asks for it before it decides the next one. Refused
 // on the way to the queue: nothing more is read. So whatever is unanswered when the call ends is not written.
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Runtime.ExceptionServices;
+using EventVault.Node.Metrics;
+using EventVault.Node.Security;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -20,7 +23,7 @@ namespace EventVault.Node.Services;
 
 /// <summary>Runs one append session.</summary>
 internal sealed class AppendSession(
-    VaultStorage storage, VaultLoop loop, AppendRequestReader requests, NodeOptions options,
+    VaultStorage storage, VaultLoop loop, AppendRequestReader requests, AppendFigures figures, NodeOptions options, AppendRights? rights,
     RpcReader<AppendSessionRequest> reader, RpcWriter<AppendSessionResponse> writer, RpcContext context)
 {
     private readonly ConcurrentQueue<SessionAppend> _unanswered = new();
@@ -28,9 +31,11 @@ internal sealed class AppendSession(
     private readonly SessionSignal _decided = new();
     private readonly SessionSignal _room = new();
     private readonly AnswerMessage _message = new();
+    private readonly AnswerCount _answered = new(figures);
     private readonly AppendClient _client = context.Connection.State<AppendClient>();
     private readonly long _callEnds = context.TimeLeft is { } left ? VaultLoop.NowMs(options.Clock) + (long)left.TotalMilliseconds : long.MaxValue;
     private RequestBytes? _bytes;
+    private long _arrived;
     private SessionAppend? _first;
     private SessionAppend? _last;
     private int _queuedCount;
@@ -117,8 +122,10 @@ internal sealed class AppendSession(
 
     private void ReadAvailable()
     {
+        _arrived = Stopwatch.GetTimestamp();
         try
         {
+            rights?.Renew();
             do
             {
                 Take(reader.Message);
@@ -147,6 +154,7 @@ internal sealed class AppendSession(
         var append = _free.TryDequeue(out var used) ? used : new SessionAppend(this, storage) { Client = _client };
         var refusal = ReadEnvelope(_bytes.Bytes.AsSpan(offset, length), out var envelope);
         append.Begin(envelope.RequestId, _bytes);
+        append.Arrived = _arrived;
         append.Deadline = envelope.TimeoutMs == 0 ? _callEnds : Math.Min(_callEnds, VaultLoop.NowMs(options.Clock) + envelope.TimeoutMs);
         append.EndsSession = refusal is not null;
         if (append.EndsSession)
@@ -157,7 +165,9 @@ internal sealed class AppendSession(
         else
         {
             refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content)
+                ?? rights?.WhyNot(append.Content)
                 ?? LookUp(append);
+            append.Trace = refusal is null ? Tracing.ContextOf(append.Content.Event(0)) : null;
         }
 
         append.Refusal = refusal;
@@ -289,6 +299,7 @@ internal sealed class AppendSession(
             var end = GatherAnswers();
             if (!_message.IsEmpty)
             {
+                _answered.Flush();
                 writer.WriteFrame(_message.Encoded);
                 var more = _message.IsFull;
                 _message.Clear();
@@ -345,6 +356,12 @@ internal sealed class AppendSession(
         if (append.Refusal is null && append.Outcome == AppendOutcome.Appended)
         {
             _message.AddAppended(append.RequestId, append);
+            _answered.Appended(append);
+            if (append.Trace is { } trace)
+            {
+                Tracing.Appended(trace, append, Errors.Name(append.Content.Name(append.Content.Streams[0])), append.DecidedAt);
+            }
+
             return null;
         }
 
@@ -366,10 +383,12 @@ internal sealed class AppendSession(
         if (response is not null)
         {
             _message.AddResponse(append.RequestId, response);
+            figures.Deduplicated();
             return null;
         }
 
         _message.AddError(append.RequestId, refusal!.ToAppendError());
+        figures.Refused(refusal);
         return refusal.EndsSession || append.EndsSession ? refusal : null;
     }
 

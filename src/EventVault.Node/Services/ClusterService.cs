@@ -3,6 +3,7 @@
 using System.Buffers;
 using System.Net;
 using EventVault.Node.Peers;
+using EventVault.Node.Security;
 using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
@@ -17,7 +18,7 @@ namespace EventVault.Node.Services;
 /// <summary>The service <c>eventvault.v1.Cluster</c>.</summary>
 internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodePeers peers, ClusterView view, MemberChanges changes, ILogger log)
 {
-    /// <summary>How long a node that was invited may take until it has made its data directory and opened it.</summary>
+    /// <summary>How long a node that was invited may take until it has made its data directory; and, if its answer to that was lost, until it has opened it.</summary>
     private static readonly TimeSpan JoinsWithin = TimeSpan.FromSeconds(15);
 
     /// <summary>
@@ -252,23 +253,29 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         return node;
     }
 
-    // Makes the node one of this vault, if it is not yet, and waits until it says so itself: also if the answer to the invitation was lost.
+    // Makes the node one of this vault, if it is not yet. It says so itself, by its answer to the invitation, when its disk is the vault's for good. It need not
+    // be back: on a busy disk its first opening takes longer than anybody waits, as a segment is prepared. If the answer was lost it is asked again until then.
     private async Task<ReplicaId> JoinAsync(string address, PeerStatus node, uint number, RpcContext context)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(context.Cancellation);
         patience.CancelAfter(JoinsWithin);
-        var refusal = "it does not come back: look at its log, and repeat the call";
+        var refusal = string.Empty;
         try
         {
             if (node.VaultId.IsEmpty)
             {
-                refusal = await InviteAsync(address, number, patience.Token) ?? refusal;
+                (var incarnation, refusal) = await InviteAsync(address, number, patience.Token);
+                if (incarnation != Guid.Empty)
+                {
+                    return new ReplicaId(number, incarnation);
+                }
+
                 node = await AskUntilAnsweredAsync(address, patience.Token);
             }
         }
         catch (Exception e) when (e is PeerRequestException || (e is OperationCanceledException && !context.Cancellation.IsCancellationRequested))
         {
-            throw Errors.NodeUnusable("peer_address", $"the node at {address} was asked to join: {refusal}").ToException(e);
+            throw Errors.NodeUnusable("peer_address", $"the node at {address} was asked to join ({refusal}), and does not say whether it has: look at its log, and repeat the call").ToException(e);
         }
 
         if (node.VaultId.IsEmpty)
@@ -285,18 +292,18 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         return IdOf(node);
     }
 
-    // Null: it has joined. What came instead of an answer says nothing for certain: it may have joined, and be opening its directory.
-    private async Task<string?> InviteAsync(string address, uint number, CancellationToken cancellation)
+    // The incarnation of the disk that has joined; empty, with what came instead: that says nothing for certain, it may have joined, and be opening its directory.
+    private async Task<(Guid Incarnation, string Refusal)> InviteAsync(string address, uint number, CancellationToken cancellation)
     {
         try
         {
             var invitation = new InviteRequest { Identity = ByteString.CopyFrom(storage.Identity.Encode()), NodeId = number };
-            await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Invite, invitation.ToByteArray(), cancellation);
-            return null;
+            var answer = InviteAnswer.Parser.ParseFrom(await peers.AskAsync(new PeerTarget(address), PeerRequestKind.Invite, invitation.ToByteArray(), cancellation));
+            return (ClusterView.IdOf(answer.Incarnation), "it did not say as which disk");
         }
-        catch (PeerRequestException e)
+        catch (Exception e) when (e is PeerRequestException or InvalidProtocolBufferException)
         {
-            return e.Message.TrimEnd('.');
+            return (Guid.Empty, e.Message.TrimEnd('.'));
         }
     }
 
@@ -374,5 +381,5 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
     }
 
-    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, context.Peer, change);
+    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", change);
 }

@@ -1,6 +1,7 @@
 // The only file that turns outcomes and exceptions into gRPC statuses and typed details. The same table, for readers,
 // is in docs/PROTOCOL.md.
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -23,11 +24,17 @@ internal static class Errors
     /// <summary>When a place for a long fold may be free: some hundred thousand events are folded in this time.</summary>
     private const uint RetryAfterLongFoldMs = 200;
 
+    /// <summary>One is checked in some 100 ms.</summary>
+    private const uint RetryAfterPasswordMs = 200;
+
     /// <summary>When another backup may have come to the end of its segment.</summary>
     private const uint RetryAfterBackupMs = 500;
 
     /// <summary>A change of the members takes some heartbeats.</summary>
     private const uint RetryAfterChangeMs = 500;
+
+    /// <summary>An opening of which anybody hears takes a second at the least.</summary>
+    private const uint RetryAfterOpeningMs = 1000;
 
     public static Refusal InvalidRequest(string field, string why) => new(RpcCode.InvalidArgument, new Failure
     {
@@ -590,11 +597,52 @@ internal static class Errors
         Field = field,
     });
 
+    /// <summary>A call without credentials.</summary>
+    public static Refusal NoCredentials() => Unauthenticated(
+        Reason.NotAuthenticated, "No credentials came with the call. Send a user's name and password, a token, or show a certificate.");
+
+    /// <summary>Wrong ones. Whether there is such a user is not told.</summary>
+    public static Refusal BadCredentials() => Unauthenticated(Reason.NotAuthenticated, "The credentials are not right. Check name and password, or the certificate.");
+
+    /// <summary>A token that does not count. Whoever has it can read what stands in it, so it may be said what is wrong.</summary>
+    public static Refusal BadToken(string why) => Unauthenticated(Reason.NotAuthenticated, $"The token does not count: {why}. Get a new one.");
+
+    /// <summary>A call that was let in, and would not be any more.</summary>
+    public static Refusal CredentialsEnded() => Unauthenticated(
+        Reason.CredentialsEnded, "The credentials of the call have ended, or what they allow was changed. Call again with what there is now.");
+
+    /// <summary>Somebody who is known, and may not do that. Nothing is said of what it would have met.</summary>
+    public static Refusal NotAllowed(string user, string grant) => new(RpcCode.PermissionDenied, new Failure
+    {
+        Reason = Reason.NotAllowed,
+        Message = $"The user {user} is not allowed to do that: it takes {grant}. An administrator can give a role that has it.",
+        Why = grant,
+    });
+
+    /// <summary>Too many passwords wait to be checked.</summary>
+    public static Refusal PasswordsWait() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many passwords as may wait to be checked do so already. Try again, after a wait that grows.",
+        RetryAfterMs = RetryAfterPasswordMs,
+    });
+
+    private static Refusal Unauthenticated(Reason reason, string message) => new(RpcCode.Unauthenticated, new Failure { Reason = reason, Message = message });
+
     /// <summary>The node is stopping.</summary>
     public static Refusal Draining(string consequence) => new(RpcCode.Unavailable, new Failure
     {
         Reason = Reason.Draining,
         Message = $"The node is stopping: {consequence}. Try again when it is back.",
+    });
+
+    /// <summary>The node's storage is being opened.</summary>
+    /// <param name="doing">What that is at.</param>
+    public static Refusal Opening(string doing) => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.Opening,
+        Message = $"The node is opening its vault, and has done nothing of this call. It {doing}. Ask another node, or again in a moment.",
+        RetryAfterMs = RetryAfterOpeningMs,
     });
 
     public static Refusal Damaged(DamageException e) => new(RpcCode.DataLoss, new Failure
@@ -618,6 +666,7 @@ internal static class Errors
     /// <summary>
     /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
     /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public static async ValueTask AddDetail(RpcContext context, RpcHandler next, NodeLimits limits)
     {
         try

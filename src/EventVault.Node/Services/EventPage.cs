@@ -1,5 +1,6 @@
 // Events on their way to a reader: copied straight from the log into one encoded ReadResponse, without objects.
 using System.Buffers;
+using EventVault.Node.Metrics;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
@@ -52,6 +53,15 @@ internal sealed class EventPage : IDisposable
         init => Remaining = value == 0 ? long.MaxValue : (long)Math.Min(value, long.MaxValue);
     }
 
+    /// <summary>Told of what was handed out; null: nobody counts.</summary>
+    public ReadFigures? Figures { get; init; }
+
+    /// <summary>Whether the traces of its events are told that they were delivered.</summary>
+    public bool IsDelivery { get; init; }
+
+    /// <summary>Events in it.</summary>
+    public int Count { get; private set; }
+
     /// <summary>Bytes of its events.</summary>
     public int Length => _end - Headroom;
 
@@ -66,6 +76,7 @@ internal sealed class EventPage : IDisposable
     public void Clear()
     {
         _end = Headroom;
+        Count = 0;
         if (_bytes.Length > 0)
         {
             ArrayPool<byte>.Shared.Return(_bytes);
@@ -119,7 +130,13 @@ internal sealed class EventPage : IDisposable
         at = WireWriter.VarintField(bytes, at, 3, position);
         at = WireWriter.Fixed64Field(bytes, at, 4, e.RecordedAt);
         _end = WireWriter.DelimitedField(bytes, at, 5, e.EventData);
+        Count++;
         Remaining--;
+        if (IsDelivery && Tracing.ContextOf(e.EventData) is { } trace)
+        {
+            Tracing.Delivered(trace, Errors.Name(e.Stream), e.Position.Value);
+        }
+
         return !IsFull;
     }
 

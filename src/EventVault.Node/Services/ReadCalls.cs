@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using EventVault.Node.Metrics;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -11,7 +12,7 @@ namespace EventVault.Node.Services;
 /// <summary>
 /// ReadStream, ReadAll and CountEvents. On the caller's thread, page by page; a slow client is waited for between pages.
 /// </summary>
-internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeLimits limits, NodeOptions options)
+internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSignal committed, NodeFigures figures, NodeLimits limits, NodeOptions options)
 {
     /// <summary>Most positions counted before a call comes up for air: an instant by the index.</summary>
     private const long MostCountedAtOnce = 1 << 20;
@@ -51,7 +52,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestPosition(_reader, lower);
         var highest = ReadBounds.HighestPosition(_reader, upper, head);
-        using var page = new EventPage(Pages) { IncludeSystem = request.IncludeSystem, Limit = request.Limit };
+        using var page = new EventPage(Pages) { IncludeSystem = request.IncludeSystem, Limit = request.Limit, Figures = figures.AllReads };
         await WriteAsync(Range(null, filter, lowest, highest, backwards), page, writer, context);
     }
 
@@ -74,7 +75,7 @@ internal sealed class ReadCalls(VaultStorage storage, VaultLoop loop, CommitSign
         var (lower, upper) = backwards ? (request.Until, request.From) : (request.From, request.Until);
         var lowest = ReadBounds.LowestVersion(_reader, stream, lower, first, last);
         var highest = ReadBounds.HighestVersion(_reader, stream, upper, last, head);
-        using var page = new EventPage(Pages) { Limit = request.Limit };
+        using var page = new EventPage(Pages) { Limit = request.Limit, Figures = figures.StreamReads };
         await WriteAsync(Range(stream, null, lowest, highest, backwards), page, writer, context);
     }
 

@@ -144,6 +144,7 @@ internal sealed class ReadPace(RpcFrameWriter writer, RpcContext context, PageSh
         if (!page.IsEmpty)
         {
             writer.WriteFrame(page.Encode());
+            page.Figures?.Add(page.Count, page.Length);
             page.Clear();
         }
     }

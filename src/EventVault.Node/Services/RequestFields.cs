@@ -37,6 +37,14 @@ internal static class RequestFields
         return parser.ParseFrom(encoded);
     }
 
+    /// <summary>Checks and decodes a request of which only the descriptor is known.</summary>
+    /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
+    public static IMessage Parse(MessageDescriptor message, in ReadOnlySequence<byte> bytes)
+    {
+        var encoded = bytes.IsSingleSegment ? bytes.FirstSpan : bytes.ToArray();
+        return Find(message, encoded) is { } refusal ? throw refusal.ToException() : message.Parser.ParseFrom(encoded.ToArray());
+    }
+
     /// <summary>Why a request is refused; null if it may be parsed.</summary>
     public static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes) => Find(message, bytes, string.Empty, 0);
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
@@ -32,6 +33,7 @@ internal sealed class SessionAppend(AppendSession session, VaultStorage storage)
         Request = request;
         Refusal = null;
         Outcome = AppendOutcome.None;
+        Trace = null;
         _decided = false;
     }
 
@@ -42,9 +44,23 @@ internal sealed class SessionAppend(AppendSession session, VaultStorage storage)
         _decided = true;
     }
 
+    /// <summary>The trace that it belongs to; null: none, or nobody listens.</summary>
+    public ActivityContext? Trace { get; set; }
+
+    /// <summary>When it was decided; only of one with a trace.</summary>
+    public DateTimeOffset DecidedAt { get; private set; }
+
     public override void OnRefused() => session.BeginRefusing();
 
-    public override void Complete() => _decided = true;
+    public override void Complete()
+    {
+        if (Trace is not null)
+        {
+            DecidedAt = DateTimeOffset.UtcNow;
+        }
+
+        _decided = true;
+    }
 
     public override void Announce() => session.OnDecided();
 }

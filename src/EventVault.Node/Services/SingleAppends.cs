@@ -12,7 +12,27 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     /// <returns>Why it was not even queued; null: <see cref="QueuedAppend.Outcome"/> says what became of it.</returns>
     public async ValueTask<Refusal?> DecideAsync(SingleAppend append)
     {
-        if (storage.Reader.LookUp(append.Content, out var place))
+        if (Queue(append, out var isKnown) is { } refused)
+        {
+            return refused;
+        }
+
+        if (!isKnown)
+        {
+            await append.WaitAsync();
+        }
+
+        return null;
+    }
+
+    /// <summary>Looks whether the vault knows the append already; if not, queues it.</summary>
+    /// <param name="append">The append.</param>
+    /// <param name="isKnown">It is decided: the vault knows it. Otherwise it was queued, and may be decided by now; wait for it.</param>
+    /// <returns>Why it was neither; null: it was.</returns>
+    public Refusal? Queue(SingleAppend append, out bool isKnown)
+    {
+        isKnown = storage.Reader.LookUp(append.Content, out var place);
+        if (isKnown)
         {
             append.Place = place;
             append.Outcome = AppendOutcome.Known;
@@ -21,13 +41,7 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
 
         append.QueuedBytes = append.Content.Bytes.Length + append.Content.HeldBytes;
         var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
-        if (refused != AppendOutcome.None)
-        {
-            return Errors.NotDone(refused, loop.LeaderAddress);
-        }
-
-        await append.WaitAsync();
-        return null;
+        return refused == AppendOutcome.None ? null : Errors.NotDone(refused, loop.LeaderAddress);
     }
 
     /// <summary>Why an append was refused that was.</summary>
@@ -74,6 +88,7 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     {
         append.Client = context.Connection.State<AppendClient>();
         append.Deadline = DeadlineOf(context);
+        append.Arrived = System.Diagnostics.Stopwatch.GetTimestamp();
     }
 
     /// <summary>Until when an append may wait in the queue, as <see cref="VaultLoop.NowMs"/> counts.</summary>

@@ -1,6 +1,10 @@
 using System.Buffers;
 using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Text;
+using EventVault.Node.Metrics;
+using EventVault.Node.Security;
 using EventVault.Node.Subscriptions;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -13,10 +17,14 @@ namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Streams</c>.</summary>
 internal sealed class StreamsService(
-    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeLimits limits, NodeOptions options)
+    VaultStorage storage, VaultLoop loop, SingleAppends appends, TruncateCall truncations, ReadCalls reads, CommitSignal committed, NodeFigures figures, NodeLimits limits, NodeOptions options,
+    AccessGuard guard)
 {
     /// <summary>Appends kept to be used again; more than so many at once are rare.</summary>
     private const int KeptAppends = 1024;
+
+    /// <summary>Answers made one after the other by who completes a group: some 100 µs of work. Those of larger groups are for all threads.</summary>
+    private const int MostAnswersInline = 32;
 
     private const int UsualPageStreams = 100;
 
@@ -25,19 +33,18 @@ internal sealed class StreamsService(
 
     private readonly AppendRequestReader _requests = new(storage, limits);
     private readonly ConcurrentQueue<SingleAppend> _appends = new();
-    private long _subscriptions;
 
     private delegate void ReadChange(in ReadOnlySequence<byte> request, NodeLimits limits, AppendContent content);
 
     /// <summary>Subscriptions that are open.</summary>
-    public long Subscriptions => Volatile.Read(ref _subscriptions);
+    public long Subscriptions => figures.Subscriptions.Count;
 
     private RetentionCalls Retention => new(storage, reads.Consistent, limits);
 
     private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
 
     /// <summary>Ends reads and subscriptions whose clients keep memory that others wait for. Call it now and then.</summary>
-    public void CutSlow() => Pages.Large.CutSlow();
+    public void CutSlow() => figures.Subscriptions.WereCut(Pages.Large.CutSlow());
 
     /// <summary>What reads and subscriptions hold.</summary>
     public PageShare Pages => reads.Pages;
@@ -46,7 +53,7 @@ internal sealed class StreamsService(
         .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
         .Duplex(
             RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(Service, "AppendSession"),
-            (reader, writer, context) => new AppendSession(storage, loop, _requests, options, reader, writer, context).RunAsync())
+            (reader, writer, context) => new AppendSession(storage, loop, _requests, figures.Appends, options, guard.AppendsOf(context), reader, writer, context).RunAsync())
         .ServerStreamingRaw(
             RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
             (request, writer, context) => reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
@@ -72,14 +79,12 @@ internal sealed class StreamsService(
         .UnaryRaw(RpcMethod<GetRetentionRequest, GetRetentionResponse>.Of(Service, "GetRetention"), Retention.GetAsync)
         .UnaryRaw(RpcMethod<ListRetentionRequest, ListRetentionResponse>.Of(Service, "ListRetention"), Retention.ListAsync);
 
-    private async ValueTask<AppendResponse> AppendAsync(ReadOnlySequence<byte> request, RpcContext context)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask AppendAsync(ReadOnlySequence<byte> request, RpcWriter<AppendResponse> writer, RpcContext context)
     {
-        var length = (int)request.Length;
-        var bytes = ArrayPool<byte>.Shared.Rent(length);
-        request.CopyTo(bytes);
         if (!_appends.TryDequeue(out var append))
         {
-            append = new SingleAppend(storage);
+            append = new SingleAppend(storage, MostAnswersInline);
         }
 
         append.Reset();
@@ -87,19 +92,54 @@ internal sealed class StreamsService(
         try
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
-            var refusal = _requests.Read(bytes, 0, length, append.Content) ?? await appends.DecideAsync(append);
+            var bytes = append.Copy(request);
+            var isKnown = false;
+            var refusal = _requests.Read(bytes, 0, (int)request.Length, append.Content) ?? guard.AppendsOf(context)?.WhyNot(append.Content) ?? appends.Queue(append, out isKnown);
+            if (refusal is null && !isKnown)
+            {
+                await append.WaitAsync();
+            }
+
+            if (refusal is null && append.Outcome == AppendOutcome.Appended)
+            {
+                AppendAnswers.WriteAppended(append, writer);
+                Count(append, refusal: null);
+                return;
+            }
+
             AppendResponse? response = null;
             refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
-            return response ?? throw refusal!.ToException();
+            Count(append, refusal);
+            writer.Write(response ?? throw refusal!.ToException());
         }
         finally
         {
             append.Content.Clear();
-            ArrayPool<byte>.Shared.Return(bytes);
             if (_appends.Count < KeptAppends)
             {
                 _appends.Enqueue(append);
             }
+        }
+    }
+
+    private void Count(SingleAppend append, Refusal? refusal)
+    {
+        if (refusal is not null)
+        {
+            figures.Appends.Refused(refusal);
+        }
+        else if (append.Outcome == AppendOutcome.Appended)
+        {
+            figures.Appends.Durations.Record(AppendFigures.Nanoseconds(append.Arrived, Stopwatch.GetTimestamp()));
+            figures.Appends.Appended(1, append.Content.EventCount, append.QueuedBytes);
+            if (Tracing.ContextOf(append.Content.Event(0)) is { } trace)
+            {
+                Tracing.Appended(trace, append, Errors.Name(append.Content.Name(append.Content.Streams[0])), DateTimeOffset.UtcNow);
+            }
+        }
+        else
+        {
+            figures.Appends.Deduplicated();
         }
     }
 
@@ -114,17 +154,10 @@ internal sealed class StreamsService(
     private async ValueTask SubscribeAsync(ReadOnlySequence<byte> request, RpcWriter<ReadResponse> writer, RpcContext context)
     {
         var parsed = RequestFields.Parse(SubscribeRequest.Parser, request);
-        Interlocked.Increment(ref _subscriptions);
-        try
-        {
-            await reads.Consistent.WholeAsync(context);
-            using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, writer, context);
-            await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _subscriptions);
-        }
+        using var state = figures.Subscriptions.Begin();
+        await reads.Consistent.WholeAsync(context);
+        using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, state, figures.Delivered, writer, context);
+        await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
     }
 
     private async ValueTask<StreamInfo> GetStreamAsync(ReadOnlySequence<byte> request, RpcContext context)

@@ -4,6 +4,7 @@
 //
 // It waits on the commit signal alone. The node also gives that signal on a timer and when it drains, so a subscription
 // needs no timer and no registration of its own, and notices the end of its call at the next tick.
+using EventVault.Node.Metrics;
 using EventVault.Node.Services;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
@@ -16,7 +17,8 @@ namespace EventVault.Node.Subscriptions;
 
 /// <summary>Runs one subscription.</summary>
 internal sealed class SubscriptionCall(
-    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, PageShare pages, RpcWriter<ReadResponse> writer, RpcContext context) : IDisposable
+    EventReader reader, CommitSignal committed, TimeProvider clock, TimeSpan progressInterval, PageShare pages, SubscriptionState state, ReadFigures figures,
+    RpcWriter<ReadResponse> writer, RpcContext context) : IDisposable
 {
     private readonly ReadPace _pace = new(writer, context, pages, clock, progressInterval);
 
@@ -50,6 +52,8 @@ internal sealed class SubscriptionCall(
         // A start behind the head is not reached by counting: what comes before it is left out as it comes.
         using var page = new EventPage(pages)
         {
+            Figures = figures,
+            IsDelivery = true,
             IncludeSystem = stream is not null || request.IncludeSystem,
             MinPosition = request.From is { HasPosition: true } ? new Position(ReadBounds.LowestPosition(reader, request.From)) : Position.None,
             MinTime = request.From is { HasTime: true } ? request.From.Time : long.MinValue,
@@ -68,6 +72,7 @@ internal sealed class SubscriptionCall(
             CheckGoesOn();
             var head = reader.Head;
             range.Last = stream is { } one ? reader.LastVersion(one).Value : head.Value;
+            state.Next = stream is null ? range.Next : long.MaxValue;
             if (!range.IsDone)
             {
                 await _pace.WritePageAsync(range, page);
@@ -92,7 +97,10 @@ internal sealed class SubscriptionCall(
                 await _pace.FlushAsync();
             }
 
+            state.Next = stream is null ? range.Next : long.MaxValue;
+            state.Rests(head);
             await next;
+            state.Wakes();
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using EventVault.Rpc.Client;
@@ -162,6 +163,11 @@ public sealed class RpcChannel : IAsyncDisposable
         if (options.Headers is { } metadata)
         {
             AddTo(headers, metadata);
+        }
+
+        if (Activity.Current is { } activity)
+        {
+            DistributedContextPropagator.Current.Inject(activity, headers, static (carrier, name, value) => ((HttpRequestHeaders)carrier!).TryAddWithoutValidation(name, value));
         }
 
         if (_options.Credentials is { } credentials)

@@ -82,6 +82,9 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
         return number < 0 ? 0 : _operationGroups[number];
     }
 
+    /// <summary>Reads where <see cref="FindOperation"/> begins to look.</summary>
+    public int TouchOperation(UInt128 id) => _operations.Touch(id);
+
     public (UInt128 Id, uint GroupOffset) Operation(int number) => (_operations[number], _operationGroups[number]);
 
     /// <summary>Adds the next committed event of the segment.</summary>

@@ -70,6 +70,18 @@ internal sealed class ActiveKeys
         }
     }
 
+    /// <summary>Reads the slots where keys would be added.</summary>
+    public uint Touch(ReadOnlySpan<ulong> keys)
+    {
+        var touched = 0u;
+        foreach (var key in keys)
+        {
+            touched ^= _slots[key >> 56] is { } slots ? slots[(int)key & (slots.Length - 1)] : 0;
+        }
+
+        return touched;
+    }
+
     /// <summary>The same keys, of the first <paramref name="events"/> events only. This one stays as it is: readers may hold it.</summary>
     public ActiveKeys Copy(int events)
     {

@@ -44,6 +44,13 @@ internal sealed class KeyTable
         }
     }
 
+    /// <summary>Reads the slot where a lookup of this key begins, so that it is in the caches when that comes.</summary>
+    public int Touch(UInt128 key)
+    {
+        var slots = Volatile.Read(ref _slots);
+        return slots[Hash(key) & (slots.Length - 1)];
+    }
+
     /// <summary>Slots that a lookup of this key passes before it ends; for tests.</summary>
     internal int Detour(UInt128 key)
     {

@@ -127,18 +127,19 @@ internal sealed class OperationsGeneration : IDisposable
     /// </summary>
     public void Put(ReadOnlySpan<(UInt128 Hash, Place Place)> entries)
     {
-        // In bucket order, so that each block is written once. The sort is stable by its second key.
-        var order = new (int Bucket, int Number)[entries.Length];
+        // In bucket order, so that each block is written once; within a bucket by their numbers. Both in one integer: that sorts several times as fast.
+        var order = new ulong[entries.Length];
         for (int i = 0; i < order.Length; i++)
         {
-            order[i] = (HomeOf(entries[i].Hash), i);
+            order[i] = ((ulong)(uint)HomeOf(entries[i].Hash) << 32) | (uint)i;
         }
 
         Array.Sort(order);
         var touched = new ulong[_header.Written.Length];
-        foreach ((_, int number) in order)
+        foreach (ulong next in order)
         {
-            Put(entries[number].Hash, entries[number].Place, touched);
+            (UInt128 hash, Place place) = entries[(int)(uint)next];
+            Put(hash, place, touched);
         }
 
         _writer.Flush();

@@ -60,13 +60,14 @@ internal static class StreamChain
     /// </summary>
     /// <param name="start">The newest node; <see cref="ChainNode.None"/> finds nothing.</param>
     /// <param name="target">Version or position, whatever <paramref name="read"/> reports.</param>
+    /// <param name="source">Has the nodes; given to <paramref name="read"/>, so that a look-up allocates nothing.</param>
     /// <param name="read">Reads a node.</param>
     /// <param name="hops">How many links were followed.</param>
-    public static ChainNode Find(ChainNode start, long target, Func<ChainNode, ChainView> read, out int hops)
+    public static ChainNode Find<T>(ChainNode start, long target, T source, Func<T, ChainNode, ChainView> read, out int hops)
     {
         hops = 0;
         ChainNode node = start;
-        ChainView view = node.Exists ? read(node) : default;
+        ChainView view = node.Exists ? read(source, node) : default;
         while (node.Exists && view.First > target)
         {
             Invariant.Check(view.Previous.Depth == node.Depth - 1 && view.Jump.Depth == JumpDepth(node.Depth));
@@ -74,7 +75,7 @@ internal static class StreamChain
             if (view.Jump.Exists && view.Jump != view.Previous)
             {
                 // A jump overshoots only if all of its node lies before the target.
-                ChainView jumped = read(view.Jump);
+                ChainView jumped = read(source, view.Jump);
                 if (jumped.Last >= target)
                 {
                     (node, view) = (view.Jump, jumped);
@@ -83,7 +84,7 @@ internal static class StreamChain
             }
 
             node = view.Previous;
-            view = node.Exists ? read(node) : default;
+            view = node.Exists ? read(source, node) : default;
         }
 
         return node;

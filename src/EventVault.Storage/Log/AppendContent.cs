@@ -250,7 +250,8 @@ public sealed class AppendContent(VaultStorage storage)
     /// <summary>Where an event stands in the append's bytes, by its place in the append's list.</summary>
     public (int Offset, int Length) EventAt(int i) => _events[i];
 
-    internal ReadOnlySpan<byte> Event(int i) => Bytes.AsSpan(_events[i].Offset, _events[i].Length);
+    /// <summary>The bytes of an event, by its place in the append's list.</summary>
+    public ReadOnlySpan<byte> Event(int i) => Bytes.AsSpan(_events[i].Offset, _events[i].Length);
 
     /// <summary>Adds a stream; its events follow by <see cref="AddEvent"/>.</summary>
     public void AddStream(int nameOffset, int nameLength, ExpectedKind expected, StreamVersion version)
@@ -395,6 +396,26 @@ public sealed class AppendContent(VaultStorage storage)
         _request = request;
         AddStream(0, name.Length, ExpectedKind.Exact, last);
         AddEvent(name.Length, e.Length);
+    }
+
+    /// <summary>
+    /// Makes it the append of one event to a stream of the vault's own that Storage does not look into. <see cref="OperationId"/> is set;
+    /// <see cref="Check"/> follows, as with other appends.
+    /// </summary>
+    /// <param name="stream">Name of the stream, begins with <c>$</c>; neither <c>$streams</c> nor <see cref="ReducersStream"/>.</param>
+    /// <param name="type">Type of the event.</param>
+    /// <param name="schema">Schema version of the event.</param>
+    /// <param name="json">The event's data.</param>
+    public void SetVaultEvent(ReadOnlySpan<byte> stream, ReadOnlySpan<byte> type, uint schema, ReadOnlySpan<byte> json)
+    {
+        Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
+        Invariant.Check(
+            EventKeys.IsSystem(stream) && !stream.SequenceEqual(StreamLifeEvent.Stream) && !stream.SequenceEqual(ReducersStream.Name),
+            "What Storage reads itself has a form of its own.");
+        var e = EventFields.Encode(OperationId, type, json, schema);
+        Bytes = [.. stream, .. e];
+        AddStream(0, stream.Length, ExpectedKind.Any, default);
+        AddEvent(stream.Length, e.Length);
     }
 
     /// <summary>

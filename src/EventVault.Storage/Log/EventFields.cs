@@ -54,6 +54,24 @@ internal static class EventFields
         return false;
     }
 
+    /// <summary>The value of a metadata entry, of an event that was checked before.</summary>
+    public static bool TryReadMetadata(ReadOnlySpan<byte> eventData, ReadOnlySpan<byte> key, out ReadOnlySpan<byte> value)
+    {
+        var reader = new WireReader(eventData);
+        while (reader.Next())
+        {
+            if (reader.Field == Metadata && reader.WireType == WireReader.Delimited && TryReadEntry(reader.Bytes, reader.Start, out var entry)
+                && eventData[entry.Key].SequenceEqual(key))
+            {
+                value = eventData[entry.Value];
+                return true;
+            }
+        }
+
+        value = default;
+        return false;
+    }
+
     /// <summary>
     /// What an event that was checked before can be found by. Of one that never was, as far as it can be read.
     /// </summary>

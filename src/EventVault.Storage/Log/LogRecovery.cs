@@ -29,9 +29,11 @@ internal static class LogRecovery
     /// <param name="next">Header of the segment behind it; null if this is the last one.</param>
     /// <param name="log">Gets the groups.</param>
     /// <param name="stop">Where the log ends, if the node stopped in order.</param>
+    /// <param name="watch">Can end the walk; null: nobody does.</param>
     /// <returns>Null: the log does not end as the stop says, and must be recovered without it.</returns>
     /// <exception cref="DamageException">Bytes that were durable are damaged.</exception>
-    public static RecoveredSegment? Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log, CleanStop? stop)
+    /// <exception cref="OperationCanceledException">The opening is to end.</exception>
+    public static RecoveredSegment? Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log, CleanStop? stop, OpeningWatch? watch)
     {
         var scanner = SegmentScanner.Open(file, segment, meta, isCached: stop is not null);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
@@ -39,6 +41,7 @@ internal static class LogRecovery
         while (scanner.NextIndex <= LastKept(meta) && scanner.Next(out var header, out var local, out var body))
         {
             log.Add(index, header, local.GroupChecksum, body);
+            watch?.Check();
         }
 
         if (stop is { } known)

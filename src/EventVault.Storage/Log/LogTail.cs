@@ -66,6 +66,9 @@ public sealed class LogTail
     /// </summary>
     private const int FreeingReserveBytes = 64 * 1024;
 
+    /// <summary>Keys, and their numbers, of an append whose slots are read ahead; of larger ones the first would be out of the caches again.</summary>
+    private const int MostTouchedKeys = 64;
+
     private readonly VaultStorage _storage;
     private readonly uint _seed;
     private readonly GroupAdopter _adopter;
@@ -187,6 +190,23 @@ public sealed class LogTail
         && group.Appends < ushort.MaxValue
         && FitsSegment(group.Length + encodedLength)
         && Leaves(reserve, group.Length + encodedLength);
+
+    /// <summary>
+    /// Reads where an append's operation id and keys will be looked up. For several appends in a row, before the first of them is checked: the
+    /// processor then waits for all of these places together, not for one after the other, which is a third of what sequencing costs.
+    /// </summary>
+    /// <returns>Of no meaning; to be kept, or the reads would be left out.</returns>
+    public uint Touch(AppendContent append)
+    {
+        var touched = 0u;
+        foreach (var unsealed in _storage.View.Unsealed)
+        {
+            touched ^= (uint)unsealed.Index.TouchOperation(append.OperationId);
+        }
+
+        // The numbers of keys stand between them; they are read like keys, which does no harm.
+        return append.Keys.Length > MostTouchedKeys ? touched : touched ^ _active.Keys.Touch(append.Keys);
+    }
 
     /// <summary>
     /// Checks operation id, expected versions, requirements and conditions against the log, pending appends included. What

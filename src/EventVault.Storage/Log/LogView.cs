@@ -39,7 +39,7 @@ internal sealed record LogView(SealedSegment[] Sealed, UnsealedSegment[] Unseale
             return false;
         }
 
-        var node = StreamChain.Find(head.Latest, version.Value, ReadNode, out _);
+        var node = StreamChain.Find(head.Latest, version.Value, this, static (view, at) => view.ReadNode(at), out _);
         Invariant.Check(node.Exists);
         (segment, entry) = (SegmentOf(node)!, (int)node.Entry);
         return true;

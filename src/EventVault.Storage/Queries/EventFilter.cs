@@ -5,6 +5,7 @@
 // item with types is a way for each type, with the keys of its (type, tag) pairs; one without types is a way with the keys
 // of its tags. Category, correlation id and event id are further keys of every way. A filter by prefix alone has no way:
 // for it the log is scanned.
+using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
@@ -27,6 +28,7 @@ public sealed class EventFilter
     private readonly QueryItem[] _items;
     private readonly byte[] _correlationId;
     private readonly UInt128? _eventId;
+    private readonly SipKey _key;
 
     private EventFilter(byte[] category, byte[] prefix, QueryItem[] items, byte[] correlationId, UInt128? eventId, in SipKey key)
     {
@@ -35,11 +37,27 @@ public sealed class EventFilter
         _items = items;
         _correlationId = correlationId;
         _eventId = eventId;
+        _key = key;
         Ways = MakeWays(key);
     }
 
     /// <summary>The ways to match; none: only the log itself can tell.</summary>
     internal ulong[][] Ways { get; }
+
+    /// <summary>Tells the ways from those of other filters, as surely as a stream's key tells it from others. Takes a moment, and memory.</summary>
+    internal UInt128 DigestOfWays()
+    {
+        var words = new ulong[Ways.Sum(static way => way.Length + 1)];
+        var at = 0;
+        foreach (var way in Ways)
+        {
+            words[at++] = (ulong)way.Length;
+            way.CopyTo(words, at);
+            at += way.Length;
+        }
+
+        return SipHash128.Compute(MemoryMarshal.AsBytes(words.AsSpan()), _key);
+    }
 
     /// <summary>
     /// Whether the keys alone tell how many events match. Not so with a prefix, and not with ids, which events of <c>$</c> streams

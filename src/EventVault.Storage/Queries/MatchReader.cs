@@ -23,6 +23,11 @@ internal sealed class MatchReader(VaultStorage storage)
     /// <summary>A first record that takes longer than this came from the disk: load the others ahead.</summary>
     private static readonly long ColdTicks = Stopwatch.Frequency / 20_000; // 50 µs
 
+    private readonly BarrenRanges _barren = new();
+
+    /// <summary>Stretches that are known to hold nothing for the conditions that were looked up.</summary>
+    public int KnownBarren => _barren.Count;
+
     /// <summary>As <see cref="EventReader.ReadMatching"/> says.</summary>
     public int Read<TSink>(EventFilter filter, Position from, Position until, bool backwards, ref TSink sink, out Position next)
         where TSink : IEventSink, allows ref struct
@@ -224,7 +229,7 @@ internal sealed class MatchReader(VaultStorage storage)
         {
             for (var ordinal = segment.Source.LastKept(from); ordinal >= first; ordinal = ordinal == 0 ? -1 : segment.Source.LastKept((uint)ordinal - 1))
             {
-                if (IsMatch(filter, segment, (uint)ordinal, tail))
+                if (IsMatch(filter, segment, (uint)ordinal, tail, out _))
                 {
                     return segment.First + ordinal;
                 }
@@ -238,18 +243,59 @@ internal sealed class MatchReader(VaultStorage storage)
             return found;
         }
 
+        var (looked, isBarren) = (0, true);
+        return tail is null ? LastCommitted(filter, segment, from, first) : LastByKeys(filter, segment, from, first, tail, ref looked, ref isBarren);
+    }
+
+    // Over what earlier looks have found out.
+    private Position LastCommitted(EventFilter filter, in QuerySegment segment, uint from, uint first)
+    {
+        var ways = filter.DigestOfWays();
+        var (found, next, looked, isBarren) = (Position.None, (long)from, 0, true);
+        if (_barren.TryFind(ways, segment.First, out var known) && from >= known.Oldest && first <= known.Newest)
+        {
+            if (from > known.Newest)
+            {
+                found = LastByKeys(filter, segment, from, known.Newest + 1, tail: null, ref looked, ref isBarren);
+            }
+
+            next = known.Oldest - 1L;
+        }
+
+        if (found == Position.None && next >= first)
+        {
+            found = LastByKeys(filter, segment, (uint)next, first, tail: null, ref looked, ref isBarren);
+        }
+
+        var oldest = found == Position.None ? first : segment.OrdinalOf(found) + 1;
+        if (isBarren && looked >= BarrenRanges.WorthKnowing && oldest <= from)
+        {
+            _barren.Add(ways, segment.First, new BarrenRange(oldest, from));
+        }
+
+        return found;
+    }
+
+    // The newest of those that the keys give. `looked` counts the ordinals that were looked at; `isBarren` stays true if all that were
+    // compared in vain are hidden, so that nobody will ever find any of them.
+    private Position LastByKeys(
+        EventFilter filter, in QuerySegment segment, uint from, uint first, LogTail? tail, ref int looked, ref bool isBarren)
+    {
         Span<uint> page = stackalloc uint[SegmentMatches.PageLength];
         var matches = new SegmentMatches(filter, segment);
         while (true)
         {
             var budget = Budget;
             var count = matches.Collect(from, first, backwards: true, page, ref budget, out var through);
+            looked += Budget - budget;
             foreach (var ordinal in page[..count])
             {
-                if (IsMatch(filter, segment, ordinal, tail))
+                if (IsMatch(filter, segment, ordinal, tail, out var isVisible))
                 {
                     return segment.First + ordinal;
                 }
+
+                isBarren &= !isVisible;
             }
 
             if (through == first)
@@ -275,7 +321,7 @@ internal sealed class MatchReader(VaultStorage storage)
                 isCandidate = segment.TryFind(way[i], out var postings) && (last = postings.Last) >= first;
             }
 
-            if (isCandidate && IsMatch(filter, segment, last, tail))
+            if (isCandidate && IsMatch(filter, segment, last, tail, out _))
             {
                 found = segment.First + last;
                 return true;
@@ -287,19 +333,21 @@ internal sealed class MatchReader(VaultStorage storage)
         return mayMatch;
     }
 
-    private bool IsMatch(EventFilter filter, in QuerySegment segment, uint ordinal, LogTail? tail)
+    private bool IsMatch(EventFilter filter, in QuerySegment segment, uint ordinal, LogTail? tail, out bool isVisible)
     {
         var position = segment.First + ordinal;
         if (position > storage.Head)
         {
             Invariant.Check(tail is not null);
             var pending = tail.ReadPending(position);
-            return filter.Matches(pending) && storage.Lives.IsVisibleAtTail(pending);
+            isVisible = storage.Lives.IsVisibleAtTail(pending);
+            return isVisible && filter.Matches(pending);
         }
 
         using var lease = segment.Source.Lease();
         var view = lease.Reader.Read(segment.Source.OffsetOf(ordinal), position);
-        return filter.Matches(view) && (tail is null ? storage.Lives.IsVisible(view) : storage.Lives.IsVisibleAtTail(view));
+        isVisible = tail is null ? storage.Lives.IsVisible(view) : storage.Lives.IsVisibleAtTail(view);
+        return isVisible && filter.Matches(view);
     }
 
     private static bool IsBehind(Position a, Position b, bool backwards) => backwards ? a < b : a > b;

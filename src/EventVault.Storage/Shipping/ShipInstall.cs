@@ -31,10 +31,12 @@ internal sealed class ShipInstall
     private readonly IFileSystem _files;
     private readonly string _directory;
     private readonly string _logDirectory;
+    private readonly OpeningWatch? _watch;
     private VaultMeta _meta;
 
-    private ShipInstall(IFileSystem files, string directory, VaultMeta meta)
+    private ShipInstall(IFileSystem files, string directory, VaultMeta meta, OpeningWatch? watch)
     {
+        _watch = watch;
         _files = files;
         _directory = directory;
         _logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
@@ -44,14 +46,15 @@ internal sealed class ShipInstall
     /// <summary>Installs what a plan names, if there is one.</summary>
     /// <returns>The meta that stands now, and what was done.</returns>
     /// <exception cref="DamageException">The plan is damaged, or another vault's or disk's.</exception>
-    public static (VaultMeta Meta, ShipReport Report) Run(IFileSystem files, string directory, VaultMeta meta, VoteFile vote)
+    /// <exception cref="OperationCanceledException">The opening is to end; nothing was changed.</exception>
+    public static (VaultMeta Meta, ShipReport Report) Run(IFileSystem files, string directory, VaultMeta meta, VoteFile vote, OpeningWatch? watch)
     {
         if (ShipPlan.Read(files, directory, meta) is not { } plan)
         {
             return (meta, ShipReport.None);
         }
 
-        var install = new ShipInstall(files, directory, meta);
+        var install = new ShipInstall(files, directory, meta, watch);
         if (plan.State == ShipState.Ready)
         {
             if (install.WhyNot(plan) is { } why)
@@ -97,8 +100,10 @@ internal sealed class ShipInstall
             }
 
             var end = plan.First.Segment == 0 ? LogEnd.Empty : ShippedCheck.Before(ReadHeader(plan.First.Segment));
+            var number = 0;
             foreach (var segment in plan.Segments)
             {
+                _watch?.Begin("checks segment that came from another node,", ++number, plan.Segments.Count);
                 end = Check(segment, end);
             }
 
@@ -113,7 +118,7 @@ internal sealed class ShipInstall
     private LogEnd Check(in ShippedSegment segment, in LogEnd before)
     {
         using var file = _files.OpenFile(ShipFolder.PathOf(_directory, segment), FileOpening.ReadExisting);
-        return new ShippedCheck(_meta).Run(file, segment, before, makesOwn: false);
+        return new ShippedCheck(_meta) { OnRead = _ => _watch?.Check() }.Run(file, segment, before, makesOwn: false);
     }
 
     // Null: this log does not hold the group with which the plan ends. It would be the first one of its segment.

@@ -17,6 +17,7 @@ internal sealed class NodeProcess : IAsyncDisposable
     private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-client-").FullName;
     private readonly int _port = FreePort();
     private string[] _settings = [];
+    private IReadOnlyDictionary<string, string> _environment = new Dictionary<string, string>();
     private Process? _process;
 
     public string Address => $"eventvault://127.0.0.1:{_port}";
@@ -33,6 +34,14 @@ internal sealed class NodeProcess : IAsyncDisposable
         return node;
     }
 
+    /// <summary>Starts a node on a new directory, with variables in its environment.</summary>
+    public static async Task<NodeProcess> StartWithAsync(IReadOnlyDictionary<string, string> environment, params string[] settings)
+    {
+        var node = new NodeProcess { _settings = settings, _environment = environment };
+        await node.StartAgainAsync();
+        return node;
+    }
+
     /// <summary>Starts the node on the same directory and port, and waits until it serves.</summary>
     public async Task StartAgainAsync()
     {
@@ -45,6 +54,11 @@ internal sealed class NodeProcess : IAsyncDisposable
             StartInfo = new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true },
             EnableRaisingEvents = true,
         };
+        foreach ((string name, string value) in _environment)
+        {
+            process.StartInfo.Environment[name] = value;
+        }
+
         DataReceivedEventHandler onLine = (_, line) =>
         {
             lock (output)

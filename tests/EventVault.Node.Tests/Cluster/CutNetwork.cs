@@ -28,7 +28,14 @@ internal sealed class Cuts
         }
     }
 
-    public void Heal() => _cut.Clear();
+    /// <summary>A node whose messages of consensus are lost though its connections answer, as if it stood still; 0: none.</summary>
+    public uint Muted { get; set; }
+
+    public void Heal()
+    {
+        _cut.Clear();
+        Muted = 0;
+    }
 
     /// <summary>Answers requests in the place of the node that is asked, where it does not return null.</summary>
     public Func<uint, PeerTarget, PeerRequestKind, Task<byte[]>?> Answering { get; set; } = static (_, _, _) => null;
@@ -62,6 +69,8 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     private readonly uint _self = options.Hello.Id.Node;
     private IPeerReceiver? _receiver;
     private IReadOnlyList<Peer> _peers = [];
+
+    public long SentBytes => _network.SentBytes;
 
     public string ListenAddress => _network.ListenAddress;
 
@@ -98,7 +107,7 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
 
     public void OnMessage(in PeerMessage message)
     {
-        if (!cuts.IsCut(message.Raft.From.Node, _self))
+        if (!cuts.IsCut(message.Raft.From.Node, _self) && message.Raft.From.Node != cuts.Muted)
         {
             _receiver!.OnMessage(message);
         }

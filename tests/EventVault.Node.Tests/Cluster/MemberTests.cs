@@ -115,6 +115,25 @@ public sealed class MemberTests
         Assert.Equal(9u, node.Node!.NodeId());
     }
 
+    // On a busy disk the first opening takes longer than the call: the disk belongs to the vault from the answer to the invitation on.
+    [Fact]
+    public async Task A_node_that_does_not_come_back_from_its_invitation_in_time_is_a_member_all_the_same()
+    {
+        await using var cluster = await TestCluster.FormAsync(1);
+        var node = await cluster.StartUnjoinedAsync();
+        var isInvited = false;
+        cluster.Cuts.Answering = (_, target, kind) =>
+        {
+            isInvited |= kind == EventVault.Node.Peers.PeerRequestKind.Invite;
+            return isInvited && kind == EventVault.Node.Peers.PeerRequestKind.Status && target.Id is null
+                ? Task.FromException<byte[]>(new EventVault.Node.Peers.PeerRequestException("it is opening", new IOException()))
+                : null;
+        };
+        await cluster.OnLeaderAsync(ClusterMethods.AddNode, new AddNodeRequest { PeerAddress = node.PeerAddress });
+        await cluster.UntilVotersAsync(2);
+        Assert.True(isInvited);
+    }
+
     [Fact]
     public async Task A_read_replica_gets_everything_and_never_votes()
     {

@@ -1,6 +1,9 @@
+using System.Net;
 using EventVault.Node.Peers;
+using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Raft;
+using EventVault.Rpc;
 using EventVault.Storage;
 using Google.Protobuf;
 
@@ -66,6 +69,56 @@ public sealed class ReadmissionTests
         await cluster.UntilEqualAsync();
     }
 
+    // Were both to begin anew, nobody could decide anything any more. The first one of them may have begun already, and wait for its place.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task The_second_damaged_disk_of_three_waits_changes_nothing_and_says_why(bool firstHasBegun)
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        var acknowledged = await FailOverTests.AppendAsync(cluster, 10);
+        await cluster.UntilEqualAsync();
+        var (first, leader) = (await cluster.FollowerAsync(), await cluster.LeaderAsync());
+        var second = cluster.Nodes.Single(n => n != first && n != leader);
+        var (was, own) = (first.Node!.Peers.Self, second.Node!.Peers.Self);
+        await StopAndDamageAsync(first);
+        var starting = Task.CompletedTask;
+        if (firstHasBegun)
+        {
+            cluster.Cuts.Isolate(was.Node, own.Node, leader.Node!.NodeId()); // It asks all the same, as it shows no number; and never gets its place.
+            await first.StartAsync();
+            Assert.Equal(was.Incarnation, first.Node!.Storage.Reincarnated!.Before);
+        }
+
+        var mend = await StopAndDamageAsync(second);
+        var log = await File.ReadAllBytesAsync(SegmentOf(second));
+        var waiting = second.BeginStart();
+        starting = firstHasBegun ? starting : first.BeginStart();
+        await UntilItWaitsAsync(second);
+        if (!firstHasBegun)
+        {
+            await UntilItWaitsAsync(first);
+            Assert.False(Directory.Exists(Path.Combine(first.Options.Directory, "damaged")));
+        }
+
+        Assert.False(waiting.IsCompleted);
+        Assert.Equal(log, await File.ReadAllBytesAsync(SegmentOf(second)));
+        Assert.False(Directory.Exists(Path.Combine(second.Options.Directory, "damaged")));
+
+        // As an operator does it: with the segment from a copy it is who it was, and the others are a majority again.
+        await second.EndStartAsync();
+        mend();
+        cluster.Cuts.Heal();
+        await second.StartAsync();
+        Assert.Equal(own, second.Node!.Peers.Self);
+        await starting.WaitAsync(Wait.Limit);
+        Assert.Equal(was.Incarnation, first.Node!.Storage.Reincarnated!.Before);
+        await UntilTakenInAsync(cluster, was, first.Node.Peers.Self);
+        acknowledged.AddRange(await FailOverTests.AppendAsync(cluster, 3));
+        await cluster.UntilEqualAsync();
+        Assert.Equal(acknowledged, (await first.ReadAllAsync()).Select(e => e.Event.Id.ToBase64()));
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
@@ -118,6 +171,74 @@ public sealed class ReadmissionTests
         }
     }
 
+    [Fact]
+    public async Task Nobody_gets_leave_to_begin_anew_who_is_needed()
+    {
+        await using var cluster = await TestCluster.FormAsync(3);
+        var leader = await cluster.LeaderAsync();
+        var (away, other) = (cluster.Nodes.First(n => n != leader), cluster.Nodes.Last(n => n != leader));
+        await cluster.UntilAsync(() => leader.Node!.Peers.Links.All(l => l.SinceHeard < TimeSpan.FromSeconds(1)), "the leader to hear of all");
+        var vault = leader.Node!.Storage.VaultId;
+        var disk = away.Node!.Peers.Self;
+        await RefusedAsync(leader, vault, disk, "is there");
+        await away.StopAsync();
+        await cluster.UntilAsync(() => leader.Node!.Peers.Links.Single(l => l.Peer.Id == disk).SinceHeard > TimeSpan.FromSeconds(2), "the leader to miss it");
+        await cluster.LeaderAsync();
+        await RefusedAsync(leader, Guid.NewGuid(), disk, "another vault");
+        await RefusedAsync(leader, vault, new ReplicaId(disk.Node, Guid.NewGuid()), "another disk");
+        await RefusedAsync(leader, vault, new ReplicaId(99, disk.Incarnation), "no member any more");
+        await RefusedAsync(other, vault, disk, "leads no more");
+        Assert.Empty(await AskAsync(leader, vault, disk));
+
+        // The leader has yet to notice that it is alone, and must not answer by what it knew.
+        cluster.Cuts.Muted = other.Node!.NodeId();
+        await RefusedAsync(leader, vault, disk, string.Empty);
+
+        static async Task RefusedAsync(ClusterNodeUnderTest asked, Guid vault, ReplicaId disk, string why) =>
+            Assert.Contains(why, (await Assert.ThrowsAsync<PeerRequestException>(() => AskAsync(asked, vault, disk))).Message, StringComparison.Ordinal);
+
+        static Task<byte[]> AskAsync(ClusterNodeUnderTest asked, Guid vault, ReplicaId disk)
+        {
+            var request = new BeginAnewRequest { VaultId = ClusterView.Bytes(vault), NodeId = disk.Node };
+            request.Incarnations.Add(ClusterView.Bytes(disk.Incarnation));
+            return asked.Node!.Peers.AnswerAsync(
+                new PeerHello(Guid.Empty, default, Guid.NewGuid(), 0, string.Empty, "test"), PeerRequestKind.BeginAnew, request.ToByteArray(), CancellationToken.None);
+        }
+    }
+
+    private static string SegmentOf(ClusterNodeUnderTest node) => Path.Combine(node.Options.Directory, "log", "00000000000000000000.seg");
+
+    // Over its own ports, which are there while its storage waits.
+    private static async Task UntilItWaitsAsync(ClusterNodeUnderTest node)
+    {
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{node.Options.HttpPort}") };
+        var said = string.Empty;
+        await Wait.UntilAsync(
+            async () =>
+            {
+                try
+                {
+                    using var ready = await http.GetAsync(new Uri("/health/ready", UriKind.Relative));
+                    said = await ready.Content.ReadAsStringAsync();
+                    Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.StatusCode);
+                }
+                catch (HttpRequestException)
+                {
+                    // The ports are not open yet.
+                }
+
+                return said.Contains("it waits for a leader of the others", StringComparison.Ordinal);
+            },
+            "the node to say that it waits");
+        Assert.Contains("\"status\":\"opening\"", said, StringComparison.Ordinal);
+        using var live = await http.GetAsync(new Uri("/health/live", UriKind.Relative));
+        Assert.Equal(HttpStatusCode.OK, live.StatusCode);
+        await using var channel = new RpcChannel(new Uri($"http://{node.Address}"));
+        var refused = await Fails.WithAsync(RpcCode.Unavailable, Reason.Opening, () => channel.UnaryAsync(Methods.Append, Make.Append(Make.Stream("s", Make.Any))).AsTask());
+        Assert.True(refused.HasRetryAfterMs);
+        Assert.Contains("it waits for a leader of the others", refused.Message, StringComparison.Ordinal);
+    }
+
     private static Task UntilTakenInAsync(TestCluster cluster, ReplicaId old, ReplicaId self) => cluster.UntilAsync(
         () => cluster.Leader?.Node?.Standing.Membership is { IsJoint: false } members && members.RoleOf(old) == 0 && members.RoleOf(self) == MemberRole.Voter,
         "the disk to be a voter again");
@@ -136,7 +257,7 @@ public sealed class ReadmissionTests
     }
 
     // Flips a bit of a group that others follow, as if the node had been killed before: what a stop in order notes is not there. What it returns flips it back.
-    private static async Task<Action> StopAndDamageAsync(ClusterNodeUnderTest node)
+    internal static async Task<Action> StopAndDamageAsync(ClusterNodeUnderTest node)
     {
         var storage = node.Node!.Storage;
         Assert.Equal((0, 1), storage.SegmentCounts);
@@ -152,7 +273,7 @@ public sealed class ReadmissionTests
             File.Delete(Path.Combine(node.Options.Directory, note));
         }
 
-        var path = Path.Combine(node.Options.Directory, "log", "00000000000000000000.seg");
+        var path = SegmentOf(node);
         Flip();
         return Flip;
 

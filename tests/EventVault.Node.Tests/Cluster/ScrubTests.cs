@@ -1,4 +1,5 @@
 using System.Globalization;
+using EventVault.Node.Peers;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
@@ -53,6 +54,25 @@ public sealed class ScrubTests
         var passes = node.Node!.Scrub.Passes;
         await cluster.UntilAsync(() => node.Node!.Scrub.Passes > passes, "another pass");
         Assert.Equal(openings, node.Host.Openings);
+    }
+
+    [Fact]
+    public async Task A_comparison_that_fails_is_told_and_the_next_pass_compares_again()
+    {
+        await using var cluster = await TestCluster.FormAsync(2, o => o with { ScavengeBytesPerSecond = 0, ScrubInterval = Always });
+        await FillAsync(cluster, segments: 2);
+        var asked = 0;
+        cluster.Cuts.Answering = (_, _, kind) => kind == PeerRequestKind.Segments && Interlocked.Increment(ref asked) <= 4
+            ? Task.FromException<byte[]>(new InvalidOperationException("Nobody expects this."))
+            : null;
+        var isTold = false;
+        await cluster.UntilAsync(
+            () =>
+            {
+                isTold = isTold || cluster.Log.Contains("could not be compared with other nodes': Nobody expects this.", StringComparison.Ordinal); // It keeps the newest lines only.
+                return isTold && Volatile.Read(ref asked) > 4;
+            },
+            "the log to tell of it, and comparisons behind it");
     }
 
     [Fact]

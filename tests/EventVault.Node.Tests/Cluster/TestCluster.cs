@@ -185,7 +185,7 @@ internal sealed class TestCluster : IAsyncDisposable
         }
 
         return !e.Trailers.TryGetBinary(Refusal.TrailerKey, out var bytes)
-            || ErrorDetail.Parser.ParseFrom(bytes.Span).Failures[0].Reason is Reason.NotLeader or Reason.ChangePending or Reason.NoQuorum or Reason.Draining or Reason.OutcomeUnknown or Reason.NotJoined;
+            || ErrorDetail.Parser.ParseFrom(bytes.Span).Failures[0].Reason is Reason.NotLeader or Reason.ChangePending or Reason.NoQuorum or Reason.Draining or Reason.OutcomeUnknown or Reason.NotJoined or Reason.Opening;
     }
 
     // The bytes of all groups, read where they are read for followers.
@@ -234,6 +234,8 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
     private NodeOptions _options = options;
     private NodeHost? _host;
     private RpcChannel? _channel;
+    private CancellationTokenSource? _ending;
+    private Task _starting = Task.CompletedTask;
 
     public string Name => Path.GetFileName(_options.Directory);
 
@@ -252,12 +254,26 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
 
     public RpcChannel Channel => _channel!;
 
-    public async Task StartAsync(Func<NodeOptions, NodeOptions>? configure = null)
+    public async Task StartAsync(Func<NodeOptions, NodeOptions>? configure = null, CancellationToken cancellation = default)
     {
         _options = configure is null ? _options : configure(_options);
-        _host = await NodeHost.StartAsync(_options);
+        _host = await NodeHost.StartAsync(_options, cancellation);
         _options = _options with { Port = _host.RpcEndPoint.Port, HttpPort = _host.HttpEndPoint.Port, PeerPort = _options.PeerPort is null ? null : _host.PeerPort };
         _channel = new RpcChannel(new Uri($"http://{Address}"));
+    }
+
+    /// <summary>Begins to start it on the ports that it had; ends when it serves.</summary>
+    public Task BeginStart()
+    {
+        _ending = new CancellationTokenSource();
+        return _starting = StartAsync(cancellation: _ending.Token);
+    }
+
+    /// <summary>Ends a start that is under way.</summary>
+    public async Task EndStartAsync()
+    {
+        await _ending!.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => _starting);
     }
 
     public async Task StopAsync()
@@ -305,6 +321,13 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
 
     public async ValueTask DisposeAsync()
     {
+        if (_ending is not null)
+        {
+            await _ending.CancelAsync();
+            await _starting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            _ending.Dispose();
+        }
+
         if (_host is not null)
         {
             await StopAsync();

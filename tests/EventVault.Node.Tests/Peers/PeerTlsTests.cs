@@ -68,6 +68,17 @@ public sealed class PeerTlsTests
     }
 
     [Fact]
+    public async Task A_certificate_that_the_authority_signed_for_a_client_is_no_nodes()
+    {
+        using var authority = new Authority("right");
+        await using var one = await TestPeer.StartAsync(1, o => o with { Tls = authority.Issue("one") });
+        await using var user = await TestPeer.StartAsync(2, o => o with { Tls = authority.Issue("user", forClients: true) });
+        user.Network.SetPeers([one.AsPeer]);
+        await one.Log.SaidAsync("its certificate (CN=user, of CN=right) does not count");
+        Assert.False(user.LinkTo(one.Id).IsConnected);
+    }
+
+    [Fact]
     public async Task Nobody_gets_in_without_a_certificate_or_in_clear_text()
     {
         using var authority = new Authority("right");
@@ -117,10 +128,10 @@ public sealed class PeerTlsTests
             _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         }
 
-        public PeerTls Issue(string name, Authority? alsoTrusts = null)
+        public PeerTls Issue(string name, Authority? alsoTrusts = null, bool forClients = false)
         {
             using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            using var signed = Sign(name, key);
+            using var signed = Sign(name, key, forClients);
             X509Certificate2Collection authorities = alsoTrusts is null ? [Public()] : [Public(), alsoTrusts.Public()];
             return new PeerTls(signed.CopyWithPrivateKey(key), authorities);
         }
@@ -148,7 +159,15 @@ public sealed class PeerTlsTests
 
         private X509Certificate2 Public() => X509CertificateLoader.LoadCertificate(_certificate.RawData);
 
-        private X509Certificate2 Sign(string name, ECDsa key) => new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256)
-            .Create(_certificate, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
+        private X509Certificate2 Sign(string name, ECDsa key, bool forClients = false)
+        {
+            var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+            if (forClients)
+            {
+                request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
+            }
+
+            return request.Create(_certificate, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
+        }
     }
 }

@@ -1,20 +1,21 @@
 using EventVault.Node.Replication;
 using EventVault.Raft;
 using EventVault.Storage;
+using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Node.Tests.Support;
 
-/// <summary>A sequencer with its writer and its storage on a simulated disk, without threads: a test says what runs when.</summary>
+/// <summary>A sequencer with its writer and its storage, on a simulated disk unless told otherwise, without threads: a test says what runs when.</summary>
 internal sealed class SteppedLoop : ICompletions, IDisposable
 {
     private readonly LogWriter _writer;
 
-    public SteppedLoop(AppendLimits limits)
+    public SteppedLoop(AppendLimits limits, IFileSystem? files = null, string directory = "/vault")
     {
         Storage = VaultStorage.Open(
-            new SimulatedFileSystem(tracksLosses: false), "/vault", new StorageOptions { SegmentSizeBytes = 64 * 1024 * 1024 }, VaultLoop.Now(TimeProvider.System));
+            files ?? new SimulatedFileSystem(tracksLosses: false), directory, new StorageOptions { SegmentSizeBytes = 64 * 1024 * 1024 }, VaultLoop.Now(TimeProvider.System));
         _writer = new LogWriter(Storage.Log);
         var replica = new Replica(Storage, _writer, new NoPeers(), new CommitSignal(), this, TimeProvider.System, new RaftOptions
         {

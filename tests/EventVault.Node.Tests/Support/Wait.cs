@@ -5,10 +5,12 @@ internal static class Wait
 {
     public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
 
-    public static async Task UntilAsync(Func<bool> condition, string what)
+    public static Task UntilAsync(Func<bool> condition, string what) => UntilAsync(() => Task.FromResult(condition()), what);
+
+    public static async Task UntilAsync(Func<Task<bool>> condition, string what)
     {
         var end = DateTime.UtcNow + Limit;
-        while (!condition())
+        while (!await condition())
         {
             Assert.True(DateTime.UtcNow < end, $"Waited {Limit} for: {what}");
             await Task.Delay(5);

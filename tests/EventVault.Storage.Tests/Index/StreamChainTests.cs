@@ -51,7 +51,7 @@ public sealed class StreamChainTests
         int hopsMost = 0;
         for (long version = 0; version < 3 * Nodes; version++)
         {
-            ChainNode node = StreamChain.Find(model.Heads[Key].Latest, version, n => Versions(model, n), out int hops);
+            ChainNode node = StreamChain.Find(model.Heads[Key].Latest, version, model, Versions, out int hops);
             Assert.Equal(version / 3, node.Segment);
             hopsTotal += hops;
             hopsMost = Math.Max(hopsMost, hops);
@@ -66,18 +66,18 @@ public sealed class StreamChainTests
     {
         // Nodes at 10, 20, 30 … that reach to 14, 24, 34 …: as positions of a stream are, with gaps.
         ChainModel model = OneStream(300, _ => 5);
-        ChainView Read(ChainNode node) =>
+        static ChainView Read(ChainModel model, ChainNode node) =>
             new(10 * node.Depth, (10 * node.Depth) + 4, model.Runs[node].Previous, model.Runs[node].Jump);
         for (long target = 0; target < 3_100; target++)
         {
-            ChainNode node = StreamChain.Find(model.Heads[Key].Latest, target, Read, out _);
+            ChainNode node = StreamChain.Find(model.Heads[Key].Latest, target, model, Read, out _);
             Assert.Equal(Math.Min(300, target / 10), node.Depth);
         }
     }
 
     [Fact]
     public void Find_in_no_chain_finds_nothing() =>
-        Assert.False(StreamChain.Find(ChainNode.None, 5, _ => throw new InvalidOperationException(), out _).Exists);
+        Assert.False(StreamChain.Find(ChainNode.None, 5, 0, (_, _) => throw new InvalidOperationException(), out _).Exists);
 
     [Fact]
     public void The_head_follows_from_the_index_entry_too()

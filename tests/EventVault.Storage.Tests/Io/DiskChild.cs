@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using EventVault.Storage.Io;
+using EventVault.Storage.Tests.Guard;
 
 namespace EventVault.Storage.Tests.Io;
 
@@ -17,7 +18,7 @@ public static class DiskChild
         ArgumentNullException.ThrowIfNull(args);
         var (scenario, path) = (args[0], args[1]);
         var expected = FileSystemConformance.Bytes(seed: 1, 10_000);
-        using var file = scenario is "lock" or "flush-directory" ? null : Files.OpenFile(path, FileOpening.ExistingOrNew);
+        using var file = scenario is "lock" or "flush-directory" or "write-groups" ? null : Files.OpenFile(path, FileOpening.ExistingOrNew);
         switch (scenario)
         {
             case "flush":
@@ -65,6 +66,9 @@ public static class DiskChild
             case "lock":
                 Tell("lock", () => Files.LockFile(path));
                 Console.In.Read();
+                break;
+            case "write-groups":
+                WriteGroups(path);
                 break;
             case "write-into-mapping":
                 var map = file!.Map(10_000, MappedAccess.Normal);
@@ -135,6 +139,18 @@ public static class DiskChild
                 return false;
             }
         }
+    }
+
+    /// <summary>Whoever counts system calls finds the beginning and the end by the files that are asked for.</summary>
+    private static void WriteGroups(string path)
+    {
+        using var load = new FixedLoad(Files, path, 4 << 20);
+        load.Write(groups: 50, appendsEach: 10); // What happens once only.
+        load.Settle();
+        Files.FileExists(path + "/begun");
+        load.Write(groups: 200, appendsEach: 10);
+        Files.FileExists(path + "/done");
+        Console.WriteLine("written");
     }
 
     private static void Tell(string what, Action action)

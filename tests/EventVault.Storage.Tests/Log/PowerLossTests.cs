@@ -37,7 +37,7 @@ public sealed class PowerLossTests(ITestOutputHelper output)
         ["power lost while stopping"] = 5,
         ["power lost while writing"] = 50,
         ["power lost while rolling"] = 10,
-        ["power lost while flushing"] = 40,
+        ["power lost while flushing"] = 50,
         ["power lost while marking"] = 5,
         ["power lost while preparing a segment"] = 20,
         ["power lost while sealing: footer"] = 3,
@@ -143,6 +143,13 @@ public sealed class PowerLossTests(ITestOutputHelper output)
                 for (var groups = random.Next(5); groups > 0; groups--)
                 {
                     driver.WriteGroup();
+                }
+
+                // Chance alone seldom meets a flush: most operations are those of the background work.
+                if (driver.UnflushedGroups > 0 && random.Next(3) > 0)
+                {
+                    driver.Files.CrashAtOperation = driver.Files.Operations + 1;
+                    driver.FlushAndCommit();
                 }
             }
         }

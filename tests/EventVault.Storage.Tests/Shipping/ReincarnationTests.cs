@@ -35,12 +35,13 @@ public sealed class ReincarnationTests
     [Fact]
     public void Who_has_nobody_else_keeps_refusing_and_nothing_is_changed()
     {
-        var (files, _, _) = Damaged(groupInSegment: 3);
+        var (files, incarnation, _) = Damaged(groupInSegment: 3);
         var log = Bytes(files);
         var asked = 0;
-        Assert.Throws<DamageException>(() => Reopen(files, _ =>
+        Assert.Throws<DamageException>(() => Reopen(files, end =>
         {
             asked++;
+            Assert.Equal(incarnation, end.Incarnation);
             return false;
         }));
         Assert.Equal(1, asked);
@@ -52,9 +53,9 @@ public sealed class ReincarnationTests
     public void The_newest_membership_that_can_be_read_is_what_decides()
     {
         var (files, _, _) = Damaged(groupInSegment: 3);
-        using var storage = Reopen(files, membership =>
+        using var storage = Reopen(files, end =>
         {
-            Assert.Equal(new byte[] { 1, 2, 3 }, membership.ToArray());
+            Assert.Equal(new byte[] { 1, 2, 3 }, Assert.Single(end.Memberships).ToArray());
             return true;
         });
         Assert.NotNull(storage.Reincarnated);
@@ -74,17 +75,16 @@ public sealed class ReincarnationTests
         vault.Flush();
         vault.Kill();
         vault.Files.FlipBit($"{SmallVault.Directory}/log/{SegmentHeader.FileName(0)}", damaged.Place.Offset + 20, 3);
-        var asked = new List<string>();
+        IEnumerable<string> told = [];
         var log = Bytes(vault.Files);
-        Assert.Throws<DamageException>(() => VaultStorage.Open(
-            vault.Files, SmallVault.Directory, new StorageOptions { Reincarnate = m => Asked(m, m.Length == 3) }, 2_000_000));
-        Assert.Equal(["010203", "0100"], asked);
+        Assert.Throws<DamageException>(() => VaultStorage.Open(vault.Files, SmallVault.Directory, new StorageOptions { Reincarnate = Refuse }, 2_000_000));
+        Assert.Equal(["010203", "0100"], told);
         Assert.Equal(log, Bytes(vault.Files));
 
-        bool Asked(ReadOnlyMemory<byte> membership, bool may)
+        bool Refuse(DamagedEnd end)
         {
-            asked.Add(Convert.ToHexString(membership.Span));
-            return may;
+            told = end.Memberships.Select(m => Convert.ToHexString(m.Span)).ToList();
+            return false;
         }
     }
 
@@ -190,7 +190,7 @@ public sealed class ReincarnationTests
         return (files, incarnation, index);
     }
 
-    private VaultStorage Reopen(SimulatedFileSystem files, Func<ReadOnlyMemory<byte>, bool>? may = null) => VaultStorage.Open(
+    private VaultStorage Reopen(SimulatedFileSystem files, Func<DamagedEnd, bool>? may = null) => VaultStorage.Open(
         files, SmallVault.Directory, new StorageOptions
         {
             NodeId = 2,

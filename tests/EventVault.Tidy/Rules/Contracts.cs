@@ -24,6 +24,33 @@ internal static partial class Contracts
         }
     }
 
+    /// <summary>The reference of errors has a row for each code of the client's own, and none for a reason or code that there is not.</summary>
+    /// <param name="proto">Has the reasons.</param>
+    /// <param name="codes">Has the client's codes, those of its own from 100 on.</param>
+    /// <param name="errors">The reference.</param>
+    public static IEnumerable<Violation> CheckErrorReference(SourceFile proto, SourceFile codes, SourceFile errors)
+    {
+        var own = codes.Lines.Select(l => OwnCode().Match(l)).Where(m => m.Success).Select(m => Humps().Replace(m.Groups["code"].Value, "_").ToUpperInvariant()).ToList();
+        if (own.Count == 0)
+        {
+            yield return new Violation(codes.Path, 0, "no code of the client's own was found in it. Mend Contracts.OwnCode.");
+        }
+
+        foreach (var code in own.Where(c => !errors.Lines.Any(l => l.StartsWith($"| `{c}` |", StringComparison.Ordinal))))
+        {
+            yield return new Violation(errors.Path, 0, $"has no row \"| `{code}` |\" for a code of the client's own. Add it.");
+        }
+
+        var known = proto.Lines.Select(l => Reason().Match(l)).Where(m => m.Success).Select(m => m.Groups["reason"].Value).Concat(own).ToHashSet(StringComparer.Ordinal);
+        for (var i = 0; i < errors.Lines.Length; i++)
+        {
+            if (ErrorRow().Match(errors.Lines[i]) is { Success: true } row && !known.Contains(row.Groups["reason"].Value))
+            {
+                yield return new Violation(errors.Path, i + 1, $"{row.Groups["reason"].Value} is no reason of {proto.Path} and no code of {codes.Path}. Remove the row.");
+            }
+        }
+    }
+
     /// <summary>Every setting of the node stands in the table of settings.</summary>
     public static IEnumerable<Violation> CheckSettings(SourceFile settings, SourceFile operations)
     {
@@ -76,6 +103,15 @@ internal static partial class Contracts
 
     [GeneratedRegex(@"^\s*REASON_(?<reason>[A-Z_]+) = \d+;")]
     private static partial Regex Reason();
+
+    [GeneratedRegex(@"^    (?<code>[A-Z]\w+) = [1-9]\d\d,")]
+    private static partial Regex OwnCode();
+
+    [GeneratedRegex("(?<=[a-z])(?=[A-Z])")]
+    private static partial Regex Humps();
+
+    [GeneratedRegex(@"^\| ([A-Z_]+ \| )?`(?<reason>[A-Z_]+)` \|")]
+    private static partial Regex ErrorRow();
 
     [GeneratedRegex(@"^\s*new\(""(?<name>[a-z-]+)"", ""[A-Z]*"", """)]
     private static partial Regex Setting();

@@ -199,7 +199,7 @@ internal static class AppendRules
 
     // What says nothing of the append itself: docs/PROTOCOL.md, "Errors". No other refusal fits an append that stands, as the lab
     // uses no operation id twice, and makes fewer appends than a vault keeps ids of.
-    private static bool IsPassing(Reason reason) => reason is Reason.Unspecified or Reason.NotLeader or Reason.NoQuorum or Reason.NotJoined or Reason.Draining
+    private static bool IsPassing(Reason reason) => reason is Reason.Unspecified or Reason.NotLeader or Reason.NoQuorum or Reason.NotJoined or Reason.Opening or Reason.Draining
         or Reason.Overloaded or Reason.StoreFull or Reason.TimedOutInQueue or Reason.Damaged;
 
     private static void CheckConflict(AppendAttempt attempt, FinalLog log, Findings findings)

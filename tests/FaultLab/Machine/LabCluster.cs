@@ -36,7 +36,7 @@ internal sealed class LabCluster : IAsyncDisposable
         Certificate = new LabCertificate(folder, nodes: 9);
         _settings =
         [
-            "--tls-cert", Certificate.CertificateFile, "--tls-key", Certificate.KeyFile, "--segment-size", $"{4 << 20}", "--scavenge-interval", "0",
+            "--insecure", "--tls-cert", Certificate.CertificateFile, "--tls-key", Certificate.KeyFile, "--segment-size", $"{4 << 20}", "--scavenge-interval", "0",
             "--drain-timeout", "2000", .. settings,
         ];
         for (var i = 0; i < size; i++)
@@ -72,7 +72,8 @@ internal sealed class LabCluster : IAsyncDisposable
     }
 
     /// <summary>Adds a node that is not started yet.</summary>
-    public LabNode NewNode()
+    /// <param name="isGone">Whether it never belongs to the vault: nobody is to work with it.</param>
+    public LabNode NewNode(bool isGone = false)
     {
         var number = _nodes.Count + 1;
         string[] peers = !HasPeers
@@ -82,7 +83,7 @@ internal sealed class LabCluster : IAsyncDisposable
                 "--join", "--peer-port", $"{LabNode.PeerPort}", "--peer-advertise", $"{LabNetwork.Address(number)}:{LabNode.PeerPort}",
                 "--advertise", $"{LabNetwork.Address(number)}:{LabNode.Port}", "--election-timeout", $"{ElectionTimeout.TotalMilliseconds}",
             ];
-        var node = new LabNode(_program, number, _folder, [.. _settings, .. peers]);
+        var node = new LabNode(_program, number, _folder, [.. _settings, .. peers]) { IsGone = isGone };
         _nodes.Add(node);
         return node;
     }

@@ -84,8 +84,7 @@ internal static class DamageScenarios
         var node = await run.FollowerAsync();
         await run.MarkAsync($"copy the disk of node {node.Number}");
         await node.KillAsync();
-        var copy = run.Cluster.NewNode();
-        copy.IsGone = true;
+        var copy = run.Cluster.NewNode(isGone: true);
         CopyFolder(node.Data, copy.Data);
         await node.StartAsync();
         await run.Cluster.CaughtUpAsync();
@@ -141,8 +140,7 @@ internal static class DamageScenarios
     private static async Task ForeignAsync(ScenarioRun run)
     {
         await run.CalmAsync();
-        var other = run.Cluster.NewNode();
-        other.IsGone = true;
+        var other = run.Cluster.NewNode(isGone: true);
         await other.StartAsync();
         await LabCluster.AskedAsync("a vault of its own", run.Cluster.To(other), to => to.InitClusterAsync(new InitClusterRequest { NodeId = (uint)other.Number }));
         await run.MarkAsync($"add node {other.Number} of another vault");

@@ -10,13 +10,13 @@ internal static class DiskScenarios
     // docs/OPERATIONS.md: the disk failed.
     private const int ExitDiskFailed = 6;
 
-    // Room for some segments of 4 MiB, and for indexes.
-    private const int SmallDiskMebibytes = 64;
+    // Room for what the writers write while another disk is full, several times over: 64 were full by themselves within seconds on a quick machine.
+    private const int SmallDiskMebibytes = 256;
 
     // docs/OPERATIONS.md: further off, a node does not lead.
     private static readonly TimeSpan MostClockOffset = TimeSpan.FromSeconds(60);
 
-    private static readonly WorkOptions Filling = new() { TextBytes = 12_000, PauseMilliseconds = 10 };
+    private static readonly WorkOptions Filling = new() { TextBytes = 12_000, PauseMilliseconds = 40 };
 
     public static IEnumerable<Scenario> All =>
     [

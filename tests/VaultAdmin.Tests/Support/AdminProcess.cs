@@ -39,6 +39,20 @@ public static class AdminProcess
         return Process.Start(start)!;
     }
 
+    /// <summary>Runs it with variables of the environment.</summary>
+    public static async Task<AdminResult> RunWithAsync(IReadOnlyDictionary<string, string> variables, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(Dotnet, [Assembly, .. arguments]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var (name, value) in variables)
+        {
+            start.Environment[name] = value;
+        }
+
+        using var process = Process.Start(start)!;
+        process.StandardInput.Close();
+        return await EndAsync(process);
+    }
+
     public static async Task<AdminResult> RunAsync(params string[] arguments)
     {
         using var process = Start(arguments);

@@ -14,11 +14,16 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
     private string[] _settings = [];
+    private bool _asksForCredentials;
     private Process? _process;
 
-    public string DataDirectory => Path.Combine(_folder, "vault");
+    public TestNode() => DataDirectory = Path.Combine(_folder, "vault");
+
+    public string DataDirectory { get; private init; }
 
     public string Endpoint { get; private set; } = "";
+
+    public string HttpEndpoint { get; private set; } = "";
 
     /// <summary>A path in the node's folder, for files of the test.</summary>
     public string FileIn(string name) => Path.Combine(_folder, name);
@@ -35,6 +40,24 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         return node;
     }
 
+    /// <summary>A node under TLS that asks for credentials, reached as localhost.</summary>
+    /// <param name="settings">How it is to know who calls.</param>
+    public static async Task<TestNode> NewAskingAsync(params string[] settings)
+    {
+        var node = new TestNode { _settings = settings, _asksForCredentials = true };
+        await node.StartAsync();
+        return node;
+    }
+
+    /// <param name="data">A data directory that there is; it stays when the node goes.</param>
+    /// <param name="settings">Settings of the node.</param>
+    public static async Task<TestNode> OnAsync(string data, params string[] settings)
+    {
+        var node = new TestNode { DataDirectory = data, _settings = settings };
+        await node.StartAsync();
+        return node;
+    }
+
     public Task InitializeAsync() => StartAsync();
 
     Task IAsyncLifetime.DisposeAsync() => DisposeAsync().AsTask();
@@ -42,7 +65,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public async Task StartAsync()
     {
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", "--dev", .. _settings.Length > 0 ? _settings : SmallSegments])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", .. _asksForCredentials ? SmallSegments : ["--dev"], .. _settings.Length > 0 ? _settings : SmallSegments])
         {
             RedirectStandardOutput = true,
         })!;
@@ -51,7 +74,10 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         {
             if (line.StartsWith(Ready, StringComparison.Ordinal))
             {
-                Endpoint = "http://" + line[Ready.Length..line.IndexOf(',', StringComparison.Ordinal)];
+                var parts = line[Ready.Length..].Split(", ");
+                var scheme = _asksForCredentials ? "https" : "http";
+                Endpoint = $"{scheme}://{Reached(parts[0])}";
+                HttpEndpoint = $"{scheme}://{Reached(parts[1]["HTTP ".Length..])}";
 
                 // Emptied, or the node would block on its own log.
                 _ = _process.StandardOutput.ReadToEndAsync();
@@ -61,6 +87,9 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
         throw new InvalidOperationException("The node ended before it was ready; what it said is on stderr.");
     }
+
+    // Its certificate is for that name.
+    private string Reached(string address) => _asksForCredentials ? $"localhost:{address.Split(':')[^1]}" : address;
 
     /// <summary>Runs a command against this node, with --json.</summary>
     public Task<AdminResult> RunAsync(params string[] arguments) => AdminProcess.RunAsync([.. arguments, "--endpoint", Endpoint, "--json"]);

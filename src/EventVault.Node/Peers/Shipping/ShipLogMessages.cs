@@ -39,4 +39,7 @@ internal static partial class ShipLogMessages
 
     [LoggerMessage(EventId = 91, Level = LogLevel.Information, Message = "All {Segments} sealed segments were checked; {Damaged} are damaged.")]
     public static partial void Scrubbed(ILogger logger, int segments, int damaged);
+
+    [LoggerMessage(EventId = 92, Level = LogLevel.Warning, Message = "The sealed segments could not be compared with other nodes': {Why}. The next pass tries it again.")]
+    public static partial void NotCompared(ILogger logger, string why);
 }

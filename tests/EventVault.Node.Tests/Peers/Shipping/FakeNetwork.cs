@@ -16,6 +16,8 @@ internal sealed class FakeNetwork : IPeerNetwork
     /// <summary>What becomes of an answer; throws if it is lost.</summary>
     public Func<ReplicaId, PeerRequestKind, byte[], byte[]> OnWay { get; set; } = static (_, _, answer) => answer;
 
+    public long SentBytes => 0;
+
     public string ListenAddress => string.Empty;
 
     public IReadOnlyList<PeerLink> Links => [];

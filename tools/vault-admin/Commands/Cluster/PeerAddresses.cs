@@ -21,7 +21,7 @@ internal static class PeerAddresses
     /// <exception cref="VaultException">It can't be reached.</exception>
     public static async Task<(string Address, Guid? Vault)> AskAsync(CommandContext context, string node)
     {
-        await using var client = CommandContext.ConnectTo(context.EndpointOf(node));
+        await using var client = context.ConnectTo(context.EndpointOf(node));
         ClusterStatus status;
         try
         {

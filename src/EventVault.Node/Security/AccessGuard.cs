@@ -1,0 +1,260 @@
+// Stands before every call: who calls, and whether that is allowed. Three places:
+//
+//   FilterAsync     before the request is read: credentials, and what takes no look at the request
+//   InspectAsync    before the handler gets the request: what the request takes; administrative acts are recorded
+//   AppendRights    in the handlers of appends, which read their requests themselves
+//
+// Calls that stay open are looked at again once a second, when users or roles have changed and when their credentials end: those that would
+// not be let in any more end with CREDENTIALS_ENDED, and clients come again with what they have by then.
+using System.Buffers;
+using System.Collections.Concurrent;
+using EventVault.Node.Services;
+using EventVault.Rpc;
+using EventVault.Rpc.Server;
+using EventVault.Storage;
+using EventVault.Storage.Index;
+
+namespace EventVault.Node.Security;
+
+/// <summary>Lets calls in, or not. Safe for concurrent use.</summary>
+internal sealed class AccessGuard : IDisposable
+{
+    private readonly AccessRegistry? _registry;
+    private readonly Authenticator? _authenticator;
+    private readonly TokenKeys? _tokenKeys;
+    private readonly ConcurrentDictionary<OpenCall, byte> _open = new();
+
+    /// <param name="options">Null: nobody is asked for credentials, and everybody is an administrator.</param>
+    /// <param name="registry">The vault's users; null: the node has no vault yet.</param>
+    /// <param name="log">Told when files or keys can't be read anew.</param>
+    /// <exception cref="ArgumentException">A file can't be used.</exception>
+    /// <exception cref="IOException">A file can't be read.</exception>
+    public AccessGuard(AccessOptions? options, AccessRegistry? registry, ILogger log)
+    {
+        _registry = registry;
+        if (options is null)
+        {
+            return;
+        }
+
+        _tokenKeys = options.Tokens is { } tokens ? new TokenKeys(tokens.Keys, e => SecurityLogMessages.KeysNotRead(log, e, tokens.Keys)) : null;
+        var admin = options.AdminPasswordFile is { } file
+            ? new FileValue<PasswordHash>([file], () => options.ReadAdminPassword(), e => SecurityLogMessages.FileNotRead(log, e, file))
+            : null;
+        _authenticator = new Authenticator(registry, admin, _tokenKeys is null ? null : new Tokens(options.Tokens!, _tokenKeys), Passwords);
+    }
+
+    /// <summary>Records administrative acts, once the node can append.</summary>
+    public AuditTrail? Audit { get; set; }
+
+    /// <summary>Checks and hashes passwords.</summary>
+    public PasswordChecks Passwords { get; } = new();
+
+    /// <summary>Whether callers have to say who they are.</summary>
+    public bool AsksForCredentials => _authenticator is not null;
+
+    /// <summary>Calls that stay open and are looked after; for tests.</summary>
+    public int OpenCalls => _open.Count;
+
+    /// <summary>Who calls; only behind <see cref="FilterAsync"/>.</summary>
+    public static Caller CallerOf(RpcContext context) => (context.State as OpenCall)?.Caller ?? Caller.Anybody;
+
+    /// <summary>All that rights rest on: the same object until users or roles change.</summary>
+    public AccessState? State => _registry?.Current();
+
+    /// <summary>What somebody may do now.</summary>
+    /// <exception cref="DamageException">The events that say it are damaged.</exception>
+    public Rights RightsOf(Caller caller)
+    {
+        if (caller.IsBuiltIn)
+        {
+            return Rights.All;
+        }
+
+        if (_registry?.Current() is not { } state)
+        {
+            return Rights.None;
+        }
+
+        return caller.TokenRoles.Count == 0
+            ? state.RightsOf(caller.Name)
+            : state.Of(state.Users.TryGetValue(caller.Name, out var user) ? [.. user.Roles, .. caller.TokenRoles] : caller.TokenRoles);
+    }
+
+    /// <summary>What the appends of a call may write; null: everything.</summary>
+    public AppendRights? AppendsOf(RpcContext context) => context.State is OpenCall { Caller.IsBuiltIn: false } call ? new AppendRights(this, call.Caller) : null;
+
+    /// <summary>Stands around every call.</summary>
+    /// <exception cref="RpcException">UNAUTHENTICATED or PERMISSION_DENIED.</exception>
+    public ValueTask FilterAsync(RpcContext context, RpcHandler next)
+    {
+        if (_authenticator is null)
+        {
+            return next(context);
+        }
+
+        var rule = AccessRules.Find(context.Method);
+        return rule?.Asks == Asks.Nothing ? next(context) : LetInAsync(rule, context, next);
+    }
+
+    private async ValueTask LetInAsync(AccessRule? rule, RpcContext context, RpcHandler next)
+    {
+        var caller = await _authenticator!.FindAsync(context.Authorization, context.ClientCertificate);
+        var call = new OpenCall(context, rule ?? throw Errors.NotAllowed(caller.Name, "a rule, and this call has none").ToException(), caller);
+        Require(call);
+        context.State = call;
+        _open.TryAdd(call, 0);
+        try
+        {
+            await next(context);
+        }
+        finally
+        {
+            _open.TryRemove(call, out _);
+        }
+    }
+
+    /// <summary>Looks at a request before its handler does.</summary>
+    /// <exception cref="RpcException">PERMISSION_DENIED; or the act could not be recorded.</exception>
+    public ValueTask InspectAsync(ReadOnlySequence<byte> request, RpcContext context)
+    {
+        if (context.State is not OpenCall { Rule.Request: { } message } call)
+        {
+            return ValueTask.CompletedTask;
+        }
+
+        // As the handler will do: what is malformed is refused for that.
+        var parsed = RequestFields.Parse(message, request);
+        call.Grants = call.Rule.Grants?.Invoke(parsed).ToArray() ?? [];
+        Require(call);
+        return call.Rule.IsAudited && Audit is { } audit ? audit.RecordAsync(call.Caller, parsed, context) : ValueTask.CompletedTask;
+    }
+
+    /// <summary>Ends open calls that would not be let in any more. Call it once a second.</summary>
+    public void Sweep()
+    {
+        foreach (var (call, _) in _open)
+        {
+            try
+            {
+                if (WhyNot(call) is not null)
+                {
+                    call.Context.End(Errors.CredentialsEnded().ToException());
+                }
+            }
+            catch (Exception e) when (e is DamageException or IndexDamageException)
+            {
+                // Whoever calls anew is told.
+                return;
+            }
+        }
+    }
+
+    /// <summary>
+    /// Guards what is served over HTTP/1.1: other pages that a browser shows can't ask, nor those that a foreign name has led to this machine;
+    /// and all but health takes credentials.
+    /// </summary>
+    public async Task FilterHttpAsync(HttpContext http, RequestDelegate next, bool onlyLoopback)
+    {
+        var headers = http.Request.Headers;
+        if (onlyLoopback && !AsksForCredentials && !IsLoopback(http.Request.Host.Host))
+        {
+            http.Response.StatusCode = StatusCodes.Status403Forbidden;
+            await http.Response.WriteAsync("The request is for another host: ask for localhost or 127.0.0.1.\n");
+            return;
+        }
+
+        if (headers["Sec-Fetch-Site"].ToString() is "cross-site" or "same-site"
+            || (headers.Origin.ToString() is { Length: > 0 } origin && origin != $"{http.Request.Scheme}://{http.Request.Host}"))
+        {
+            http.Response.StatusCode = StatusCodes.Status403Forbidden;
+            await http.Response.WriteAsync("Pages of other origins can't ask this node.\n");
+            return;
+        }
+
+        if (_authenticator is not null && !http.Request.Path.StartsWithSegments("/health") && !await IsSomebodyAsync(http))
+        {
+            return;
+        }
+
+        await next(http);
+    }
+
+    public void Dispose() => _tokenKeys?.Dispose();
+
+    private async Task<bool> IsSomebodyAsync(HttpContext http)
+    {
+        try
+        {
+            var authorization = http.Request.Headers.Authorization is { Count: > 0 } sent ? sent.ToString() : null;
+            var caller = await _authenticator!.FindAsync(authorization, http.Connection.ClientCertificate);
+            if (!RightsOf(caller).IsNone)
+            {
+                return true;
+            }
+
+            http.Response.StatusCode = StatusCodes.Status403Forbidden;
+        }
+        catch (RpcException e)
+        {
+            http.Response.StatusCode = e.Code == RpcCode.Unauthenticated ? StatusCodes.Status401Unauthorized : StatusCodes.Status503ServiceUnavailable;
+            http.Response.Headers.WWWAuthenticate = "Basic realm=\"EventVault\", charset=\"UTF-8\"";
+            await http.Response.WriteAsync(e.Status.Message + "\n");
+        }
+
+        return false;
+    }
+
+    private static bool IsLoopback(string host) =>
+        host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || (System.Net.IPAddress.TryParse(host.Trim('[', ']'), out var address) && System.Net.IPAddress.IsLoopback(address));
+
+    private void Require(OpenCall call)
+    {
+        if (WhyNot(call) is { } refusal)
+        {
+            throw refusal.ToException();
+        }
+    }
+
+    private Refusal? WhyNot(OpenCall call)
+    {
+        if (!_authenticator!.Holds(call.Caller))
+        {
+            return Errors.CredentialsEnded();
+        }
+
+        var rights = RightsOf(call.Caller);
+        if (call.Rule.Asks == Asks.Admin && !rights.IsAdmin)
+        {
+            return Errors.NotAllowed(call.Caller.Name, "admin");
+        }
+
+        if (call.Rule.Asks != Asks.Itself && rights.IsNone)
+        {
+            return Errors.NotAllowed(call.Caller.Name, "some right");
+        }
+
+        foreach (var grant in call.Grants)
+        {
+            if (!rights.Allow(grant))
+            {
+                return Errors.NotAllowed(call.Caller.Name, grant.ToString());
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>A call that is being handled.</summary>
+    private sealed class OpenCall(RpcContext context, AccessRule rule, Caller caller)
+    {
+        public RpcContext Context => context;
+
+        public AccessRule Rule => rule;
+
+        public Caller Caller => caller;
+
+        /// <summary>What its request takes; empty until that is known.</summary>
+        public IReadOnlyList<Grant> Grants { get; set; } = [];
+    }
+}

@@ -1,0 +1,65 @@
+using EventVault.Admin.Tests.Support;
+
+namespace EventVault.Admin.Tests;
+
+/// <summary>What docs/OPERATIONS.md says of security, as an operator would do it.</summary>
+public sealed class SecurityTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-security-").FullName;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public async Task From_nothing_to_a_user_with_a_role_of_its_own()
+    {
+        (await AdminProcess.RunAsync("certificates", _folder, "--node", "localhost,127.0.0.1", "--for-user", "admin", "--json")).MustBe(0);
+        (await AdminProcess.RunAsync("users", "init", In("admin.password"), "--json")).MustBe(0);
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(In("admin.password")));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(In("authority.key")));
+        (await AdminProcess.RunAsync("users", "init", In("admin.password"), "--json")).MustBe(1); // Never written over.
+        await using var node = await TestNode.NewAskingAsync(
+            "--admin-password-file", In("admin.password"), "--tls-cert", In("localhost.pem"), "--tls-key", In("localhost.key"), "--tls-client-ca", In("authority.pem"));
+        string[] trust = ["--authority", In("authority.pem")];
+        string[] admin = [.. trust, "--user", "admin", "--password-file", In("admin.password")];
+
+        // Nobody, nobody known, and an administrator by either way.
+        Assert.Equal("NOT_AUTHENTICATED", (await node.RunAsync(["status", .. trust])).MustBe(1).ErrorCode);
+        Assert.Equal(5, (await node.RunAsync("status")).ExitCode); // The system trusts no such authority.
+        Assert.Equal("admin", (await node.RunAsync(["whoami", .. admin])).MustBe(0).Json.GetProperty("name").GetString());
+        string[] certificate = [.. trust, "--client-cert", In("admin.pem"), "--client-key", In("admin.key")];
+        Assert.Equal("admin", (await node.RunAsync(["whoami", .. certificate])).MustBe(0).Json.GetProperty("name").GetString());
+
+        // A role and a user.
+        await File.WriteAllTextAsync(In("alice.password"), "alices-password\n");
+        (await node.RunAsync(["roles", "set", "clerk", "--allow", "append:order", "--allow", "read:order", .. admin])).MustBe(0);
+        (await node.RunAsync(["users", "set", "alice", "--role", "clerk", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
+        var variables = new Dictionary<string, string>
+        {
+            ["EVENTVAULT_ENDPOINT"] = node.Endpoint,
+            ["EVENTVAULT_AUTHORITY"] = In("authority.pem"),
+            ["EVENTVAULT_USER"] = "alice",
+            ["EVENTVAULT_PASSWORD"] = "alices-password",
+        };
+        (await AdminProcess.RunWithAsync(variables, "append", "order-1", "--type", "T", "--data", "{}", "--json")).MustBe(0);
+        (await AdminProcess.RunWithAsync(variables, "read", "order-1", "--json")).MustBe(0);
+        var refused = (await AdminProcess.RunWithAsync(variables, "append", "invoice-1", "--type", "T", "--data", "{}", "--json")).MustBe(1);
+        Assert.Equal(("NOT_ALLOWED", "append:invoice"), (refused.ErrorCode, refused.Json.GetProperty("error").GetProperty("why").GetString()));
+        Assert.DoesNotContain("alices-password", refused.Stdout + refused.Stderr, StringComparison.Ordinal);
+        Assert.Equal("NOT_ALLOWED", (await AdminProcess.RunWithAsync(variables, "users", "ls", "--json")).MustBe(1).ErrorCode);
+
+        // A password of its own, and then none of it.
+        await File.WriteAllTextAsync(In("alice.new"), "another-password");
+        (await AdminProcess.RunWithAsync(
+            variables, "users", "password", "--old-password-file", In("alice.password"), "--new-password-file", In("alice.new"), "--json")).MustBe(0);
+        Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
+        variables["EVENTVAULT_PASSWORD"] = "another-password";
+        Assert.Equal("clerk", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles")[0].GetString());
+        Assert.Single((await node.RunAsync(["users", "ls", .. admin])).MustBe(0).Lines);
+        Assert.Equal(6, (await node.RunAsync(["roles", "ls", .. admin])).MustBe(0).Lines.Count);
+        (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
+        Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
+        Assert.Equal(3, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+    }
+
+    private string In(string name) => Path.Combine(_folder, name);
+}

@@ -1,0 +1,87 @@
+using System.CommandLine;
+using System.Net;
+using System.Text.Json;
+
+namespace EventVault.Admin.Commands;
+
+/// <summary><c>health</c>: asks the HTTP port of one node, as the health checks of containers do that have no shell and no curl.</summary>
+internal static class HealthCommand
+{
+    // A health check is asked again soon; one that waits for long is no answer.
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(4);
+
+    public static Command Create(GlobalOptions global)
+    {
+        var http = new Option<string>("--http")
+        {
+            Description = "Address of the node's HTTP port.",
+            HelpName = "address",
+            DefaultValueFactory = _ => "http://127.0.0.1:7401",
+        };
+        var live = new Option<bool>("--live") { Description = "Ask whether the node lives, not whether it is ready to be used." };
+        var command = new CommandWithExamples(
+            "health", "Ask a node's HTTP port whether it is ready: exit code 0 if so, 6 if not, 5 if nobody answers.", "health", "health --live --http http://10.0.0.5:7401")
+        { http, live };
+        global.Run(command, async (parse, context) =>
+        {
+            var question = parse.GetValue(live) ? "/health/live" : "/health/ready";
+            if (!Uri.TryCreate(parse.GetValue(http), UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
+            {
+                throw new UsageException($"{http.Name} is {parse.GetValue(http)}; an address such as http://127.0.0.1:7401 is needed.");
+            }
+
+            return await AskAsync(context, new Uri(address, question));
+        });
+        return command;
+    }
+
+    private static async Task<int> AskAsync(CommandContext context, Uri address)
+    {
+        using var handler = new SocketsHttpHandler { SslOptions = context.Credentials.Tls ?? new() };
+        using var client = new HttpClient(handler) { Timeout = Limit };
+        try
+        {
+            using var answer = await client.GetAsync(address, context.Stop);
+            var text = await answer.Content.ReadAsStringAsync(context.Stop);
+            Show(context.Output, answer.StatusCode, text);
+            return answer.StatusCode == HttpStatusCode.OK ? ExitCode.Done
+                : answer.StatusCode == HttpStatusCode.ServiceUnavailable ? ExitCode.Degraded
+                : throw new UsageException($"{address} answered {(int)answer.StatusCode}: that is no HTTP port of a node. Name it with --http.");
+        }
+        catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !context.Stop.IsCancellationRequested))
+        {
+            return await ErrorReport.UnreachableAsync(context.Output, $"No node answered at {address}. Start one there, or name another's HTTP port with --http. ({e.Message})");
+        }
+    }
+
+    private static void Show(Output output, HttpStatusCode code, string text)
+    {
+        var ready = code == HttpStatusCode.OK;
+        if (!output.Json)
+        {
+            output.WriteLine($"{(ready ? "well" : "not well")}: {text.Trim()}");
+            return;
+        }
+
+        output.WriteJson(w =>
+        {
+            w.WriteStartObject();
+            w.WriteBoolean("healthy", ready);
+            w.WriteString("status", StatusOf(text));
+            w.WriteEndObject();
+        });
+    }
+
+    private static string StatusOf(string text)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(text);
+            return json.RootElement.TryGetProperty("status", out var status) ? status.ToString() : "";
+        }
+        catch (JsonException)
+        {
+            return "";
+        }
+    }
+}

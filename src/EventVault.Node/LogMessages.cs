@@ -74,8 +74,8 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 42, Level = LogLevel.Information, Message = "The vault's members are {Members}.")]
     public static partial void MembersChanged(ILogger logger, EventVault.Raft.Membership members);
 
-    [LoggerMessage(EventId = 43, Level = LogLevel.Information, Message = "Asked by {Caller}: {Change}.")]
-    public static partial void MembersAsked(ILogger logger, string caller, string change);
+    [LoggerMessage(EventId = 43, Level = LogLevel.Information, Message = "Asked by {Caller} at {Peer}: {Change}.")]
+    public static partial void MembersAsked(ILogger logger, string caller, string peer, string change);
 
     [LoggerMessage(EventId = 44, Level = LogLevel.Warning, Message = "Handing leadership over to node {To}: {Why}.")]
     public static partial void HandsOver(ILogger logger, EventVault.Raft.ReplicaId to, string why);

@@ -29,6 +29,8 @@ internal sealed class NodeSettings
         "EVENTVAULT_AUTHORITY", "EVENTVAULT_CLIENT_CERT", "EVENTVAULT_CLIENT_KEY",
     ];
 
+    private static readonly string[] OfTls = ["tls-cert", "tls-key"];
+
     /// <summary>Settings that say nothing where nobody is asked for credentials.</summary>
     private static readonly string[] OfAccess =
         ["admin-password-file", "tls-client-ca", "token-keys", "token-issuer", "token-audience", "token-user-claim", "token-roles-claim", "clear-text"];
@@ -443,7 +445,7 @@ internal sealed class NodeSettings
 
     private TlsFiles? Tls(bool dev)
     {
-        if (dev && new[] { "tls-cert", "tls-key" }.FirstOrDefault(_values.ContainsKey) is { } named)
+        if (dev && OfTls.FirstOrDefault(_values.ContainsKey) is { } named)
         {
             throw Wrong(named, "does not go with --dev, which serves clear text.");
         }

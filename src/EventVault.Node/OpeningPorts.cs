@@ -10,7 +10,7 @@ using EventVault.Storage;
 namespace EventVault.Node;
 
 /// <summary>Says that a node is being opened. Start it, then stop it once.</summary>
-internal sealed class OpeningPorts
+internal sealed class OpeningPorts : IAsyncDisposable
 {
     /// <summary>The state that it tells.</summary>
     public const string State = "opening";
@@ -55,8 +55,7 @@ internal sealed class OpeningPorts
         }
         catch
         {
-            await ports._web.DisposeAsync();
-            ports._guard.Dispose();
+            await ports.DisposeAsync();
             throw;
         }
     }
@@ -71,6 +70,12 @@ internal sealed class OpeningPorts
             await _web.StopAsync(patience.Token);
         }
 
+        await DisposeAsync();
+    }
+
+    /// <summary>Without an end of calls: for ports that were never opened.</summary>
+    public async ValueTask DisposeAsync()
+    {
         await _web.DisposeAsync();
         _guard.Dispose();
     }

@@ -174,7 +174,8 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
             throw Errors.InvalidRequest("peer_address", $"can't be used: {why.TrimEnd('.')}").ToException();
         }
 
-        LogMessages.MembersAsked(_log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", "make a vault here");
+        var caller = AccessGuard.CallerOf(context);
+        LogMessages.MembersAsked(_log, caller.Name, context.Peer, "make a vault here");
         var number = asked.NodeId == 0 ? _options.NodeId ?? 1 : asked.NodeId;
         try
         {

@@ -19,6 +19,7 @@ public sealed class AppendFaultTests
     [InlineData(Fault.RefuseOutcomeUnknown)]
     [InlineData(Fault.EndCall)]
     [InlineData(Fault.EndCallDraining)]
+    [InlineData(Fault.EndCallCredentialsEnded)]
     [InlineData(Fault.AnswerTwice)]
     public async Task A_passing_fault_is_made_good_unseen(Fault fault)
     {
@@ -34,7 +35,7 @@ public sealed class AppendFaultTests
         AppendResult[] results = await Task.WhenAll(tasks);
         Assert.Equal(Enumerable.Range(0, 20).Select(i => (ulong)i), results.Select(r => r.LastVersion));
         Assert.Equal(20, node.Vault.Events.Count);
-        bool lostAnswers = fault is Fault.CutAfter or Fault.ResetAfter or Fault.EndCallDraining;
+        bool lostAnswers = fault is Fault.CutAfter or Fault.ResetAfter or Fault.EndCallDraining or Fault.EndCallCredentialsEnded;
         Assert.True(!lostAnswers || results.Any(r => r.Deduplicated));
     }
 
@@ -161,11 +162,13 @@ public sealed class AppendFaultTests
         Assert.Single(node.Vault.Events);
     }
 
-    [Fact]
-    public async Task A_lost_answer_with_no_time_left_is_an_unknown_outcome()
+    [Theory]
+    [InlineData(Fault.CutAfter)]
+    [InlineData(Fault.EndCallCredentialsEnded)]
+    public async Task A_lost_answer_with_no_time_left_is_an_unknown_outcome(Fault fault)
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();
-        node.OnAppend = _ => Fault.CutAfter;
+        node.OnAppend = _ => fault;
         await using VaultClient client = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
         VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
         Assert.True(e.Code == VaultErrorCode.OutcomeUnknown, e.ToString());

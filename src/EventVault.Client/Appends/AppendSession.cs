@@ -308,8 +308,10 @@ internal sealed class AppendSession : IAsyncDisposable
         catch (RpcException e)
         {
             // What was certainly never processed may be sent again as if it had never been sent.
-            bool notDone = e.NotProcessed || e.Code is RpcCode.Unimplemented or RpcCode.Unauthenticated or RpcCode.PermissionDenied;
-            return new CallEnd(VaultErrors.From(e), notDone ? 0 : null, null);
+            // Not so a session whose credentials ended while it was open: what it had taken may be done.
+            VaultException error = VaultErrors.From(e);
+            bool wasRefused = e.Code is RpcCode.Unimplemented or RpcCode.Unauthenticated or RpcCode.PermissionDenied && error.Code != VaultErrorCode.CredentialsEnded;
+            return new CallEnd(error, e.NotProcessed || wasRefused ? 0 : null, null);
         }
         catch (VaultException e)
         {

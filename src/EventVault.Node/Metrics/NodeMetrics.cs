@@ -13,7 +13,6 @@ using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Scavenging;
 using EventVault.Temporal;
-using Position = EventVault.Storage.Position;
 
 namespace EventVault.Node.Metrics;
 

@@ -1,12 +1,16 @@
 // What .NET and the system say of the process. Names are those of .NET's own meter System.Runtime, as OpenTelemetry translates them for Prometheus; whoever
 // exports by OTLP gets them from that meter.
 using System.Diagnostics;
+using System.Globalization;
 
 namespace EventVault.Node.Metrics;
 
 /// <summary>Metrics of the process.</summary>
 internal static class ProcessMetrics
 {
+    private static readonly string[] Unlabelled = [];
+    private static readonly string[] ByMode = ["cpu_mode"];
+    private static readonly string[] ByGeneration = ["gc_heap_generation"];
     private static readonly string[] Generations = ["gen0", "gen1", "gen2"];
     private static readonly DateTime Started = Process.GetCurrentProcess().StartTime.ToUniversalTime();
 
@@ -16,13 +20,13 @@ internal static class ProcessMetrics
         new("process.start_time", MetricKind.Gauge, "s", "When the process began, in seconds since 1970", values => values.Add((Started - DateTime.UnixEpoch).TotalSeconds)),
         new("process.open_fds", MetricKind.Gauge, "{fd}", "Open file descriptors", static values => AddDescriptors(values)),
         new("process.max_fds", MetricKind.Gauge, "{fd}", "File descriptors that the process may have open", static values => AddLimit(values)),
-        OfRuntime("dotnet.process.cpu.time", MetricKind.Counter, "s", "Processor time", ["cpu_mode"], static values =>
+        OfRuntime("dotnet.process.cpu.time", MetricKind.Counter, "s", "Processor time", ByMode, static values =>
         {
             values.Add(Environment.CpuUsage.UserTime.TotalSeconds, "user");
             values.Add(Environment.CpuUsage.PrivilegedTime.TotalSeconds, "system");
         }),
-        OfRuntime("dotnet.process.memory.working_set", MetricKind.Gauge, "By", "Physical memory of the process", [], static values => values.Add(Environment.WorkingSet)),
-        OfRuntime("dotnet.gc.collections", MetricKind.Counter, "{collection}", "Garbage collections, by the oldest generation that they looked at", ["gc_heap_generation"], static values =>
+        OfRuntime("dotnet.process.memory.working_set", MetricKind.Gauge, "By", "Physical memory of the process", Unlabelled, static values => values.Add(Environment.WorkingSet)),
+        OfRuntime("dotnet.gc.collections", MetricKind.Counter, "{collection}", "Garbage collections, by the oldest generation that they looked at", ByGeneration, static values =>
         {
             for (var i = 0; i < Generations.Length; i++)
             {
@@ -31,15 +35,15 @@ internal static class ProcessMetrics
                 values.Add(GC.CollectionCount(i) - older, Generations[i]);
             }
         }),
-        OfRuntime("dotnet.gc.pause.time", MetricKind.Counter, "s", "Time in which garbage collections held up all threads", [], static values => values.Add(GC.GetTotalPauseDuration().TotalSeconds)),
-        OfRuntime("dotnet.gc.heap.total_allocated", MetricKind.Counter, "By", "Bytes allocated on the managed heap", [], static values => values.Add(GC.GetTotalAllocatedBytes())),
+        OfRuntime("dotnet.gc.pause.time", MetricKind.Counter, "s", "Time in which garbage collections held up all threads", Unlabelled, static values => values.Add(GC.GetTotalPauseDuration().TotalSeconds)),
+        OfRuntime("dotnet.gc.heap.total_allocated", MetricKind.Counter, "By", "Bytes allocated on the managed heap", Unlabelled, static values => values.Add(GC.GetTotalAllocatedBytes())),
         OfRuntime(
-            "dotnet.gc.last_collection.memory.committed_size", MetricKind.Gauge, "By", "Memory that the garbage collector has committed, at the last collection", [],
+            "dotnet.gc.last_collection.memory.committed_size", MetricKind.Gauge, "By", "Memory that the garbage collector has committed, at the last collection", Unlabelled,
             static values => values.Add(GC.GetGCMemoryInfo().TotalCommittedBytes)),
-        OfRuntime("dotnet.monitor.lock_contentions", MetricKind.Counter, "{contention}", "How often a thread had to wait for a lock", [], static values => values.Add(Monitor.LockContentionCount)),
-        OfRuntime("dotnet.thread_pool.threads", MetricKind.Gauge, "{thread}", "Threads of the thread pool", [], static values => values.Add(ThreadPool.ThreadCount)),
-        OfRuntime("dotnet.thread_pool.queue.length", MetricKind.Gauge, "{work_item}", "Work that waits for a thread of the pool", [], static values => values.Add(ThreadPool.PendingWorkItemCount)),
-        OfRuntime("dotnet.thread_pool.work_items", MetricKind.Counter, "{work_item}", "Work that the thread pool has done", [], static values => values.Add(ThreadPool.CompletedWorkItemCount)),
+        OfRuntime("dotnet.monitor.lock_contentions", MetricKind.Counter, "{contention}", "How often a thread had to wait for a lock", Unlabelled, static values => values.Add(Monitor.LockContentionCount)),
+        OfRuntime("dotnet.thread_pool.threads", MetricKind.Gauge, "{thread}", "Threads of the thread pool", Unlabelled, static values => values.Add(ThreadPool.ThreadCount)),
+        OfRuntime("dotnet.thread_pool.queue.length", MetricKind.Gauge, "{work_item}", "Work that waits for a thread of the pool", Unlabelled, static values => values.Add(ThreadPool.PendingWorkItemCount)),
+        OfRuntime("dotnet.thread_pool.work_items", MetricKind.Counter, "{work_item}", "Work that the thread pool has done", Unlabelled, static values => values.Add(ThreadPool.CompletedWorkItemCount)),
     ];
 
     private static Metric OfRuntime(string name, MetricKind kind, string unit, string help, string[] labels, Action<MetricValues> read) =>
@@ -65,7 +69,7 @@ internal static class ProcessMetrics
         }
 
         var line = File.ReadLines(Limits).FirstOrDefault(l => l.StartsWith(OpenFiles, StringComparison.Ordinal));
-        if (line is not null && long.TryParse(line[OpenFiles.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], out var limit))
+        if (line is not null && long.TryParse(line[OpenFiles.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], NumberStyles.None, CultureInfo.InvariantCulture, out var limit))
         {
             values.Add(limit);
         }

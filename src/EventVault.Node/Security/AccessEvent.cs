@@ -43,9 +43,9 @@ internal static class AccessEvent
     /// <summary>What an event says, applied to what was before it.</summary>
     public static AccessState Apply(AccessState state, in EventView e)
     {
-        var data = EventData.Parser.ParseFrom(e.EventData);
         try
         {
+            var data = EventData.Parser.ParseFrom(e.EventData);
             using var json = JsonDocument.Parse(data.Data.Memory);
             var root = json.RootElement;
             var name = root.GetProperty("name").GetString()!;
@@ -58,7 +58,7 @@ internal static class AccessEvent
                 _ => state with { IsReadable = false },
             };
         }
-        catch (Exception error) when (error is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception error) when (error is JsonException or Google.Protobuf.InvalidProtocolBufferException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             return state with { IsReadable = false };
         }

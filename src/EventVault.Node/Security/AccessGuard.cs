@@ -13,6 +13,7 @@ using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Index;
+using EventVault.Storage.Io;
 
 namespace EventVault.Node.Security;
 
@@ -142,10 +143,9 @@ internal sealed class AccessGuard : IDisposable
                     call.Context.End(Errors.CredentialsEnded().ToException());
                 }
             }
-            catch (Exception e) when (e is DamageException or IndexDamageException)
+            catch (Exception e) when (e is DamageException or IndexDamageException or DiskException)
             {
-                // Whoever calls anew is told.
-                return;
+                // Whoever calls anew is told; those whose credentials end by themselves are ended all the same.
             }
         }
     }
@@ -180,7 +180,11 @@ internal sealed class AccessGuard : IDisposable
         await next(http);
     }
 
-    public void Dispose() => _tokenKeys?.Dispose();
+    public void Dispose()
+    {
+        _tokenKeys?.Dispose();
+        Passwords.Dispose();
+    }
 
     private async Task<bool> IsSomebodyAsync(HttpContext http)
     {

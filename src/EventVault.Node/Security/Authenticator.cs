@@ -94,7 +94,15 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
 
     private bool TryFind(UInt128 id, [NotNullWhen(true)] out Caller? caller)
     {
-        caller = _known.TryGetValue(id, out var known) && known.Until > Environment.TickCount64 && Holds(known.Caller) ? known.Caller : null;
+        var now = Environment.TickCount64;
+        caller = _known.TryGetValue(id, out var known) && known.Until > now && Holds(known.Caller) ? known.Caller : null;
+        if (caller is { TokenKeys: null } && known!.Until - now < KnownForMs / 2)
+        {
+            // A password that is in use stays known: what it rests on was compared just now, and whoever floods the node with wrong ones
+            // must not shut out those who are in.
+            _known.TryUpdate(id, known with { Until = now + KnownForMs }, known);
+        }
+
         return caller is not null;
     }
 
@@ -137,10 +145,19 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
     // The handshake has looked at it: an authority that is trusted with users has signed it.
     private static Caller OfCertificate(X509Certificate2 certificate)
     {
-        var name = certificate.GetNameInfo(X509NameType.SimpleName, forIssuer: false);
+        var name = CommonName(certificate) ?? string.Empty;
         return UserNames.Problem(name) is null
             ? new Caller(name) { IsBuiltIn = name == Caller.AdminName, EndsAt = new DateTimeOffset(certificate.NotAfter).ToUnixTimeMilliseconds() }
             : throw Errors.BadCredentials().ToException();
+    }
+
+    // Null: it has none, or several. The library's simple name would take an organisation or an e-mail address for it.
+    private static string? CommonName(X509Certificate2 certificate)
+    {
+        const string Oid = "2.5.4.3"; // RFC 4519, section 2.3
+        var names = certificate.SubjectName.EnumerateRelativeDistinguishedNames()
+            .Where(n => !n.HasMultipleElements && n.GetSingleElementType().Value == Oid).Select(n => n.GetSingleElementValue()).ToList();
+        return names is [var name] ? name : null;
     }
 
     private void Keep(UInt128 id, Caller caller)

@@ -39,9 +39,15 @@ internal sealed class FileValue<T>
         {
             if (Environment.TickCount64 - Volatile.Read(ref _lookedAt) >= LookEveryMs && Interlocked.Exchange(ref _looking, 1) == 0)
             {
-                Look();
-                Volatile.Write(ref _lookedAt, Environment.TickCount64);
-                Volatile.Write(ref _looking, 0);
+                try
+                {
+                    Look();
+                }
+                finally
+                {
+                    Volatile.Write(ref _lookedAt, Environment.TickCount64);
+                    Volatile.Write(ref _looking, 0);
+                }
             }
 
             return _value;

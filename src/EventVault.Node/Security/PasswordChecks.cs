@@ -6,7 +6,7 @@ namespace EventVault.Node.Security;
 /// Checks passwords and hashes new ones, a few at a time: each takes a core for some 0.1 s, and whoever guesses must not take them all.
 /// Safe for concurrent use.
 /// </summary>
-internal sealed class PasswordChecks
+internal sealed class PasswordChecks : IDisposable
 {
     /// <summary>More than wait for one are refused: those that come behind them would give up first.</summary>
     private const int MostWaiting = 64;
@@ -32,6 +32,8 @@ internal sealed class PasswordChecks
     /// <summary>Hashes a new password.</summary>
     /// <exception cref="Rpc.RpcException">RESOURCE_EXHAUSTED: too many wait.</exception>
     public Task<PasswordHash> HashAsync(byte[] password, byte[] salt) => RunAsync(() => PasswordHash.Of(password, salt));
+
+    public void Dispose() => _places.Dispose();
 
     private async Task<T> RunAsync<T>(Func<T> work)
     {

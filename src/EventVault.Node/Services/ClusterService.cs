@@ -381,5 +381,9 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
         }
     }
 
-    private void Audit(RpcContext context, string change) => LogMessages.MembersAsked(log, $"{AccessGuard.CallerOf(context).Name} at {context.Peer}", change);
+    private void Audit(RpcContext context, string change)
+    {
+        var caller = AccessGuard.CallerOf(context);
+        LogMessages.MembersAsked(log, caller.Name, context.Peer, change);
+    }
 }

@@ -30,6 +30,9 @@ public enum Fault
     /// <summary>Ends the call with DRAINING as its status only, without an answer to this one; it is done.</summary>
     EndCallDraining,
 
+    /// <summary>Ends the call with CREDENTIALS_ENDED as its status only, without an answer to this one; it is done.</summary>
+    EndCallCredentialsEnded,
+
     AnswerTwice,
 
     /// <summary>Answers with the request id of the next one.</summary>

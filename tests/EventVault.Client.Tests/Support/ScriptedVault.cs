@@ -280,6 +280,9 @@ public sealed class ScriptedVault : IAsyncDisposable
             case Fault.EndCallDraining:
                 Vault.Append(id, request.Append);
                 throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
+            case Fault.EndCallCredentialsEnded:
+                Vault.Append(id, request.Append);
+                throw Error(RpcCode.Unauthenticated, Protocol.Reason.CredentialsEnded);
             case Fault.AnswerGarbage:
                 Vault.Append(id, request.Append);
                 writer.WriteFrame([0x0A, 0x7F, 0x01]);

@@ -88,7 +88,7 @@ internal static class CertificatesCommand
     }
 
     private static async Task IssueAsync(
-        X509Certificate2 authority, string folder, string file, string name, IReadOnlyList<string> hosts, string[] uses, TimeSpan lasts, CancellationToken stop)
+        X509Certificate2 authority, string folder, string file, string name, string[] hosts, string[] uses, TimeSpan lasts, CancellationToken stop)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var subject = new X500DistinguishedNameBuilder();
@@ -98,7 +98,7 @@ internal static class CertificatesCommand
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([.. uses.Select(static u => new Oid(u))], critical: false));
         request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(authority, includeKeyIdentifier: true, includeIssuerAndSerial: false));
-        if (hosts.Count > 0)
+        if (hosts.Length > 0)
         {
             var names = new SubjectAlternativeNameBuilder();
             foreach (var host in hosts)

@@ -72,8 +72,9 @@ internal sealed class LabCluster : IAsyncDisposable
     }
 
     /// <summary>Adds a node that is not started yet.</summary>
-    /// <param name="isGone">Whether it never belongs to the vault: nobody is to work with it.</param>
-    public LabNode NewNode(bool isGone = false)
+    /// <param name="isGone">Whether it never belongs to the vault.</param>
+    /// <param name="isForeign">Whether it is to have a vault of its own.</param>
+    public LabNode NewNode(bool isGone = false, bool isForeign = false)
     {
         var number = _nodes.Count + 1;
         string[] peers = !HasPeers
@@ -83,7 +84,7 @@ internal sealed class LabCluster : IAsyncDisposable
                 "--join", "--peer-port", $"{LabNode.PeerPort}", "--peer-advertise", $"{LabNetwork.Address(number)}:{LabNode.PeerPort}",
                 "--advertise", $"{LabNetwork.Address(number)}:{LabNode.Port}", "--election-timeout", $"{ElectionTimeout.TotalMilliseconds}",
             ];
-        var node = new LabNode(_program, number, _folder, [.. _settings, .. peers]) { IsGone = isGone };
+        var node = new LabNode(_program, number, _folder, [.. _settings, .. peers]) { IsGone = isGone, IsForeign = isForeign };
         _nodes.Add(node);
         return node;
     }

@@ -69,6 +69,9 @@ internal sealed class LabNode : IDisposable
     /// <summary>Whether it may be a member without being run: a scenario took it away for good.</summary>
     public bool IsGone { get; set; }
 
+    /// <summary>Whether it has a vault of its own: clients that do not look at the vault's id must not be led there.</summary>
+    public bool IsForeign { get; init; }
+
     /// <summary>When, from a moment on, its process first said that it leads and takes appends; null: it did not. By the lab's own clock: the node's may be wrong on purpose.</summary>
     public long? LeadsSince(long moment)
     {

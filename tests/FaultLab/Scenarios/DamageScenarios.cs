@@ -140,7 +140,7 @@ internal static class DamageScenarios
     private static async Task ForeignAsync(ScenarioRun run)
     {
         await run.CalmAsync();
-        var other = run.Cluster.NewNode(isGone: true);
+        var other = run.Cluster.NewNode(isGone: true, isForeign: true);
         await other.StartAsync();
         await LabCluster.AskedAsync("a vault of its own", run.Cluster.To(other), to => to.InitClusterAsync(new InitClusterRequest { NodeId = (uint)other.Number }));
         await run.MarkAsync($"add node {other.Number} of another vault");

@@ -36,7 +36,7 @@ internal abstract class LabClient(string name, WorkState state) : IAsyncDisposab
 
     protected LabNode AnyNode()
     {
-        var nodes = State.Cluster.Nodes;
+        var nodes = State.Cluster.Nodes.Where(static n => !n.IsForeign).ToList();
         return nodes[Random.Next(nodes.Count)];
     }
 

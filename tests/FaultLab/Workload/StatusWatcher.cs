@@ -15,7 +15,7 @@ internal sealed class StatusWatcher(WorkState state) : LabClient("watcher", stat
     {
         while (!stop.IsCancellationRequested)
         {
-            if (index < State.Cluster.Nodes.Count && State.Cluster.Nodes[index] is { IsRunning: true } node)
+            if (index < State.Cluster.Nodes.Count && State.Cluster.Nodes[index] is { IsRunning: true, IsForeign: false } node)
             {
                 await State.AddAsync(await SampleAsync(node));
             }

@@ -11,7 +11,6 @@ using EventVault.Node.Replication;
 using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
-using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -143,7 +142,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
         _web.Serve(_guard, _server);
         Metrics = MapPages();
     }
@@ -359,7 +357,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             web = new NodeWeb(options);
             log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
-            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
             {
                 await ServeOpeningAsync(opening, options, watch, await log.Task);
@@ -435,6 +432,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         WarnOfOpenDoors(_log, _options);
+        _ = Task.Run(VaultServices.Describe);
     }
 
     /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>

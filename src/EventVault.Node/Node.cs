@@ -164,6 +164,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>What it says of itself to those who watch it.</summary>
     public IReadOnlyList<Metric> Metrics { get; }
 
+    /// <summary>What it serves; for tests in the same process.</summary>
+    public RpcServer Calls => _server;
+
     /// <summary>The heartbeat; for tests in the same process.</summary>
     public NodePulse Pulse => _pulse;
 

@@ -75,6 +75,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
+    private ITimer? _sweep;
     private Task<OtlpExport>? _exporting;
     private bool _wasFull;
     private int _stopped;
@@ -121,7 +122,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
-        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
@@ -133,7 +134,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
-        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits, options.Clock).AddTo(_server);
         new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
@@ -151,7 +152,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var metrics = NodeMetrics.Of(new MetricSources(
             _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web));
         MetricsPage.Map(_web.Pipeline, metrics);
-        _health.Map(_web.Pipeline);
+        _health.Map(_web.Pipeline, _guard);
         return metrics;
     }
 
@@ -412,6 +413,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
+        _guard.ReadAhead();
         (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
@@ -419,8 +421,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _members.Start();
         }
 
-        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
+        var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _sweep = _options.Clock.CreateTimer(static guard => ((AccessGuard)guard!).Sweep(), _guard, AccessGuard.SweepEvery, AccessGuard.SweepEvery);
         _retention.Start();
         _eager.Start();
         _health.BeginServing();
@@ -499,9 +502,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
             await _web.StopAsync(patience.Token);
         }
 
-        if (_tick is not null)
+        foreach (var timer in new[] { _tick, _sweep }.OfType<ITimer>())
         {
-            await _tick.DisposeAsync();
+            await timer.DisposeAsync();
         }
 
         if (_exporting is { } exporting)
@@ -622,7 +625,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
     {
         _committed.Publish();
         _streams.CutSlow();
-        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

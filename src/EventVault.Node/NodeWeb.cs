@@ -94,7 +94,7 @@ internal sealed class NodeWeb : IAsyncDisposable
     {
         if (tls is not null)
         {
-            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()) });
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = handshake => ValueTask.FromResult(tls.For(handshake.Connection.Features.GetRequiredFeature<RpcConnection>())) });
         }
     }
 

@@ -43,7 +43,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _options = options;
         _web = new NodeWeb(options);
         _log = _web.Logs.CreateLogger("EventVault.Node");
-        _guard = new AccessGuard(options.Access, registry: null, _log);
+        _guard = new AccessGuard(options.Access, registry: null, _web.Tls, _log);
         _server = new RpcServer(new RpcServerOptions
         {
             Inspect = _guard.InspectAsync,
@@ -58,7 +58,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
         _web.Serve(_guard, _server);
-        NodeHealth.Map(_web.Pipeline, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
+        NodeHealth.Map(_web.Pipeline, _guard, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);

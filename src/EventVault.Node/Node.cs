@@ -461,6 +461,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var server = new RpcServer(new RpcServerOptions
         {
             Inspect = guard.InspectAsync,
+            Explain = e => Errors.Explain(e, limits),
+            Ended = figures.Calls.Ended,
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
             MaxReceivingBytes = NodeOptions.ReceivingBytes,
@@ -468,7 +470,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Logger = log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
-        return server.Use(figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits)).Use(guard.FilterAsync);
+        return server.Use(Tracing.CallAsync).Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would

@@ -123,6 +123,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _guard.IsCutOff = () => _loop.Standing.Membership.SoleVoter != _peers.Self && _health.NotReadableFor > options.TrustsUsersFor;
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);

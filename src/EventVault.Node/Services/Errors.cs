@@ -618,6 +618,13 @@ internal static class Errors
         Why = grant,
     });
 
+    /// <summary>Users and roles may have changed where the node does not hear of it.</summary>
+    public static Refusal CutOff() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NoQuorum,
+        Message = "This node has been out of touch with the others for too long to go on by the users and roles that it knows: it lets in the built-in administrator alone. Ask another node.",
+    });
+
     /// <summary>Too many passwords wait to be checked.</summary>
     public static Refusal PasswordsWait() => new(RpcCode.ResourceExhausted, new Failure
     {

@@ -76,7 +76,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
-    private Task<OtlpExport>? _exporting;
+    private Task<OtlpExport?>? _exporting;
     private bool _wasFull;
     private int _stopped;
 
@@ -429,7 +429,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         if (_options.OtlpEndpoint is { } endpoint)
         {
             // Loading it takes as long as the rest of the start.
-            _exporting = Task.Run(() => new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics));
+            _exporting = Task.Run(() => BeginExport(endpoint));
         }
 
         _scavenge.Start();
@@ -508,7 +508,22 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         if (_exporting is { } exporting)
         {
-            (await exporting).Dispose(); // It reads the storage.
+            await using var export = await exporting; // It reads the storage.
+        }
+    }
+
+    private OtlpExport? BeginExport(Uri endpoint)
+    {
+        try
+        {
+            return new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics, _log);
+        }
+#pragma warning disable CA1031 // The SDK says no by whatever it likes; a node that can't be watched serves all the same.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogMessages.NoExporter(_log, e);
+            return null;
         }
     }
 

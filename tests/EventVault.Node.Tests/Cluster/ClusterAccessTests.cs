@@ -24,7 +24,7 @@ public sealed class ClusterAccessTests : IDisposable
     {
         File.WriteAllText(In("admin.password"), SecureNode.AdminPassword);
         File.WriteAllText(In("authority.pem"), _authority.Pem);
-        _authority.Issue("node", _folder, "localhost");
+        _authority.Issue("node:localhost", _folder, "localhost");
     }
 
     public void Dispose()
@@ -145,8 +145,8 @@ public sealed class ClusterAccessTests : IDisposable
     private NodeOptions Secure(NodeOptions options) => options with
     {
         Access = new AccessOptions { AdminPasswordFile = In("admin.password") },
-        Tls = new TlsFiles(In("node.pem"), In("node.key"), In("authority.pem")),
-        PeerTls = PeerTls.Load(In("node.pem"), In("node.key"), In("authority.pem")),
+        Tls = new TlsFiles(In("node:localhost.pem"), In("node:localhost.key"), In("authority.pem")),
+        PeerTls = PeerTls.Load(In("node:localhost.pem"), In("node:localhost.key"), In("authority.pem")),
     };
 
     private TestCluster NewCluster() => new() { Connect = NewChannel, Caller = SecureNode.Admin };

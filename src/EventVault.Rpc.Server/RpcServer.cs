@@ -260,27 +260,26 @@ public sealed class RpcServer
     /// <summary>Handles one request that <see cref="IsRpc"/>. Never throws because of a client or a handler.</summary>
     /// <param name="http">The request and its response.</param>
     /// <returns>Ends with the call.</returns>
-    public async Task InvokeAsync(HttpContext http)
+    public Task InvokeAsync(HttpContext http)
     {
         ArgumentNullException.ThrowIfNull(http);
         if (!ServerCall.Accept(http))
         {
-            return;
+            return Task.CompletedTask;
         }
 
+        var path = http.Request.Path.Value ?? string.Empty;
+        Freeze().TryGetValue(path, out var method);
         Interlocked.Increment(ref _activeCalls);
-        try
+        return ServerCall.RunAsync(this, _options, http, path, method);
+    }
+
+    /// <summary>A call of <see cref="InvokeAsync"/> is over.</summary>
+    internal void EndCall()
+    {
+        if (Interlocked.Decrement(ref _activeCalls) == 0 && _draining.IsCancellationRequested)
         {
-            var path = http.Request.Path.Value ?? string.Empty;
-            Freeze().TryGetValue(path, out var method);
-            await ServerCall.RunAsync(this, _options, http, path, method).ConfigureAwait(false);
-        }
-        finally
-        {
-            if (Interlocked.Decrement(ref _activeCalls) == 0 && _draining.IsCancellationRequested)
-            {
-                _drained.TrySetResult();
-            }
+            _drained.TrySetResult();
         }
     }
 

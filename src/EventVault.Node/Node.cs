@@ -11,7 +11,6 @@ using EventVault.Node.Replication;
 using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
-using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -77,7 +76,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
     private ITimer? _sweep;
-    private Task<OtlpExport>? _exporting;
+    private Task<OtlpExport?>? _exporting;
     private bool _wasFull;
     private int _stopped;
 
@@ -124,6 +123,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
+        _guard.IsCutOff = () => _loop.Standing.Membership.SoleVoter != _peers.Self && _health.NotReadableFor > options.TrustsUsersFor;
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
@@ -144,7 +144,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
         _web.Serve(_guard, _server);
         Metrics = MapPages();
     }
@@ -166,6 +165,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>What it says of itself to those who watch it.</summary>
     public IReadOnlyList<Metric> Metrics { get; }
+
+    /// <summary>What it serves; for tests in the same process.</summary>
+    public RpcServer Calls => _server;
 
     /// <summary>The heartbeat; for tests in the same process.</summary>
     public NodePulse Pulse => _pulse;
@@ -360,7 +362,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             web = new NodeWeb(options);
             log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
-            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
             {
                 await ServeOpeningAsync(opening, options, watch, await log.Task);
@@ -431,13 +432,14 @@ internal sealed class Node : IHosted, IAsyncDisposable
         if (_options.OtlpEndpoint is { } endpoint)
         {
             // Loading it takes as long as the rest of the start.
-            _exporting = Task.Run(() => new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics));
+            _exporting = Task.Run(() => BeginExport(endpoint));
         }
 
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         WarnOfOpenDoors(_log, _options);
+        _ = Task.Run(VaultServices.Describe);
     }
 
     /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
@@ -464,6 +466,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var server = new RpcServer(new RpcServerOptions
         {
             Inspect = guard.InspectAsync,
+            Explain = e => Errors.Explain(e, limits),
+            Ended = figures.Calls.Ended,
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
             MaxReceivingBytes = NodeOptions.ReceivingBytes,
@@ -471,7 +475,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Logger = log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
-        return server.Use(figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits)).Use(guard.FilterAsync);
+        return server.Use(Tracing.CallAsync).Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -508,7 +512,22 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         if (_exporting is { } exporting)
         {
-            (await exporting).Dispose(); // It reads the storage.
+            await using var export = await exporting; // It reads the storage.
+        }
+    }
+
+    private OtlpExport? BeginExport(Uri endpoint)
+    {
+        try
+        {
+            return new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics, _log);
+        }
+#pragma warning disable CA1031 // The SDK says no by whatever it likes; a node that can't be watched serves all the same.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogMessages.NoExporter(_log, e);
+            return null;
         }
     }
 

@@ -25,7 +25,7 @@ internal sealed class NodeSettings
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
     private static readonly string[] OthersVariables =
     [
-        "EVENTVAULT_ENDPOINT", "EVENTVAULT_USER", "EVENTVAULT_PASSWORD", "EVENTVAULT_PASSWORD_FILE", "EVENTVAULT_TOKEN", "EVENTVAULT_TOKEN_FILE",
+        "EVENTVAULT_ENDPOINT", "EVENTVAULT_HTTP", "EVENTVAULT_USER", "EVENTVAULT_PASSWORD", "EVENTVAULT_PASSWORD_FILE", "EVENTVAULT_TOKEN", "EVENTVAULT_TOKEN_FILE",
         "EVENTVAULT_AUTHORITY", "EVENTVAULT_CLIENT_CERT", "EVENTVAULT_CLIENT_KEY",
     ];
 

@@ -67,6 +67,9 @@ public sealed class RpcContext
         : timeout - TimeProvider.System.GetElapsedTime(_started) is var left && left > TimeSpan.Zero ? left
         : TimeSpan.Zero;
 
+    /// <summary>How long ago the call began.</summary>
+    public TimeSpan Elapsed => TimeProvider.System.GetElapsedTime(_started);
+
     /// <summary>
     /// Fires when the call is over for its client (cancelled, disconnected, deadline passed) or must end now (the drain
     /// time of a stopping server is up).

@@ -31,6 +31,10 @@ public sealed class SecurityTests : IDisposable
         string[] certificate = [.. trust, "--client-cert", In("admin.pem"), "--client-key", In("admin.key")];
         Assert.Equal("admin", (await node.RunAsync(["whoami", .. certificate])).MustBe(0).Json.GetProperty("name").GetString());
 
+        // As the image's health check: it is told where by variables alone, and needs no credentials.
+        var probe = new Dictionary<string, string> { ["EVENTVAULT_HTTP"] = node.HttpEndpoint, ["EVENTVAULT_AUTHORITY"] = In("authority.pem") };
+        (await AdminProcess.RunWithAsync(probe, "health", "--live", "--json")).MustBe(0);
+
         // A role and a user.
         await File.WriteAllTextAsync(In("alice.password"), "alices-password\n");
         (await node.RunAsync(["roles", "set", "clerk", "--allow", "append:order", "--allow", "read:order", .. admin])).MustBe(0);
@@ -58,9 +62,17 @@ public sealed class SecurityTests : IDisposable
         Assert.Equal("clerk", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles")[0].GetString());
         Assert.Single((await node.RunAsync(["users", "ls", .. admin])).MustBe(0).Lines);
         Assert.Equal(6, (await node.RunAsync(["roles", "ls", .. admin])).MustBe(0).Lines.Count);
+
+        // Nor does that take any right.
+        (await node.RunAsync(["users", "set", "alice", "--no-roles", .. admin])).MustBe(0);
+        await File.WriteAllTextAsync(In("alice.password"), "another-password");
+        (await AdminProcess.RunWithAsync(
+            variables, "users", "password", "--old-password-file", In("alice.password"), "--new-password-file", In("admin.password"), "--json")).MustBe(0);
+        variables["EVENTVAULT_PASSWORD"] = (await File.ReadAllTextAsync(In("admin.password"))).TrimEnd();
+        Assert.Empty((await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles").EnumerateArray());
         (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
         Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
-        Assert.Equal(3, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+        Assert.Equal(4, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
     }
 
     private string In(string name) => Path.Combine(_folder, name);

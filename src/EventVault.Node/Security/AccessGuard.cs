@@ -55,6 +55,9 @@ internal sealed class AccessGuard : IDisposable
     /// <summary>Records administrative acts, once the node can append.</summary>
     public AuditTrail? Audit { get; set; }
 
+    /// <summary>Whether the node has been out of touch with the others for so long that its users and roles don't count any more.</summary>
+    public Func<bool> IsCutOff { get; set; } = static () => false;
+
     /// <summary>Checks and hashes passwords.</summary>
     public PasswordChecks Passwords { get; } = new();
 
@@ -303,6 +306,11 @@ internal sealed class AccessGuard : IDisposable
             }
 
             return Errors.CredentialsEnded();
+        }
+
+        if (!call.Caller.IsBuiltIn && IsCutOff())
+        {
+            return Errors.CutOff();
         }
 
         var rights = RightsOf(call.Caller);

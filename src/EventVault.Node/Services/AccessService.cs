@@ -8,7 +8,6 @@ using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using Google.Protobuf;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -25,17 +24,15 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
     /// <summary>More than anybody remembers or a generator makes.</summary>
     private const int MostPasswordBytes = 1024;
 
-    private static ServiceDescriptor Service => AccessReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<WhoAmIRequest, WhoAmIResponse>.Of(Service, "WhoAmI"), WhoAmI)
-        .UnaryRaw(RpcMethod<ChangePasswordRequest, AppendResponse>.Of(Service, "ChangePassword"), ChangePasswordAsync)
-        .UnaryRaw(RpcMethod<SetUserRequest, AppendResponse>.Of(Service, "SetUser"), SetUserAsync)
-        .UnaryRaw(RpcMethod<RemoveUserRequest, AppendResponse>.Of(Service, "RemoveUser"), RemoveUserAsync)
-        .UnaryRaw(RpcMethod<ListUsersRequest, ListUsersResponse>.Of(Service, "ListUsers"), ListUsersAsync)
-        .UnaryRaw(RpcMethod<SetRoleRequest, AppendResponse>.Of(Service, "SetRole"), SetRoleAsync)
-        .UnaryRaw(RpcMethod<RemoveRoleRequest, AppendResponse>.Of(Service, "RemoveRole"), RemoveRoleAsync)
-        .UnaryRaw(RpcMethod<ListRolesRequest, ListRolesResponse>.Of(Service, "ListRoles"), ListRolesAsync);
+        .UnaryRaw(RpcMethod<WhoAmIRequest, WhoAmIResponse>.Of(VaultServices.Access, "WhoAmI"), WhoAmI)
+        .UnaryRaw(RpcMethod<ChangePasswordRequest, AppendResponse>.Of(VaultServices.Access, "ChangePassword"), ChangePasswordAsync)
+        .UnaryRaw(RpcMethod<SetUserRequest, AppendResponse>.Of(VaultServices.Access, "SetUser"), SetUserAsync)
+        .UnaryRaw(RpcMethod<RemoveUserRequest, AppendResponse>.Of(VaultServices.Access, "RemoveUser"), RemoveUserAsync)
+        .UnaryRaw(RpcMethod<ListUsersRequest, ListUsersResponse>.Of(VaultServices.Access, "ListUsers"), ListUsersAsync)
+        .UnaryRaw(RpcMethod<SetRoleRequest, AppendResponse>.Of(VaultServices.Access, "SetRole"), SetRoleAsync)
+        .UnaryRaw(RpcMethod<RemoveRoleRequest, AppendResponse>.Of(VaultServices.Access, "RemoveRole"), RemoveRoleAsync)
+        .UnaryRaw(RpcMethod<ListRolesRequest, ListRolesResponse>.Of(VaultServices.Access, "ListRoles"), ListRolesAsync);
 
     private ValueTask<WhoAmIResponse> WhoAmI(ReadOnlySequence<byte> request, RpcContext context)
     {

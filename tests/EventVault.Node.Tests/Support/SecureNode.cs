@@ -49,7 +49,7 @@ internal sealed class SecureNode : IAsyncDisposable
             Access = access,
             Reflection = true,
             Tls = tls ? new TlsFiles(node.FileIn("node.pem"), node.FileIn("node.key"), node.FileIn("authority.pem")) : null,
-            Logging = logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(node.Log),
+            Logging = () => LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(node.Log)),
         });
         node.Address = new Uri($"{(tls ? "https" : "http")}://localhost:{node.Node.RpcEndPoint.Port}");
         node._channel = node.Connect();

@@ -11,7 +11,6 @@ using EventVault.Node.Replication;
 using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
-using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -76,6 +75,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
+    private ITimer? _sweep;
     private Task<OtlpExport?>? _exporting;
     private bool _wasFull;
     private int _stopped;
@@ -122,7 +122,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
-        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
         _guard.IsCutOff = () => _loop.Standing.Membership.SoleVoter != _peers.Self && _health.NotReadableFor > options.TrustsUsersFor;
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
@@ -135,7 +135,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
-        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits, options.Clock).AddTo(_server);
         new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
@@ -144,7 +144,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
         _web.Serve(_guard, _server);
         Metrics = MapPages();
     }
@@ -154,7 +153,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var metrics = NodeMetrics.Of(new MetricSources(
             _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web));
         MetricsPage.Map(_web.Pipeline, metrics);
-        _health.Map(_web.Pipeline);
+        _health.Map(_web.Pipeline, _guard);
         return metrics;
     }
 
@@ -166,6 +165,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>What it says of itself to those who watch it.</summary>
     public IReadOnlyList<Metric> Metrics { get; }
+
+    /// <summary>What it serves; for tests in the same process.</summary>
+    public RpcServer Calls => _server;
 
     /// <summary>The heartbeat; for tests in the same process.</summary>
     public NodePulse Pulse => _pulse;
@@ -360,7 +362,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             web = new NodeWeb(options);
             log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
-            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
             {
                 await ServeOpeningAsync(opening, options, watch, await log.Task);
@@ -413,6 +414,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
+        _guard.ReadAhead();
         (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
@@ -420,8 +422,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _members.Start();
         }
 
-        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
+        var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _sweep = _options.Clock.CreateTimer(static guard => ((AccessGuard)guard!).Sweep(), _guard, AccessGuard.SweepEvery, AccessGuard.SweepEvery);
         _retention.Start();
         _eager.Start();
         _health.BeginServing();
@@ -436,6 +439,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         WarnOfOpenDoors(_log, _options);
+        _ = Task.Run(VaultServices.Describe);
     }
 
     /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
@@ -501,9 +505,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
             await _web.StopAsync(patience.Token);
         }
 
-        if (_tick is not null)
+        foreach (var timer in new[] { _tick, _sweep }.OfType<ITimer>())
         {
-            await _tick.DisposeAsync();
+            await timer.DisposeAsync();
         }
 
         if (_exporting is { } exporting)
@@ -639,7 +643,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
     {
         _committed.Publish();
         _streams.CutSlow();
-        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

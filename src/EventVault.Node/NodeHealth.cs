@@ -1,4 +1,5 @@
 using System.Text.Json;
+using EventVault.Node.Security;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
 using EventVault.Storage;
@@ -89,7 +90,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     }
 
     /// <summary>Answers <c>/health/live</c>, <c>/health/ready</c> and <c>/health/reads</c>.</summary>
-    public void Map(IApplicationBuilder app) => Map(app, () => State, path => path switch
+    public void Map(IApplicationBuilder app, AccessGuard guard) => Map(app, guard, () => State, path => path switch
     {
         Live => _state == "failed" ? "the node has failed" : null,
         Ready => NotReady,
@@ -98,30 +99,30 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
 
     /// <summary>The same for a node in any state.</summary>
     /// <param name="app">Where it is served.</param>
+    /// <param name="guard">Knows who may hear more than the state: reasons tell of files, damage and other nodes.</param>
     /// <param name="state">The node's state.</param>
     /// <param name="whyNot">Says of a path why the node is not what it asks for; null: it is.</param>
-    public static void Map(IApplicationBuilder app, Func<string> state, Func<string, string?> whyNot) => app.Run(http =>
+    public static void Map(IApplicationBuilder app, AccessGuard guard, Func<string> state, Func<string, string?> whyNot) => app.Run(async http =>
     {
         var path = http.Request.Path.Value;
         if (path is not (Live or Ready or Reads))
         {
             http.Response.StatusCode = StatusCodes.Status404NotFound;
-            return Task.CompletedTask;
+            return;
         }
 
         if (!HttpMethods.IsGet(http.Request.Method) && !HttpMethods.IsHead(http.Request.Method))
         {
             http.Response.StatusCode = StatusCodes.Status405MethodNotAllowed;
             http.Response.Headers.Allow = "GET, HEAD";
-            return Task.CompletedTask;
+            return;
         }
 
         var reason = whyNot(path);
+        var told = reason is not null && await guard.IsKnownAsync(http) ? $",\"reason\":\"{JsonEncodedText.Encode(reason)}\"" : string.Empty;
         http.Response.StatusCode = reason is null ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         http.Response.ContentType = "application/json";
-        return http.Response.WriteAsync(reason is null
-            ? $$"""{"status":"{{state()}}"}"""
-            : $$"""{"status":"{{state()}}","reason":"{{JsonEncodedText.Encode(reason)}}"}""");
+        await http.Response.WriteAsync($$"""{"status":"{{state()}}"{{told}}}""");
     });
 
     /// <summary>Sets what probes of the node, and of each of its services, are told.</summary>

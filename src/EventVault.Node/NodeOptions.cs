@@ -140,8 +140,8 @@ internal sealed record NodeOptions
     /// <summary>Where metrics and spans go by OTLP; null: nowhere.</summary>
     public Uri? OtlpEndpoint { get; init; }
 
-    /// <summary>Where logs go; nowhere by default.</summary>
-    public Action<ILoggingBuilder>? Logging { get; init; }
+    /// <summary>Makes what takes the logs, which is disposed with the node; null: they go nowhere.</summary>
+    public Func<ILoggerFactory>? Logging { get; init; }
 
     /// <summary>How a storage is opened for a node with these options.</summary>
     /// <param name="options">The options.</param>

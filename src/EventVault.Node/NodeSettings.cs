@@ -398,7 +398,7 @@ internal sealed class NodeSettings
         var keys = Text("token-keys")!;
         try
         {
-            using var tried = new TokenKeys(keys, static _ => { });
+            using var tried = new TokenKeys(keys, static _ => { }, TimeProvider.System);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or FormatException)
         {

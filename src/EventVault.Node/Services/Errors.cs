@@ -633,6 +633,15 @@ internal static class Errors
         RetryAfterMs = RetryAfterPasswordMs,
     });
 
+    /// <summary>A user has given itself another password a moment ago.</summary>
+    /// <param name="wait">Until it may again.</param>
+    public static Refusal PasswordChangedJustNow(TimeSpan wait) => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "The password was changed a moment ago, and stays for a minute. Try again later, or have an administrator set it.",
+        RetryAfterMs = (uint)wait.TotalMilliseconds + 1,
+    });
+
     private static Refusal Unauthenticated(Reason reason, string message) => new(RpcCode.Unauthenticated, new Failure { Reason = reason, Message = message });
 
     /// <summary>The node is stopping.</summary>
@@ -643,11 +652,11 @@ internal static class Errors
     });
 
     /// <summary>The node's storage is being opened.</summary>
-    /// <param name="doing">What that is at.</param>
-    public static Refusal Opening(string doing) => new(RpcCode.Unavailable, new Failure
+    /// <param name="doing">What that is at; null: whoever calls has not shown that it concerns him.</param>
+    public static Refusal Opening(string? doing) => new(RpcCode.Unavailable, new Failure
     {
         Reason = Reason.Opening,
-        Message = $"The node is opening its vault, and has done nothing of this call. It {doing}. Ask another node, or again in a moment.",
+        Message = $"The node is opening its vault, and has done nothing of this call. {(doing is null ? string.Empty : $"It {doing}. ")}Ask another node, or again in a moment.",
         RetryAfterMs = RetryAfterOpeningMs,
     });
 

@@ -74,7 +74,7 @@ internal sealed class TestCluster : IAsyncDisposable
             ElectionTimeout = TimeSpan.FromMilliseconds(1000), // Of a loaded machine; tests wait for leaders, whoever they are.
             Heartbeat = TimeSpan.FromMilliseconds(50),
             Network = (network, log) => new CutNetwork(network, log, Cuts),
-            Logging = logging => logging.AddProvider(_log.For(number)).SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning),
+            Logging = () => LoggerFactory.Create(logging => logging.AddProvider(_log.For(number)).SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning)),
         };
         var node = new ClusterNodeUnderTest(configure is null ? options : configure(options), Connect, Caller);
         _nodes.Add(node);

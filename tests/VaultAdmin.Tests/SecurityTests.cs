@@ -98,6 +98,7 @@ public sealed class SecurityTests : IDisposable
         await File.WriteAllTextAsync(In("alice.password"), "alices-password");
         (await two.RunAsync(["users", "set", "alice", "--role", "reader", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
         string[] alice = [.. trust, "--user", "alice", "--password-file", In("alice.password"), "--json"];
+
         // A node may not have got it yet: then it is asked of the other one.
         foreach (var node in new[] { one, two })
         {

@@ -75,5 +75,37 @@ public sealed class SecurityTests : IDisposable
         Assert.Equal(4, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
     }
 
+    [Fact]
+    public async Task Nodes_that_show_each_other_certificates_become_one_vault_whose_users_count_on_all()
+    {
+        (await AdminProcess.RunAsync("certificates", _folder, "--node", "localhost,127.0.0.1", "--json")).MustBe(0);
+        (await AdminProcess.RunAsync("users", "init", In("admin.password"), "--json")).MustBe(0);
+        string[] settings =
+        [
+            "--join", "--peer-port", "0", "--peer-tls-cert", In("localhost.pem"), "--peer-tls-key", In("localhost.key"), "--peer-tls-ca", In("authority.pem"),
+            "--admin-password-file", In("admin.password"), "--tls-cert", In("localhost.pem"), "--tls-key", In("localhost.key"), "--segment-size", "16777216",
+        ];
+        await using var one = await TestNode.NewAskingAsync(settings);
+        await using var two = await TestNode.NewAskingAsync(settings);
+        var addresses = string.Join(',', new[] { one, two }.Select(n => new Uri(n.Endpoint).Authority));
+        string[] trust = ["--authority", In("authority.pem")];
+        string[] admin = [.. trust, "--user", "admin", "--password-file", In("admin.password")];
+
+        Assert.Equal("NOT_AUTHENTICATED", (await one.RunAsync(["cluster", "init", "--nodes", addresses, .. trust])).MustBe(1).ErrorCode);
+        var made = (await one.RunAsync(["cluster", "init", "--nodes", addresses, .. admin])).MustBe(0).Json;
+        Assert.Equal(2, made.GetProperty("nodes").GetArrayLength());
+
+        await File.WriteAllTextAsync(In("alice.password"), "alices-password");
+        (await two.RunAsync(["users", "set", "alice", "--role", "reader", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
+        string[] alice = [.. trust, "--user", "alice", "--password-file", In("alice.password"), "--json"];
+
+        // A node may not have got it yet: then it is asked of the other one.
+        foreach (var node in new[] { one, two })
+        {
+            var other = node == one ? two : one;
+            (await AdminProcess.RunAsync(["whoami", "--endpoint", $"{node.Endpoint},{new Uri(other.Endpoint).Authority}", .. alice])).MustBe(0);
+        }
+    }
+
     private string In(string name) => Path.Combine(_folder, name);
 }

@@ -32,6 +32,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
     /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
 
+    /// <summary>Appends need no descriptors, so the first of them should not have to share the processor with who makes them.</summary>
+    private static readonly TimeSpan DescribesAfter = TimeSpan.FromSeconds(1);
+
     /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
     public static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
 
@@ -439,7 +442,14 @@ internal sealed class Node : IHosted, IAsyncDisposable
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         WarnOfOpenDoors(_log, _options);
-        _ = Task.Run(VaultServices.Describe);
+        _ = DescribeAsync();
+    }
+
+    // Whoever needs one before makes it for himself.
+    private static async Task DescribeAsync()
+    {
+        await Task.Delay(DescribesAfter);
+        VaultServices.Describe();
     }
 
     /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>

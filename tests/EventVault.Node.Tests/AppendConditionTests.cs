@@ -226,10 +226,12 @@ public sealed class AppendConditionTests
         var deletion = node.Channel.UnaryAsync(Methods.DeleteStream, new DeleteStreamRequest { OperationId = Make.Id(), Stream = "old", Expected = Make.Any }).AsTask();
         await gate.UntilSomeoneWaitsAsync();
 
-        var failure = await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.Overloaded, () => node.AppendAsync(request).AsTask());
-        Assert.Equal(1u, failure.RetryAfterMs);
-
+        // It has looked, and found the match, when it is queued behind the deletion.
+        var append = node.AppendAsync(request).AsTask();
+        await Wait.UntilAsync(() => node.Node.Loop.Waiting == 1, "the queue to take it");
         gate.Open();
+        var failure = await Fails.WithAsync(RpcCode.ResourceExhausted, Reason.Overloaded, () => append);
+        Assert.Equal(1u, failure.RetryAfterMs);
         await deletion;
         Assert.False((await node.AppendAsync(request)).Deduplicated);
     }

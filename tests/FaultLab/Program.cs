@@ -66,7 +66,7 @@ if (output is not null && Directory.Exists(output) && chosen.Any(s => Directory.
 
 output ??= Directory.CreateTempSubdirectory("eventvault-lab-").FullName;
 Console.WriteLine($"{chosen.Count} scenarios, seed {seed}, reports in {output}");
-var runner = new Runner(await LabNetwork.CreateAsync(), program, output, seed, alone);
+var runner = new Runner(await LabNetwork.CreateAsync(), program, output, seed, alone, isShort);
 var failed = 0;
 foreach (var scenario in chosen)
 {

@@ -3,7 +3,7 @@
 # (networks, mounts, processes) goes away with it, however it ends.
 #   run.sh --list                     what there is
 #   run.sh [--seed N] --all           everything, within 45 minutes
-#   run.sh [--seed N] --short         what CI runs
+#   run.sh [--seed N] --short         what CI runs: some of them, with half as many faults
 #   run.sh [--seed N] NAME…           some
 # Others: --out DIR (reports), --keep (also of what was clean), --alone (one node instead of three), --node DLL (another build
 # of the node), --no-build.

@@ -87,13 +87,14 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
 
         try
         {
-            return await check.Result.WaitAsync(origin.Gone);
+            return await check.Caller.WaitAsync(origin.Gone);
         }
         finally
         {
             if (check.Leave())
             {
                 _pending.TryRemove(KeyValuePair.Create(id, check));
+                check.Dispose();
             }
         }
     }
@@ -203,21 +204,21 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
     private sealed record Known(Caller Caller, long Until);
 
     /// <summary>A check that several calls may wait for. The last one that leaves ends it.</summary>
-    private sealed class PendingCheck
+    private sealed class PendingCheck : IDisposable
     {
         private const int Over = -1;
 
         private readonly CancellationTokenSource _nobodyWaits = new();
-        private readonly Lazy<Task<Caller>> _result;
+        private readonly Lazy<Task<Caller>> _caller;
         private int _waiting;
 
-        public PendingCheck(Func<CancellationToken, Task<Caller>> check) => _result = new(() => check(_nobodyWaits.Token));
+        public PendingCheck(Func<CancellationToken, Task<Caller>> check) => _caller = new(() => check(_nobodyWaits.Token));
 
         /// <summary>How many calls wait for it.</summary>
         public int Waiting => Math.Max(0, Volatile.Read(ref _waiting));
 
         /// <summary>Who calls. Begun by the first who asks.</summary>
-        public Task<Caller> Result => _result.Value;
+        public Task<Caller> Caller => _caller.Value;
 
         /// <summary>One more waits; false: it is over, and it takes another check.</summary>
         public bool TryJoin()
@@ -244,8 +245,9 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
             }
 
             _nobodyWaits.Cancel();
-            _nobodyWaits.Dispose();
             return true;
         }
+
+        public void Dispose() => _nobodyWaits.Dispose();
     }
 }

@@ -11,6 +11,7 @@ namespace EventVault.Storage.Tests.Guard;
 /// What appends and reads cost, counted and not timed: the same on every machine, however busy. A budget is what was counted
 /// when it was set, bytes with 2 % on top. Whoever changes the cost on purpose changes the budget beside it, and says why.
 /// </summary>
+[Collection(nameof(CostGuardTests))]
 public sealed class CostGuardTests(ITestOutputHelper output) : IDisposable
 {
     private const string Vault = "/vault";
@@ -159,3 +160,7 @@ public sealed class CostGuardTests(ITestOutputHelper output) : IDisposable
         }
     }
 }
+
+/// <summary>A collection of garbage that tests beside it cause takes what is left of a thread's kilobytes, and those count as allocated.</summary>
+[CollectionDefinition(nameof(CostGuardTests), DisableParallelization = true)]
+public static class CostGuardTestsRunAlone;

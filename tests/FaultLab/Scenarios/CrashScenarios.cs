@@ -12,7 +12,7 @@ internal static class CrashScenarios
 
     private static async Task KillLeaderAsync(ScenarioRun run)
     {
-        for (var i = 0; i < 5; i++)
+        for (var i = 0; i < run.Rounds(5); i++)
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();
@@ -32,7 +32,7 @@ internal static class CrashScenarios
 
     private static async Task KillAllAsync(ScenarioRun run)
     {
-        for (var i = 0; i < 4; i++)
+        for (var i = 0; i < run.Rounds(4); i++)
         {
             await run.CalmAsync();
             await run.MarkAsync("kill all nodes");

@@ -29,7 +29,7 @@ internal static class DiskScenarios
 
     private static async Task FlushFailsAsync(ScenarioRun run)
     {
-        for (var i = 0; i < 3; i++)
+        for (var i = 0; i < run.Rounds(3); i++)
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();

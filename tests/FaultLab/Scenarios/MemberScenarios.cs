@@ -33,7 +33,7 @@ internal static class MemberScenarios
 
     private static async Task RestartEachAsync(ScenarioRun run)
     {
-        for (var round = 0; round < 2; round++)
+        for (var round = 0; round < run.Rounds(2); round++)
         {
             foreach (var node in run.Cluster.Nodes)
             {

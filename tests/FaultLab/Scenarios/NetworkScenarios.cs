@@ -23,7 +23,7 @@ internal static class NetworkScenarios
 
     private static async Task CutLeaderAsync(ScenarioRun run)
     {
-        for (var i = 0; i < 4; i++)
+        for (var i = 0; i < run.Rounds(4); i++)
         {
             await run.CalmAsync();
             var leader = await run.Cluster.LeaderAsync();

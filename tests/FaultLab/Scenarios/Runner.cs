@@ -14,7 +14,7 @@ namespace EventVault.FaultLab.Scenarios;
 internal sealed record ScenarioResult(string Line, bool IsClean);
 
 /// <summary>Runs a scenario from an empty folder to a checked history.</summary>
-internal sealed class Runner(LabNetwork network, string program, string output, int seed, bool alone)
+internal sealed class Runner(LabNetwork network, string program, string output, int seed, bool alone, bool isShort)
 {
     // Appends before the first fault: enough that there is something to lose.
     private const int WrittenBefore = 100;
@@ -34,7 +34,7 @@ internal sealed class Runner(LabNetwork network, string program, string output, 
         var historyPath = Path.Combine(folder, "history.jsonl");
         var history = new HistoryFile(historyPath);
         var state = new WorkState(cluster, history, seed, scenario.Work);
-        var run = new ScenarioRun(cluster, state, state.RandomOf("scenario"), folder);
+        var run = new ScenarioRun(cluster, state, state.RandomOf("scenario"), folder, isShort);
         var problems = new List<string>();
         ulong? committed = null;
         try

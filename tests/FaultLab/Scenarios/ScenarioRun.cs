@@ -10,7 +10,7 @@ namespace EventVault.FaultLab.Scenarios;
 internal readonly record struct FailOver(long? Leader, long Write);
 
 /// <summary>A scenario under way: its nodes, its clients, and what it measured.</summary>
-internal sealed class ScenarioRun(LabCluster cluster, WorkState state, Random random, string folder)
+internal sealed class ScenarioRun(LabCluster cluster, WorkState state, Random random, string folder, bool isShort)
 {
     // An election takes a second or two. The rest is for machines that have much else to do; what was measured is reported.
     private static readonly TimeSpan RecoveryLimit = TimeSpan.FromSeconds(60);
@@ -44,6 +44,9 @@ internal sealed class ScenarioRun(LabCluster cluster, WorkState state, Random ra
 
     /// <summary>Clocks of nodes, by node, from 1.</summary>
     public List<ClockShim> Clocks { get; } = [];
+
+    /// <summary>How often a fault is made: half as often, rounded up, in the short set.</summary>
+    public int Rounds(int whole) => isShort ? (whole + 1) / 2 : whole;
 
     public void Note(string text) => _notes.Add(text);
 

@@ -19,6 +19,7 @@ VOLUME ["/var/lib/eventvault"]
 EXPOSE 7400 7401 7402
 # A stop in order finishes what runs and hands leadership over: give it time, docker stop --time 90.
 STOPSIGNAL SIGTERM
-# Not ready is no reason to stop a container: it may wait for other nodes.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/local/bin/vault-admin", "health"]
+# Whether it lives: not ready is no reason to stop a container, it may wait for other nodes. Under TLS, or with another HTTP port, by variables, with files that
+# are mounted: EVENTVAULT_HTTP=https://localhost:7401, EVENTVAULT_AUTHORITY=/etc/eventvault/authority.pem; the certificate has to name localhost, too.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["/usr/local/bin/vault-admin", "health", "--live"]
 ENTRYPOINT ["/usr/local/bin/eventvault"]

@@ -12,6 +12,7 @@
 //     --repetitions N  of the append and cluster tables (default 3)
 //     --appenders A,B  of the append, consensus and cluster tables (default 1,16,64,256)
 //     --pairs N        of the consensus table (default 9), and of the backup table (default 5)
+//     --rates A,B, --backup-to D of the backup table: bounds (default 16MiB,0), and where backups go (default: beside the vault)
 //     --segments A,B   sealed segments of the recovery table (default 1,10)
 //     --segment-mib M  their size (default 64)
 //     --heads A,B      streams of the heads table (default 1000000)
@@ -161,7 +162,8 @@ try
 
     if (chosen.Contains("backup"))
     {
-        await new BackupBenchmarks(report, directory).RunAsync(length, smoke ? 1 : int.Parse(Option("pairs", "5"), CultureInfo.InvariantCulture), smoke ? ["0"] : ["16MiB", "0"]);
+        await new BackupBenchmarks(report, directory, Option("backup-to", directory)).RunAsync(
+            length, smoke ? 1 : int.Parse(Option("pairs", "5"), CultureInfo.InvariantCulture), smoke ? ["0"] : Option("rates", "16MiB,0").Split(','));
     }
 }
 finally

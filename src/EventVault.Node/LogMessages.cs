@@ -41,6 +41,15 @@ internal static partial class LogMessages
     [LoggerMessage(EventId = 23, Level = LogLevel.Warning, Message = "{Count} streams have events due that stay until the states that stand on them can be recorded, the first is {Stream}. GetState tells what is wrong with it; a state that is too large goes when its reducer is defined anew, without the category or with less to keep.")]
     public static partial void RetentionWaits(ILogger logger, Exception why, int count, string stream);
 
+    [LoggerMessage(EventId = 24, Level = LogLevel.Error, Message = "Metrics and traces can't be exported by OTLP; all else goes on, and /metrics too. See to the variables OTEL_… and start the node again.")]
+    public static partial void NoExporter(ILogger logger, Exception error);
+
+    [LoggerMessage(EventId = 25, Level = LogLevel.Warning, Message = "Histograms can't be exported to {Endpoint}. It is tried again and again; nothing is lost but time.")]
+    public static partial void CannotExport(ILogger logger, Exception error, Uri endpoint);
+
+    [LoggerMessage(EventId = 26, Level = LogLevel.Information, Message = "Histograms are exported to {Endpoint} again.")]
+    public static partial void ExportsAgain(ILogger logger, Uri endpoint);
+
     [LoggerMessage(EventId = 12, Level = LogLevel.Critical, Message = "The node can't start.")]
     public static partial void CannotStart(ILogger logger, Exception error);
 

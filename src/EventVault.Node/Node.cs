@@ -11,7 +11,6 @@ using EventVault.Node.Replication;
 using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Node.States;
-using EventVault.Protocol;
 using EventVault.Raft;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -32,6 +31,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>After the disk failed, answers that are ready are still sent; nobody should wait long for that.</summary>
     private static readonly TimeSpan DrainAfterFailure = TimeSpan.FromSeconds(1);
+
+    /// <summary>Appends need no descriptors, so the first of them should not have to share the processor with who makes them.</summary>
+    private static readonly TimeSpan DescribesAfter = TimeSpan.FromSeconds(1);
 
     /// <summary>How long the last answers may take from the end of their calls to the sockets.</summary>
     public static readonly TimeSpan LastAnswers = TimeSpan.FromMilliseconds(100);
@@ -76,7 +78,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
     private readonly TaskCompletionSource<Exception> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<string> _reopen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ITimer? _tick;
-    private Task<OtlpExport>? _exporting;
+    private ITimer? _sweep;
+    private Task<OtlpExport?>? _exporting;
     private bool _wasFull;
     private int _stopped;
 
@@ -122,7 +125,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _cluster.Damage = () => scrub.Problem;
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
-        _guard = new AccessGuard(options.Access, access, _log) { Audit = new AuditTrail(appends, options) };
+        _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
+        _guard.IsCutOff = () => _loop.Standing.Membership.SoleVoter != _peers.Self && _health.NotReadableFor > options.TrustsUsersFor;
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
@@ -134,7 +138,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         new AdminService(_storage, _loop, _replica, writer, streams, limits, _health, Now(options)).AddTo(_server);
         _scavengeCalls = new ScavengeCalls(_storage, appends, _scavenge, limits);
         _scavengeCalls.AddTo(_server);
-        new AccessService(access, _guard, appends, reads.Consistent, limits).AddTo(_server);
+        new AccessService(access, _guard, appends, reads.Consistent, limits, options.Clock).AddTo(_server);
         new BackupCalls(_storage, reads.Consistent, limits).AddTo(_server);
         new ClusterService(_storage, _loop, _peers, _cluster, _changes, _log).AddTo(_server);
         _health.AddTo(_server);
@@ -143,7 +147,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
-        _server.RequireComplete();
         _web.Serve(_guard, _server);
         Metrics = MapPages();
     }
@@ -153,7 +156,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var metrics = NodeMetrics.Of(new MetricSources(
             _options, _storage, _loop, _replica, _writer, _figures, _pulse, _health, _peers, _scrub, _retention, _places, _kept, _server, _web));
         MetricsPage.Map(_web.Pipeline, metrics);
-        _health.Map(_web.Pipeline);
+        _health.Map(_web.Pipeline, _guard);
         return metrics;
     }
 
@@ -165,6 +168,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
     /// <summary>What it says of itself to those who watch it.</summary>
     public IReadOnlyList<Metric> Metrics { get; }
+
+    /// <summary>What it serves; for tests in the same process.</summary>
+    public RpcServer Calls => _server;
 
     /// <summary>The heartbeat; for tests in the same process.</summary>
     public NodePulse Pulse => _pulse;
@@ -359,7 +365,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
         {
             web = new NodeWeb(options);
             log.SetResult(web.Logs.CreateLogger("EventVault.Node"));
-            _ = (StreamsReflection.Descriptor, AdminReflection.Descriptor); // Parsed when they are first asked for.
             if (await Task.WhenAny(opening, Task.Delay(OpeningPorts.After, ending.Token)) != opening)
             {
                 await ServeOpeningAsync(opening, options, watch, await log.Task);
@@ -412,6 +417,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
 
         _retention.BeginClock(); // Before anything is appended: what the log says of the time must not come from the clock of this start.
+        _guard.ReadAhead();
         (RpcEndPoint, HttpEndPoint) = await _web.OpenAsync();
         await _peers.StartAsync(RpcEndPoint);
         if (_peers.HasPort)
@@ -419,8 +425,9 @@ internal sealed class Node : IHosted, IAsyncDisposable
             _members.Start();
         }
 
-        var interval = TimeSpan.FromTicks(Math.Min(_options.ProgressInterval.Ticks, TimeSpan.TicksPerSecond)); // Whoever lost a right loses it within a second.
+        var interval = _options.ProgressInterval;
         _tick = _options.Clock.CreateTimer(static node => ((Node)node!).Tick(), this, interval, interval);
+        _sweep = _options.Clock.CreateTimer(static guard => ((AccessGuard)guard!).Sweep(), _guard, AccessGuard.SweepEvery, AccessGuard.SweepEvery);
         _retention.Start();
         _eager.Start();
         _health.BeginServing();
@@ -428,13 +435,21 @@ internal sealed class Node : IHosted, IAsyncDisposable
         if (_options.OtlpEndpoint is { } endpoint)
         {
             // Loading it takes as long as the rest of the start.
-            _exporting = Task.Run(() => new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics));
+            _exporting = Task.Run(() => BeginExport(endpoint));
         }
 
         _scavenge.Start();
         GiveBackGarbage();
         LogMessages.Serving(_log, RpcEndPoint, HttpEndPoint);
         WarnOfOpenDoors(_log, _options);
+        _ = DescribeAsync();
+    }
+
+    // Whoever needs one before makes it for himself.
+    private static async Task DescribeAsync()
+    {
+        await Task.Delay(DescribesAfter);
+        VaultServices.Describe();
     }
 
     /// <summary>Logs what an operator allowed in as many words, beyond loopback.</summary>
@@ -461,6 +476,8 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var server = new RpcServer(new RpcServerOptions
         {
             Inspect = guard.InspectAsync,
+            Explain = e => Errors.Explain(e, limits),
+            Ended = figures.Calls.Ended,
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
             MaxReceivingBytes = NodeOptions.ReceivingBytes,
@@ -468,7 +485,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Logger = log,
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),
         });
-        return server.Use(figures.Calls.MeasureAsync).Use(Tracing.CallAsync).Use((context, next) => Errors.AddDetail(context, next, limits)).Use(guard.FilterAsync);
+        return server.Use(Tracing.CallAsync).Use(guard.FilterAsync);
     }
 
     // Recovery leaves as much garbage as index, and a node that idles would never collect it. Not beside a large index, which would
@@ -498,14 +515,29 @@ internal sealed class Node : IHosted, IAsyncDisposable
             await _web.StopAsync(patience.Token);
         }
 
-        if (_tick is not null)
+        foreach (var timer in new[] { _tick, _sweep }.OfType<ITimer>())
         {
-            await _tick.DisposeAsync();
+            await timer.DisposeAsync();
         }
 
         if (_exporting is { } exporting)
         {
-            (await exporting).Dispose(); // It reads the storage.
+            await using var export = await exporting; // It reads the storage.
+        }
+    }
+
+    private OtlpExport? BeginExport(Uri endpoint)
+    {
+        try
+        {
+            return new OtlpExport(endpoint, $"{_storage.VaultId}/{_storage.NodeId}", AdminService.Version, Metrics, _log);
+        }
+#pragma warning disable CA1031 // The SDK says no by whatever it likes; a node that can't be watched serves all the same.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            LogMessages.NoExporter(_log, e);
+            return null;
         }
     }
 
@@ -621,7 +653,6 @@ internal sealed class Node : IHosted, IAsyncDisposable
     {
         _committed.Publish();
         _streams.CutSlow();
-        _guard.Sweep();
         var full = _storage.DiskIsFull;
         if (full)
         {

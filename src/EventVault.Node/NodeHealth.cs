@@ -1,4 +1,5 @@
 using System.Text.Json;
+using EventVault.Node.Security;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
 using EventVault.Storage;
@@ -26,6 +27,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     private readonly HealthService _service = new();
     private volatile string _state = "starting";
     private volatile bool _wasReady;
+    private long _notReadableSince; // Of Environment.TickCount64; 0: it may be read from.
 
     /// <summary><c>starting</c>, <c>serving</c>, <c>full</c>, <c>draining</c> or <c>failed</c>.</summary>
     public string State => _state == Serving && storage.DiskIsFull ? "full" : _state;
@@ -39,6 +41,9 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
 
     /// <summary>Why it should not be read from; null: it may. A full disk is no reason.</summary>
     public string? NotReadable => _state != Serving ? $"the node is {_state}" : standsStill() ?? outOfTouch();
+
+    /// <summary>For how long it should not have been read from, as of the last look; zero: it may be.</summary>
+    public TimeSpan NotReadableFor => Volatile.Read(ref _notReadableSince) is not 0 and var since ? TimeSpan.FromMilliseconds(Environment.TickCount64 - since) : TimeSpan.Zero;
 
     public void AddTo(RpcServer server)
     {
@@ -56,6 +61,15 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     /// <summary>Tells those who watch whether the node is ready, if that has changed. Call it now and then, from one thread at a time.</summary>
     public void Look()
     {
+        if (NotReadable is null)
+        {
+            Volatile.Write(ref _notReadableSince, 0);
+        }
+        else if (_notReadableSince == 0)
+        {
+            Volatile.Write(ref _notReadableSince, Environment.TickCount64);
+        }
+
         var isReady = IsReady;
         if (isReady != _wasReady && _state == Serving)
         {
@@ -76,7 +90,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     }
 
     /// <summary>Answers <c>/health/live</c>, <c>/health/ready</c> and <c>/health/reads</c>.</summary>
-    public void Map(IApplicationBuilder app) => Map(app, () => State, path => path switch
+    public void Map(IApplicationBuilder app, AccessGuard guard) => Map(app, guard, () => State, path => path switch
     {
         Live => _state == "failed" ? "the node has failed" : null,
         Ready => NotReady,
@@ -85,30 +99,30 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
 
     /// <summary>The same for a node in any state.</summary>
     /// <param name="app">Where it is served.</param>
+    /// <param name="guard">Knows who may hear more than the state: reasons tell of files, damage and other nodes.</param>
     /// <param name="state">The node's state.</param>
     /// <param name="whyNot">Says of a path why the node is not what it asks for; null: it is.</param>
-    public static void Map(IApplicationBuilder app, Func<string> state, Func<string, string?> whyNot) => app.Run(http =>
+    public static void Map(IApplicationBuilder app, AccessGuard guard, Func<string> state, Func<string, string?> whyNot) => app.Run(async http =>
     {
         var path = http.Request.Path.Value;
         if (path is not (Live or Ready or Reads))
         {
             http.Response.StatusCode = StatusCodes.Status404NotFound;
-            return Task.CompletedTask;
+            return;
         }
 
         if (!HttpMethods.IsGet(http.Request.Method) && !HttpMethods.IsHead(http.Request.Method))
         {
             http.Response.StatusCode = StatusCodes.Status405MethodNotAllowed;
             http.Response.Headers.Allow = "GET, HEAD";
-            return Task.CompletedTask;
+            return;
         }
 
         var reason = whyNot(path);
+        var told = reason is not null && await guard.IsKnownAsync(http) ? $",\"reason\":\"{JsonEncodedText.Encode(reason)}\"" : string.Empty;
         http.Response.StatusCode = reason is null ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable;
         http.Response.ContentType = "application/json";
-        return http.Response.WriteAsync(reason is null
-            ? $$"""{"status":"{{state()}}"}"""
-            : $$"""{"status":"{{state()}}","reason":"{{JsonEncodedText.Encode(reason)}}"}""");
+        await http.Response.WriteAsync($$"""{"status":"{{state()}}"{{told}}}""");
     });
 
     /// <summary>Sets what probes of the node, and of each of its services, are told.</summary>

@@ -41,6 +41,12 @@ internal sealed record NodeOptions
     /// <summary>How callers show who they are; null: nobody is asked, and everybody is an administrator.</summary>
     public AccessOptions? Access { get; init; }
 
+    /// <summary>
+    /// How long a node that is cut off from its leader goes on by the users and roles that it knows: whoever was shut out elsewhere is let in for so long,
+    /// and reads that take nothing but this node go on for so long. Then it lets in the built-in administrator alone. Tests wait less.
+    /// </summary>
+    public TimeSpan TrustsUsersFor { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>Whether clients may ask which services and messages there are.</summary>
     public bool Reflection { get; init; }
 
@@ -134,8 +140,8 @@ internal sealed record NodeOptions
     /// <summary>Where metrics and spans go by OTLP; null: nowhere.</summary>
     public Uri? OtlpEndpoint { get; init; }
 
-    /// <summary>Where logs go; nowhere by default.</summary>
-    public Action<ILoggingBuilder>? Logging { get; init; }
+    /// <summary>Makes what takes the logs, which is disposed with the node; null: they go nowhere.</summary>
+    public Func<ILoggerFactory>? Logging { get; init; }
 
     /// <summary>How a storage is opened for a node with these options.</summary>
     /// <param name="options">The options.</param>

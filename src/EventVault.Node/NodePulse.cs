@@ -30,6 +30,7 @@ internal sealed class NodePulse : IDisposable
     private long _answeredAt;
     private long _beatAt;
     private long _asleepMs;
+    private bool _unasked; // The last question was refused: it is asked again, and its silence counts on.
     private int _beating;
 
     /// <param name="loop">Is asked.</param>
@@ -73,18 +74,31 @@ internal sealed class NodePulse : IDisposable
             return; // The last one still runs.
         }
 
+        try
+        {
+            Ask();
+            Volatile.Write(ref _asleepMs, (long)_subscriptions.Asleep(_storage.Head, VaultLoop.NowMs(_clock)).TotalMilliseconds);
+            _onBeat();
+        }
+        finally
+        {
+            Volatile.Write(ref _beating, 0);
+        }
+    }
+
+    private void Ask()
+    {
         var now = _clock.GetTimestamp();
         Volatile.Write(ref _beatAt, now);
         if (Volatile.Read(ref _answeredAt) >= _askedAt)
         {
             // Later than the answer to the last question, also where the clock stands still.
             Volatile.Write(ref _askedAt, Math.Max(now, _answeredAt + 1));
-            _ = _loop.AskAsync(Answer);
+            _unasked = true;
         }
 
-        Volatile.Write(ref _asleepMs, (long)_subscriptions.Asleep(_storage.Head, VaultLoop.NowMs(_clock)).TotalMilliseconds);
-        _onBeat();
-        Volatile.Write(ref _beating, 0);
+        // With too many questions before it nobody will ever answer this one.
+        _unasked = _unasked && _loop.AskAsync(Answer).IsCanceled;
     }
 
     /// <summary>Ends the beats.</summary>

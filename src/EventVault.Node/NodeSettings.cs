@@ -25,7 +25,7 @@ internal sealed class NodeSettings
     /// <summary>Variables with our prefix that belong to the client tools.</summary>
     private static readonly string[] OthersVariables =
     [
-        "EVENTVAULT_ENDPOINT", "EVENTVAULT_USER", "EVENTVAULT_PASSWORD", "EVENTVAULT_PASSWORD_FILE", "EVENTVAULT_TOKEN", "EVENTVAULT_TOKEN_FILE",
+        "EVENTVAULT_ENDPOINT", "EVENTVAULT_HTTP", "EVENTVAULT_USER", "EVENTVAULT_PASSWORD", "EVENTVAULT_PASSWORD_FILE", "EVENTVAULT_TOKEN", "EVENTVAULT_TOKEN_FILE",
         "EVENTVAULT_AUTHORITY", "EVENTVAULT_CLIENT_CERT", "EVENTVAULT_CLIENT_KEY",
     ];
 
@@ -398,7 +398,7 @@ internal sealed class NodeSettings
         var keys = Text("token-keys")!;
         try
         {
-            using var tried = new TokenKeys(keys, static _ => { });
+            using var tried = new TokenKeys(keys, static _ => { }, TimeProvider.System);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or FormatException)
         {

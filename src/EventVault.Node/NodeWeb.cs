@@ -10,6 +10,7 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 
 namespace EventVault.Node;
@@ -25,7 +26,7 @@ internal sealed class NodeWeb : IAsyncDisposable
     public NodeWeb(NodeOptions options)
     {
         _options = options;
-        Logs = LoggerFactory.Create(logging => options.Logging?.Invoke(logging));
+        Logs = options.Logging?.Invoke() ?? NullLoggerFactory.Instance;
         var log = Logs.CreateLogger("EventVault.Node");
         var tls = Tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
         _tls = tls is null ? null : TlsServices();
@@ -93,7 +94,7 @@ internal sealed class NodeWeb : IAsyncDisposable
     {
         if (tls is not null)
         {
-            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(tls.Current()) });
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = handshake => ValueTask.FromResult(tls.For(handshake.Connection.Features.GetRequiredFeature<RpcConnection>())) });
         }
     }
 

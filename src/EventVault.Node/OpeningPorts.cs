@@ -23,23 +23,24 @@ internal sealed class OpeningPorts : IAsyncDisposable
 
     private readonly NodeWeb _web;
     private readonly RpcServer _server;
-    private readonly AccessGuard _guard; // All calls are refused: nobody has to say who calls.
+    private readonly AccessGuard _guard; // All calls are refused, whoever calls; it says who may hear why. The vault's users are not known yet.
 
     private OpeningPorts(NodeOptions options, OpeningWatch watch, ILogger log)
     {
         _web = new NodeWeb(options);
-        _guard = new AccessGuard(options: null, registry: null, log);
+        _guard = new AccessGuard(options.Access, registry: null, _web.Tls, log);
+        var refusal = () => Errors.Opening(options.Access is null ? watch.Doing : null).ToException();
         _server = new RpcServer(new RpcServerOptions
         {
             Logger = log,
-            UnknownRefusal = () => Errors.Opening(watch.Doing).ToException(),
-            DrainRefusal = () => Errors.Opening(watch.Doing).ToException(),
+            UnknownRefusal = refusal,
+            DrainRefusal = refusal,
         });
         var health = new HealthService();
         health.AddTo(_server);
         NodeHealth.SetStatus(health, HealthStatus.NotServing);
         _web.Serve(_guard, _server);
-        NodeHealth.Map(_web.Pipeline, static () => State, path => path == NodeHealth.Live ? null : watch.Doing);
+        NodeHealth.Map(_web.Pipeline, _guard, static () => State, path => path == NodeHealth.Live ? null : watch.Doing);
     }
 
     /// <summary>Opens both ports, and tells the log.</summary>

@@ -4,7 +4,6 @@ using EventVault.Node;
 using EventVault.Storage;
 using EventVault.Storage.Io;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.Extensions.Logging.Console;
 
 NodeSettings settings;
 NodeOptions options;
@@ -19,7 +18,7 @@ try
         return ExitCode.Ok;
     }
 
-    options = settings.ToOptions() with { Logging = ConfigureLogging };
+    options = settings.ToOptions() with { Logging = () => ConsoleLogs.To(settings.LogLevel, settings.LogsJson) };
 }
 catch (SettingException e)
 {
@@ -72,28 +71,6 @@ void RequestStop(PosixSignalContext context)
 {
     context.Cancel = true;
     stopRequested.TrySetResult();
-}
-
-void ConfigureLogging(ILoggingBuilder logging)
-{
-    logging.SetMinimumLevel(settings.LogLevel).AddFilter("Microsoft", settings.LogLevel > LogLevel.Warning ? settings.LogLevel : LogLevel.Warning);
-    if (settings.LogsJson)
-    {
-        logging.AddJsonConsole(json => json.UseUtcTimestamp = true);
-    }
-    else
-    {
-        logging.AddSimpleConsole(line =>
-        {
-            line.SingleLine = true;
-            line.UseUtcTimestamp = true;
-            line.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
-            line.ColorBehavior = LoggerColorBehavior.Disabled;
-        });
-    }
-
-    // stdout belongs to the line that says the node is ready.
-    logging.AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
 }
 
 static int ExitCodeOf(Exception error) => error switch

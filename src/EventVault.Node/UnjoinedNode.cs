@@ -13,7 +13,6 @@ using EventVault.Rpc.Server;
 using EventVault.Rpc.Server.Health;
 using EventVault.Storage;
 using Google.Protobuf;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node;
 
@@ -44,7 +43,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _options = options;
         _web = new NodeWeb(options);
         _log = _web.Logs.CreateLogger("EventVault.Node");
-        _guard = new AccessGuard(options.Access, registry: null, _log);
+        _guard = new AccessGuard(options.Access, registry: null, _web.Tls, _log);
         _server = new RpcServer(new RpcServerOptions
         {
             Inspect = _guard.InspectAsync,
@@ -54,12 +53,12 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         });
         _server
             .Use(_guard.FilterAsync)
-            .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(Service, "GetCluster"), GetCluster)
-            .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync);
+            .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(VaultServices.Cluster, "GetCluster"), GetCluster)
+            .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(VaultServices.Cluster, "InitCluster"), InitAsync);
         _health.AddTo(_server);
         _health.SetStatus(string.Empty, HealthStatus.NotServing);
         _web.Serve(_guard, _server);
-        NodeHealth.Map(_web.Pipeline, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
+        NodeHealth.Map(_web.Pipeline, _guard, static () => State, static path => path == NodeHealth.Live ? null : "the node belongs to no vault yet");
     }
 
     public IPEndPoint RpcEndPoint { get; private set; } = new(IPAddress.None, 0);
@@ -71,8 +70,6 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
     public Task<Exception> Failed => _failed.Task;
 
     public Task<string> Reopen => _reopen.Task;
-
-    private static ServiceDescriptor Service => ClusterReflection.Descriptor.Services[0];
 
     /// <summary>Opens the ports.</summary>
     /// <exception cref="IOException">One can't be opened.</exception>

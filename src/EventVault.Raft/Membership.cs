@@ -88,7 +88,7 @@ public sealed class Membership : IEquatable<Membership>
     public bool IsJoint { get; }
 
     /// <summary>The one that decides alone; null if more than one voter is asked.</summary>
-    internal ReplicaId? SoleVoter { get; }
+    public ReplicaId? SoleVoter { get; }
 
     /// <summary>Members without an interface in between.</summary>
     internal ReadOnlySpan<Member> Span => _members;

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Security.Claims;
-using System.Security.Cryptography.X509Certificates;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -68,6 +67,9 @@ public sealed class RpcContext
         : timeout - TimeProvider.System.GetElapsedTime(_started) is var left && left > TimeSpan.Zero ? left
         : TimeSpan.Zero;
 
+    /// <summary>How long ago the call began.</summary>
+    public TimeSpan Elapsed => TimeProvider.System.GetElapsedTime(_started);
+
     /// <summary>
     /// Fires when the call is over for its client (cancelled, disconnected, deadline passed) or must end now (the drain
     /// time of a stopping server is up).
@@ -97,8 +99,8 @@ public sealed class RpcContext
         ? new IPEndPoint(address, _http.Connection.RemotePort).ToString()
         : "unknown";
 
-    /// <summary>What the client has shown in the TLS handshake, and the port has accepted; null: nothing.</summary>
-    public X509Certificate2? ClientCertificate => _http.Connection.ClientCertificate;
+    /// <summary>Address of the client; null: the connection has none.</summary>
+    public IPAddress? RemoteAddress => _http.Connection.RemoteIpAddress;
 
     /// <summary>The header <c>authorization</c> as it came; null: none came.</summary>
     public string? Authorization => _http.Request.Headers.Authorization is { Count: > 0 } sent ? sent.ToString() : null;
@@ -117,8 +119,14 @@ public sealed class RpcContext
         const int EnhanceYourCalm = 11; // RFC 9113, section 7; gRPC makes RESOURCE_EXHAUSTED of it.
         if (Interlocked.CompareExchange(ref _life, Cutting, Open) == Open)
         {
-            _http.Features.Get<IHttpResetFeature>()?.Reset(EnhanceYourCalm);
-            Volatile.Write(ref _life, Open);
+            try
+            {
+                _http.Features.Get<IHttpResetFeature>()?.Reset(EnhanceYourCalm);
+            }
+            finally
+            {
+                Volatile.Write(ref _life, Open); // Or its end would wait for us for ever.
+            }
         }
     }
 
@@ -131,10 +139,16 @@ public sealed class RpcContext
     {
         if (Interlocked.CompareExchange(ref _life, Cutting, Open) == Open)
         {
-            _endedBy = why;
-            _ = Cancellation;
-            _ = _cancellation!.CancelAsync(); // What the handler does when it hears of it runs elsewhere.
-            Volatile.Write(ref _life, Open);
+            try
+            {
+                _endedBy = why;
+                _ = Cancellation;
+                _ = _cancellation!.CancelAsync(); // What the handler does when it hears of it runs elsewhere.
+            }
+            finally
+            {
+                Volatile.Write(ref _life, Open);
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -45,7 +46,7 @@ public static class RpcHosting
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
         options.ConfigureEndpointDefaults(listen => listen.Use(next => async connection =>
         {
-            connection.Features.Set(new RpcConnection());
+            connection.Features.Set(new RpcConnection(connection.Features.Get<IConnectionLifetimeNotificationFeature>()));
             connections?.Add(1);
             try
             {

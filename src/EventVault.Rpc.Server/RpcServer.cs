@@ -21,7 +21,8 @@ public sealed class RpcServer
 {
     private readonly RpcServerOptions _options;
     private readonly Dictionary<string, MethodEntry> _added = new(StringComparer.Ordinal);
-    private readonly List<ServiceDescriptor> _services = [];
+    private readonly List<RpcService> _services = [];
+    private readonly List<Action> _unchecked = [];
     private readonly List<RpcFilter> _filters = [];
     private readonly Lock _lock = new();
     private readonly CancellationTokenSource _draining = new();
@@ -48,7 +49,7 @@ public sealed class RpcServer
 
     internal CancellationToken Stopping => _stopping.Token;
 
-    internal IReadOnlyList<ServiceDescriptor> Services => _services;
+    internal IReadOnlyList<RpcService> Services => _services;
 
     /// <summary>Adds a method with one request and one answer.</summary>
     /// <param name="method">The method.</param>
@@ -219,16 +220,22 @@ public sealed class RpcServer
         return this;
     }
 
-    /// <summary>Checks that every method of every service of which one was added has a handler.</summary>
+    /// <summary>
+    /// Checks that every method of every service of which one was added has a handler, and that the handlers fit their methods. It makes the
+    /// descriptors of all services: a server that must start quickly leaves it to its tests.
+    /// </summary>
     /// <param name="absent">Methods that are meant to be missing; they answer UNIMPLEMENTED.</param>
     /// <returns>This server.</returns>
     /// <exception cref="InvalidOperationException">A method has no handler; the message names it.</exception>
+    /// <exception cref="ArgumentException">A handler was added for a method of another kind, or that its service doesn't have.</exception>
     public RpcServer RequireComplete(params MethodDescriptor[] absent)
     {
         ArgumentNullException.ThrowIfNull(absent);
         lock (_lock)
         {
-            var missing = _services.SelectMany(s => s.Methods).Except(absent).Where(m => !_added.ContainsKey(PathOf(m))).Select(m => m.FullName).ToList();
+            _unchecked.ForEach(static check => check());
+            _unchecked.Clear();
+            var missing = _services.SelectMany(s => s.Descriptor.Methods).Except(absent).Where(m => !_added.ContainsKey(PathOf(m))).Select(m => m.FullName).ToList();
             return missing.Count == 0 ? this : throw new InvalidOperationException($"These methods have no handler: {string.Join(", ", missing)}.");
         }
     }
@@ -253,27 +260,26 @@ public sealed class RpcServer
     /// <summary>Handles one request that <see cref="IsRpc"/>. Never throws because of a client or a handler.</summary>
     /// <param name="http">The request and its response.</param>
     /// <returns>Ends with the call.</returns>
-    public async Task InvokeAsync(HttpContext http)
+    public Task InvokeAsync(HttpContext http)
     {
         ArgumentNullException.ThrowIfNull(http);
         if (!ServerCall.Accept(http))
         {
-            return;
+            return Task.CompletedTask;
         }
 
+        var path = http.Request.Path.Value ?? string.Empty;
+        Freeze().TryGetValue(path, out var method);
         Interlocked.Increment(ref _activeCalls);
-        try
+        return ServerCall.RunAsync(this, _options, http, path, method);
+    }
+
+    /// <summary>A call of <see cref="InvokeAsync"/> is over.</summary>
+    internal void EndCall()
+    {
+        if (Interlocked.Decrement(ref _activeCalls) == 0 && _draining.IsCancellationRequested)
         {
-            var path = http.Request.Path.Value ?? string.Empty;
-            Freeze().TryGetValue(path, out var method);
-            await ServerCall.RunAsync(this, _options, http, path, method).ConfigureAwait(false);
-        }
-        finally
-        {
-            if (Interlocked.Decrement(ref _activeCalls) == 0 && _draining.IsCancellationRequested)
-            {
-                _drained.TrySetResult();
-            }
+            _drained.TrySetResult();
         }
     }
 
@@ -312,28 +318,28 @@ public sealed class RpcServer
         }
     }
 
-    /// <summary>A second name for all methods of a service, with the same messages.</summary>
-    internal void Alias(ServiceDescriptor service, string otherName)
+    /// <summary>A second name for all methods of a service that were added, with the same messages.</summary>
+    internal void Alias(RpcService service, string otherName)
     {
         lock (_lock)
         {
             CheckNotFrozen();
-            foreach (var method in service.Methods)
+            foreach (var (path, entry) in AddedOf(service))
             {
-                _added.Add($"/{otherName}/{method.Name}", _added[PathOf(method)]);
+                _added.Add($"/{otherName}/{path[(service.FullName.Length + 2)..]}", entry);
             }
         }
     }
 
-    /// <summary>Lets the methods of a service answer while the server drains.</summary>
-    internal void ServeWhileDraining(ServiceDescriptor service)
+    /// <summary>Lets the methods of a service that were added answer while the server drains.</summary>
+    internal void ServeWhileDraining(RpcService service)
     {
         lock (_lock)
         {
             CheckNotFrozen();
-            foreach (var method in service.Methods)
+            foreach (var (path, entry) in AddedOf(service))
             {
-                _added[PathOf(method)] = _added[PathOf(method)] with { ServesWhileDraining = true };
+                _added[path] = entry with { ServesWhileDraining = true };
             }
         }
     }
@@ -375,10 +381,9 @@ public sealed class RpcServer
         where TResponse : class, IMessage<TResponse>, new()
     {
         ArgumentNullException.ThrowIfNull(method);
-        var descriptor = method.Descriptor;
-        if (descriptor.IsClientStreaming != clientStreams || descriptor.IsServerStreaming != serverStreams)
+        if (method.IsDescribed)
         {
-            throw new ArgumentException($"{descriptor.FullName} is of another kind: its client {Streams(descriptor.IsClientStreaming)}, its server {Streams(descriptor.IsServerStreaming)}.", nameof(method));
+            CheckKind(method.Descriptor, clientStreams, serverStreams);
         }
 
         lock (_lock)
@@ -386,19 +391,31 @@ public sealed class RpcServer
             CheckNotFrozen();
             if (!_added.TryAdd(method.Path, new MethodEntry(handler, ServesWhileDraining: false)))
             {
-                throw new ArgumentException($"{descriptor.FullName} has a handler already.", nameof(method));
+                throw new ArgumentException($"{method.Path} has a handler already.", nameof(method));
             }
 
-            if (!_services.Contains(descriptor.Service))
+            _unchecked.Add(() => CheckKind(method.Descriptor, clientStreams, serverStreams));
+            if (_services.TrueForAll(s => s.FullName != method.Service.FullName))
             {
-                _services.Add(descriptor.Service);
+                _services.Add(method.Service);
             }
         }
 
         return this;
+    }
+
+    private static void CheckKind(MethodDescriptor method, bool clientStreams, bool serverStreams)
+    {
+        if (method.IsClientStreaming != clientStreams || method.IsServerStreaming != serverStreams)
+        {
+            throw new ArgumentException($"{method.FullName} is of another kind: its client {Streams(method.IsClientStreaming)}, its server {Streams(method.IsServerStreaming)}.");
+        }
 
         static string Streams(bool streams) => streams ? "streams" : "sends one message";
     }
+
+    private List<KeyValuePair<string, MethodEntry>> AddedOf(RpcService service) =>
+        [.. _added.Where(added => added.Key.StartsWith($"/{service.FullName}/", StringComparison.Ordinal))];
 
     private void CheckNotFrozen()
     {

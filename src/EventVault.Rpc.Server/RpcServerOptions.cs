@@ -36,6 +36,14 @@ public sealed class RpcServerOptions
     /// <summary>Whether compressed requests are accepted and answers may be compressed. Default true.</summary>
     public bool AllowGzip { get; init; } = true;
 
+    /// <summary>
+    /// What a client is told in the place of what a call has failed with, be it a status or an exception of another kind; null, or a null from it: nothing else.
+    /// </summary>
+    public Func<Exception, RpcException?>? Explain { get; init; }
+
+    /// <summary>Told of each call that was taken, and its status, when it has ended and before its client hears of it; must not throw. Null: nobody is told.</summary>
+    public Action<RpcContext, RpcCode>? Ended { get; init; }
+
     /// <summary>Where unexpected exceptions of handlers are told; null: nowhere.</summary>
     public ILogger? Logger { get; init; }
 

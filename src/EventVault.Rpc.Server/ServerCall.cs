@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using EventVault.Rpc.Wire;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -37,32 +36,44 @@ internal static class ServerCall
         return true;
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public static async ValueTask RunAsync(RpcServer server, RpcServerOptions options, HttpContext http, string path, MethodEntry? method)
+    // The one state machine of a call beside its handler's: with many calls at once there is no pool that holds them all.
+    public static async Task RunAsync(RpcServer server, RpcServerOptions options, HttpContext http, string path, MethodEntry? method)
     {
-        http.Response.ContentType = "application/grpc";
         RpcContext? context = null;
-        RpcException? error;
         try
         {
-            context = Open(server, options, http, path, method);
-            await method!.Handler(context).ConfigureAwait(false);
-            context.CheckAnswered();
-            error = null;
-        }
-        catch (Exception e)
-        {
-            error = ToStatus(e, context, path, options);
-            if (error is null)
+            http.Response.ContentType = "application/grpc";
+            RpcException? error = null;
+            try
             {
-                context!.Release();
-                http.Abort();
-                return;
+                context = Open(server, options, http, path, method);
+                await method!.Handler(context).ConfigureAwait(false);
+                context.CheckAnswered();
             }
-        }
+            catch (Exception e)
+            {
+                error = ToStatus(e, context, path, options);
+                if (error is null)
+                {
+                    options.Ended?.Invoke(context!, RpcCode.Cancelled);
+                    context!.Release();
+                    http.Abort();
+                    return;
+                }
+            }
 
-        Finish(http, context, error);
-        context?.Release();
+            if (context is not null)
+            {
+                options.Ended?.Invoke(context, error?.Code ?? RpcCode.Ok);
+            }
+
+            Finish(http, context, error);
+            context?.Release();
+        }
+        finally
+        {
+            server.EndCall();
+        }
     }
 
     private static RpcContext Open(RpcServer server, RpcServerOptions options, HttpContext http, string path, MethodEntry? method)
@@ -118,6 +129,11 @@ internal static class ServerCall
     /// <summary>The status that an exception becomes; null if the client is gone.</summary>
     private static RpcException? ToStatus(Exception e, RpcContext? context, string path, RpcServerOptions options)
     {
+        if (options.Explain?.Invoke(e) is { } told)
+        {
+            return told;
+        }
+
         switch (e)
         {
             case RpcException known:

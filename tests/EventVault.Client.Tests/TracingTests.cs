@@ -77,6 +77,20 @@ public sealed class TracingTests
     }
 
     [Fact]
+    public async Task A_node_whose_export_can_not_begin_serves_and_stops_in_order()
+    {
+        await using NodeProcess node = await NodeProcess.StartWithAsync(
+            new Dictionary<string, string> { ["OTEL_EXPORTER_OTLP_HEADERS"] = "nonsense" }, "--otlp-endpoint", "http://127.0.0.1:9");
+        await Wait.UntilAsync(() => node.Output.Contains("can't be exported by OTLP", StringComparison.Ordinal), "it to be told");
+        await using (VaultClient client = VaultClient.Connect(node.Address))
+        {
+            await client.AppendAsync("order-1", ExpectedVersion.NoStream, EventData.JsonText("placed", "{}"));
+        }
+
+        Assert.Equal(0, await node.StopAsync());
+    }
+
+    [Fact]
     public async Task A_repeat_keeps_its_content_though_it_belongs_to_another_trace()
     {
         await using NodeProcess node = await NodeProcess.StartAsync();

@@ -56,6 +56,16 @@ internal static class Tool
         }
     }
 
+    /// <summary>Runs a command that has to succeed.</summary>
+    public static void MustRun(string command, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(command, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{command} {string.Join(' ', arguments)}: {output.Result}{error}");
+    }
+
     public static void Skip(string why)
     {
         Assert.False(Settings.IsCi, $"In CI this may not be skipped: {why}.");

@@ -92,9 +92,8 @@ public sealed class AllocationGuardTests(ITestOutputHelper output) : IDisposable
         var next = 1;
         Renewed requests = null!;
 
-        // Some 800 B of it came with credentials, counting and tracing of calls: to be won back.
         await BestOfAsync(
-            3300, "B for a unary append", Calls,
+            2800, "B for a unary append", Calls,
             async () =>
             {
                 await peer.SendBytesAsync(requests.Bytes);

@@ -229,7 +229,7 @@ public sealed class AnchorTests
     public async Task Retention_makes_anchors_too_and_one_state_that_is_too_large_stops_only_its_own_stream()
     {
         var log = new List<string>();
-        await using var node = await TestNode.StartAsync(o => o with { StateBytes = 64 * 1024, Logging = logging => logging.AddProvider(new ListLogger(log)) });
+        await using var node = await TestNode.StartAsync(o => o with { StateBytes = 64 * 1024, Logging = () => LoggerFactory.Create(logging => logging.AddProvider(new ListLogger(log))) });
         await node.DefineAsync("sum", "n = SUM(data.n), large = LAST(data.large)", "s");
         for (var i = 0; i < 3; i++)
         {

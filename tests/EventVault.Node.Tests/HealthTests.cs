@@ -36,6 +36,31 @@ public sealed class HealthTests
     }
 
     [Fact]
+    public void A_question_that_finds_no_room_is_asked_again_and_its_silence_counts_on()
+    {
+        using var vault = new SteppedLoop(new AppendLimits());
+        var clock = new HandClock();
+        using var pulse = new NodePulse(vault.Loop, vault.Storage, new LiveSubscriptions(), clock, static () => { });
+        while (!vault.Loop.AskAsync(static _ => true).IsCanceled)
+        {
+            // Others ask, until no more may wait.
+        }
+
+        pulse.Beat();
+        clock.Pass(NodePulse.Patience * 2);
+        pulse.Beat();
+        Assert.Contains("the vault thread", pulse.Problem, StringComparison.Ordinal);
+
+        // It has only been slow.
+        vault.RunUntilIdle();
+        pulse.Beat();
+        vault.RunUntilIdle();
+        Assert.Null(pulse.Problem);
+        Assert.Equal(TimeSpan.Zero, pulse.Silence);
+        Assert.NotNull(pulse.Status);
+    }
+
+    [Fact]
     public async Task A_full_disk_is_no_reason_to_read_elsewhere_and_one_to_append_elsewhere()
     {
         await using var node = await TestNode.StartAsync(o => o with

@@ -38,7 +38,7 @@ public sealed class NodeSettingsTests : IDisposable
     public void Flags_come_before_the_environment_and_that_before_the_file()
     {
         File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"Logging": {}, "EventVault": {"data": "/file", "port": 1, "http-port": 2, "segment-size": "1MiB", "reflection": true}}""");
-        var options = Read(["--port", "3", "--insecure"], ("EVENTVAULT_PORT", "4"), ("EVENTVAULT_HTTP_PORT", "5"), ("EVENTVAULT_ENDPOINT", "x"), ("PATH", "y"));
+        var options = Read(["--port", "3", "--insecure"], ("EVENTVAULT_PORT", "4"), ("EVENTVAULT_HTTP_PORT", "5"), ("EVENTVAULT_ENDPOINT", "x"), ("EVENTVAULT_HTTP", "x"), ("PATH", "y"));
         Assert.Equal(("/file", 3, 5, 1u << 20, true), (options.Directory, options.Port, options.HttpPort, options.SegmentSizeBytes, options.Reflection));
     }
 

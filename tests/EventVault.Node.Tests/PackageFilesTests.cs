@@ -43,6 +43,7 @@ public sealed class PackageFilesTests : IDisposable
         var options = Options(["--insecure"], ImageVariables());
         Assert.Contains($"VOLUME [\"{options.Directory}\"]", Dockerfile());
         Assert.Contains(Dockerfile(), l => l.StartsWith("EXPOSE ", StringComparison.Ordinal) && l.Split(' ')[1..].Take(2).SequenceEqual([$"{options.Port}", $"{options.HttpPort}"]));
+        Assert.Contains(Dockerfile(), l => l.StartsWith("HEALTHCHECK ", StringComparison.Ordinal) && l.EndsWith("\"health\", \"--live\"]", StringComparison.Ordinal));
         Assert.Contains("ENTRYPOINT [\"/usr/local/bin/eventvault\"]", Dockerfile());
 
         // Without a shell a list is started as it stands, and anything else by one.

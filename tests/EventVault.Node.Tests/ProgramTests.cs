@@ -26,7 +26,18 @@ public sealed class ProgramTests : IDisposable
         var (code, output, errors) = await EndAsync(process);
         Assert.Equal(ExitCode.Ok, code);
         Assert.Empty(output);
-        Assert.All(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.StartsWith("{", line, StringComparison.Ordinal));
+        Assert.All(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.Matches(@"^\{""Timestamp"":""\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"",", line));
+    }
+
+    [Fact]
+    public async Task Logs_are_lines_with_time_level_and_number_whatever_stands_in_them()
+    {
+        using var process = Start("--data", Path.Combine(_directory, "a\nb"), "--port", "0", "--http-port", "0", "--dev", "--segment-size", "1MiB");
+        Assert.StartsWith("EventVault ready", await process.StandardOutput.ReadLineAsync().WaitAsync(Wait.Limit), StringComparison.Ordinal);
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        var lines = (await EndAsync(process)).Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Contains(lines, line => line.Contains("info: EventVault.Node[1] Opened vault", StringComparison.Ordinal) && line.Contains("/a b: ", StringComparison.Ordinal));
+        Assert.All(lines, line => Assert.Matches(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warn): [\w.]+\[\d+\] ", line));
     }
 
     [Theory]

@@ -27,6 +27,17 @@ public class RegistrationTests
     }
 
     [Fact]
+    public void What_is_wrong_with_a_method_that_is_described_later_is_found_by_the_check()
+    {
+        static RpcServer Serving(string name, string service = "eventvault.test.v1.Echo") => new RpcServer().Unary(
+            RpcMethod<EchoRequest, EchoResponse>.Of(new RpcService(service, () => EchoService.Descriptor), name), (_, _) => ValueTask.FromResult(new EchoResponse()));
+        Assert.Contains("of another kind", Assert.Throws<ArgumentException>(() => Serving("ServerStream").RequireComplete()).Message, StringComparison.Ordinal);
+        Assert.Contains("has no method unary", Assert.Throws<ArgumentException>(() => Serving("unary").RequireComplete()).Message, StringComparison.Ordinal);
+        Assert.Contains("is the one of", Assert.Throws<InvalidOperationException>(() => Serving("Unary", "other.Echo").RequireComplete()).Message, StringComparison.Ordinal);
+        Assert.Contains("Echo.Missing", Assert.Throws<InvalidOperationException>(() => Serving("Unary").RequireComplete()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Missing_handlers_are_named_unless_declared_absent()
     {
         var server = new EchoService().AddTo(new RpcServer());

@@ -27,6 +27,7 @@ public sealed class ImportTests
         var exported = node.FileIn("exported.jsonl.gz");
         Assert.Equal("{\"appends\":9072,\"events\":25214,\"lastPosition\":25213}\n", (await node.RunAsync("export", exported)).MustBe(0).Stdout);
         Assert.Equal(expected, await UnpackAsync(exported));
+        Assert.Equal(UnixFileMode.None, File.GetUnixFileMode(exported) & (UnixFileMode.OtherRead | UnixFileMode.OtherWrite | UnixFileMode.GroupWrite)); // All events are in it.
         var toStdout = (await node.RunAsync("export", "-")).MustBe(0).Stdout;
         Assert.Equal(string.Join('\n', expected) + '\n', toStdout);
 

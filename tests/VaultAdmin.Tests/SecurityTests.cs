@@ -31,6 +31,10 @@ public sealed class SecurityTests : IDisposable
         string[] certificate = [.. trust, "--client-cert", In("admin.pem"), "--client-key", In("admin.key")];
         Assert.Equal("admin", (await node.RunAsync(["whoami", .. certificate])).MustBe(0).Json.GetProperty("name").GetString());
 
+        // As the image's health check: it is told where by variables alone, and needs no credentials.
+        var probe = new Dictionary<string, string> { ["EVENTVAULT_HTTP"] = node.HttpEndpoint, ["EVENTVAULT_AUTHORITY"] = In("authority.pem") };
+        (await AdminProcess.RunWithAsync(probe, "health", "--live", "--json")).MustBe(0);
+
         // A role and a user.
         await File.WriteAllTextAsync(In("alice.password"), "alices-password\n");
         (await node.RunAsync(["roles", "set", "clerk", "--allow", "append:order", "--allow", "read:order", .. admin])).MustBe(0);
@@ -58,9 +62,49 @@ public sealed class SecurityTests : IDisposable
         Assert.Equal("clerk", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles")[0].GetString());
         Assert.Single((await node.RunAsync(["users", "ls", .. admin])).MustBe(0).Lines);
         Assert.Equal(6, (await node.RunAsync(["roles", "ls", .. admin])).MustBe(0).Lines.Count);
+
+        // Nor does that take any right.
+        (await node.RunAsync(["users", "set", "alice", "--no-roles", .. admin])).MustBe(0);
+        await File.WriteAllTextAsync(In("alice.password"), "another-password");
+        (await AdminProcess.RunWithAsync(
+            variables, "users", "password", "--old-password-file", In("alice.password"), "--new-password-file", In("admin.password"), "--json")).MustBe(0);
+        variables["EVENTVAULT_PASSWORD"] = (await File.ReadAllTextAsync(In("admin.password"))).TrimEnd();
+        Assert.Empty((await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles").EnumerateArray());
         (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
         Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
-        Assert.Equal(3, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+        Assert.Equal(4, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+    }
+
+    [Fact]
+    public async Task Nodes_that_show_each_other_certificates_become_one_vault_whose_users_count_on_all()
+    {
+        (await AdminProcess.RunAsync("certificates", _folder, "--node", "localhost,127.0.0.1", "--json")).MustBe(0);
+        (await AdminProcess.RunAsync("users", "init", In("admin.password"), "--json")).MustBe(0);
+        string[] settings =
+        [
+            "--join", "--peer-port", "0", "--peer-tls-cert", In("localhost.pem"), "--peer-tls-key", In("localhost.key"), "--peer-tls-ca", In("authority.pem"),
+            "--admin-password-file", In("admin.password"), "--tls-cert", In("localhost.pem"), "--tls-key", In("localhost.key"), "--segment-size", "16777216",
+        ];
+        await using var one = await TestNode.NewAskingAsync(settings);
+        await using var two = await TestNode.NewAskingAsync(settings);
+        var addresses = string.Join(',', new[] { one, two }.Select(n => new Uri(n.Endpoint).Authority));
+        string[] trust = ["--authority", In("authority.pem")];
+        string[] admin = [.. trust, "--user", "admin", "--password-file", In("admin.password")];
+
+        Assert.Equal("NOT_AUTHENTICATED", (await one.RunAsync(["cluster", "init", "--nodes", addresses, .. trust])).MustBe(1).ErrorCode);
+        var made = (await one.RunAsync(["cluster", "init", "--nodes", addresses, .. admin])).MustBe(0).Json;
+        Assert.Equal(2, made.GetProperty("nodes").GetArrayLength());
+
+        await File.WriteAllTextAsync(In("alice.password"), "alices-password");
+        (await two.RunAsync(["users", "set", "alice", "--role", "reader", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
+        string[] alice = [.. trust, "--user", "alice", "--password-file", In("alice.password"), "--json"];
+
+        // A node may not have got it yet: then it is asked of the other one.
+        foreach (var node in new[] { one, two })
+        {
+            var other = node == one ? two : one;
+            (await AdminProcess.RunAsync(["whoami", "--endpoint", $"{node.Endpoint},{new Uri(other.Endpoint).Authority}", .. alice])).MustBe(0);
+        }
     }
 
     private string In(string name) => Path.Combine(_folder, name);

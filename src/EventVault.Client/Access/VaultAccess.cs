@@ -46,7 +46,7 @@ public sealed class VaultAccess
     public Task ChangePasswordAsync(string oldPassword, string newPassword, CancellationToken cancellationToken = default)
     {
         var request = new Protocol.ChangePasswordRequest { OldPassword = oldPassword, NewPassword = newPassword };
-        return _changes.RunAsync(VaultMethods.ChangePassword, request, null, static (r, id) => r.OperationId = id, static (_, _) => { }, cancellationToken);
+        return _changes.RunAsync(VaultMethods.ChangePassword, request, null, static (r, id) => r.OperationId = id, null, cancellationToken);
     }
 
     /// <summary>Makes a user, or changes what is given of one.</summary>
@@ -69,7 +69,7 @@ public sealed class VaultAccess
             request.Password = password;
         }
 
-        return _changes.RunAsync(VaultMethods.SetUser, request, null, static (r, id) => r.OperationId = id, static (_, _) => { }, cancellationToken);
+        return _changes.RunAsync(VaultMethods.SetUser, request, null, static (r, id) => r.OperationId = id, null, cancellationToken);
     }
 
     /// <summary>Takes a user away; calls that it has open end. One that is not there changes nothing.</summary>
@@ -77,7 +77,7 @@ public sealed class VaultAccess
     /// <param name="cancellationToken">Cancels the waiting, not the change.</param>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public Task RemoveUserAsync(string name, CancellationToken cancellationToken = default) => _changes.RunAsync(
-        VaultMethods.RemoveUser, new Protocol.RemoveUserRequest { Name = name }, null, static (r, id) => r.OperationId = id, static (_, _) => { }, cancellationToken);
+        VaultMethods.RemoveUser, new Protocol.RemoveUserRequest { Name = name }, null, static (r, id) => r.OperationId = id, null, cancellationToken);
 
     /// <summary>All users, in the order of their names.</summary>
     /// <param name="consistency">What the answer must have seen.</param>
@@ -99,7 +99,7 @@ public sealed class VaultAccess
     {
         var request = new Protocol.SetRoleRequest { Name = name };
         request.Grants.AddRange(grants);
-        return _changes.RunAsync(VaultMethods.SetRole, request, null, static (r, id) => r.OperationId = id, static (_, _) => { }, cancellationToken);
+        return _changes.RunAsync(VaultMethods.SetRole, request, null, static (r, id) => r.OperationId = id, null, cancellationToken);
     }
 
     /// <summary>Takes a role away: users who have it lose what it allowed. One that is not there changes nothing.</summary>
@@ -107,7 +107,7 @@ public sealed class VaultAccess
     /// <param name="cancellationToken">Cancels the waiting, not the change.</param>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public Task RemoveRoleAsync(string name, CancellationToken cancellationToken = default) => _changes.RunAsync(
-        VaultMethods.RemoveRole, new Protocol.RemoveRoleRequest { Name = name }, null, static (r, id) => r.OperationId = id, static (_, _) => { }, cancellationToken);
+        VaultMethods.RemoveRole, new Protocol.RemoveRoleRequest { Name = name }, null, static (r, id) => r.OperationId = id, null, cancellationToken);
 
     /// <summary>All roles: those that are always there, then the others.</summary>
     /// <param name="consistency">What the answer must have seen.</param>

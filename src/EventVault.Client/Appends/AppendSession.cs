@@ -33,6 +33,7 @@ internal sealed class AppendSession : IAsyncDisposable
     private readonly SeenPosition _seen;
     private readonly AppendQueue _queue;
     private readonly Backoff _backoff;
+    private readonly CredentialRefusals _refusals;
     private readonly Queue<AnswerCompletion> _completions = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly Lock _startLock = new();
@@ -55,6 +56,7 @@ internal sealed class AppendSession : IAsyncDisposable
         _greet = greet;
         _seen = seen;
         (_nodes, _number) = (nodes, number);
+        _refusals = new CredentialRefusals(nodes);
         _options = options;
         _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
         _backoff = new Backoff(options.Retry, Timeout.InfiniteTimeSpan);
@@ -136,7 +138,7 @@ internal sealed class AppendSession : IAsyncDisposable
                 continue;
             }
 
-            VaultNode node = _nodes.Leader;
+            VaultNode node = _refusals.InPlaceOf(_nodes.Leader);
             CallEnd end;
             try
             {
@@ -293,14 +295,12 @@ internal sealed class AppendSession : IAsyncDisposable
         {
             while (await call.MoveNextRawAsync().ConfigureAwait(false))
             {
-                CallEnd? end = ReadAnswers(call.RawMessage.Span);
+                CallEnd? end = ReadAnswers(watch.Node, call.RawMessage.Span);
                 watch.Heard();
                 if (end is not null)
                 {
                     return end;
                 }
-
-                _nodes.Led(watch.Node);
             }
 
             return new CallEnd(new VaultException(VaultErrorCode.Unreachable, "The node ended the append session."), null, null);
@@ -323,9 +323,10 @@ internal sealed class AppendSession : IAsyncDisposable
         }
     }
 
-    private CallEnd? ReadAnswers(ReadOnlySpan<byte> message)
+    private CallEnd? ReadAnswers(VaultNode node, ReadOnlySpan<byte> message)
     {
         var done = new List<PendingAppend>();
+        bool leads = false; // It has done, or decided, what only a leader does.
         try
         {
             var reader = new WireReader(message);
@@ -346,10 +347,18 @@ internal sealed class AppendSession : IAsyncDisposable
                         return new CallEnd(failure, answer.RequestId, answer.RequestId);
                     }
 
+                    if (_refusals.AskElsewhere(node, failure))
+                    {
+                        // What stands behind it may have been done.
+                        return new CallEnd(failure, null, answer.RequestId) { IsOthersTurn = true };
+                    }
+
+                    leads |= failure.Code != VaultErrorCode.NotAllowed;
                     Take(answer.RequestId, failure, default, done);
                 }
                 else
                 {
+                    leads = true;
                     Take(answer.RequestId, null, answer.Result, done);
                 }
             }
@@ -357,6 +366,12 @@ internal sealed class AppendSession : IAsyncDisposable
         finally
         {
             // Also when a later answer is malformed: those before it stand.
+            if (leads)
+            {
+                _nodes.Led(node);
+                _refusals.Clear();
+            }
+
             Complete(done);
         }
 
@@ -420,7 +435,8 @@ internal sealed class AppendSession : IAsyncDisposable
     /// <summary>Decides what becomes of the unanswered: some fail at once, the rest is sent again after a wait.</summary>
     private async Task RecoverAsync(VaultNode node, CallEnd end)
     {
-        bool elsewhere = _nodes.Failed(node, end.Failure);
+        bool isOthersTurn = end.IsOthersTurn || _refusals.AskElsewhere(node, end.Failure);
+        bool elsewhere = _nodes.Failed(node, end.Failure) || isOthersTurn;
         bool wasIdle = _queue.Undecided == 0;
         VaultErrorCode code = end.Failure.Code;
         ulong? refusedFrom = code == VaultErrorCode.OutcomeUnknown ? null : end.RefusedFrom;
@@ -437,8 +453,9 @@ internal sealed class AppendSession : IAsyncDisposable
             return;
         }
 
-        if (!_nodes.MayPass(end.Failure))
+        if (!_nodes.MayPass(end.Failure) && !isOthersTurn)
         {
+            _refusals.Clear();
             Fail(concerned, end.Failure);
         }
 
@@ -520,5 +537,8 @@ internal sealed class AppendSession : IAsyncDisposable
     {
         /// <summary>False: the node could not even be greeted, which concerns all appends alike.</summary>
         public bool WasOpen { get; init; } = true;
+
+        /// <summary>The node refused what another one may take: see <see cref="CredentialRefusals"/>.</summary>
+        public bool IsOthersTurn { get; init; }
     }
 }

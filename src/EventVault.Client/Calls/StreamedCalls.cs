@@ -28,6 +28,7 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
         ObjectDisposedException.ThrowIf(clientClosed.IsCancellationRequested, typeof(VaultClient));
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, clientClosed);
         var backoff = new Backoff(options.Retry);
+        var refusals = new CredentialRefusals(nodes);
         long waitsUntil = Environment.TickCount64 + (long)wait.TotalMilliseconds;
         while (true)
         {
@@ -35,10 +36,10 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
             bool waits = waitLeft > TimeSpan.Zero;
             TimeSpan limit = waits ? waitLeft : options.CallTimeout;
             TRequest request = nextRequest(waits);
-            VaultNode node = nodes.For(request);
+            VaultNode node = refusals.For(request);
             if (await GreetAsync(node, cancellation).ConfigureAwait(false) is { } foreign)
             {
-                await WaitAsync(node, foreign, backoff, cancellation).ConfigureAwait(false);
+                await WaitAsync(node, foreign, backoff, refusals, cancellation).ConfigureAwait(false);
                 continue;
             }
 
@@ -61,6 +62,7 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
                     if (isFirst)
                     {
                         nodes.Answered(node);
+                        refusals.Clear();
                     }
 
                     // The moment was reached.
@@ -91,7 +93,7 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
                 yield break;
             }
 
-            await WaitAsync(node, failure, backoff, cancellation).ConfigureAwait(false);
+            await WaitAsync(node, failure, backoff, refusals, cancellation).ConfigureAwait(false);
         }
     }
 
@@ -110,10 +112,11 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
         }
     }
 
-    private async ValueTask WaitAsync(VaultNode node, VaultException failure, Backoff backoff, CancellationToken cancellation)
+    private async ValueTask WaitAsync(VaultNode node, VaultException failure, Backoff backoff, CredentialRefusals refusals, CancellationToken cancellation)
     {
-        bool elsewhere = nodes.Failed(node, failure);
-        if (!failure.IsTransient || backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is not { } wait)
+        bool isOthersTurn = refusals.AskElsewhere(node, failure);
+        bool elsewhere = nodes.Failed(node, failure) || isOthersTurn;
+        if (!(failure.IsTransient || isOthersTurn) || backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is not { } wait)
         {
             throw failure;
         }

@@ -51,7 +51,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         var attempts = new Attempts(nodes, options.Retry, timeout);
         while (true)
         {
-            VaultNode node = nodes.For(request);
+            VaultNode node = attempts.Refusals.For(request);
             try
             {
                 TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
@@ -114,7 +114,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         bool mayBeDone = false;
         while (true)
         {
-            VaultNode node = onlyFirst ? nodes.First : nodes.Leader;
+            VaultNode node = onlyFirst ? nodes.First : attempts.Refusals.InPlaceOf(nodes.Leader);
             try
             {
                 TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
@@ -164,6 +164,9 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         private readonly long _endsAt = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
         private VaultException? _telling;
 
+        /// <summary>Who has refused its credentials.</summary>
+        public CredentialRefusals Refusals { get; } = new(nodes);
+
         /// <summary>How long an attempt may take. A node that has to catch up first leaves time to ask the leader.</summary>
         public TimeSpan TimeFor(VaultNode node)
         {
@@ -178,8 +181,9 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         public TimeSpan? Next(VaultNode node, VaultException failure)
         {
             _telling = failure.Code == VaultErrorCode.TimedOut && _telling is not null ? _telling : failure;
-            bool elsewhere = nodes.Failed(node, failure);
-            return nodes.MayPass(failure)
+            bool isOthersTurn = Refusals.AskElsewhere(node, failure);
+            bool elsewhere = nodes.Failed(node, failure) || isOthersTurn;
+            return (nodes.MayPass(failure) || isOthersTurn)
                 && _backoff.Next(failure.RetryAfter, nodes.Count, elsewhere) is { } wait
                 && Environment.TickCount64 + wait.TotalMilliseconds < _endsAt
                 ? wait

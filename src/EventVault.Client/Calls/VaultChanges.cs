@@ -14,7 +14,7 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
     /// <param name="request">The request, but for the two fields that are set here.</param>
     /// <param name="options">Operation id; null: a new one.</param>
     /// <param name="setOperationId">Puts the operation id into the request.</param>
-    /// <param name="setAttemptedAfter">Puts in what a repeat has to say.</param>
+    /// <param name="setAttemptedAfter">Puts in what a repeat has to say; null: the call has nothing of that, and whoever makes it may not be allowed to see the head.</param>
     /// <param name="cancellation">Cancels the waiting, not the change.</param>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public async Task<TResponse> RunAsync<TRequest, TResponse>(
@@ -22,7 +22,7 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
         TRequest request,
         ChangeOptions? options,
         Action<TRequest, ByteString> setOperationId,
-        Action<TRequest, Protocol.SeenHead> setAttemptedAfter,
+        Action<TRequest, Protocol.SeenHead>? setAttemptedAfter,
         CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
@@ -31,10 +31,10 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
         setOperationId(request, WireId(operationId));
         if (options?.AttemptedAfter is { } given)
         {
-            setAttemptedAfter(request, given.ToMessage());
+            setAttemptedAfter?.Invoke(request, given.ToMessage());
         }
 
-        if (seen.Head is null)
+        if (seen.Head is null && setAttemptedAfter is not null)
         {
             // A retry has to say how long the vault was before the first attempt.
             await lookAtHead(cancellation).ConfigureAwait(false);
@@ -44,7 +44,7 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
         return await calls.ChangeAsync(
             method,
             request,
-            r => setAttemptedAfter(r, (attemptedAfter ?? default).ToMessage()),
+            r => setAttemptedAfter?.Invoke(r, (attemptedAfter ?? default).ToMessage()),
             last => VaultErrors.ChangeUnknown(operationId, attemptedAfter, last),
             cancellation).ConfigureAwait(false);
     }

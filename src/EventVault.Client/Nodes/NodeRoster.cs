@@ -54,6 +54,7 @@ internal sealed class NodeRoster : IAsyncDisposable
     private ulong _term;
     private long _failures;
     private bool _followedName;
+    private volatile bool _isSure; // The leader has said that it leads, or did what only a leader does, or another node named it behind that guess.
     private volatile bool _hasFailed;
     private volatile bool _failsReads;
     private volatile int _count;
@@ -99,6 +100,20 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// <param name="node">The node.</param>
     public bool LeadsElsewhere(VaultNode node) => Volatile.Read(ref _leader) != node;
 
+    /// <summary>Whether a node is more than guessed to lead. Without others there is nobody who knows better.</summary>
+    /// <param name="node">The node.</param>
+    public bool IsSureToLead(VaultNode node) => _count == 1 || (_isSure && Volatile.Read(ref _leader) == node);
+
+    /// <summary>A node to ask in place of some, the leader first; null: there is none.</summary>
+    /// <param name="refusing">Those that need not be asked again.</param>
+    public VaultNode? Other(List<VaultNode> refusing)
+    {
+        lock (_lock)
+        {
+            return refusing.Contains(_leader) ? _nodes.Except(refusing).Where(static n => n.Standing != NodeStanding.Outsider).MinBy(static n => n.FailedAt) : _leader;
+        }
+    }
+
     /// <summary>
     /// An attempt failed. If that has to do with the node, the next one goes to another.
     /// </summary>
@@ -135,6 +150,10 @@ internal sealed class NodeRoster : IAsyncDisposable
             {
                 Move(named == node ? null : named);
             }
+            else if (_leader == named)
+            {
+                _isSure = true;
+            }
         }
 
         WantRefresh();
@@ -148,14 +167,14 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// <param name="node">Which one.</param>
     public void Led(VaultNode node)
     {
-        if (!_hasFailed)
+        if (!_hasFailed && IsSureToLead(node))
         {
             return;
         }
 
         lock (_lock)
         {
-            _leader = node;
+            (_leader, _isSure) = (node, true);
             _followedName = false;
             _hasFailed = false;
             foreach (VaultNode other in _nodes)
@@ -309,6 +328,7 @@ internal sealed class NodeRoster : IAsyncDisposable
     // Under the lock.
     private void Move(VaultNode? named)
     {
+        _isSure = false;
         if (named is not null && (named.FailedAt == 0 || !_followedName))
         {
             (_leader, _followedName) = (named, true);
@@ -538,7 +558,7 @@ internal sealed class NodeRoster : IAsyncDisposable
             node.IsGoodForReads = member is { IsReachable: true, IsLeader: false, State: "serving" or "full", LagGroups: <= MostLagGroups };
             if (member.NodeId == answer.LeaderNodeId && member.NodeId != 0)
             {
-                _leader = node;
+                (_leader, _isSure) = (node, isLeader || (_isSure && _leader == node));
             }
 
             if (isLeader && Look(node, member))

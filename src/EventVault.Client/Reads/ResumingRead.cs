@@ -18,6 +18,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private readonly RpcMethod<TRequest, Protocol.ReadResponse> _method;
     private readonly ReadPlan<TRequest> _plan;
     private readonly Backoff _backoff;
+    private readonly CredentialRefusals _refusals;
     private readonly SeenPosition _seen;
     private readonly bool _retries;
     private readonly TimeSpan _headTimeout;
@@ -39,6 +40,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         : base(callerToken, clientClosed)
     {
         _nodes = nodes;
+        _refusals = new CredentialRefusals(nodes);
         _method = method;
         _plan = plan;
         _seen = seen;
@@ -148,7 +150,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _callHasHead = false;
         _headBy = _plan.IsEndless ? long.MaxValue : Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
         TRequest request = _plan.NextRequest();
-        _node = _nodes.For(request);
+        _node = _refusals.For(request);
         await _nodes.GreetAsync(_node, StopToken).ConfigureAwait(false);
         RpcCall<TRequest, Protocol.ReadResponse> call = _node.Reads.Start(_method, request, default, StopToken);
         _lost = _node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, Protocol.ReadResponse>)c!).Cancel(), call);
@@ -204,8 +206,9 @@ internal sealed class ResumingRead<TRequest> : PageReader
     private async ValueTask RecoverAsync(VaultException failure)
     {
         await CloseCallAsync().ConfigureAwait(false);
-        bool elsewhere = _node is not null && _nodes.Failed(_node, failure);
-        if (!failure.IsTransient || _backoff.Next(failure.RetryAfter, _nodes.Count, elsewhere) is not { } wait)
+        bool isOthersTurn = _node is not null && _refusals.AskElsewhere(_node, failure);
+        bool elsewhere = (_node is not null && _nodes.Failed(_node, failure)) || isOthersTurn;
+        if (!(failure.IsTransient || isOthersTurn) || _backoff.Next(failure.RetryAfter, _nodes.Count, elsewhere) is not { } wait)
         {
             _ended = true;
             throw failure;
@@ -303,6 +306,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
         _callHasHead = true;
         _nodes.Answered(_node!);
+        _refusals.Clear();
         if (_plan.IsEndless)
         {
             _backoff.GiveUpAfter = _plan.GiveUpAfter ?? (_retries ? Timeout.InfiniteTimeSpan : TimeSpan.Zero);

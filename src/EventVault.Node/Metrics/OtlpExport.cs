@@ -1,4 +1,5 @@
-// Metrics and spans by OTLP, with OpenTelemetry's SDK. The only file that knows of it: without an endpoint none of it is loaded.
+// Metrics and spans by OTLP, with OpenTelemetry's SDK; histograms beside it (HistogramExport). Only these two files know of it: without an endpoint none of it is
+// loaded.
 using System.Diagnostics.Metrics;
 using OpenTelemetry;
 using OpenTelemetry.Exporter;
@@ -9,16 +10,19 @@ using OpenTelemetry.Trace;
 namespace EventVault.Node.Metrics;
 
 /// <summary>Exports what a node says of itself, until it is disposed; then what is left is sent.</summary>
-internal sealed class OtlpExport : IDisposable
+internal sealed class OtlpExport : IAsyncDisposable
 {
     /// <summary>Name of the node's meter.</summary>
     public const string MeterName = "EventVault.Node";
+
+    /// <summary>Between two exports, as OpenTelemetry's specification has it.</summary>
+    private const int DefaultIntervalMs = 60_000;
 
     /// <summary>How long the last export may take when the node stops: a collector that is away must not hold it up.</summary>
     private const int LastExportMs = 1000;
 
     private readonly Meter _meter = new(MeterName);
-    private readonly List<Replay> _replays = [];
+    private readonly HistogramExport _histograms;
     private readonly MeterProvider _metrics;
     private readonly TracerProvider _spans;
 
@@ -26,21 +30,43 @@ internal sealed class OtlpExport : IDisposable
     /// <param name="instance">Which node of which vault.</param>
     /// <param name="version">Of the program.</param>
     /// <param name="metrics">The node's.</param>
-    public OtlpExport(Uri endpoint, string instance, string version, IReadOnlyList<Metric> metrics)
+    /// <param name="log">Told when exports fail.</param>
+    /// <exception cref="Exception">Of whatever kind: the SDK can't take a variable.</exception>
+    public OtlpExport(Uri endpoint, string instance, string version, IReadOnlyList<Metric> metrics, ILogger log)
     {
         AddInstruments(metrics);
 
         // What the environment says comes last, and so counts.
         var resource = ResourceBuilder.CreateEmpty().AddTelemetrySdk().AddService("eventvault", serviceVersion: version, serviceInstanceId: instance).AddEnvironmentVariableDetector();
-        _metrics = Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(MeterName).AddMeter("System.Runtime")
-            .AddOtlpExporter(options => options.Endpoint = At(endpoint, options, "v1/metrics")).Build();
-        _spans = Sdk.CreateTracerProviderBuilder().SetResourceBuilder(resource).AddSource(Tracing.SourceName)
-            .AddOtlpExporter(options => options.Endpoint = At(endpoint, options, "v1/traces")).Build();
+        OtlpExporterOptions ofMetrics = null!; // The SDK makes them, from the variables, while it builds.
+        MetricReaderOptions reading = null!;
+        try
+        {
+            _spans = Sdk.CreateTracerProviderBuilder().SetResourceBuilder(resource).AddSource(Tracing.SourceName)
+                .AddOtlpExporter(options => options.Endpoint = At(endpoint, options, "v1/traces")).Build();
+            _metrics = Sdk.CreateMeterProviderBuilder().SetResourceBuilder(resource).AddMeter(MeterName).AddMeter("System.Runtime").AddOtlpExporter((options, reader) =>
+            {
+                options.Endpoint = At(endpoint, options, "v1/metrics");
+                (ofMetrics, reading) = (options, reader);
+            }).Build();
+            var interval = TimeSpan.FromMilliseconds(reading.PeriodicExportingMetricReaderOptions.ExportIntervalMilliseconds ?? DefaultIntervalMs);
+            _histograms = new HistogramExport(ofMetrics, interval, resource.Build(), metrics.Where(static m => m.Kind == MetricKind.Histogram), log);
+        }
+        catch
+        {
+            // Half of it would read the node behind its end.
+            _metrics?.Dispose();
+            _spans?.Dispose();
+            _meter.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Sends what is left, and ends.</summary>
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
+        await _histograms.StopAsync(TimeSpan.FromMilliseconds(LastExportMs));
+        _histograms.Dispose();
         _metrics.Shutdown(LastExportMs);
         _spans.Shutdown(LastExportMs);
         _metrics.Dispose();
@@ -53,11 +79,6 @@ internal sealed class OtlpExport : IDisposable
 
     private void AddInstruments(IReadOnlyList<Metric> metrics)
     {
-        foreach (var metric in metrics.Where(m => m.Kind == MetricKind.Histogram))
-        {
-            _replays.Add(new Replay(_meter, metric));
-        }
-
         foreach (var metric in metrics.Where(m => m.Kind != MetricKind.Histogram && !m.IsOfRuntime))
         {
             if (metric.Kind == MetricKind.Counter)
@@ -69,55 +90,9 @@ internal sealed class OtlpExport : IDisposable
                 _meter.CreateObservableGauge<double>(metric.Name, () => Observe(metric), metric.Unit, metric.Help);
             }
         }
-
-        // All that is observed is asked for before anything is exported: so this brings the histograms up to date.
-        _meter.CreateObservableGauge<int>("eventvault.export.histograms", ReplayAll, string.Empty, "Histograms that are exported");
-    }
-
-    private int ReplayAll()
-    {
-        foreach (var replay in _replays)
-        {
-            replay.Run();
-        }
-
-        return _replays.Count;
     }
 
     private static IEnumerable<Measurement<double>> Observe(Metric metric) => MetricValues.Of(metric).Select(value => new Measurement<double>(value.Value, TagsOf(value)));
 
     private static KeyValuePair<string, object?>[] TagsOf(MetricValue value) => [.. value.Labels.Select(static l => new KeyValuePair<string, object?>(l.Name, l.Value))];
-
-    /// <summary>Records what a distribution has got since the last time once more, into an instrument of the SDK: that has no other way to take it.</summary>
-    private sealed class Replay(Meter meter, Metric metric)
-    {
-        private readonly Dictionary<string, long[]> _seen = new(StringComparer.Ordinal);
-        private Histogram<double>? _instrument;
-
-        /// <summary>One thread at a time: the one that exports.</summary>
-        public void Run()
-        {
-            foreach (var value in MetricValues.Of(metric))
-            {
-                var (counts, bounds) = (value.Counts!, value.Bounds!);
-                _instrument ??= meter.CreateHistogram(metric.Name, metric.Unit, metric.Help, null, new InstrumentAdvice<double> { HistogramBucketBoundaries = bounds });
-                var key = string.Join('\n', value.Labels.Select(static l => l.Value));
-                if (!_seen.TryGetValue(key, out var seen))
-                {
-                    _seen.Add(key, seen = new long[counts.Length]);
-                }
-
-                var tags = TagsOf(value);
-                for (var place = 0; place < counts.Length; place++)
-                {
-                    // The middle of the place; what is above all bounds has none.
-                    var like = place == 0 ? bounds[0] / 2 : place < bounds.Length ? (bounds[place - 1] + bounds[place]) / 2 : 2 * bounds[^1];
-                    for (; seen[place] < counts[place]; seen[place]++)
-                    {
-                        _instrument.Record(like, tags);
-                    }
-                }
-            }
-        }
-    }
 }

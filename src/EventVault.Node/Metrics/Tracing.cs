@@ -88,10 +88,10 @@ internal static class Tracing
         {
             await next(context);
         }
-        catch (RpcException e)
+        catch (Exception e)
         {
-            activity?.SetTag("rpc.response.status_code", e.Status.Code.ToString());
-            activity?.SetStatus(ActivityStatusCode.Error, e.Status.Message);
+            activity?.SetTag("rpc.response.status_code", (e as RpcException)?.Status.Code.ToString());
+            activity?.SetStatus(ActivityStatusCode.Error, e.Message);
             throw;
         }
     }

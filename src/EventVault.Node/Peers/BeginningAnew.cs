@@ -52,9 +52,8 @@ internal sealed class BeginningAnew(NodeOptions options, OpeningWatch watch, Tas
         await using var network = NodePorts.NewNetwork(options, hello, logger);
         var members = end.Memberships.Select(m => Membership.Decode(m.Span)!).SelectMany(m => m.Members).ToList();
         var others = members.Where(m => m.Id.Node != end.NodeId && m.Address.Length > 0).Select(m => m.Address).ToHashSet();
-        var was = members.Select(m => m.Id).Where(id => id.Node == end.NodeId).Select(id => id.Incarnation).Append(end.Incarnation).Distinct();
         var request = new BeginAnewRequest { VaultId = ClusterView.Bytes(end.VaultId), NodeId = end.NodeId };
-        request.Incarnations.AddRange(was.Select(ClusterView.Bytes));
+        request.Incarnations.AddRange(Was(members.Select(static m => m.Id), end).Select(ClusterView.Bytes));
         var (pause, told) = (FirstPause, string.Empty);
         while (await AskAsync(network, others, end.VaultId, request) is { } why)
         {
@@ -72,6 +71,12 @@ internal sealed class BeginningAnew(NodeOptions options, OpeningWatch watch, Tas
 
         return true;
     }
+
+    /// <summary>What the disk was, the newest first, and no more than a leader takes: older ones can't be members any more.</summary>
+    /// <param name="members">Of all memberships that are known, in the order of the log.</param>
+    /// <param name="end">The disk.</param>
+    internal static IEnumerable<Guid> Was(IEnumerable<ReplicaId> members, DamagedEnd end) =>
+        members.Where(id => id.Node == end.NodeId).Select(static id => id.Incarnation).Append(end.Incarnation).Reverse().Distinct().Take(Readmission.MostBefore);
 
     // Null: it may begin anew. Otherwise why not yet. Members that were never heard of before are asked the next time.
     private async Task<string?> AskAsync(IPeerNetwork network, HashSet<string> others, Guid vault, BeginAnewRequest request)

@@ -1,5 +1,6 @@
-// Mutual TLS between nodes: each side shows a certificate that the vault's own authority has signed. Names in certificates are
-// not compared: who a node is, it says in its hello, and whoever has a certificate of the authority is trusted to say so. Files are looked at
+// Mutual TLS between nodes: each side shows a certificate that the vault's own authority has signed for a node. Which node it is, it says in its hello, and
+// whoever has such a certificate is trusted to say so; but its common name must begin with `node:`, as `vault-admin certificates` makes them. An authority
+// that signs for users and web servers, too, lets none of these in by that: no user's name has a colon, nor has any host's. Files are looked at
 // again with new connections: certificates are renewed by writing them anew.
 using System.Net.Security;
 using System.Security.Authentication;
@@ -17,13 +18,16 @@ internal sealed class PeerTls
     /// <summary>What a node's certificate is for, if it says what it is for (RFC 5280, section 4.2.1.12).</summary>
     private const string ServerAuthentication = "1.3.6.1.5.5.7.3.1";
 
+    /// <summary>How the common name of a node's certificate begins.</summary>
+    public const string NodeName = "node:";
+
     private readonly Func<Shown> _shown;
 
     private PeerTls(Func<Shown> shown) => _shown = shown;
 
     /// <param name="certificate">Of this node, with its private key; others of its chain may stand in <paramref name="authorities"/>.</param>
     /// <param name="authorities">Whose signatures count.</param>
-    /// <exception cref="ArgumentException">The certificate has no private key, or there is no authority.</exception>
+    /// <exception cref="ArgumentException">The certificate has no private key, or is no node's, or there is no authority.</exception>
     public PeerTls(X509Certificate2 certificate, X509Certificate2Collection authorities)
     {
         var shown = Checked(certificate, authorities);
@@ -41,6 +45,12 @@ internal sealed class PeerTls
         if (!certificate.HasPrivateKey)
         {
             throw new ArgumentException($"The certificate {certificate.Subject} has no private key.", nameof(certificate));
+        }
+
+        if (!IsNodes(certificate))
+        {
+            throw new ArgumentException(
+                $"The certificate {certificate.Subject} is no node's: its common name must begin with {NodeName}, or the other nodes refuse it. vault-admin certificates makes such ones.", nameof(certificate));
         }
 
         if (authorities.Count == 0)
@@ -133,10 +143,17 @@ internal sealed class PeerTls
             chain.ChainPolicy.ExtraStore.Add(element.Certificate);
         }
 
+        if (!IsNodes(certificate))
+        {
+            return $"its certificate ({certificate.Subject}, of {certificate.Issuer}) does not count: its common name does not begin with {NodeName}, so it is no node's";
+        }
+
         return chain.Build(certificate)
             ? null
             : $"its certificate ({certificate.Subject}, of {certificate.Issuer}) does not count: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()))}";
     }
+
+    private static bool IsNodes(X509Certificate2 certificate) => ShownCertificate.NameIn(certificate)?.StartsWith(NodeName, StringComparison.Ordinal) == true;
 
     private sealed record Shown(SslStreamCertificateContext Certificate, X509Certificate2Collection Authorities);
 }

@@ -28,7 +28,7 @@ internal sealed class Readmission(VaultStorage storage, VaultLoop loop, NodePeer
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     /// <summary>Incarnations that a request may name: a disk that was damaged again and again before it was taken in.</summary>
-    private const int MostBefore = 16;
+    public const int MostBefore = 16;
 
     private TimeSpan _pause = FirstPause;
     private long _askAt; // As VaultLoop.NowMs.

@@ -2,6 +2,7 @@
 // read `$access`, hashes of passwords included. All have schema version 1 and JSON data:
 //
 //   $user-set      {"name":"alice","roles":["clerk"],"password":"pbkdf2-sha512$…"}   what is absent stays as it is
+//                  {"name":"alice","password":"pbkdf2-sha512$…","itself":true}       the user did it; nothing, if it was removed meanwhile
 //   $user-removed  {"name":"alice"}
 //   $role-set      {"name":"clerk","grants":["read:*","append:order"]}               instead of what the role had
 //   $role-removed  {"name":"clerk"}
@@ -36,6 +37,13 @@ internal static class AccessEvent
         }
     });
 
+    /// <summary>Another password that a user gives itself.</summary>
+    public static byte[] OwnPassword(string name, PasswordHash password) => Write(name, json =>
+    {
+        json.WriteString("password", password.ToString());
+        json.WriteBoolean("itself", true);
+    });
+
     public static byte[] Role(string name, IEnumerable<string> grants) => Write(name, json => WriteList(json, "grants", grants));
 
     public static byte[] Removed(string name) => Write(name, static _ => { });
@@ -51,7 +59,7 @@ internal static class AccessEvent
             var name = root.GetProperty("name").GetString()!;
             return (data.SchemaVersion == Schema ? data.Type : string.Empty) switch
             {
-                UserSet => state with { Users = state.Users.SetItem(name, Changed(state.Users.GetValueOrDefault(name), name, root)) },
+                UserSet => Changed(state, name, root, e.RecordedAt),
                 UserRemoved => state with { Users = state.Users.Remove(name) },
                 RoleSet => state with { Roles = state.Roles.SetItem(name, new VaultRole(name, [.. Texts(root, "grants").Select(ReadGrant)])) },
                 RoleRemoved => state with { Roles = state.Roles.Remove(name) },
@@ -64,12 +72,21 @@ internal static class AccessEvent
         }
     }
 
-    private static VaultUser Changed(VaultUser? before, string name, JsonElement json) => new(
-        name,
-        json.TryGetProperty("roles", out _) ? [.. Texts(json, "roles")] : before?.Roles ?? [],
-        json.TryGetProperty("password", out var password)
+    private static AccessState Changed(AccessState state, string name, JsonElement json, long at)
+    {
+        var before = state.Users.GetValueOrDefault(name);
+        var itself = json.TryGetProperty("itself", out var said) && said.GetBoolean();
+        if (itself && before is null)
+        {
+            return state; // It was removed before this came: nobody is there whose password it could be.
+        }
+
+        var roles = json.TryGetProperty("roles", out _) ? [.. Texts(json, "roles")] : before?.Roles ?? [];
+        var hash = json.TryGetProperty("password", out var password)
             ? PasswordHash.Parse(password.GetString()!) ?? throw new FormatException("The hash of a password is of a form that is not known.")
-            : before?.Password);
+            : before?.Password;
+        return state with { Users = state.Users.SetItem(name, new VaultUser(name, roles, hash, itself ? at : 0)) };
+    }
 
     private static Grant ReadGrant(string text) => Grant.Parse(text, out var grant) is null ? grant : throw new FormatException($"{text} allows what is not known.");
 

@@ -9,6 +9,7 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using EventVault.Node.Services;
+using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -20,33 +21,42 @@ namespace EventVault.Node.Security;
 /// <summary>Lets calls in, or not. Safe for concurrent use.</summary>
 internal sealed class AccessGuard : IDisposable
 {
+    /// <summary>Whoever loses a right loses it within so long, also in calls that are open: between two looks at them.</summary>
+    public static readonly TimeSpan SweepEvery = TimeSpan.FromSeconds(1);
+
+    private readonly ILogger _log;
     private readonly AccessRegistry? _registry;
     private readonly Authenticator? _authenticator;
     private readonly TokenKeys? _tokenKeys;
+    private readonly RefusedCredentials _refused;
     private readonly ConcurrentDictionary<OpenCall, byte> _open = new();
 
     /// <param name="options">Null: nobody is asked for credentials, and everybody is an administrator.</param>
     /// <param name="registry">The vault's users; null: the node has no vault yet.</param>
-    /// <param name="log">Told when files or keys can't be read anew.</param>
+    /// <param name="tls">Knows whose certificates count; null: clear text.</param>
+    /// <param name="log">Told when files or keys can't be read anew, whose credentials are refused, and who takes backups.</param>
     /// <exception cref="ArgumentException">A file can't be used.</exception>
     /// <exception cref="IOException">A file can't be read.</exception>
-    public AccessGuard(AccessOptions? options, AccessRegistry? registry, ILogger log)
+    public AccessGuard(AccessOptions? options, AccessRegistry? registry, ServerTls? tls, ILogger log)
     {
-        _registry = registry;
+        (_registry, _log, _refused) = (registry, log, new RefusedCredentials(log, TimeProvider.System));
         if (options is null)
         {
             return;
         }
 
-        _tokenKeys = options.Tokens is { } tokens ? new TokenKeys(tokens.Keys, e => SecurityLogMessages.KeysNotRead(log, e, tokens.Keys)) : null;
+        _tokenKeys = options.Tokens is { } tokens ? new TokenKeys(tokens.Keys, e => SecurityLogMessages.KeysNotRead(log, e, tokens.Keys), TimeProvider.System) : null;
         var admin = options.AdminPasswordFile is { } file
             ? new FileValue<PasswordHash>([file], () => options.ReadAdminPassword(), e => SecurityLogMessages.FileNotRead(log, e, file))
             : null;
-        _authenticator = new Authenticator(registry, admin, _tokenKeys is null ? null : new Tokens(options.Tokens!, _tokenKeys), Passwords);
+        _authenticator = new Authenticator(registry, admin, _tokenKeys is null ? null : new Tokens(options.Tokens!, _tokenKeys), tls, Passwords);
     }
 
     /// <summary>Records administrative acts, once the node can append.</summary>
     public AuditTrail? Audit { get; set; }
+
+    /// <summary>Whether the node has been out of touch with the others for so long that its users and roles don't count any more.</summary>
+    public Func<bool> IsCutOff { get; set; } = static () => false;
 
     /// <summary>Checks and hashes passwords.</summary>
     public PasswordChecks Passwords { get; } = new();
@@ -56,6 +66,9 @@ internal sealed class AccessGuard : IDisposable
 
     /// <summary>Calls that stay open and are looked after; for tests.</summary>
     public int OpenCalls => _open.Count;
+
+    /// <summary>Calls of which it is not known yet who makes them; for tests.</summary>
+    public int CallsAtTheDoor => _authenticator?.WaitingCalls ?? 0;
 
     /// <summary>Who calls; only behind <see cref="FilterAsync"/>.</summary>
     public static Caller CallerOf(RpcContext context) => (context.State as OpenCall)?.Caller ?? Caller.Anybody;
@@ -72,14 +85,7 @@ internal sealed class AccessGuard : IDisposable
             return Rights.All;
         }
 
-        if (_registry?.Current() is not { } state)
-        {
-            return Rights.None;
-        }
-
-        return caller.TokenRoles.Count == 0
-            ? state.RightsOf(caller.Name)
-            : state.Of(state.Users.TryGetValue(caller.Name, out var user) ? [.. user.Roles, .. caller.TokenRoles] : caller.TokenRoles);
+        return _registry?.Current() is { } state ? caller.RightsBy(state) : Rights.None;
     }
 
     /// <summary>What the appends of a call may write; null: everything.</summary>
@@ -98,9 +104,22 @@ internal sealed class AccessGuard : IDisposable
         return rule?.Asks == Asks.Nothing ? next(context) : LetInAsync(rule, context, next);
     }
 
+    private async ValueTask<Caller> FindAsync(CallOrigin origin)
+    {
+        try
+        {
+            return await _authenticator!.FindAsync(origin);
+        }
+        catch (RpcException e) when (origin.Authorization is not null || origin.Certificate is not null)
+        {
+            _refused.Tell(origin, origin.Authorization is { } shown ? _authenticator!.KnownNameIn(shown) : null, e.Status.Message);
+            throw;
+        }
+    }
+
     private async ValueTask LetInAsync(AccessRule? rule, RpcContext context, RpcHandler next)
     {
-        var caller = await _authenticator!.FindAsync(context.Authorization, context.ClientCertificate);
+        var caller = await FindAsync(new CallOrigin(context));
         var call = new OpenCall(context, rule ?? throw Errors.NotAllowed(caller.Name, "a rule, and this call has none").ToException(), caller);
         Require(call);
         context.State = call;
@@ -128,10 +147,42 @@ internal sealed class AccessGuard : IDisposable
         var parsed = RequestFields.Parse(message, request);
         call.Grants = call.Rule.Grants?.Invoke(parsed).ToArray() ?? [];
         Require(call);
-        return call.Rule.IsAudited && Audit is { } audit ? audit.RecordAsync(call.Caller, parsed, context) : ValueTask.CompletedTask;
+        return call.Rule.Recorded switch
+        {
+            Recorded.BeforeItIsDone when Audit is { } audit => audit.RecordAsync(call.Caller, parsed, context),
+            Recorded.AsFarAsCanBe => TryRecordAsync(call.Caller, parsed, context),
+            _ => ValueTask.CompletedTask,
+        };
     }
 
-    /// <summary>Ends open calls that would not be let in any more. Call it once a second.</summary>
+    // A backup is wanted most when the vault is least well: it is told to the log, and to the vault if that takes appends here.
+    private async ValueTask TryRecordAsync(Caller caller, Google.Protobuf.IMessage request, RpcContext context)
+    {
+        SecurityLogMessages.Asked(_log, caller.Name, context.Peer, context.Method);
+        try
+        {
+            await (request is ListBackupRequest && Audit is { } audit ? audit.RecordAsync(caller, request, context) : ValueTask.CompletedTask);
+        }
+        catch (RpcException e)
+        {
+            SecurityLogMessages.NotAudited(_log, context.Method, e.Status.Message);
+        }
+    }
+
+    /// <summary>Reads what there is of users and roles, so that no call waits for it.</summary>
+    public void ReadAhead()
+    {
+        try
+        {
+            _ = _authenticator is null ? null : State;
+        }
+        catch (Exception e) when (e is DamageException or IndexDamageException or DiskException)
+        {
+            // Whoever calls is told.
+        }
+    }
+
+    /// <summary>Ends open calls that would not be let in any more. Call it each <see cref="SweepEvery"/>.</summary>
     public void Sweep()
     {
         foreach (var (call, _) in _open)
@@ -180,18 +231,43 @@ internal sealed class AccessGuard : IDisposable
         await next(http);
     }
 
-    public void Dispose()
+    /// <summary>Whether whoever asks for a page that everybody gets has some right: to others it tells no details.</summary>
+    public async ValueTask<bool> IsKnownAsync(HttpContext http)
     {
-        _tokenKeys?.Dispose();
-        Passwords.Dispose();
+        if (_authenticator is null)
+        {
+            return true;
+        }
+
+        var origin = new CallOrigin(http);
+        if (origin.Authorization is null && origin.Certificate is null)
+        {
+            return false;
+        }
+
+        try
+        {
+            var caller = await FindAsync(origin);
+            return _authenticator.Holds(caller) && !RightsOf(caller).IsNone;
+        }
+        catch (Exception e) when (e is RpcException or OperationCanceledException or DamageException or IndexDamageException or DiskException)
+        {
+            return false; // Whether the node is well must be told in any case.
+        }
     }
+
+    public void Dispose() => _tokenKeys?.Dispose();
 
     private async Task<bool> IsSomebodyAsync(HttpContext http)
     {
         try
         {
-            var authorization = http.Request.Headers.Authorization is { Count: > 0 } sent ? sent.ToString() : null;
-            var caller = await _authenticator!.FindAsync(authorization, http.Connection.ClientCertificate);
+            var caller = await FindAsync(new CallOrigin(http));
+            if (!_authenticator!.Holds(caller))
+            {
+                throw Errors.CredentialsEnded().ToException();
+            }
+
             if (!RightsOf(caller).IsNone)
             {
                 return true;
@@ -224,7 +300,17 @@ internal sealed class AccessGuard : IDisposable
     {
         if (!_authenticator!.Holds(call.Caller))
         {
+            if (call.Caller.Certificate is not null)
+            {
+                call.Context.Connection.Retire(); // A client that has another certificate by now shows it on its next one.
+            }
+
             return Errors.CredentialsEnded();
+        }
+
+        if (!call.Caller.IsBuiltIn && IsCutOff())
+        {
+            return Errors.CutOff();
         }
 
         var rights = RightsOf(call.Caller);

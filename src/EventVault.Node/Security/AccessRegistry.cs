@@ -1,6 +1,5 @@
 // The users and roles of the vault: what the events of `$access` say. Followed by version, so that nothing is read twice; a look when nothing
 // came since costs one look-up of the stream's head.
-using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using EventVault.Storage;
 using EventVault.Storage.Log;
@@ -11,7 +10,8 @@ namespace EventVault.Node.Security;
 /// <param name="Name">The name.</param>
 /// <param name="Roles">Names of its roles; one that is not there allows nothing.</param>
 /// <param name="Password">Null: it has none, and comes by certificate or token.</param>
-internal sealed record VaultUser(string Name, ImmutableArray<string> Roles, PasswordHash? Password);
+/// <param name="ChangedItselfAt">When it last gave itself another password, and nobody else has since: 100 ns ticks since 1970. 0: never.</param>
+internal sealed record VaultUser(string Name, ImmutableArray<string> Roles, PasswordHash? Password, long ChangedItselfAt = 0);
 
 /// <summary>A role.</summary>
 /// <param name="Name">The name.</param>
@@ -37,25 +37,12 @@ internal sealed record VaultRole(string Name, ImmutableArray<Grant> Grants)
 internal sealed record AccessState(
     StreamVersion Through, ImmutableSortedDictionary<string, VaultUser> Users, ImmutableSortedDictionary<string, VaultRole> Roles, bool IsReadable)
 {
-    // Worked out once for each user that calls; another one with each change.
-    private readonly ConcurrentDictionary<string, Rights> _rights = new(StringComparer.Ordinal);
-
-    private AccessState(AccessState before)
-    {
-        (Through, Users, Roles, IsReadable) = (before.Through, before.Users, before.Roles, before.IsReadable);
-        _rights = new(StringComparer.Ordinal);
-    }
-
     /// <summary>As of the vault's beginning.</summary>
     public static AccessState None { get; } = new(
         StreamVersion.None,
         ImmutableSortedDictionary.Create<string, VaultUser>(StringComparer.Ordinal),
         ImmutableSortedDictionary.Create<string, VaultRole>(StringComparer.Ordinal),
         IsReadable: true);
-
-    /// <summary>What a user may do; nothing, if there is none of that name.</summary>
-    public Rights RightsOf(string user) =>
-        !IsReadable || !Users.TryGetValue(user, out var known) ? Rights.None : _rights.GetOrAdd(user, static (_, x) => x.State.Of(x.Roles), (State: this, known.Roles));
 
     /// <summary>What roles allow, together.</summary>
     public Rights Of(IEnumerable<string> roles) => !IsReadable ? Rights.None : new Rights(roles.SelectMany(GrantsOf));

@@ -28,12 +28,25 @@ internal enum Asks
     Content,
 }
 
+/// <summary>Whether an act is recorded.</summary>
+internal enum Recorded
+{
+    /// <summary>It is no administrative one.</summary>
+    Not,
+
+    /// <summary>In <c>$audit</c>; if that can't be, it is not done.</summary>
+    BeforeItIsDone,
+
+    /// <summary>In the node's log, and in <c>$audit</c> where and while the vault takes appends.</summary>
+    AsFarAsCanBe,
+}
+
 /// <summary>What one call takes.</summary>
 /// <param name="Asks">What in general.</param>
 /// <param name="Request">With <see cref="Asks.Request"/>, and with what is audited: what its request is.</param>
 /// <param name="Grants">With <see cref="Asks.Request"/>: what a request takes, all of it.</param>
-/// <param name="IsAudited">Whether it is an administrative act, which is recorded in <c>$audit</c> before it is done.</param>
-internal sealed record AccessRule(Asks Asks, MessageDescriptor? Request = null, Func<IMessage, IEnumerable<Grant>>? Grants = null, bool IsAudited = false);
+/// <param name="Recorded">Whether it is an administrative act, and how that is kept.</param>
+internal sealed record AccessRule(Asks Asks, MessageDescriptor? Request = null, Func<IMessage, IEnumerable<Grant>>? Grants = null, Recorded Recorded = Recorded.Not);
 
 /// <summary>The table.</summary>
 internal static class AccessRules
@@ -51,9 +64,9 @@ internal static class AccessRules
         ["/eventvault.v1.Streams/ListStreams"] = By<ListStreamsRequest>(static r => [r.Category.Length > 0 ? new Grant(Operations.Read, r.Category) : OfPrefix(r.Prefix)]),
         ["/eventvault.v1.Streams/CountEvents"] = By<CountEventsRequest>(static r => Matching(r.Filter, includeSystem: false)),
         ["/eventvault.v1.Streams/GetAppend"] = By<GetAppendRequest>(static _ => [ReadAll]),
-        ["/eventvault.v1.Streams/DeleteStream"] = By<DeleteStreamRequest>(static r => [Manage(r.Stream)], isAudited: true),
-        ["/eventvault.v1.Streams/TruncateStream"] = By<TruncateStreamRequest>(static r => [Manage(r.Stream)], isAudited: true),
-        ["/eventvault.v1.Streams/SetRetention"] = By<SetRetentionRequest>(static r => [Of(Operations.Manage, r.Scope)], isAudited: true),
+        ["/eventvault.v1.Streams/DeleteStream"] = By<DeleteStreamRequest>(static r => [Manage(r.Stream)], Recorded.BeforeItIsDone),
+        ["/eventvault.v1.Streams/TruncateStream"] = By<TruncateStreamRequest>(static r => [Manage(r.Stream)], Recorded.BeforeItIsDone),
+        ["/eventvault.v1.Streams/SetRetention"] = By<SetRetentionRequest>(static r => [Of(Operations.Manage, r.Scope)], Recorded.BeforeItIsDone),
         ["/eventvault.v1.Streams/GetRetention"] = By<GetRetentionRequest>(static r => [Of(Operations.Read, r.Scope)]),
         ["/eventvault.v1.Streams/ListRetention"] = By<ListRetentionRequest>(static _ => [ReadAll]),
 
@@ -65,7 +78,7 @@ internal static class AccessRules
         // What is put there others go on from, so it takes as much as writing the events.
         ["/eventvault.v1.Temporal/PutFoldSnapshot"] = By<PutFoldSnapshotRequest>(static r => [new(Operations.Append, Grant.CategoryOf(r.Stream))]),
         ["/eventvault.v1.Temporal/ResolveTime"] = new(Asks.Somebody),
-        ["/eventvault.v1.Temporal/DefineReducer"] = By<DefineReducerRequest>(static _ => [new(Operations.Manage, Grant.Everything)], isAudited: true),
+        ["/eventvault.v1.Temporal/DefineReducer"] = By<DefineReducerRequest>(static _ => [new(Operations.Manage, Grant.Everything)], Recorded.BeforeItIsDone),
         ["/eventvault.v1.Temporal/GetReducer"] = new(Asks.Somebody),
         ["/eventvault.v1.Temporal/ListReducers"] = new(Asks.Somebody),
 
@@ -77,8 +90,8 @@ internal static class AccessRules
         ["/eventvault.v1.Admin/ExplainScavenge"] = new(Asks.Admin),
 
         // All that is in the vault, hashes of passwords included.
-        ["/eventvault.v1.Admin/ListBackup"] = new(Asks.Admin),
-        ["/eventvault.v1.Admin/ReadBackup"] = new(Asks.Admin),
+        ["/eventvault.v1.Admin/ListBackup"] = new(Asks.Admin, ListBackupRequest.Descriptor, Recorded: Recorded.AsFarAsCanBe),
+        ["/eventvault.v1.Admin/ReadBackup"] = new(Asks.Admin, ReadBackupRequest.Descriptor, Recorded: Recorded.AsFarAsCanBe),
 
         ["/eventvault.v1.Cluster/GetCluster"] = new(Asks.Somebody),
 
@@ -98,7 +111,7 @@ internal static class AccessRules
         ["/eventvault.v1.Access/RemoveRole"] = Act<RemoveRoleRequest>(),
         ["/eventvault.v1.Access/ListRoles"] = new(Asks.Admin),
 
-        // Probes have no credentials, and learn nothing but whether the node serves.
+        // Probes have no credentials, and learn nothing but whether the node serves; so it is over HTTP.
         ["/grpc.health.v1.Health/Check"] = new(Asks.Nothing),
         ["/grpc.health.v1.Health/Watch"] = new(Asks.Nothing),
         ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"] = new(Asks.Somebody),
@@ -109,11 +122,11 @@ internal static class AccessRules
     /// <param name="method">Its path, <c>/package.Service/Method</c>.</param>
     public static AccessRule? Find(string method) => Table.GetValueOrDefault(method);
 
-    private static AccessRule By<T>(Func<T, IEnumerable<Grant>> grants, bool isAudited = false)
-        where T : class, IMessage<T>, new() => new(Asks.Request, new T().Descriptor, request => grants((T)request), isAudited);
+    private static AccessRule By<T>(Func<T, IEnumerable<Grant>> grants, Recorded recorded = Recorded.Not)
+        where T : class, IMessage<T>, new() => new(Asks.Request, new T().Descriptor, request => grants((T)request), recorded);
 
     private static AccessRule Act<T>()
-        where T : class, IMessage<T>, new() => new(Asks.Admin, new T().Descriptor, IsAudited: true);
+        where T : class, IMessage<T>, new() => new(Asks.Admin, new T().Descriptor, Recorded: Recorded.BeforeItIsDone);
 
     private static Grant Read(string stream) => new(Operations.Read, Grant.CategoryOf(stream));
 

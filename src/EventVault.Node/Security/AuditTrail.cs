@@ -15,7 +15,7 @@ using Google.Protobuf;
 namespace EventVault.Node.Security;
 
 /// <summary>Records administrative acts. Safe for concurrent use.</summary>
-internal sealed class AuditTrail(SingleAppends appends, NodeOptions options)
+internal sealed class AuditTrail(SingleAppends appends, NodeLimits limits, NodeOptions options)
 {
     private const uint Schema = 1;
 
@@ -30,14 +30,29 @@ internal sealed class AuditTrail(SingleAppends appends, NodeOptions options)
     /// <param name="caller">Who.</param>
     /// <param name="request">What is asked for.</param>
     /// <param name="context">The call.</param>
-    /// <exception cref="Rpc.RpcException">It could not be recorded, and must not be done.</exception>
+    /// <exception cref="Rpc.RpcException">It is malformed, or could not be recorded, and must not be done.</exception>
     public async ValueTask RecordAsync(Caller caller, IMessage request, RpcContext context)
     {
         var append = appends.New(context);
+        Check(request);
         append.Content.Reset([]);
         append.Content.OperationId = System.Buffers.Binary.BinaryPrimitives.ReadUInt128BigEndian(Guid.CreateVersion7().ToByteArray(bigEndian: true));
         append.Content.SetVaultEvent(Stream, Type, Schema, Encode(caller, WithoutSecrets(request), context));
         await appends.RecordAsync(append);
+    }
+
+    // What can't be meant is refused before it is written down, as its handler would do: nothing ever takes an event of this stream away.
+    private void Check(IMessage request)
+    {
+        if (request.Descriptor.FindFieldByName("operation_id") is { } id)
+        {
+            StreamChangeRequests.OperationId((ByteString)id.Accessor.GetValue(request));
+        }
+
+        if (request.Descriptor.FindFieldByName("stream") is { } stream)
+        {
+            StreamNames.Check((string)stream.Accessor.GetValue(request), limits);
+        }
     }
 
     private byte[] Encode(Caller caller, IMessage request, RpcContext context)

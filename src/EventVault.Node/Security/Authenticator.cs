@@ -1,10 +1,9 @@
 // Who calls: by user and password (Basic), by token (Bearer), or by the certificate of the TLS handshake, in this order. What was found out
 // about a header is kept for some minutes under a keyed hash of it, so that a password is not hashed with each call; whatever it rests on (the
-// stored hash, the keys of tokens) is compared with each call.
+// stored hash, the keys of tokens, the authorities of certificates) is compared with each call.
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using EventVault.Node.Services;
 
@@ -14,8 +13,9 @@ namespace EventVault.Node.Security;
 /// <param name="registry">The vault's users; null: the node has no vault yet, and knows only built-in administrators.</param>
 /// <param name="adminPassword">The password of the built-in administrator; null: it has none.</param>
 /// <param name="tokens">Null: no token counts.</param>
+/// <param name="tls">Says whether certificates still count; null: clear text, so there are none.</param>
 /// <param name="passwords">Checks passwords.</param>
-internal sealed class Authenticator(AccessRegistry? registry, FileValue<PasswordHash>? adminPassword, Tokens? tokens, PasswordChecks passwords)
+internal sealed class Authenticator(AccessRegistry? registry, FileValue<PasswordHash>? adminPassword, Tokens? tokens, ServerTls? tls, PasswordChecks passwords)
 {
     /// <summary>As many different credentials as may be known at once: some hundred bytes each.</summary>
     private const int MostKnown = 10_000;
@@ -28,17 +28,22 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
 
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32); // Of this process: what is kept is of no use elsewhere.
     private readonly ConcurrentDictionary<UInt128, Known> _known = new();
-    private readonly ConcurrentDictionary<UInt128, Lazy<Task<Caller>>> _pending = new();
+    private readonly ConcurrentDictionary<UInt128, PendingCheck> _pending = new();
+
+    /// <summary>Calls that wait for a check; for tests.</summary>
+    public int WaitingCalls => _pending.Values.Sum(static c => c.Waiting);
 
     /// <summary>Who calls.</summary>
-    /// <param name="authorization">The header; null: none came.</param>
-    /// <param name="certificate">What the TLS handshake has accepted; null: nothing.</param>
+    /// <param name="origin">What the call shows.</param>
     /// <exception cref="Rpc.RpcException">UNAUTHENTICATED: there is nothing, or it is wrong. RESOURCE_EXHAUSTED: too many passwords are being checked.</exception>
-    public ValueTask<Caller> FindAsync(string? authorization, X509Certificate2? certificate)
+    /// <exception cref="OperationCanceledException">The call is gone.</exception>
+    public ValueTask<Caller> FindAsync(CallOrigin origin)
     {
-        if (authorization is null)
+        if (origin.Authorization is not { } authorization)
         {
-            return certificate is null ? throw Errors.NoCredentials().ToException() : ValueTask.FromResult(OfCertificate(certificate));
+            // The handshake has looked at it: an authority that is trusted with users has signed it.
+            var shown = origin.Certificate ?? throw Errors.NoCredentials().ToException();
+            return ValueTask.FromResult(shown.User ?? throw Errors.BadCredentials().ToException());
         }
 
         if (authorization.Length > MostHeaderBytes)
@@ -49,7 +54,7 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
         var id = IdOf(authorization);
         return TryFind(id, out var known)
             ? ValueTask.FromResult(known)
-            : new ValueTask<Caller>(CheckOnceAsync(id, authorization));
+            : new ValueTask<Caller>(CheckOnceAsync(id, authorization, origin));
     }
 
     /// <summary>Whether somebody is still who it was found to be.</summary>
@@ -60,32 +65,45 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
             return false;
         }
 
-        return caller.Password is not { } password || password == PasswordOf(caller.Name);
+        return (caller.Certificate is not { } shown || tls!.Holds(shown)) && (caller.Password is not { } password || password == PasswordOf(caller.Name));
     }
+
+    /// <summary>The user whom a header names, if there is one: what else stands there may be a password in the wrong place.</summary>
+    public string? KnownNameIn(string authorization) =>
+        TryReadBasic(Split(authorization).Value, out var name, out _) && (name == Caller.AdminName || registry?.Current().Users.ContainsKey(name) == true) ? name : null;
 
     private PasswordHash? PasswordOf(string name) => name == Caller.AdminName
         ? adminPassword?.Current
         : registry?.Current() is { IsReadable: true } state && state.Users.TryGetValue(name, out var user) ? user.Password : null;
 
-    // One check for all calls that bring the same header at once: a client that connects sends several.
-    private async Task<Caller> CheckOnceAsync(UInt128 id, string authorization)
+    // One check for all calls that bring the same header at once: a client that connects sends several. It goes on while any of them waits.
+    private async Task<Caller> CheckOnceAsync(UInt128 id, string authorization, CallOrigin origin)
     {
-        var check = _pending.GetOrAdd(id, _ => new Lazy<Task<Caller>>(() => CheckAndKeepAsync(id, authorization)));
-        try
-        {
-            return await check.Value;
-        }
-        finally
+        PendingCheck check;
+        while (!(check = _pending.GetOrAdd(id, _ => new PendingCheck(gone => CheckAndKeepAsync(id, authorization, origin, gone)))).TryJoin())
         {
             _pending.TryRemove(KeyValuePair.Create(id, check));
         }
+
+        try
+        {
+            return await check.Caller.WaitAsync(origin.Gone);
+        }
+        finally
+        {
+            if (check.Leave())
+            {
+                _pending.TryRemove(KeyValuePair.Create(id, check));
+                check.Dispose();
+            }
+        }
     }
 
-    private async Task<Caller> CheckAndKeepAsync(UInt128 id, string authorization)
+    private async Task<Caller> CheckAndKeepAsync(UInt128 id, string authorization, CallOrigin origin, CancellationToken gone)
     {
         if (!TryFind(id, out var caller)) // It may have become known since.
         {
-            caller = await CheckAsync(authorization);
+            caller = await CheckAsync(authorization, origin, gone);
             Keep(id, caller);
         }
 
@@ -106,10 +124,9 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
         return caller is not null;
     }
 
-    private async Task<Caller> CheckAsync(string authorization)
+    private async Task<Caller> CheckAsync(string authorization, CallOrigin origin, CancellationToken gone)
     {
-        var space = authorization.IndexOf(' ', StringComparison.Ordinal);
-        var (scheme, value) = space < 0 ? (authorization, string.Empty) : (authorization[..space], authorization[(space + 1)..].Trim());
+        var (scheme, value) = Split(authorization);
         if (scheme.Equals("Bearer", StringComparison.OrdinalIgnoreCase) && tokens is not null)
         {
             var (caller, wrong) = await tokens.CheckAsync(value);
@@ -123,10 +140,13 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
 
         // The same work for whoever is not known: nobody learns who is.
         var stored = PasswordOf(name);
-        return await passwords.MatchesAsync(stored, password)
+        return await passwords.MatchesAsync(stored, password, origin, gone)
             ? new Caller(name) { Password = stored, IsBuiltIn = name == Caller.AdminName }
             : throw Errors.BadCredentials().ToException();
     }
+
+    private static (string Scheme, string Value) Split(string authorization) =>
+        authorization.IndexOf(' ', StringComparison.Ordinal) is >= 0 and var space ? (authorization[..space], authorization[(space + 1)..].Trim()) : (authorization, string.Empty);
 
     private static bool TryReadBasic(string value, out string name, out byte[] password)
     {
@@ -142,44 +162,36 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
         return true;
     }
 
-    // The handshake has looked at it: an authority that is trusted with users has signed it.
-    private static Caller OfCertificate(X509Certificate2 certificate)
-    {
-        var name = CommonName(certificate) ?? string.Empty;
-        return UserNames.Problem(name) is null
-            ? new Caller(name) { IsBuiltIn = name == Caller.AdminName, EndsAt = new DateTimeOffset(certificate.NotAfter).ToUnixTimeMilliseconds() }
-            : throw Errors.BadCredentials().ToException();
-    }
-
-    // Null: it has none, or several. The library's simple name would take an organisation or an e-mail address for it.
-    private static string? CommonName(X509Certificate2 certificate)
-    {
-        const string Oid = "2.5.4.3"; // RFC 4519, section 2.3
-        var names = certificate.SubjectName.EnumerateRelativeDistinguishedNames()
-            .Where(n => !n.HasMultipleElements && n.GetSingleElementType().Value == Oid).Select(n => n.GetSingleElementValue()).ToList();
-        return names is [var name] ? name : null;
-    }
-
     private void Keep(UInt128 id, Caller caller)
     {
-        var now = Environment.TickCount64;
-        if (_known.Count >= MostKnown)
+        _known[id] = new Known(caller, Environment.TickCount64 + KnownForMs);
+        if (_known.Count > MostKnown)
         {
-            foreach (var (old, known) in _known)
-            {
-                if (known.Until <= now)
-                {
-                    _known.TryRemove(old, out _);
-                }
-            }
+            MakeRoom();
+        }
+    }
 
-            if (_known.Count >= MostKnown)
+    // Without what has ended, and if that does not do, of whoever has most: one user can make as many headers of one token or password as it likes, and must
+    // not make the node forget the others by it.
+    private void MakeRoom()
+    {
+        var now = Environment.TickCount64;
+        foreach (var (id, known) in _known)
+        {
+            if (known.Until <= now)
             {
-                _known.Clear(); // Whoever comes again is checked again.
+                _known.TryRemove(id, out _);
             }
         }
 
-        _known[id] = new Known(caller, now + KnownForMs);
+        if (_known.Count > MostKnown)
+        {
+            var most = _known.GroupBy(static k => k.Value.Caller.Name, StringComparer.Ordinal).MaxBy(static g => g.Count())!;
+            foreach (var (id, _) in most.OrderBy(static k => k.Value.Until).Take((most.Count() + 1) / 2))
+            {
+                _known.TryRemove(id, out _); // Whoever comes again is checked again.
+            }
+        }
     }
 
     private UInt128 IdOf(string authorization)
@@ -190,4 +202,52 @@ internal sealed class Authenticator(AccessRegistry? registry, FileValue<Password
     }
 
     private sealed record Known(Caller Caller, long Until);
+
+    /// <summary>A check that several calls may wait for. The last one that leaves ends it.</summary>
+    private sealed class PendingCheck : IDisposable
+    {
+        private const int Over = -1;
+
+        private readonly CancellationTokenSource _nobodyWaits = new();
+        private readonly Lazy<Task<Caller>> _caller;
+        private int _waiting;
+
+        public PendingCheck(Func<CancellationToken, Task<Caller>> check) => _caller = new(() => check(_nobodyWaits.Token));
+
+        /// <summary>How many calls wait for it.</summary>
+        public int Waiting => Math.Max(0, Volatile.Read(ref _waiting));
+
+        /// <summary>Who calls. Begun by the first who asks.</summary>
+        public Task<Caller> Caller => _caller.Value;
+
+        /// <summary>One more waits; false: it is over, and it takes another check.</summary>
+        public bool TryJoin()
+        {
+            for (var waiting = Volatile.Read(ref _waiting); waiting != Over;)
+            {
+                if (Interlocked.CompareExchange(ref _waiting, waiting + 1, waiting) is var seen && seen == waiting)
+                {
+                    return true;
+                }
+
+                waiting = seen;
+            }
+
+            return false;
+        }
+
+        /// <summary>One waits no more, whether it was told or not. True: it was the last one.</summary>
+        public bool Leave()
+        {
+            if (Interlocked.Decrement(ref _waiting) > 0 || Interlocked.CompareExchange(ref _waiting, Over, 0) != 0)
+            {
+                return false;
+            }
+
+            _nobodyWaits.Cancel();
+            return true;
+        }
+
+        public void Dispose() => _nobodyWaits.Dispose();
+    }
 }

@@ -1,7 +1,9 @@
 // TLS of the ports for clients. The certificate, and who may have signed those of clients, are read from files that are looked at again with
-// each handshake: they are renewed by writing the files anew. Connections that stand go on with what they were opened with.
+// each handshake: they are renewed by writing the files anew. Connections that stand go on with the certificate that they were shown; what their clients have
+// shown is looked at again when the authorities have changed.
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
+using EventVault.Rpc.Server;
 
 namespace EventVault.Node.Security;
 
@@ -30,8 +32,8 @@ internal sealed class ServerTls
     /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
     public DateTime ValidUntil => _files.Current.Certificate.TargetCertificate.NotAfter.ToUniversalTime();
 
-    /// <summary>What the next handshake takes.</summary>
-    public SslServerAuthenticationOptions Current()
+    /// <summary>What the handshake of a connection takes. Puts what the client shows, if it is good, on the connection.</summary>
+    public SslServerAuthenticationOptions For(RpcConnection connection)
     {
         var now = _files.Current;
         var options = new SslServerAuthenticationOptions { ServerCertificateContext = now.Certificate };
@@ -40,27 +42,48 @@ internal sealed class ServerTls
             // Asked for, not demanded: a client may have other credentials. One that shows a certificate must show a good one.
             options.ClientCertificateRequired = true;
             options.CertificateRevocationCheckMode = X509RevocationMode.NoCheck;
-            options.RemoteCertificateValidationCallback = (_, shown, sent, _) => shown is null || IsGood(shown, sent, authorities);
+            options.RemoteCertificateValidationCallback = (_, shown, sent, _) => shown is null || Accept(connection, shown, sent, authorities);
         }
 
         return options;
     }
 
-    private static bool IsGood(X509Certificate shown, X509Chain? sent, X509Certificate2Collection authorities)
+    /// <summary>Whether one that was accepted in a handshake would still be.</summary>
+    public bool Holds(ShownCertificate shown) => _files.Current.ClientAuthorities is { } authorities && shown.IsSignedBy(authorities);
+
+    /// <summary>Whether authorities have signed a certificate for a client.</summary>
+    /// <param name="certificate">It.</param>
+    /// <param name="others">Certificates that may stand between.</param>
+    /// <param name="authorities">Whose signatures count.</param>
+    public static bool IsGood(X509Certificate2 certificate, X509Certificate2Collection others, X509Certificate2Collection authorities)
     {
-        using var certificate = new X509Certificate2(shown);
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
         chain.ChainPolicy.ApplicationPolicy.Add(new System.Security.Cryptography.Oid(ClientAuthentication));
         chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
-        foreach (var element in sent?.ChainElements ?? Enumerable.Empty<X509ChainElement>())
+        chain.ChainPolicy.ExtraStore.AddRange(others);
+        return chain.Build(certificate);
+    }
+
+    private static bool Accept(RpcConnection connection, X509Certificate shown, X509Chain? sent, X509Certificate2Collection authorities)
+    {
+        // Copies: what the handshake gives goes with it.
+        var certificate = X509CertificateLoader.LoadCertificate(shown.GetRawCertData());
+        var others = new X509Certificate2Collection();
+        foreach (var element in sent?.ChainElements.Skip(1) ?? [])
         {
-            chain.ChainPolicy.ExtraStore.Add(element.Certificate);
+            others.Add(X509CertificateLoader.LoadCertificate(element.Certificate.RawData));
         }
 
-        return chain.Build(certificate);
+        if (!IsGood(certificate, others, authorities))
+        {
+            return false;
+        }
+
+        connection.Shown = new ShownCertificate(certificate, others, authorities);
+        return true;
     }
 
     private static Loaded Load(TlsFiles files)

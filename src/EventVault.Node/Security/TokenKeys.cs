@@ -1,10 +1,12 @@
+using System.Text.Json;
 using Microsoft.IdentityModel.Tokens;
 
 namespace EventVault.Node.Security;
 
 /// <summary>
-/// The keys that tokens are signed with. From a file they are read again when it has changed; from a URL when they are ten minutes old, or when a
-/// token names a key that is not among them. While the URL does not answer the last keys count on. Safe for concurrent use.
+/// The keys that tokens are signed with. From a file they are read again when it has changed; from a URL when they are ten minutes old and somebody
+/// who has shown a token is there, or when a token names a key that is not among them. While the URL does not answer the last keys count on; a set without
+/// keys withdraws all. Safe for concurrent use.
 /// </summary>
 internal sealed class TokenKeys : IDisposable
 {
@@ -24,21 +26,25 @@ internal sealed class TokenKeys : IDisposable
     private readonly Uri? _url;
     private readonly HttpClient? _http;
     private readonly Action<Exception> _onBad;
+    private readonly TimeProvider _clock;
     private readonly SemaphoreSlim _asking = new(1);
     private volatile JsonWebKeySet _fetched = new();
-    private string? _text; // Of the keys that were fetched; whoever asks has it.
-    private long _askedAt = Environment.TickCount64 - (long)(2 * AskEvery).TotalMilliseconds; // Long ago: they are due.
+    private string? _names; // Of the keys that were read last, as NamesOf; whoever reads has it.
+    private JsonWebKeySet? _read; // Those keys.
+    private long _askedAt;
+    private int _renewing;
 
     /// <param name="place">Path of a file, or an https URL (http for a loopback address).</param>
     /// <param name="onBad">Told when keys can't be read anew.</param>
+    /// <param name="clock">Tells how old keys are.</param>
     /// <exception cref="ArgumentException">The URL is of another form, or the file holds no JWKS.</exception>
     /// <exception cref="IOException">The file can't be read.</exception>
-    public TokenKeys(string place, Action<Exception> onBad)
+    public TokenKeys(string place, Action<Exception> onBad, TimeProvider clock)
     {
-        _onBad = onBad;
+        (_onBad, _clock) = (onBad, clock);
         if (!place.Contains("://", StringComparison.Ordinal))
         {
-            _file = new FileValue<JsonWebKeySet>([place], () => Parse(File.ReadAllText(place)), onBad);
+            _file = new FileValue<JsonWebKeySet>([place], () => Read(File.ReadAllText(place)), onBad);
             return;
         }
 
@@ -48,11 +54,23 @@ internal sealed class TokenKeys : IDisposable
             throw new ArgumentException($"{place} is no https URL: whoever sits between could give keys of his own.");
         }
 
+        _askedAt = clock.GetTimestamp() - (long)(2 * AskEvery.TotalSeconds * clock.TimestampFrequency); // Long ago: they are due.
         _http = new HttpClient { Timeout = AnswersWithin, MaxResponseContentBufferSize = MostBytes };
     }
 
-    /// <summary>The keys as they are known.</summary>
-    public JsonWebKeySet Current => _file?.Current ?? _fetched;
+    /// <summary>The keys as they are known. Looking at them has old ones asked for beside it: whoever has a token is looked at every second.</summary>
+    public JsonWebKeySet Current
+    {
+        get
+        {
+            if (_url is not null && Age > AskEvery && Interlocked.Exchange(ref _renewing, 1) == 0)
+            {
+                _ = RenewAsync();
+            }
+
+            return _file?.Current ?? _fetched;
+        }
+    }
 
     /// <summary>The keys; asks for them if they are not known or old.</summary>
     public async ValueTask<JsonWebKeySet> GetAsync()
@@ -82,7 +100,24 @@ internal sealed class TokenKeys : IDisposable
         _asking.Dispose();
     }
 
-    private TimeSpan Age => TimeSpan.FromMilliseconds(Environment.TickCount64 - Volatile.Read(ref _askedAt));
+    private TimeSpan Age => _clock.GetElapsedTime(Volatile.Read(ref _askedAt));
+
+    private async Task RenewAsync()
+    {
+        await Task.Yield(); // Whoever looks has a call to answer.
+        try
+        {
+            await AskAsync(AskEvery);
+        }
+        catch (ObjectDisposedException)
+        {
+            // The node has stopped meanwhile.
+        }
+        finally
+        {
+            Volatile.Write(ref _renewing, 0);
+        }
+    }
 
     private async Task AskAsync(TimeSpan ifOlderThan)
     {
@@ -94,12 +129,8 @@ internal sealed class TokenKeys : IDisposable
                 return;
             }
 
-            Volatile.Write(ref _askedAt, Environment.TickCount64);
-            var text = await _http!.GetStringAsync(_url);
-            if (text != _text)
-            {
-                (_fetched, _text) = (Parse(text), text); // The same keys stay the same object: what was checked with them holds.
-            }
+            Volatile.Write(ref _askedAt, _clock.GetTimestamp());
+            _fetched = Read(await _http!.GetStringAsync(_url));
         }
         catch (Exception e) when (e is HttpRequestException or OperationCanceledException or ArgumentException)
         {
@@ -111,14 +142,33 @@ internal sealed class TokenKeys : IDisposable
         }
     }
 
+    // The same keys stay the same object, in whatever order and form they are told: what was checked with them holds.
+    private JsonWebKeySet Read(string json)
+    {
+        var set = Parse(json);
+        var names = NamesOf(set);
+        if (_read is null || names != _names)
+        {
+            (_read, _names) = (set, names);
+        }
+
+        return _read;
+    }
+
+    private static string NamesOf(JsonWebKeySet set) => string.Join('\n', set.Keys
+        .Select(static k => string.Join(' ', k.Kty, k.Kid, k.Alg, k.Use, k.N, k.E, k.Crv, k.X, k.Y, k.K, string.Join(',', k.X5c ?? [])))
+        .Distinct().Order(StringComparer.Ordinal));
+
     private static JsonWebKeySet Parse(string json)
     {
         try
         {
-            var set = new JsonWebKeySet(json);
-            return set.Keys.Count > 0 ? set : throw new ArgumentException("There is no key in it.");
+            using var text = JsonDocument.Parse(json);
+            return text.RootElement.TryGetProperty("keys", out var keys) && keys.ValueKind == JsonValueKind.Array
+                ? new JsonWebKeySet(json)
+                : throw new ArgumentException("It is no JWKS: it has no list of keys.");
         }
-        catch (Exception e) when (e is System.Text.Json.JsonException or FormatException or InvalidOperationException)
+        catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException)
         {
             throw new ArgumentException($"It is no JWKS: {e.Message}", e);
         }

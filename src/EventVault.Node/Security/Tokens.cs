@@ -73,9 +73,10 @@ internal sealed class Tokens(TokenOptions options, TokenKeys keys)
             return (null, $"its claim {options.UserClaim} names nobody that a token can stand for");
         }
 
-        var ends = new DateTimeOffset(DateTime.SpecifyKind(result.SecurityToken.ValidTo, DateTimeKind.Utc)) + Leeway;
+        // As numbers: a time behind the last one that the type has would be no answer.
+        var ends = new DateTimeOffset(DateTime.SpecifyKind(result.SecurityToken.ValidTo, DateTimeKind.Utc)).ToUnixTimeMilliseconds() + (long)Leeway.TotalMilliseconds;
         var roles = options.RolesClaim is { } claim ? claims.FindAll(claim).Select(static c => c.Value).ToArray() : [];
-        return (new Caller(name) { TokenRoles = roles, TokenKeys = set, EndsAt = ends.ToUnixTimeMilliseconds() }, string.Empty);
+        return (new Caller(name) { TokenRoles = roles, TokenKeys = set, EndsAt = ends }, string.Empty);
     }
 
     private Task<TokenValidationResult> ValidateAsync(string token, JsonWebKeySet set) => _handler.ValidateTokenAsync(token, new TokenValidationParameters

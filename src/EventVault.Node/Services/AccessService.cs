@@ -8,29 +8,31 @@ using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using Google.Protobuf;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
 /// <summary>The service <c>eventvault.v1.Access</c>.</summary>
-internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, SingleAppends appends, ConsistentReads consistent, NodeLimits limits)
+internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, SingleAppends appends, ConsistentReads consistent, NodeLimits limits, TimeProvider clock)
 {
+    /// <summary>
+    /// Between two passwords that a user gives itself: each is an event that stays for ever, and it takes no right to make it.
+    /// </summary>
+    private static readonly TimeSpan OwnPasswordEvery = TimeSpan.FromMinutes(1);
+
     private const int LeastPasswordBytes = 8;
 
     /// <summary>More than anybody remembers or a generator makes.</summary>
     private const int MostPasswordBytes = 1024;
 
-    private static ServiceDescriptor Service => AccessReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<WhoAmIRequest, WhoAmIResponse>.Of(Service, "WhoAmI"), WhoAmI)
-        .UnaryRaw(RpcMethod<ChangePasswordRequest, AppendResponse>.Of(Service, "ChangePassword"), ChangePasswordAsync)
-        .UnaryRaw(RpcMethod<SetUserRequest, AppendResponse>.Of(Service, "SetUser"), SetUserAsync)
-        .UnaryRaw(RpcMethod<RemoveUserRequest, AppendResponse>.Of(Service, "RemoveUser"), RemoveUserAsync)
-        .UnaryRaw(RpcMethod<ListUsersRequest, ListUsersResponse>.Of(Service, "ListUsers"), ListUsersAsync)
-        .UnaryRaw(RpcMethod<SetRoleRequest, AppendResponse>.Of(Service, "SetRole"), SetRoleAsync)
-        .UnaryRaw(RpcMethod<RemoveRoleRequest, AppendResponse>.Of(Service, "RemoveRole"), RemoveRoleAsync)
-        .UnaryRaw(RpcMethod<ListRolesRequest, ListRolesResponse>.Of(Service, "ListRoles"), ListRolesAsync);
+        .UnaryRaw(RpcMethod<WhoAmIRequest, WhoAmIResponse>.Of(VaultServices.Access, "WhoAmI"), WhoAmI)
+        .UnaryRaw(RpcMethod<ChangePasswordRequest, AppendResponse>.Of(VaultServices.Access, "ChangePassword"), ChangePasswordAsync)
+        .UnaryRaw(RpcMethod<SetUserRequest, AppendResponse>.Of(VaultServices.Access, "SetUser"), SetUserAsync)
+        .UnaryRaw(RpcMethod<RemoveUserRequest, AppendResponse>.Of(VaultServices.Access, "RemoveUser"), RemoveUserAsync)
+        .UnaryRaw(RpcMethod<ListUsersRequest, ListUsersResponse>.Of(VaultServices.Access, "ListUsers"), ListUsersAsync)
+        .UnaryRaw(RpcMethod<SetRoleRequest, AppendResponse>.Of(VaultServices.Access, "SetRole"), SetRoleAsync)
+        .UnaryRaw(RpcMethod<RemoveRoleRequest, AppendResponse>.Of(VaultServices.Access, "RemoveRole"), RemoveRoleAsync)
+        .UnaryRaw(RpcMethod<ListRolesRequest, ListRolesResponse>.Of(VaultServices.Access, "ListRoles"), ListRolesAsync);
 
     private ValueTask<WhoAmIResponse> WhoAmI(ReadOnlySequence<byte> request, RpcContext context)
     {
@@ -66,7 +68,7 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
             throw Errors.LimitExceeded(most, roles.Names.Count, "roles.names").ToException();
         }
 
-        var password = parsed.HasPassword ? await HashAsync(parsed.Password, "password", parsed.OperationId) : null;
+        var password = parsed.HasPassword ? await HashAsync(parsed.Password, "password", parsed.OperationId, context) : null;
         var users = registry.Current().Users;
         return users.ContainsKey(parsed.Name) || users.Count < limits[NodeLimits.Users].Allowed
             ? await RecordAsync(id, AccessEvent.UserSet, AccessEvent.User(parsed.Name, parsed.Roles?.Names, password), context)
@@ -92,9 +94,22 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
             throw Errors.InvalidRequest("new_password", "can't be set: the caller has no password that the vault keeps").ToException();
         }
 
-        return await guard.Passwords.MatchesAsync(user.Password, Encoding.UTF8.GetBytes(parsed.OldPassword))
-            ? await RecordAsync(id, AccessEvent.UserSet, AccessEvent.User(caller.Name, null, await HashAsync(parsed.NewPassword, "new_password", parsed.OperationId)), context)
-            : throw Errors.BadCredentials().ToException();
+        appends.RequireLeader(); // Elsewhere it is not known when it was changed last.
+        if (user.ChangedItselfAt + OwnPasswordEvery.Ticks is var next && next > VaultLoop.Now(clock))
+        {
+            throw Errors.PasswordChangedJustNow(TimeSpan.FromTicks(Math.Min(next - VaultLoop.Now(clock), OwnPasswordEvery.Ticks))).ToException();
+        }
+
+        if (!await guard.Passwords.MatchesAsync(user.Password, Encoding.UTF8.GetBytes(parsed.OldPassword), new CallOrigin(context), context.Cancellation))
+        {
+            throw Errors.BadCredentials().ToException();
+        }
+
+        // Of several changes at once, one: the others were asked for with a password that has ended.
+        var hash = await HashAsync(parsed.NewPassword, "new_password", parsed.OperationId, context);
+        return registry.Current().Users.GetValueOrDefault(caller.Name)?.Password == user.Password
+            ? await RecordAsync(id, AccessEvent.UserSet, AccessEvent.OwnPassword(caller.Name, hash), context)
+            : throw Errors.CredentialsEnded().ToException();
     }
 
     private async ValueTask<ListUsersResponse> ListUsersAsync(ReadOnlySequence<byte> request, RpcContext context)
@@ -161,11 +176,11 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
         return response;
     }
 
-    private async Task<PasswordHash> HashAsync(string password, string field, ByteString operationId)
+    private async Task<PasswordHash> HashAsync(string password, string field, ByteString operationId, RpcContext context)
     {
         var bytes = Encoding.UTF8.GetBytes(password);
         return bytes.Length is >= LeastPasswordBytes and <= MostPasswordBytes
-            ? await guard.Passwords.HashAsync(bytes, SHA256.HashData(operationId.Span)[..16])
+            ? await guard.Passwords.HashAsync(bytes, SHA256.HashData(operationId.Span)[..16], new CallOrigin(context))
             : throw Errors.InvalidRequest(field, FormattableString.Invariant($"has {bytes.Length} bytes; {LeastPasswordBytes} to {MostPasswordBytes} are allowed")).ToException();
     }
 

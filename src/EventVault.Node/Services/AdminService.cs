@@ -7,7 +7,6 @@ using EventVault.Rpc.Server;
 using EventVault.Storage;
 using Google.Protobuf;
 using Position = EventVault.Storage.Position;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -18,11 +17,9 @@ internal sealed class AdminService(
     /// <summary>Of this program, such as 0.1.0.</summary>
     public static string Version { get; } = ReadVersion();
 
-    private static ServiceDescriptor Service => AdminReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<GetInfoRequest, GetInfoResponse>.Of(Service, "GetInfo"), GetInfo)
-        .UnaryRaw(RpcMethod<GetStatusRequest, GetStatusResponse>.Of(Service, "GetStatus"), GetStatus);
+        .UnaryRaw(RpcMethod<GetInfoRequest, GetInfoResponse>.Of(VaultServices.Admin, "GetInfo"), GetInfo)
+        .UnaryRaw(RpcMethod<GetStatusRequest, GetStatusResponse>.Of(VaultServices.Admin, "GetStatus"), GetStatus);
 
     private ValueTask<GetInfoResponse> GetInfo(ReadOnlySequence<byte> request, RpcContext context)
     {

@@ -7,7 +7,6 @@ using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Shipping;
 using Google.Protobuf;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -21,14 +20,12 @@ internal sealed class BackupCalls(VaultStorage storage, ConsistentReads consiste
 
     private int _reading;
 
-    private static ServiceDescriptor Service => AdminReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
         .UnaryRaw(
-            RpcMethod<ListBackupRequest, ListBackupResponse>.Of(Service, "ListBackup"),
+            RpcMethod<ListBackupRequest, ListBackupResponse>.Of(VaultServices.Admin, "ListBackup"),
             (request, context) => ListAsync(RequestFields.Parse(ListBackupRequest.Parser, request), context))
         .ServerStreamingRaw(
-            RpcMethod<ReadBackupRequest, ReadBackupResponse>.Of(Service, "ReadBackup"),
+            RpcMethod<ReadBackupRequest, ReadBackupResponse>.Of(VaultServices.Admin, "ReadBackup"),
             (request, writer, context) => ReadAsync(RequestFields.Parse(ReadBackupRequest.Parser, request), writer, context));
 
     private async ValueTask<ListBackupResponse> ListAsync(ListBackupRequest request, RpcContext context)

@@ -11,7 +11,6 @@ using EventVault.Rpc.Server;
 using EventVault.Storage;
 using Google.Protobuf;
 using Membership = EventVault.Raft.Membership;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -30,15 +29,13 @@ internal sealed class ClusterService(VaultStorage storage, VaultLoop loop, NodeP
     /// <summary>How often a node that does not answer is asked again.</summary>
     private static readonly TimeSpan AskAgain = TimeSpan.FromMilliseconds(50);
 
-    private static ServiceDescriptor Service => ClusterReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(Service, "GetCluster"), GetAsync)
-        .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(Service, "InitCluster"), InitAsync)
-        .UnaryRaw(RpcMethod<AddNodeRequest, GetClusterResponse>.Of(Service, "AddNode"), AddAsync)
-        .UnaryRaw(RpcMethod<RemoveNodeRequest, GetClusterResponse>.Of(Service, "RemoveNode"), RemoveAsync)
-        .UnaryRaw(RpcMethod<ReplaceNodeRequest, GetClusterResponse>.Of(Service, "ReplaceNode"), ReplaceAsync)
-        .UnaryRaw(RpcMethod<TransferLeadershipRequest, GetClusterResponse>.Of(Service, "TransferLeadership"), TransferAsync);
+        .UnaryRaw(RpcMethod<GetClusterRequest, GetClusterResponse>.Of(VaultServices.Cluster, "GetCluster"), GetAsync)
+        .UnaryRaw(RpcMethod<InitClusterRequest, GetClusterResponse>.Of(VaultServices.Cluster, "InitCluster"), InitAsync)
+        .UnaryRaw(RpcMethod<AddNodeRequest, GetClusterResponse>.Of(VaultServices.Cluster, "AddNode"), AddAsync)
+        .UnaryRaw(RpcMethod<RemoveNodeRequest, GetClusterResponse>.Of(VaultServices.Cluster, "RemoveNode"), RemoveAsync)
+        .UnaryRaw(RpcMethod<ReplaceNodeRequest, GetClusterResponse>.Of(VaultServices.Cluster, "ReplaceNode"), ReplaceAsync)
+        .UnaryRaw(RpcMethod<TransferLeadershipRequest, GetClusterResponse>.Of(VaultServices.Cluster, "TransferLeadership"), TransferAsync);
 
     private async ValueTask<GetClusterResponse> GetAsync(ReadOnlySequence<byte> request, RpcContext context)
     {

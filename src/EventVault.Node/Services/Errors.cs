@@ -1,7 +1,6 @@
 // The only file that turns outcomes and exceptions into gRPC statuses and typed details. The same table, for readers,
 // is in docs/PROTOCOL.md.
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
@@ -619,12 +618,28 @@ internal static class Errors
         Why = grant,
     });
 
+    /// <summary>Users and roles may have changed where the node does not hear of it.</summary>
+    public static Refusal CutOff() => new(RpcCode.Unavailable, new Failure
+    {
+        Reason = Reason.NoQuorum,
+        Message = "This node has been out of touch with the others for too long to go on by the users and roles that it knows: it lets in the built-in administrator alone. Ask another node.",
+    });
+
     /// <summary>Too many passwords wait to be checked.</summary>
     public static Refusal PasswordsWait() => new(RpcCode.ResourceExhausted, new Failure
     {
         Reason = Reason.Overloaded,
         Message = "As many passwords as may wait to be checked do so already. Try again, after a wait that grows.",
         RetryAfterMs = RetryAfterPasswordMs,
+    });
+
+    /// <summary>A user has given itself another password a moment ago.</summary>
+    /// <param name="wait">Until it may again.</param>
+    public static Refusal PasswordChangedJustNow(TimeSpan wait) => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "The password was changed a moment ago, and stays for a minute. Try again later, or have an administrator set it.",
+        RetryAfterMs = (uint)wait.TotalMilliseconds + 1,
     });
 
     private static Refusal Unauthenticated(Reason reason, string message) => new(RpcCode.Unauthenticated, new Failure { Reason = reason, Message = message });
@@ -637,11 +652,11 @@ internal static class Errors
     });
 
     /// <summary>The node's storage is being opened.</summary>
-    /// <param name="doing">What that is at.</param>
-    public static Refusal Opening(string doing) => new(RpcCode.Unavailable, new Failure
+    /// <param name="doing">What that is at; null: whoever calls has not shown that it concerns him.</param>
+    public static Refusal Opening(string? doing) => new(RpcCode.Unavailable, new Failure
     {
         Reason = Reason.Opening,
-        Message = $"The node is opening its vault, and has done nothing of this call. It {doing}. Ask another node, or again in a moment.",
+        Message = $"The node is opening its vault, and has done nothing of this call. {(doing is null ? string.Empty : $"It {doing}. ")}Ask another node, or again in a moment.",
         RetryAfterMs = RetryAfterOpeningMs,
     });
 
@@ -663,33 +678,25 @@ internal static class Errors
     /// <summary>Either kind of damage.</summary>
     public static Refusal Damaged(Exception e) => e is DamageException damage ? Damaged(damage) : Damaged((IndexDamageException)e);
 
-    /// <summary>
-    /// Stands around every call: gives its detail to what fails below it, so that no failure of ours is without one.
-    /// </summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public static async ValueTask AddDetail(RpcContext context, RpcHandler next, NodeLimits limits)
+    /// <summary>What a client is told of what was thrown, with a typed detail wherever there is something to say; null: as it stands.</summary>
+    /// <param name="thrown">By the handler of a call, or by the transport.</param>
+    /// <param name="limits">The limits.</param>
+    public static RpcException? Explain(Exception thrown, NodeLimits limits)
     {
-        try
+        switch (thrown)
         {
-            await next(context);
-        }
-        catch (DamageException e)
-        {
-            throw Damaged(e).ToException(e);
-        }
-        catch (IndexDamageException e)
-        {
-            throw Damaged(e).ToException(e);
-        }
-        catch (RpcException e) when (e.Code == RpcCode.ResourceExhausted && !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _))
-        {
-            // The transport refuses a message by its announced length, before there is anything to look at.
-            var limit = limits[NodeLimits.MessageBytes];
-            throw LimitExceeded(limit, limit.Allowed + 1, string.Empty).ToException(e);
-        }
-        catch (RpcException e) when (e.Code == RpcCode.Unavailable && !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _))
-        {
-            throw Draining("the call was cut short").ToException(e);
+            case DamageException e:
+                return Damaged(e).ToException(e);
+            case IndexDamageException e:
+                return Damaged(e).ToException(e);
+            case RpcException { Code: RpcCode.ResourceExhausted } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
+                // The transport refuses a message by its announced length, before there is anything to look at.
+                var limit = limits[NodeLimits.MessageBytes];
+                return LimitExceeded(limit, limit.Allowed + 1, string.Empty).ToException(e);
+            case RpcException { Code: RpcCode.Unavailable } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
+                return Draining("the call was cut short").ToException(e);
+            default:
+                return null;
         }
     }
 

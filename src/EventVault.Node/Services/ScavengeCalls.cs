@@ -9,7 +9,6 @@ using EventVault.Storage;
 using EventVault.Storage.Scavenging;
 using Google.Protobuf;
 using Position = EventVault.Storage.Position;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -25,18 +24,16 @@ internal sealed class ScavengeCalls(VaultStorage storage, SingleAppends appends,
     private readonly SemaphoreSlim _explaining = new(1);
     private readonly CancellationTokenSource _stopping = new();
 
-    private static ServiceDescriptor Service => AdminReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
         .UnaryRaw(
-            RpcMethod<StartScavengeRequest, ScavengeStatus>.Of(Service, "StartScavenge"),
+            RpcMethod<StartScavengeRequest, ScavengeStatus>.Of(VaultServices.Admin, "StartScavenge"),
             (request, context) => StartAsync(RequestFields.Parse(StartScavengeRequest.Parser, request), context))
         .UnaryRaw(
-            RpcMethod<StopScavengeRequest, ScavengeStatus>.Of(Service, "StopScavenge"),
+            RpcMethod<StopScavengeRequest, ScavengeStatus>.Of(VaultServices.Admin, "StopScavenge"),
             (request, context) => StopAsync(RequestFields.Parse(StopScavengeRequest.Parser, request), context))
-        .UnaryRaw(RpcMethod<GetScavengeRequest, ScavengeStatus>.Of(Service, "GetScavenge"), Get)
+        .UnaryRaw(RpcMethod<GetScavengeRequest, ScavengeStatus>.Of(VaultServices.Admin, "GetScavenge"), Get)
         .UnaryRaw(
-            RpcMethod<ExplainScavengeRequest, ExplainScavengeResponse>.Of(Service, "ExplainScavenge"),
+            RpcMethod<ExplainScavengeRequest, ExplainScavengeResponse>.Of(VaultServices.Admin, "ExplainScavenge"),
             (request, context) => ExplainAsync(RequestFields.Parse(ExplainScavengeRequest.Parser, request), context));
 
     /// <summary>

@@ -11,7 +11,6 @@ using EventVault.Rpc;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Log;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -41,8 +40,6 @@ internal sealed class StreamsService(
 
     private RetentionCalls Retention => new(storage, reads.Consistent, limits);
 
-    private static ServiceDescriptor Service => StreamsReflection.Descriptor.Services[0];
-
     /// <summary>Ends reads and subscriptions whose clients keep memory that others wait for. Call it now and then.</summary>
     public void CutSlow() => figures.Subscriptions.WereCut(Pages.Large.CutSlow());
 
@@ -50,34 +47,34 @@ internal sealed class StreamsService(
     public PageShare Pages => reads.Pages;
 
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(Service, "Append"), AppendAsync)
+        .UnaryRaw(RpcMethod<AppendRequest, AppendResponse>.Of(VaultServices.Streams, "Append"), AppendAsync)
         .Duplex(
-            RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(Service, "AppendSession"),
+            RpcMethod<AppendSessionRequest, AppendSessionResponse>.Of(VaultServices.Streams, "AppendSession"),
             (reader, writer, context) => new AppendSession(storage, loop, _requests, figures.Appends, options, guard.AppendsOf(context), reader, writer, context).RunAsync())
         .ServerStreamingRaw(
-            RpcMethod<ReadStreamRequest, ReadResponse>.Of(Service, "ReadStream"),
+            RpcMethod<ReadStreamRequest, ReadResponse>.Of(VaultServices.Streams, "ReadStream"),
             (request, writer, context) => reads.ReadStreamAsync(RequestFields.Parse(ReadStreamRequest.Parser, request), writer, context))
         .ServerStreamingRaw(
-            RpcMethod<ReadAllRequest, ReadResponse>.Of(Service, "ReadAll"),
+            RpcMethod<ReadAllRequest, ReadResponse>.Of(VaultServices.Streams, "ReadAll"),
             (request, writer, context) => reads.ReadAllAsync(RequestFields.Parse(ReadAllRequest.Parser, request), writer, context))
-        .ServerStreamingRaw(RpcMethod<SubscribeRequest, ReadResponse>.Of(Service, "Subscribe"), SubscribeAsync)
-        .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(Service, "GetStream"), GetStreamAsync)
-        .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(Service, "ListStreams"), ListStreamsAsync)
+        .ServerStreamingRaw(RpcMethod<SubscribeRequest, ReadResponse>.Of(VaultServices.Streams, "Subscribe"), SubscribeAsync)
+        .UnaryRaw(RpcMethod<GetStreamRequest, StreamInfo>.Of(VaultServices.Streams, "GetStream"), GetStreamAsync)
+        .UnaryRaw(RpcMethod<ListStreamsRequest, ListStreamsResponse>.Of(VaultServices.Streams, "ListStreams"), ListStreamsAsync)
         .UnaryRaw(
-            RpcMethod<CountEventsRequest, CountEventsResponse>.Of(Service, "CountEvents"),
+            RpcMethod<CountEventsRequest, CountEventsResponse>.Of(VaultServices.Streams, "CountEvents"),
             (request, context) => reads.CountEventsAsync(RequestFields.Parse(CountEventsRequest.Parser, request), context))
-        .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(Service, "GetAppend"), GetAppendAsync)
+        .UnaryRaw(RpcMethod<GetAppendRequest, AppendResponse>.Of(VaultServices.Streams, "GetAppend"), GetAppendAsync)
         .UnaryRaw(
-            RpcMethod<DeleteStreamRequest, AppendResponse>.Of(Service, "DeleteStream"),
+            RpcMethod<DeleteStreamRequest, AppendResponse>.Of(VaultServices.Streams, "DeleteStream"),
             (request, context) => ChangeAsync(request, context, StreamChangeRequests.ReadDelete))
         .UnaryRaw(
-            RpcMethod<TruncateStreamRequest, AppendResponse>.Of(Service, "TruncateStream"),
+            RpcMethod<TruncateStreamRequest, AppendResponse>.Of(VaultServices.Streams, "TruncateStream"),
             (request, context) => truncations.TruncateAsync(StreamChangeRequests.ReadTruncate(request, limits), context))
         .UnaryRaw(
-            RpcMethod<SetRetentionRequest, AppendResponse>.Of(Service, "SetRetention"),
+            RpcMethod<SetRetentionRequest, AppendResponse>.Of(VaultServices.Streams, "SetRetention"),
             (request, context) => ChangeAsync(request, context, RetentionCalls.ReadSet))
-        .UnaryRaw(RpcMethod<GetRetentionRequest, GetRetentionResponse>.Of(Service, "GetRetention"), Retention.GetAsync)
-        .UnaryRaw(RpcMethod<ListRetentionRequest, ListRetentionResponse>.Of(Service, "ListRetention"), Retention.ListAsync);
+        .UnaryRaw(RpcMethod<GetRetentionRequest, GetRetentionResponse>.Of(VaultServices.Streams, "GetRetention"), Retention.GetAsync)
+        .UnaryRaw(RpcMethod<ListRetentionRequest, ListRetentionResponse>.Of(VaultServices.Streams, "ListRetention"), Retention.ListAsync);
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask AppendAsync(ReadOnlySequence<byte> request, RpcWriter<AppendResponse> writer, RpcContext context)

@@ -2,7 +2,6 @@ using System.Buffers;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Rpc.Server;
-using ServiceDescriptor = Google.Protobuf.Reflection.ServiceDescriptor;
 
 namespace EventVault.Node.Services;
 
@@ -13,24 +12,22 @@ internal sealed class TemporalService(StateContext shared, ReducerCalls reducers
     private readonly HistoryCall _history = new(shared);
     private readonly FoldCalls _folds = new(shared);
 
-    private static ServiceDescriptor Service => TemporalReflection.Descriptor.Services[0];
-
     public void AddTo(RpcServer server) => server
-        .UnaryRaw(RpcMethod<GetStateRequest, State>.Of(Service, "GetState"), _states.GetAsync)
+        .UnaryRaw(RpcMethod<GetStateRequest, State>.Of(VaultServices.Temporal, "GetState"), _states.GetAsync)
         .ServerStreamingRaw(
-            RpcMethod<GetStatesRequest, GetStatesResponse>.Of(Service, "GetStates"),
+            RpcMethod<GetStatesRequest, GetStatesResponse>.Of(VaultServices.Temporal, "GetStates"),
             (request, writer, context) => _states.GetManyAsync(RequestFields.Parse(GetStatesRequest.Parser, request), writer, context))
         .ServerStreamingRaw(
-            RpcMethod<GetStateHistoryRequest, GetStateHistoryResponse>.Of(Service, "GetStateHistory"),
+            RpcMethod<GetStateHistoryRequest, GetStateHistoryResponse>.Of(VaultServices.Temporal, "GetStateHistory"),
             (request, writer, context) => _history.RunAsync(RequestFields.Parse(GetStateHistoryRequest.Parser, request), writer, context))
         .ServerStreamingRaw(
-            RpcMethod<ReadForFoldRequest, ReadForFoldResponse>.Of(Service, "ReadForFold"),
+            RpcMethod<ReadForFoldRequest, ReadForFoldResponse>.Of(VaultServices.Temporal, "ReadForFold"),
             (request, writer, context) => _folds.ReadAsync(RequestFields.Parse(ReadForFoldRequest.Parser, request), writer, context))
-        .UnaryRaw(RpcMethod<PutFoldSnapshotRequest, PutFoldSnapshotResponse>.Of(Service, "PutFoldSnapshot"), _folds.PutAsync)
-        .UnaryRaw(RpcMethod<ResolveTimeRequest, Cut>.Of(Service, "ResolveTime"), ResolveTimeAsync)
-        .UnaryRaw(RpcMethod<DefineReducerRequest, DefineReducerResponse>.Of(Service, "DefineReducer"), reducers.DefineAsync)
-        .UnaryRaw(RpcMethod<GetReducerRequest, NamedReducer>.Of(Service, "GetReducer"), reducers.GetAsync)
-        .UnaryRaw(RpcMethod<ListReducersRequest, ListReducersResponse>.Of(Service, "ListReducers"), reducers.ListAsync);
+        .UnaryRaw(RpcMethod<PutFoldSnapshotRequest, PutFoldSnapshotResponse>.Of(VaultServices.Temporal, "PutFoldSnapshot"), _folds.PutAsync)
+        .UnaryRaw(RpcMethod<ResolveTimeRequest, Cut>.Of(VaultServices.Temporal, "ResolveTime"), ResolveTimeAsync)
+        .UnaryRaw(RpcMethod<DefineReducerRequest, DefineReducerResponse>.Of(VaultServices.Temporal, "DefineReducer"), reducers.DefineAsync)
+        .UnaryRaw(RpcMethod<GetReducerRequest, NamedReducer>.Of(VaultServices.Temporal, "GetReducer"), reducers.GetAsync)
+        .UnaryRaw(RpcMethod<ListReducersRequest, ListReducersResponse>.Of(VaultServices.Temporal, "ListReducers"), reducers.ListAsync);
 
     private async ValueTask<Cut> ResolveTimeAsync(ReadOnlySequence<byte> request, RpcContext context)
     {

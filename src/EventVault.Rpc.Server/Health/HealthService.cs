@@ -1,5 +1,3 @@
-using Google.Protobuf.Reflection;
-
 namespace EventVault.Rpc.Server.Health;
 
 /// <summary>
@@ -8,6 +6,8 @@ namespace EventVault.Rpc.Server.Health;
 /// </summary>
 public sealed class HealthService
 {
+    private static readonly RpcService Service = new("grpc.health.v1.Health", static () => HealthReflection.Descriptor.Services[0]);
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, HealthStatus> _statuses = new(StringComparer.Ordinal);
     private TaskCompletionSource _changed = NewSignal();
@@ -38,8 +38,6 @@ public sealed class HealthService
         server.ServeWhileDraining(Service);
         server.Draining.UnsafeRegister(static state => ((HealthService)state!).Drain(), this);
     }
-
-    private static ServiceDescriptor Service => HealthReflection.Descriptor.Services[0];
 
     private ValueTask<HealthCheckResponse> Check(HealthCheckRequest request, RpcContext context)
     {

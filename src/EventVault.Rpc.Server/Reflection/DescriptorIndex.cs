@@ -8,8 +8,9 @@ internal sealed class DescriptorIndex
     private readonly Dictionary<string, FileDescriptor> _files = new(StringComparer.Ordinal);
     private readonly Dictionary<string, FileDescriptor> _symbols = new(StringComparer.Ordinal);
 
-    public DescriptorIndex(IReadOnlyList<ServiceDescriptor> services)
+    public DescriptorIndex(IEnumerable<ServiceDescriptor> described)
     {
+        var services = described.ToList();
         ServiceNames = [.. services.Select(s => s.FullName)];
         foreach (var file in services.SelectMany(s => WithDependencies(s.File)))
         {

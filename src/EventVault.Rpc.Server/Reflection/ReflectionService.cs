@@ -16,8 +16,8 @@ public static class ReflectionService
     public static void AddTo(RpcServer server)
     {
         ArgumentNullException.ThrowIfNull(server);
-        var service = ReflectionReflection.Descriptor.Services[0];
-        var files = new Lazy<DescriptorIndex>(() => new DescriptorIndex(server.Services));
+        var service = new RpcService("grpc.reflection.v1.ServerReflection", static () => ReflectionReflection.Descriptor.Services[0]);
+        var files = new Lazy<DescriptorIndex>(() => new DescriptorIndex(server.Services.Select(s => s.Descriptor)));
         server.Duplex(
             RpcMethod<ServerReflectionRequest, ServerReflectionResponse>.Of(service, "ServerReflectionInfo"),
             (reader, writer, context) => AnswerAsync(files.Value, reader, writer));

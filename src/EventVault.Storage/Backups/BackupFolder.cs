@@ -22,10 +22,13 @@ public sealed class BackupFolder : IDisposable
 {
     private const string LockName = "lock";
     private const string PartSuffix = ".part";
+    private const int NumberDigits = 20;
     private const int PieceBytes = 1024 * 1024;
 
-    /// <summary>Most bytes of a part that are not flushed, so that checking it does not begin with a wait for all of it.</summary>
-    private const long FlushEvery = 16 * 1024 * 1024;
+    /// <summary>
+    /// Bytes that the disk is given at once, 1 MiB: some milliseconds of it. The flushes of a node on the same disk wait behind them, and behind more they would wait longer.
+    /// </summary>
+    private const long WriteOutEvery = 1024 * 1024;
 
     private readonly IFileSystem _files;
     private readonly string _directory;
@@ -39,7 +42,7 @@ public sealed class BackupFolder : IDisposable
     private string _partPath = "";
     private ShippedSegment _partOf;
     private long _partLength;
-    private long _unflushed;
+    private long _writtenOut;
 
     private BackupFolder(IFileSystem files, string directory, VaultIdentity vault, BackupManifest? before, IDisposable @lock)
     {
@@ -51,6 +54,9 @@ public sealed class BackupFolder : IDisposable
         _before = before;
         _lock = @lock;
     }
+
+    /// <summary>Told of bytes that were read on the directory's disk, to check them or to copy them; whoever wants to spare the disk waits in it.</summary>
+    public Action<int>? OnDiskRead { get; init; }
 
     /// <summary>What the last finished backup holds; null: there is none.</summary>
     public BackupContent? Before => _before is null ? null : BackupContent.Of(_before);
@@ -75,15 +81,16 @@ public sealed class BackupFolder : IDisposable
     /// <param name="files">Where it stands.</param>
     /// <param name="directory">The backup directory.</param>
     /// <param name="vault">The vault to back up.</param>
-    /// <exception cref="BackupException">It holds another vault's backup, or one is being made in it.</exception>
+    /// <param name="onDiskRead">See <see cref="OnDiskRead"/>.</param>
+    /// <exception cref="BackupException">It holds another vault's backup, or files of something else, or a backup is being made in it.</exception>
     /// <exception cref="DamageException">Its manifest is damaged.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
-    public static BackupFolder Open(IFileSystem files, string directory, VaultIdentity vault)
+    public static BackupFolder Open(IFileSystem files, string directory, VaultIdentity vault, Action<int>? onDiskRead = null)
     {
         ArgumentNullException.ThrowIfNull(files);
         ArgumentNullException.ThrowIfNull(vault);
-        var segments = Path.Combine(directory, BackupManifest.SegmentsFolder);
-        files.CreateDirectory(segments);
+        RequireOwn(files, directory);
+        files.CreateDirectory(Path.Combine(directory, BackupManifest.SegmentsFolder));
         var @lock = Lock(files, directory);
         try
         {
@@ -99,7 +106,7 @@ public sealed class BackupFolder : IDisposable
                 files.FlushDirectory(parent);
             }
 
-            return new BackupFolder(files, directory, vault, before, @lock);
+            return new BackupFolder(files, directory, vault, before, @lock) { OnDiskRead = onDiskRead };
         }
         catch
         {
@@ -181,7 +188,7 @@ public sealed class BackupFolder : IDisposable
         _part = _files.OpenFile(_partPath, FileOpening.ExistingOrNew);
 
         // What a killed process wrote counts: it is checked when all of it is there.
-        _partLength = Math.Min(_part.Length, segment.LengthBytes) & ~(long)(Blocks.Size - 1);
+        _partLength = _writtenOut = Math.Min(_part.Length, segment.LengthBytes) & ~(long)(Blocks.Size - 1);
         if (_partLength == 0 && !isFresh)
         {
             CopyOfBefore(segment);
@@ -197,11 +204,10 @@ public sealed class BackupFolder : IDisposable
         Invariant.Check(_part is not null && bytes.Length <= Missing);
         _part.Write(_partLength, bytes);
         _partLength += bytes.Length;
-        _unflushed += bytes.Length;
-        if (_unflushed >= FlushEvery)
+        if (_partLength - _writtenOut >= WriteOutEvery)
         {
-            _part.Flush();
-            _unflushed = 0;
+            _part.WriteOut(_writtenOut, _partLength - _writtenOut);
+            _writtenOut = _partLength;
         }
     }
 
@@ -210,7 +216,7 @@ public sealed class BackupFolder : IDisposable
     {
         _part?.Dispose();
         _part = null;
-        (_partLength, _unflushed) = (0, 0);
+        (_partLength, _writtenOut) = (0, 0);
     }
 
     /// <summary>Checks the segment whose last byte has come, and makes it durable. Reads all of it.</summary>
@@ -229,6 +235,7 @@ public sealed class BackupFolder : IDisposable
             var end = new ShippedCheck(_meta)
             {
                 IsBackup = true,
+                OnRead = OnDiskRead,
                 OnGroup = group =>
                 {
                     if (group.Index == before?.Index && group.Checksum != before?.Checksum)
@@ -270,7 +277,7 @@ public sealed class BackupFolder : IDisposable
         var manifest = new BackupManifest(_vault, (_before?.Number ?? 0) + 1, begunAt, _before?.BegunAt ?? 0, _before?.End.Position ?? Position.None, [.. _taken]);
         manifest.Save(_files, _directory);
         var named = _taken.Select(entry => entry.FileName).ToHashSet();
-        foreach (var name in _files.ListFiles(_segments).Where(name => !named.Contains(name)))
+        foreach (var name in _files.ListFiles(_segments).Where(name => IsOwn(name) && !named.Contains(name)))
         {
             _files.DeleteFile(Path.Combine(_segments, name));
         }
@@ -285,6 +292,28 @@ public sealed class BackupFolder : IDisposable
         EndPart();
         _lock.Dispose();
     }
+
+    // Whatever has no manifest, and more than a first backup leaves that was killed, is somebody's data: a slip in a command line must not mix the two, or tidy it away.
+    private static void RequireOwn(IFileSystem files, string directory)
+    {
+        if (!files.DirectoryExists(directory) || files.FileExists(Path.Combine(directory, BackupManifest.FileName)))
+        {
+            return;
+        }
+
+        var segments = Path.Combine(directory, BackupManifest.SegmentsFolder);
+        var foreign = files.ListFiles(directory).FirstOrDefault(name => name is not (LockName or BackupManifest.TemporaryName))
+            ?? (files.DirectoryExists(segments) ? files.ListFiles(segments).FirstOrDefault(name => !IsOwn(name)) : null);
+        if (foreign is not null)
+        {
+            throw new BackupException($"'{directory}' holds '{foreign}', and no backup. Name an empty directory, or one that is not there yet.");
+        }
+    }
+
+    // By its name: a segment's number, and what it is.
+    private static bool IsOwn(string name) =>
+        name.Length > NumberDigits && name.AsSpan(0, NumberDigits).IndexOfAnyExceptInRange('0', '9') < 0 && name[NumberDigits] == '.'
+        && (name.EndsWith(PartSuffix, StringComparison.Ordinal) || name.EndsWith(BackupManifest.SegmentSuffix, StringComparison.Ordinal));
 
     private static IDisposable Lock(IFileSystem files, string directory)
     {
@@ -328,6 +357,7 @@ public sealed class BackupFolder : IDisposable
         while (_partLength < held.Segment.LengthBytes && file.Read(_partLength, piece) is > 0 and var read)
         {
             Add(piece.AsSpan(0, (int)Math.Min(read, held.Segment.LengthBytes - _partLength)));
+            OnDiskRead?.Invoke(read);
         }
     }
 

@@ -38,7 +38,7 @@ internal readonly record struct BackupEntry(ShippedSegment Segment, Position Las
 
     /// <summary>Its file's name: a name stands for one content for ever.</summary>
     public string FileName => string.Create(
-        CultureInfo.InvariantCulture, $"{Segment.Segment:D20}.{Segment.LastIndex.Value}{(Segment.Form == ShippedForm.Scavenged ? $".{Segment.ScavengePoint}" : "")}.seg");
+        CultureInfo.InvariantCulture, $"{Segment.Segment:D20}.{Segment.LastIndex.Value}{(Segment.Form == ShippedForm.Scavenged ? $".{Segment.ScavengePoint}" : "")}{BackupManifest.SegmentSuffix}");
 }
 
 /// <summary>The newest finished backup of a directory.</summary>
@@ -47,7 +47,14 @@ internal sealed record BackupManifest(VaultIdentity Vault, long Number, long Beg
     public const string FileName = "manifest";
     public const string SegmentsFolder = "segments";
 
-    private const string TemporarySuffix = ".tmp";
+    public const string SegmentSuffix = ".seg";
+
+    /// <summary>What a manifest is called until it is whole.</summary>
+    public const string TemporaryName = FileName + ".tmp";
+
+    /// <summary>Segments of a backup, 4 Mi: a petabyte at the usual size, and 384 MiB of manifest, which is read at once.</summary>
+    private const int MostSegments = 4 * 1024 * 1024;
+
     private const uint FormatVersion = 1;
     private const int IdentityOffset = 72;
     private const int IdentityLength = 49;
@@ -74,7 +81,7 @@ internal sealed record BackupManifest(VaultIdentity Vault, long Number, long Beg
         }
 
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
-        var bytes = new byte[file.Length];
+        var bytes = new byte[file.Length <= HeaderLength + ((long)MostSegments * EntryLength) ? file.Length : 0];
         return (file.ReadFromDisk(0, bytes) == bytes.Length ? TryDecode(bytes) : null)
             ?? throw new DamageException(FileName, 0, "a manifest that matches its checksum should be here.", "Use another backup, or make a new one in an empty directory.");
     }
@@ -82,21 +89,21 @@ internal sealed record BackupManifest(VaultIdentity Vault, long Number, long Beg
     /// <summary>Makes it the directory's, durably. Everything that it names is durable already.</summary>
     public void Save(IFileSystem files, string directory)
     {
-        var path = Path.Combine(directory, FileName);
-        files.DeleteFile(path + TemporarySuffix);
-        using (var file = files.OpenFile(path + TemporarySuffix, FileOpening.New))
+        var temporary = Path.Combine(directory, TemporaryName);
+        files.DeleteFile(temporary);
+        using (var file = files.OpenFile(temporary, FileOpening.New))
         {
             file.Write(0, Encode());
             file.Flush();
         }
 
-        files.MoveFile(path + TemporarySuffix, path);
+        files.MoveFile(temporary, Path.Combine(directory, FileName));
         files.FlushDirectory(directory);
     }
 
     public byte[] Encode()
     {
-        Invariant.Check(IsConsistent && Number > 0);
+        Invariant.Check(IsConsistent && Number > 0 && Segments.Count <= MostSegments);
         var bytes = new byte[HeaderLength + (Segments.Count * EntryLength)];
         var span = bytes.AsSpan();
         Magic.CopyTo(span);

@@ -122,10 +122,11 @@ public sealed class BackupRestore
             throw new BackupException($"The backup ends with position {end.Position}; {_options.UntilPosition} is behind it.");
         }
 
-        // Up to when it was begun it has all that was committed by then, also if nothing was for a while.
-        if (_options.UntilTime > Math.Max(end.Time, _manifest.BegunAt))
+        // Not even up to when it was begun: the node may have been behind, or a group with an earlier time on its way to the disk.
+        if (_options.UntilTime > end.Time)
         {
-            throw new BackupException($"The backup was begun at {Text(_manifest.BegunAt)}, and its last group is of {Text(end.Time)}: it does not tell what was there at {Text(_options.UntilTime.Value)}.");
+            throw new BackupException(
+                $"The backup's last group is of {Text(end.Time)}: it does not tell what was there at {Text(_options.UntilTime.Value)}. For all that it has give no time; for what came behind take a later backup.");
         }
 
         for (var i = 0; i + 1 < _manifest.Segments.Count; i++)
@@ -170,8 +171,9 @@ public sealed class BackupRestore
         file.Flush();
         var end = new ShippedCheck(_meta).Run(file, segment, before, makesOwn: true);
         file.Flush();
-        Invariant.Check(end.Checksum == entry.Checksum && end.Index == segment.LastIndex, "The chain of groups is the manifest's.");
-        return end;
+        return end.Checksum == entry.Checksum && end.Position == entry.Last && end.Time == entry.Time
+            ? end
+            : throw new DamageException(entry.FileName, 0, "the segment that the manifest names should stand here.", "Use another backup.");
     }
 
     // The segment with which the log ends, up to the cut, and behind that the group by which the disk is the only voter.

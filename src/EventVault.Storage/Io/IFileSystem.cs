@@ -95,6 +95,12 @@ public interface IFile : IDisposable
     void Flush();
 
     /// <summary>
+    /// Has the system write a range now, and waits for it: a later flush finds that much less to do, all at once. It makes nothing durable.
+    /// Throws as a flush does, and must not be tried again either.
+    /// </summary>
+    void WriteOut(long offset, long length);
+
+    /// <summary>
     /// Maps the first <paramref name="length"/> bytes for reading only. The mapping stays valid after the file
     /// is closed, renamed or deleted, until it is disposed; later writes to the file show in it.
     /// </summary>

@@ -152,6 +152,17 @@ internal sealed unsafe class NativeFile : IFile
         }
     }
 
+    public void WriteOut(long offset, long length)
+    {
+        // What fails is reported here and then counts as told: no flush behind it may succeed.
+        if (NativeMethods.WriteRange(_descriptor, offset, length, NativeMethods.WriteRangeAndWait) != 0)
+        {
+            var failure = NativeMethods.LastFailure("sync_file_range", Path);
+            _flushFailed = true;
+            throw failure;
+        }
+    }
+
     public MappedFile Map(long length, MappedAccess access)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
@@ -376,12 +387,21 @@ internal sealed unsafe class NativeFile : IFile
         {
             if (_direct is null && !_directRefused)
             {
-                _direct = _descriptor.TryReopen(_access | NativeMethods.Direct);
+                _direct = GoesPastCache() ? _descriptor.TryReopen(_access | NativeMethods.Direct) : null;
                 _directRefused = _direct is null;
             }
 
             return _direct;
         }
+    }
+
+    // An encrypted file is one that opens for direct transfers, and then goes through the page cache without a word: what reads would show there need not be on the
+    // disk. Where the system does not tell, it is asked to open one.
+    private bool GoesPastCache()
+    {
+        NativeMethods.ExtendedStatus status;
+        return NativeMethods.FileStatus(_descriptor, "", NativeMethods.EmptyPath, NativeMethods.DirectAlignment, &status) != 0
+            || (status.Mask & NativeMethods.DirectAlignment) == 0 || status.DirectMemoryAlignment > 0;
     }
 
     private static long RoundUp(long length) => (length + BlockSize - 1) / BlockSize * BlockSize;

@@ -38,6 +38,9 @@ internal static unsafe partial class NativeMethods
     internal const int AdviseWillNeed = 3;
     internal const int AdviseDontNeed = 4;
     internal const int FileDontNeed = 4;
+    internal const int EmptyPath = 0x1000;          // AT_EMPTY_PATH: the descriptor itself
+    internal const uint DirectAlignment = 0x2000;   // STATX_DIOALIGN
+    internal const uint WriteRangeAndWait = 1 | 2 | 4; // SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
 
     /// <summary>The failure of the last call, as an exception.</summary>
     internal static DiskException LastFailure(string operation, string path) =>
@@ -67,6 +70,9 @@ internal static unsafe partial class NativeMethods
 
     [LibraryImport(LibC, EntryPoint = "fsync", SetLastError = true)]
     internal static partial int FlushAll(Descriptor file);
+
+    [LibraryImport(LibC, EntryPoint = "sync_file_range", SetLastError = true)]
+    internal static partial int WriteRange(Descriptor file, long offset, long length, uint flags);
 
     [LibraryImport(LibC, EntryPoint = "ftruncate", SetLastError = true)]
     internal static partial int SetLength(Descriptor file, long length);
@@ -102,6 +108,10 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(LibC, EntryPoint = "statvfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int FileSystemStatus(string path, FileSystemSpace* space);
 
+    /// <summary>A C int returned for success, −1 for failure; what <paramref name="mask"/> asks for need not be told.</summary>
+    [LibraryImport(LibC, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int FileStatus(Descriptor file, string path, int flags, uint mask, ExtendedStatus* status);
+
     private static int ByArchitecture(int x64, int arm64) => RuntimeInformation.ProcessArchitecture switch
     {
         Architecture.X64 when OperatingSystem.IsLinux() => x64,
@@ -109,6 +119,18 @@ internal static unsafe partial class NativeMethods
         var other => throw new PlatformNotSupportedException(
             $"EventVault stores data on Linux x64 and arm64 only; this is {RuntimeInformation.OSDescription} on {other}."),
     };
+
+    /// <summary>struct statx, the same on both architectures; only what is read has a name.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    internal struct ExtendedStatus
+    {
+        [FieldOffset(0)]
+        internal uint Mask;
+
+        /// <summary>How memory must be aligned for transfers past the page cache; 0: there are none for this file.</summary>
+        [FieldOffset(152)]
+        internal uint DirectMemoryAlignment;
+    }
 
     /// <summary>struct statvfs, the same on both architectures; only what is read has a name.</summary>
     [StructLayout(LayoutKind.Sequential)]

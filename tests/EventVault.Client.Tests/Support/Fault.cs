@@ -24,6 +24,9 @@ public enum Fault
     RefuseTimedOut,
     RefuseOutcomeUnknown,
 
+    /// <summary>Answers that its caller may not do that, and goes on with the next one.</summary>
+    NotAllowed,
+
     /// <summary>Ends the call with OK without an answer to this one; it is not done.</summary>
     EndCall,
 

@@ -18,12 +18,25 @@ internal sealed class NodeProcess : IAsyncDisposable
     private readonly int _port = FreePort();
     private string[] _settings = [];
     private IReadOnlyDictionary<string, string> _environment = new Dictionary<string, string>();
+    private readonly StringBuilder _output = new();
     private Process? _process;
 
     public string Address => $"eventvault://127.0.0.1:{_port}";
 
     /// <summary>Where it is reached, without a scheme.</summary>
     public string HostAndPort => $"127.0.0.1:{_port}";
+
+    /// <summary>All that it has said, in all its starts.</summary>
+    public string Output
+    {
+        get
+        {
+            lock (_output)
+            {
+                return _output.ToString();
+            }
+        }
+    }
 
     /// <summary>Starts a node on a new directory.</summary>
     /// <param name="settings">Further settings.</param>
@@ -46,7 +59,6 @@ internal sealed class NodeProcess : IAsyncDisposable
     public async Task StartAgainAsync()
     {
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        var output = new StringBuilder();
         string[] arguments =
             [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{SegmentSizeBytes}", .. _settings];
         var process = new Process
@@ -61,9 +73,9 @@ internal sealed class NodeProcess : IAsyncDisposable
 
         DataReceivedEventHandler onLine = (_, line) =>
         {
-            lock (output)
+            lock (_output)
             {
-                output.AppendLine(line.Data);
+                _output.AppendLine(line.Data);
             }
 
             if (line.Data?.StartsWith("EventVault ready", StringComparison.Ordinal) == true)
@@ -73,7 +85,7 @@ internal sealed class NodeProcess : IAsyncDisposable
         };
         process.OutputDataReceived += onLine;
         process.ErrorDataReceived += onLine;
-        process.Exited += (_, _) => ready.TrySetException(new InvalidOperationException($"The node ended before it was ready:\n{output}"));
+        process.Exited += (_, _) => ready.TrySetException(new InvalidOperationException($"The node ended before it was ready:\n{Output}"));
         process.Start();
         _process = process;
         process.BeginOutputReadLine();

@@ -27,6 +27,12 @@ public sealed class ScriptedVault : IAsyncDisposable
     {
         _app = app;
         Vault = vault;
+        server.Use((context, next) =>
+        {
+            string call = context.Method[(context.Method.LastIndexOf('/') + 1)..];
+            return Refuses(call) is not { } reason ? next(context)
+                : throw Error(reason == Protocol.Reason.NotAllowed ? RpcCode.PermissionDenied : RpcCode.Unauthenticated, reason);
+        });
         States.Map(server);
         server
             .Duplex(VaultMethods.AppendSession, AppendSessionAsync)
@@ -74,6 +80,9 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     /// <summary>Why it refuses what only a leader does, with UNAVAILABLE; null: it leads.</summary>
     public Func<Protocol.Failure?> NoLeader { get; set; } = () => null;
+
+    /// <summary>Why it refuses a call, by its name, as a node that asks for credentials does: before it looks at anything else; null: it takes it.</summary>
+    public Func<string, Protocol.Reason?> Refuses { get; set; } = _ => null;
 
     /// <summary>As <see cref="NoLeader"/>, for reads and subscriptions.</summary>
     public Func<Protocol.Failure?> NoReads { get; set; } = () => null;
@@ -251,6 +260,9 @@ public sealed class ScriptedVault : IAsyncDisposable
                 return true;
             case Fault.AnswerOutOfTurn:
                 answer.Results.Add(Vault.Append(id + 1, request.Append));
+                return true;
+            case Fault.NotAllowed:
+                answer.Results.Add(MemoryVault.Refused(id, RpcCode.PermissionDenied, Protocol.Reason.NotAllowed));
                 return true;
             case Fault.CutBefore:
                 CutConnection();

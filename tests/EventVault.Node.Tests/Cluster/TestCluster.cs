@@ -21,6 +21,12 @@ internal sealed class TestCluster : IAsyncDisposable
 
     public IReadOnlyList<ClusterNodeUnderTest> Nodes => _nodes;
 
+    /// <summary>Makes a channel to a node's port; in clear text if not set.</summary>
+    public Func<int, RpcChannel> Connect { get; init; } = static port => new RpcChannel(new Uri($"http://127.0.0.1:{port}"));
+
+    /// <summary>Who calls, where a call does not say otherwise; null: nobody says who.</summary>
+    public RpcMetadata? Caller { get; init; }
+
     /// <summary>Nodes that run.</summary>
     public IEnumerable<ClusterNodeUnderTest> Running => _nodes.Where(n => n.IsRunning);
 
@@ -28,25 +34,27 @@ internal sealed class TestCluster : IAsyncDisposable
     public string Log => _log.ToString();
 
     /// <summary>A vault of so many voters, formed by InitCluster and AddNode.</summary>
-    public static async Task<TestCluster> FormAsync(int nodes, Func<NodeOptions, NodeOptions>? configure = null)
+    public static Task<TestCluster> FormAsync(int nodes, Func<NodeOptions, NodeOptions>? configure = null) => new TestCluster().WithAsync(nodes, configure);
+
+    /// <summary>The same of a cluster that has no nodes yet.</summary>
+    public async Task<TestCluster> WithAsync(int nodes, Func<NodeOptions, NodeOptions>? configure = null)
     {
-        var cluster = new TestCluster();
         try
         {
-            var first = await cluster.StartUnjoinedAsync(configure);
+            var first = await StartUnjoinedAsync(configure);
             await first.CallAsync(ClusterMethods.InitCluster, new InitClusterRequest());
-            await cluster.UntilAsync(() => first.Node is { Standing.TakesProposals: true, Loop.Leads: true }, "the first node to lead");
+            await UntilAsync(() => first.Node is { Standing.TakesProposals: true, Loop.Leads: true }, "the first node to lead");
             for (var i = 1; i < nodes; i++)
             {
-                await cluster.AddAsync(configure: configure);
+                await AddAsync(configure: configure);
             }
 
-            await cluster.UntilVotersAsync(nodes);
-            return cluster;
+            await UntilVotersAsync(nodes);
+            return this;
         }
         catch
         {
-            await cluster.DisposeAsync();
+            await DisposeAsync();
             throw;
         }
     }
@@ -66,9 +74,9 @@ internal sealed class TestCluster : IAsyncDisposable
             ElectionTimeout = TimeSpan.FromMilliseconds(1000), // Of a loaded machine; tests wait for leaders, whoever they are.
             Heartbeat = TimeSpan.FromMilliseconds(50),
             Network = (network, log) => new CutNetwork(network, log, Cuts),
-            Logging = logging => logging.AddProvider(_log.For(number)).SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning),
+            Logging = () => LoggerFactory.Create(logging => logging.AddProvider(_log.For(number)).SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning)),
         };
-        var node = new ClusterNodeUnderTest(configure is null ? options : configure(options));
+        var node = new ClusterNodeUnderTest(configure is null ? options : configure(options), Connect, Caller);
         _nodes.Add(node);
         await node.StartAsync();
         return node;
@@ -115,7 +123,7 @@ internal sealed class TestCluster : IAsyncDisposable
     }
 
     /// <summary>As a client does it: on the leader, again elsewhere while nobody is sure to lead, with the same request.</summary>
-    public async Task<TResponse> OnLeaderAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request)
+    public async Task<TResponse> OnLeaderAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, RpcMetadata? caller = null)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
@@ -124,7 +132,7 @@ internal sealed class TestCluster : IAsyncDisposable
         {
             try
             {
-                return await (await LeaderAsync()).CallAsync(method, request);
+                return await (await LeaderAsync()).CallAsync(method, request, caller);
             }
             catch (RpcException e) when (IsForAnotherTry(e) && DateTime.UtcNow < end)
             {
@@ -229,7 +237,7 @@ internal sealed class TestCluster : IAsyncDisposable
 }
 
 /// <summary>One of the nodes.</summary>
-internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposable
+internal sealed class ClusterNodeUnderTest(NodeOptions options, Func<int, RpcChannel> connect, RpcMetadata? usual) : IAsyncDisposable
 {
     private NodeOptions _options = options;
     private NodeHost? _host;
@@ -259,7 +267,7 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
         _options = configure is null ? _options : configure(_options);
         _host = await NodeHost.StartAsync(_options, cancellation);
         _options = _options with { Port = _host.RpcEndPoint.Port, HttpPort = _host.HttpEndPoint.Port, PeerPort = _options.PeerPort is null ? null : _host.PeerPort };
-        _channel = new RpcChannel(new Uri($"http://{Address}"));
+        _channel = connect(_options.Port);
     }
 
     /// <summary>Begins to start it on the ports that it had; ends when it serves.</summary>
@@ -300,13 +308,13 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options) : IAsyncDisposab
     /// <summary>Another disk: nothing of the old one is left.</summary>
     public void Wipe() => Directory.Delete(_options.Directory, recursive: true);
 
-    public async Task<TResponse> CallAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request)
+    public async Task<TResponse> CallAsync<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, TRequest request, RpcMetadata? caller = null)
         where TRequest : class, IMessage<TRequest>, new()
-        where TResponse : class, IMessage<TResponse>, new() => await Channel.UnaryAsync(method, request, new RpcCallOptions { Timeout = Wait.Limit });
+        where TResponse : class, IMessage<TResponse>, new() => await Channel.UnaryAsync(method, request, new RpcCallOptions(Wait.Limit, caller ?? usual));
 
     public async Task<List<RecordedEvent>> ReadAllAsync(Consistency? consistency = null)
     {
-        await using var call = Channel.Start(Methods.ReadAll, new ReadAllRequest { Consistency = consistency });
+        await using var call = Channel.Start(Methods.ReadAll, new ReadAllRequest { Consistency = consistency }, new RpcCallOptions(Headers: usual));
         var events = new List<RecordedEvent>();
         while (await call.MoveNextAsync())
         {

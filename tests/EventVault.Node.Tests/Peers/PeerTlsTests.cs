@@ -56,12 +56,12 @@ public sealed class PeerTlsTests
         await using var one = await TestPeer.StartAsync(1, o => o with { Tls = authority.Issue("one") });
         await using var two = await TestPeer.StartAsync(2, o => o with { Tls = other.Issue("two") });
         one.Network.SetPeers([two.AsPeer]);
-        await Wait.UntilAsync(() => one.LinkTo(two.Id).Problem.Contains("its certificate (CN=two, of CN=other) does not count", StringComparison.Ordinal), "the link says what is wrong");
+        await Wait.UntilAsync(() => one.LinkTo(two.Id).Problem.Contains("its certificate (CN=node:two, of CN=other) does not count", StringComparison.Ordinal), "the link says what is wrong");
 
         // And if the dialling side believes everybody, the other one does not.
         await using var lenient = await TestPeer.StartAsync(3, o => o with { Tls = other.Issue("three", alsoTrusts: authority) });
         lenient.Network.SetPeers([one.AsPeer]);
-        await one.Log.SaidAsync("its certificate (CN=three, of CN=other) does not count");
+        await one.Log.SaidAsync("its certificate (CN=node:three, of CN=other) does not count");
         lenient.Send(one, 1);
         Assert.Empty(one.Messages);
         Assert.False(lenient.LinkTo(one.Id).IsConnected);
@@ -74,8 +74,34 @@ public sealed class PeerTlsTests
         await using var one = await TestPeer.StartAsync(1, o => o with { Tls = authority.Issue("one") });
         await using var user = await TestPeer.StartAsync(2, o => o with { Tls = authority.Issue("user", forClients: true) });
         user.Network.SetPeers([one.AsPeer]);
-        await one.Log.SaidAsync("its certificate (CN=user, of CN=right) does not count");
+        await one.Log.SaidAsync("its certificate (CN=node:user, of CN=right) does not count");
         Assert.False(user.LinkTo(one.Id).IsConnected);
+    }
+
+    [Fact]
+    public async Task A_certificate_that_the_authority_signed_for_a_web_server_is_no_nodes()
+    {
+        using var authority = new Authority("right");
+        await using var one = await TestPeer.StartAsync(1, o => o with { Tls = authority.Issue("one") });
+        using var shown = authority.IssueForOther("www.example");
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPEndPoint.Parse(one.Network.ListenAddress));
+        await using var tls = new SslStream(client.GetStream(), leaveInnerStreamOpen: false, (_, other, _, _) => other is not null);
+        try
+        {
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = "anyone", ClientCertificates = [shown] });
+            await tls.ReadExactlyAsync(new byte[1]);
+        }
+        catch (Exception e) when (e is IOException or System.Security.Authentication.AuthenticationException)
+        {
+            // Ended by the other side.
+        }
+
+        await one.Log.SaidAsync("its certificate (CN=www.example, of CN=right) does not count: its common name does not begin with node:");
+
+        // And no node begins with one: the others would refuse it.
+        var wrong = Assert.Throws<ArgumentException>(() => new PeerTls(shown, [shown]));
+        Assert.Contains("its common name must begin with node:", wrong.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -136,6 +162,14 @@ public sealed class PeerTlsTests
             return new PeerTls(signed.CopyWithPrivateKey(key), authorities);
         }
 
+        /// <summary>What the same authority signs for others than nodes.</summary>
+        public X509Certificate2 IssueForOther(string name)
+        {
+            using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            using var signed = Sign(name, key, prefix: string.Empty);
+            return signed.CopyWithPrivateKey(key);
+        }
+
         public PeerTls IssueAsFiles(string name, string directory)
         {
             using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
@@ -159,9 +193,9 @@ public sealed class PeerTlsTests
 
         private X509Certificate2 Public() => X509CertificateLoader.LoadCertificate(_certificate.RawData);
 
-        private X509Certificate2 Sign(string name, ECDsa key, bool forClients = false)
+        private X509Certificate2 Sign(string name, ECDsa key, bool forClients = false, string prefix = PeerTls.NodeName)
         {
-            var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+            var request = new CertificateRequest($"CN={prefix}{name}", key, HashAlgorithmName.SHA256);
             if (forClients)
             {
                 request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], critical: false));

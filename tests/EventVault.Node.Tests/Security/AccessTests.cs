@@ -208,7 +208,9 @@ public sealed class AccessTests
         Assert.Equal(HttpStatusCode.Unauthorized, (await http.GetAsync(new Uri("/metrics", UriKind.Relative))).StatusCode);
         Assert.True(SecureNode.Admin.TryGet("authorization", out var header));
         http.DefaultRequestHeaders.Add("Authorization", header);
-        Assert.NotEqual(HttpStatusCode.Unauthorized, (await http.GetAsync(new Uri("/metrics", UriKind.Relative))).StatusCode);
+        using var metrics = await http.GetAsync(new Uri("/metrics", UriKind.Relative));
+        Assert.Equal(HttpStatusCode.OK, metrics.StatusCode);
+        Assert.Contains("eventvault_node_ready", await metrics.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
     private static async Task<AppendError?> SendAsync(RpcCall<AppendSessionRequest, AppendSessionResponse> session, string stream)

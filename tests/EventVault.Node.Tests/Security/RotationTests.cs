@@ -1,6 +1,6 @@
 // Certificates and keys of tokens are changed while a client works: no request of it fails.
 using System.Net.Security;
-using System.Security.Cryptography;
+using System.Text.Json;
 using EventVault.Client;
 using EventVault.Node.Security;
 using EventVault.Node.Tests.Support;
@@ -9,20 +9,17 @@ using EventVault.Rpc;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
-using Microsoft.IdentityModel.JsonWebTokens;
-using Microsoft.IdentityModel.Tokens;
 
 namespace EventVault.Node.Tests.Security;
 
 public sealed class RotationTests
 {
-    private const string Issuer = "https://issuer.example";
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(1);
 
     [Fact]
     public async Task Certificates_and_keys_are_renewed_under_load_without_a_failed_request()
     {
-        using var signer = new Signer();
+        using var signer = new TokenSigner();
         await using var node = await StartAsync(signer, tls: true);
         await node.SetUserAsync("worker", null, "writer");
         using var stop = new CancellationTokenSource();
@@ -75,7 +72,7 @@ public sealed class RotationTests
     [InlineData("ES256")]
     public async Task Tokens_count_as_their_keys_say(string algorithm)
     {
-        using var signer = new Signer(algorithm);
+        using var signer = new TokenSigner(algorithm);
         await using var node = await StartAsync(signer, tls: false, rolesClaim: "roles");
         var known = await node.CallAsync(AccessMethods.WhoAmI, new WhoAmIRequest(), Bearer(signer.Token("x|17", roles: ["reader"])));
         Assert.Equal(("x|17", "read:*"), (known.Name, Assert.Single(known.Grants)));
@@ -97,29 +94,67 @@ public sealed class RotationTests
     }
 
     [Fact]
-    public async Task Keys_of_a_url_are_asked_for_again_when_a_token_names_a_new_one()
+    public async Task Keys_of_a_url_are_asked_for_again_when_a_token_names_a_new_one_but_not_without_end()
     {
-        using var signer = new Signer();
-        var asked = 0;
-        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-        await using var provider = builder.Build();
-        provider.Run(http =>
-        {
-            Interlocked.Increment(ref asked);
-            return http.Response.WriteAsync(signer.KeySet());
-        });
-        await provider.StartAsync();
-        using var keys = new TokenKeys(provider.Urls.Single() + "/jwks", e => Assert.Fail(e.Message));
-        var tokens = new Tokens(new TokenOptions { Keys = "", Issuer = Issuer, Audience = "vault" }, keys);
+        using var signer = new TokenSigner();
+        var clock = new HandClock();
+        await using var provider = await Provider.StartAsync(signer.KeySet());
+        using var keys = new TokenKeys(provider.Url, e => Assert.Fail(e.Message), clock);
+        var tokens = TokensOf(keys);
         Assert.Equal("x", (await tokens.CheckAsync(signer.Token("x"))).Caller?.Name);
         Assert.Equal("x", (await tokens.CheckAsync(signer.Token("x"))).Caller?.Name);
-        Assert.Equal(1, asked);
-        using var other = new Signer();
-        Assert.Null((await tokens.CheckAsync(other.Token("x"))).Caller);
-        Assert.Equal(1, asked); // So soon it is not asked again, whatever tokens name.
-        Assert.Throws<ArgumentException>(() => new TokenKeys("http://issuer.example/jwks", _ => { }));
+        Assert.Equal(1, provider.Asked);
+        var announced = signer.Announce();
+        provider.Answer = signer.KeySet();
+        Assert.Null((await tokens.CheckAsync(announced)).Caller);
+        Assert.Equal(1, provider.Asked); // So soon it is not asked again, whatever tokens name.
+        clock.Pass(TimeSpan.FromSeconds(6));
+        Assert.Equal("worker", (await tokens.CheckAsync(announced)).Caller?.Name);
+        Assert.Equal(2, provider.Asked);
+        Assert.Throws<ArgumentException>(() => new TokenKeys("http://issuer.example/jwks", _ => { }, clock));
     }
+
+    [Fact]
+    public async Task Keys_of_a_url_that_are_withdrawn_end_with_it_whoever_has_tokens_and_the_same_keys_told_otherwise_do_not()
+    {
+        using var signer = new TokenSigner();
+        var clock = new HandClock();
+        signer.Announce();
+        var told = signer.KeySet();
+        await using var provider = await Provider.StartAsync(told);
+        var bad = new List<Exception>();
+        using var keys = new TokenKeys(provider.Url, bad.Add, clock);
+        var tokens = TokensOf(keys);
+        var shown = (await tokens.CheckAsync(signer.Token("x"))).Caller!.TokenKeys;
+
+        // Looking at them, as is done for each open call, has them asked for again; in another order and form they are the same.
+        provider.Answer = "{ \"keys\" : [ " + string.Join(" , ", JsonDocument.Parse(told).RootElement.GetProperty("keys").EnumerateArray().Reverse().Select(k => k.GetRawText())) + " ] }";
+        clock.Pass(TimeSpan.FromMinutes(11));
+        await Wait.UntilAsync(() => tokens.CurrentKeys is not null && provider.Asked == 2, "the keys are asked for");
+        Assert.Equal("x", (await tokens.CheckAsync(signer.Token("x"))).Caller?.Name);
+        Assert.Same(shown, tokens.CurrentKeys);
+
+        // What is no set of keys withdraws nothing; a set without keys all.
+        provider.Answer = "{}";
+        clock.Pass(TimeSpan.FromMinutes(11));
+        await Wait.UntilAsync(() => tokens.CurrentKeys is not null && bad.Count == 1, "it is told that there are none");
+        Assert.Same(shown, tokens.CurrentKeys);
+        provider.Answer = "{\"keys\":[]}";
+        clock.Pass(TimeSpan.FromMinutes(11));
+        await Wait.UntilAsync(() => tokens.CurrentKeys != shown, "the keys are withdrawn");
+        Assert.Null((await tokens.CheckAsync(signer.Token("x"))).Caller);
+    }
+
+    [Fact]
+    public async Task A_token_may_last_to_the_end_of_time()
+    {
+        using var signer = new TokenSigner("HS256");
+        await using var node = await StartAsync(signer, tls: false);
+        var ends = new DateTime(9999, 12, 31, 23, 59, 59, DateTimeKind.Utc);
+        Assert.Equal("x", (await node.CallAsync(AccessMethods.WhoAmI, new WhoAmIRequest(), Bearer(signer.Token("x", ends: ends)))).Name);
+    }
+
+    private static Tokens TokensOf(TokenKeys keys) => new(new TokenOptions { Keys = "", Issuer = TokenSigner.Issuer, Audience = "vault" }, keys);
 
     private static async Task<bool> IsRefusedAsync(SecureNode node, string token)
     {
@@ -136,10 +171,10 @@ public sealed class RotationTests
 
     private static RpcMetadata Bearer(string token) => new RpcMetadata().Add("authorization", "Bearer " + token);
 
-    private static Task<SecureNode> StartAsync(Signer signer, bool tls, string? rolesClaim = null) => SecureNode.StartAsync(tls, (node, access) =>
+    private static Task<SecureNode> StartAsync(TokenSigner signer, bool tls, string? rolesClaim = null) => SecureNode.StartAsync(tls, (node, access) =>
     {
         File.WriteAllText(node.FileIn("keys.json"), signer.KeySet());
-        return access with { Tokens = new TokenOptions { Keys = node.FileIn("keys.json"), Issuer = Issuer, Audience = "vault", RolesClaim = rolesClaim } };
+        return access with { Tokens = new TokenOptions { Keys = node.FileIn("keys.json"), Issuer = TokenSigner.Issuer, Audience = "vault", RolesClaim = rolesClaim } };
     });
 
     private static async Task<string> SerialAsync(SecureNode node)
@@ -151,94 +186,38 @@ public sealed class RotationTests
         return ((System.Security.Cryptography.X509Certificates.X509Certificate2)tls.RemoteCertificate!).SerialNumber;
     }
 
-    /// <summary>Whoever makes tokens. Each key has a name of its own.</summary>
-    private sealed class Signer(string algorithm = "ES256") : IDisposable
+    /// <summary>An address that tells keys.</summary>
+    private sealed class Provider : IAsyncDisposable
     {
-        private readonly List<IDisposable> _made = [];
-        private volatile SecurityKey? _key;
-        private SecurityKey? _next;
+        private readonly WebApplication _app;
+        private int _asked;
 
-        public void Dispose() => _made.ForEach(static k => k.Dispose());
-
-        /// <summary>A key for later; returns a token of it.</summary>
-        public string Announce()
+        private Provider(string answer)
         {
-            _next = NewKey();
-            return Token("worker", credentials: new SigningCredentials(_next, algorithm));
-        }
-
-        /// <summary>From now on with the announced key; returns a token of the old one.</summary>
-        public string Switch()
-        {
-            var old = Token("worker");
-            (_key, _next) = (_next, null);
-            return old;
-        }
-
-        public string Token(
-            string user, string audience = "vault", string issuer = Issuer, DateTime? ends = null, DateTime? begins = null, string[]? roles = null, SigningCredentials? credentials = null)
-        {
-            var claims = new Dictionary<string, object> { ["sub"] = user };
-            if (roles is not null)
+            Answer = answer;
+            var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+            builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+            _app = builder.Build();
+            _app.Run(http =>
             {
-                claims["roles"] = roles;
-            }
-
-            return new JsonWebTokenHandler { SetDefaultTimesOnTokenCreation = false }.CreateToken(new SecurityTokenDescriptor
-            {
-                Issuer = issuer,
-                Audience = audience,
-                Claims = claims,
-                NotBefore = begins ?? DateTime.UtcNow.AddMinutes(-5),
-                IssuedAt = DateTime.UtcNow,
-                Expires = ends ?? DateTime.UtcNow.AddMinutes(10),
-                SigningCredentials = credentials ?? new SigningCredentials(_key ??= NewKey(), algorithm),
+                Interlocked.Increment(ref _asked);
+                return http.Response.WriteAsync(Answer);
             });
         }
 
-        public string Unsigned(string user)
+        public string Answer { get; set; }
+
+        public int Asked => Volatile.Read(ref _asked);
+
+        public string Url => _app.Urls.Single() + "/jwks";
+
+        public static async Task<Provider> StartAsync(string answer)
         {
-            var parts = Token(user).Split('.');
-            return $"{Base64UrlEncoder.Encode("""{"alg":"none","typ":"JWT"}""")}.{parts[1]}.";
+            var provider = new Provider(answer);
+            await provider._app.StartAsync();
+            return provider;
         }
 
-        /// <summary>What who knows only the public key can make: HMAC with it as the secret.</summary>
-        public string SignedWithPublicKey(string user)
-        {
-            var key = new SymmetricSecurityKey(System.Text.Encoding.UTF8.GetBytes(KeySet())) { KeyId = (_key ??= NewKey()).KeyId };
-            return Token(user, credentials: new SigningCredentials(key, "HS256"));
-        }
-
-        public string KeySet()
-        {
-            var keys = new[] { _key ??= NewKey(), _next }.OfType<SecurityKey>().Select(Public);
-            return System.Text.Json.JsonSerializer.Serialize(new { keys });
-        }
-
-        private static Dictionary<string, string?> Public(SecurityKey key)
-        {
-            var web = JsonWebKeyConverter.ConvertFromSecurityKey(key is RsaSecurityKey rsa ? new RsaSecurityKey(rsa.Rsa.ExportParameters(false)) { KeyId = key.KeyId }
-                : key is ECDsaSecurityKey ec ? new ECDsaSecurityKey(ECDsa.Create(ec.ECDsa.ExportParameters(false))) { KeyId = key.KeyId } : key);
-            var members = new Dictionary<string, string?> { ["kty"] = web.Kty, ["kid"] = key.KeyId, ["k"] = web.K, ["n"] = web.N, ["e"] = web.E, ["crv"] = web.Crv, ["x"] = web.X, ["y"] = web.Y };
-            return members.Where(m => m.Value is not null).ToDictionary();
-        }
-
-        private SecurityKey NewKey()
-        {
-            var id = Guid.NewGuid().ToString("N");
-            switch (algorithm)
-            {
-                case "HS256":
-                    return new SymmetricSecurityKey(RandomNumberGenerator.GetBytes(32)) { KeyId = id };
-                case "RS256":
-                    var rsa = RSA.Create(2048);
-                    _made.Add(rsa);
-                    return new RsaSecurityKey(rsa) { KeyId = id };
-                default:
-                    var ec = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-                    _made.Add(ec);
-                    return new ECDsaSecurityKey(ec) { KeyId = id };
-            }
-        }
+        public ValueTask DisposeAsync() => _app.DisposeAsync();
     }
 }

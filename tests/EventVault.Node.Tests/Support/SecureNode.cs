@@ -35,7 +35,8 @@ internal sealed class SecureNode : IAsyncDisposable
 
     public string FileIn(string name) => Path.Combine(_folder, name);
 
-    public static async Task<SecureNode> StartAsync(bool tls, Func<SecureNode, AccessOptions, AccessOptions>? configure = null)
+    public static async Task<SecureNode> StartAsync(
+        bool tls, Func<SecureNode, AccessOptions, AccessOptions>? configure = null, Func<NodeOptions, NodeOptions>? more = null)
     {
         var node = new SecureNode();
         await File.WriteAllTextAsync(node.FileIn("admin.password"), AdminPassword + "\n");
@@ -43,12 +44,12 @@ internal sealed class SecureNode : IAsyncDisposable
         await File.WriteAllTextAsync(node.FileIn("authority.pem"), node.Authority.Pem);
         var access = new AccessOptions { AdminPasswordFile = node.FileIn("admin.password") };
         access = configure?.Invoke(node, access) ?? access;
-        node.Inner = await TestNode.StartAsync(o => o with
+        node.Inner = await TestNode.StartAsync(o => (more?.Invoke(o) ?? o) with
         {
             Access = access,
             Reflection = true,
             Tls = tls ? new TlsFiles(node.FileIn("node.pem"), node.FileIn("node.key"), node.FileIn("authority.pem")) : null,
-            Logging = logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(node.Log),
+            Logging = () => LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(node.Log)),
         });
         node.Address = new Uri($"{(tls ? "https" : "http")}://localhost:{node.Node.RpcEndPoint.Port}");
         node._channel = node.Connect();
@@ -123,9 +124,9 @@ internal sealed class TestAuthority : IDisposable
     private readonly ECDsa _key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private readonly X509Certificate2 _certificate;
 
-    public TestAuthority()
+    public TestAuthority(string name = "authority of a test")
     {
-        var request = new CertificateRequest("CN=authority of a test", _key, HashAlgorithmName.SHA256);
+        var request = new CertificateRequest($"CN={name}", _key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
         _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }

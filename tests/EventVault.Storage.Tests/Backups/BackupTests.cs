@@ -196,6 +196,28 @@ public sealed class BackupTests
         Assert.Empty(BackupVerifier.Verify(whole, BackupOf.Directory).Damage);
     }
 
+    [Theory]
+    [InlineData("/backup/meta")] // Such as a data directory.
+    [InlineData("/backup/segments/holiday.seg")]
+    [InlineData("/backup/segments/00000000000000000000.txt")]
+    public async Task Files_of_somebody_else_are_neither_mixed_with_a_backup_nor_deleted(string path)
+    {
+        var vault = SmallVault.WithSealedSegments();
+        var files = new SimulatedFileSystem();
+        files.CreateDirectory(SegmentsDirectory);
+        files.OpenFile(path, FileOpening.New).Dispose();
+        Assert.Contains("holds '", (await Assert.ThrowsAsync<BackupException>(() => BackupOf.TakeAsync(vault.Storage, files))).Message, StringComparison.Ordinal);
+        Assert.False(files.FileExists($"{BackupOf.Directory}/lock"));
+
+        // What comes into a directory that is a backup's stays there.
+        files.DeleteFile(path);
+        await BackupOf.TakeAsync(vault.Storage, files);
+        files.OpenFile(path, FileOpening.New).Dispose();
+        vault.Append("more");
+        await BackupOf.TakeAsync(vault.Storage, files);
+        Assert.True(files.FileExists(path));
+    }
+
     [Fact]
     public async Task A_node_that_is_behind_another_vault_and_another_log_of_the_same_vault_are_refused()
     {

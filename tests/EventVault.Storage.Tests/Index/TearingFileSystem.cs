@@ -60,6 +60,8 @@ internal sealed class TearingFileSystem(IFileSystem inner) : IFileSystem
 
         public void Flush() => file.Flush();
 
+        public void WriteOut(long offset, long length) => file.WriteOut(offset, length);
+
         public MappedFile Map(long length, MappedAccess access) => file.Map(length, access);
 
         public void Dispose() => file.Dispose();

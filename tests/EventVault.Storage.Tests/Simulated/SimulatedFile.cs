@@ -131,6 +131,20 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
         }
     }
 
+    // The crash's dice decide of each page anyway whether it got to the disk by itself: only a failure shows.
+    public void WriteOut(long offset, long length)
+    {
+        lock (system.Gate)
+        {
+            CheckWritable("sync_file_range");
+            if (system.FailingFlush.DoesStrike())
+            {
+                content.FailFlush(system.FailingFlush.Random);
+                throw SimulatedFileSystem.Failure("sync_file_range", path, SimulatedFileSystem.InputOutput);
+            }
+        }
+    }
+
     public MappedFile Map(long length, MappedAccess access)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);

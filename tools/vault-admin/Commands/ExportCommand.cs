@@ -2,12 +2,16 @@ using System.CommandLine;
 using System.IO.Compression;
 using EventVault.Admin.History;
 using EventVault.Client;
+using EventVault.Storage.Io;
 
 namespace EventVault.Admin.Commands;
 
 /// <summary><c>export</c>: all events as a history file that <c>import</c> reads.</summary>
 internal static class ExportCommand
 {
+    // As files of the vault have them: its events are nobody else's business.
+    private const UnixFileMode Rights = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
+
     public static Command Create(GlobalOptions global)
     {
         var file = new Argument<string>("file") { Description = "Where to; gzip if the name ends with .gz; - writes to stdout." };
@@ -31,7 +35,8 @@ internal static class ExportCommand
         HistoryWriter history;
         try
         {
-            await using var file = new FileStream(partial, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
+            File.Delete(partial); // Of one that was killed; with its rights, too.
+            await using var file = new FileStream(partial, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 0, UnixCreateMode = Rights });
             await using Stream target = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
             history = await ProgressBar.RunAsync($"Exporting to {path}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
         }
@@ -41,7 +46,7 @@ internal static class ExportCommand
             throw;
         }
 
-        File.Move(partial, path, overwrite: true);
+        PutInPlace(partial, path);
         if (context.Output.Json)
         {
             context.Output.WriteJson(w =>
@@ -59,6 +64,19 @@ internal static class ExportCommand
         }
 
         return ExitCode.Done;
+    }
+
+    // Durable before it has the name: perhaps what it was made of is deleted next.
+    private static void PutInPlace(string partial, string path)
+    {
+        var files = new NativeFileSystem();
+        using (var file = files.OpenFile(partial, FileOpening.Existing))
+        {
+            file.Flush();
+        }
+
+        files.MoveFile(partial, path);
+        files.FlushDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
 
     private static async Task<int> ToStdoutAsync(CommandContext context)

@@ -10,13 +10,17 @@ internal static class HealthCommand
     // A health check is asked again soon; one that waits for long is no answer.
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(4);
 
+    // What the health check of an image is started with: one command line for nodes in clear text and under TLS.
+    private const string AddressVariable = "EVENTVAULT_HTTP";
+    private const string DefaultAddress = "http://127.0.0.1:7401";
+
     public static Command Create(GlobalOptions global)
     {
         var http = new Option<string>("--http")
         {
-            Description = "Address of the node's HTTP port.",
+            Description = $"Address of the node's HTTP port; https for TLS, by a name of the node's certificate (--authority). Also by the variable {AddressVariable}.",
             HelpName = "address",
-            DefaultValueFactory = _ => "http://127.0.0.1:7401",
+            DefaultValueFactory = _ => Environment.GetEnvironmentVariable(AddressVariable) is { Length: > 0 } set ? set : DefaultAddress,
         };
         var live = new Option<bool>("--live") { Description = "Ask whether the node lives, not whether it is ready to be used." };
         var command = new CommandWithExamples(
@@ -27,7 +31,7 @@ internal static class HealthCommand
             var question = parse.GetValue(live) ? "/health/live" : "/health/ready";
             if (!Uri.TryCreate(parse.GetValue(http), UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
             {
-                throw new UsageException($"{http.Name} is {parse.GetValue(http)}; an address such as http://127.0.0.1:7401 is needed.");
+                throw new UsageException($"{http.Name} is {parse.GetValue(http)}; an address such as {DefaultAddress} is needed.");
             }
 
             return await AskAsync(context, new Uri(address, question));

@@ -16,7 +16,7 @@ public sealed class PasswordChecksTests
     [Fact]
     public async Task One_connection_and_one_address_get_a_part_of_the_queue()
     {
-        var busy = new Busy();
+        using var busy = new Busy();
         await busy.BeginAsync();
         var (flood, other) = (Origin("10.0.0.1"), Origin("10.0.0.1"));
         var first = await busy.FillAsync(flood);
@@ -42,7 +42,7 @@ public sealed class PasswordChecksTests
     [Fact]
     public async Task Those_who_wait_are_taken_in_turns_by_address_and_then_by_connection()
     {
-        var busy = new Busy();
+        using var busy = new Busy();
         await busy.BeginAsync();
         var (flood, late, elsewhere) = (Origin("10.0.0.1"), Origin("10.0.0.1"), Origin("10.0.0.2"));
         for (var i = 0; i < 10; i++)
@@ -65,7 +65,7 @@ public sealed class PasswordChecksTests
     [Fact]
     public async Task What_waits_for_nobody_is_given_up_and_its_place_is_free()
     {
-        var busy = new Busy();
+        using var busy = new Busy();
         await busy.BeginAsync();
         using var gone = new CancellationTokenSource();
         var origin = Origin("10.0.0.1");
@@ -115,7 +115,7 @@ public sealed class PasswordChecksTests
     }
 
     /// <summary>Checks with one place, which is taken.</summary>
-    private sealed class Busy
+    private sealed class Busy : IDisposable
     {
         private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly ManualResetEventSlim _release = new();
@@ -125,6 +125,8 @@ public sealed class PasswordChecksTests
 
         /// <summary>Names of those that were checked, as they were.</summary>
         public List<string> Order { get; } = [];
+
+        public void Dispose() => _release.Dispose();
 
         public Task BeginAsync()
         {
@@ -139,7 +141,7 @@ public sealed class PasswordChecksTests
             return _begun.Task;
         }
 
-        public Task Enqueue(CallOrigin origin, string name, CancellationToken gone = default)
+        public Task<bool> Enqueue(CallOrigin origin, string name, CancellationToken gone = default)
         {
             var task = Checks.RunAsync(
                 () =>

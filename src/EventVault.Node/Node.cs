@@ -126,7 +126,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         _scavenge = new ScavengeThread(_storage, _starter, scrub, options.ScavengeBytesPerSecond, _log, OnFailed);
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
-        _guard.IsCutOff = () => _loop.Standing.Membership.SoleVoter != _peers.Self && _health.NotReadableFor > options.TrustsUsersFor;
+        _guard.IsCutOff = IsCutOff;
         _server = NewServer(options, limits, _figures, _guard, _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
@@ -582,6 +582,10 @@ internal sealed class Node : IHosted, IAsyncDisposable
             : behind > FarBehindGroups ? FormattableString.Invariant($"the node is {behind} groups behind its leader")
             : null;
     }
+
+    // A vault thread that stands still hears of nothing either. Whoever decides alone has nobody to be out of touch with.
+    private bool IsCutOff() => _loop.Standing.Membership.SoleVoter != _peers.Self
+        && (_health.OutOfTouchFor > _options.TrustsUsersFor || _pulse.Silence > _options.TrustsUsersFor);
 
     private static RaftOptions RaftOptionsOf(NodeOptions options, ReplicaId self) => new()
     {

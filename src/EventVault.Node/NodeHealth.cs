@@ -27,7 +27,7 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     private readonly HealthService _service = new();
     private volatile string _state = "starting";
     private volatile bool _wasReady;
-    private long _notReadableSince; // Of Environment.TickCount64; 0: it may be read from.
+    private long _outOfTouchSince; // Of Environment.TickCount64; 0: it is in touch.
 
     /// <summary><c>starting</c>, <c>serving</c>, <c>full</c>, <c>draining</c> or <c>failed</c>.</summary>
     public string State => _state == Serving && storage.DiskIsFull ? "full" : _state;
@@ -42,8 +42,8 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     /// <summary>Why it should not be read from; null: it may. A full disk is no reason.</summary>
     public string? NotReadable => _state != Serving ? $"the node is {_state}" : standsStill() ?? outOfTouch();
 
-    /// <summary>For how long it should not have been read from, as of the last look; zero: it may be.</summary>
-    public TimeSpan NotReadableFor => Volatile.Read(ref _notReadableSince) is not 0 and var since ? TimeSpan.FromMilliseconds(Environment.TickCount64 - since) : TimeSpan.Zero;
+    /// <summary>For how long it has not been as good as any other node, as of the last look; zero: it is.</summary>
+    public TimeSpan OutOfTouchFor => Volatile.Read(ref _outOfTouchSince) is not 0 and var since ? TimeSpan.FromMilliseconds(Environment.TickCount64 - since) : TimeSpan.Zero;
 
     public void AddTo(RpcServer server)
     {
@@ -61,13 +61,13 @@ internal sealed class NodeHealth(VaultStorage storage, Func<string?> outOfTouch,
     /// <summary>Tells those who watch whether the node is ready, if that has changed. Call it now and then, from one thread at a time.</summary>
     public void Look()
     {
-        if (NotReadable is null)
+        if (outOfTouch() is null)
         {
-            Volatile.Write(ref _notReadableSince, 0);
+            Volatile.Write(ref _outOfTouchSince, 0);
         }
-        else if (_notReadableSince == 0)
+        else if (_outOfTouchSince == 0)
         {
-            Volatile.Write(ref _notReadableSince, Environment.TickCount64);
+            Volatile.Write(ref _outOfTouchSince, Environment.TickCount64);
         }
 
         var isReady = IsReady;

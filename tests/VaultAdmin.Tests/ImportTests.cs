@@ -1,10 +1,12 @@
 using System.IO.Compression;
+using System.Runtime.Versioning;
 using System.Text;
 using System.Text.Json;
 using EventVault.Admin.Tests.Support;
 
 namespace EventVault.Admin.Tests;
 
+[SupportedOSPlatform("linux")]
 public sealed class ImportTests
 {
     private static readonly string History = AdminProcess.TestData("redis-history.jsonl.gz");

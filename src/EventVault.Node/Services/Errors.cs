@@ -3,7 +3,6 @@
 using System.Globalization;
 using EventVault.Protocol;
 using EventVault.Rpc;
-using EventVault.Rpc.Server;
 using EventVault.Storage;
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;

@@ -17,12 +17,7 @@ public sealed class AuthorityTests
         Assert.True(await subscription.MoveNextAsync());
         using var other = new TestAuthority("another authority");
         await File.WriteAllTextAsync(node.FileIn("authority.pem"), other.Pem);
-        await Fails.WithAsync(RpcCode.Unauthenticated, Reason.CredentialsEnded, async () =>
-        {
-            while (await subscription.MoveNextAsync())
-            {
-            }
-        });
+        await Fails.WithAsync(RpcCode.Unauthenticated, Reason.CredentialsEnded, () => EndAsync().WaitAsync(Wait.Limit));
         Assert.NotNull(await CodeOfAsync(admin));
 
         // Over the connections of who has a password nothing changes.
@@ -31,6 +26,13 @@ public sealed class AuthorityTests
         // The client is led to another connection, where it shows what it has by then.
         other.Issue("admin", Path.GetDirectoryName(node.FileIn("admin.pem"))!);
         await Wait.UntilAsync(async () => await CodeOfAsync(admin) is null, "the certificate of the new authority counts");
+
+        async Task EndAsync()
+        {
+            while (await subscription.MoveNextAsync())
+            {
+            }
+        }
     }
 
     [Fact]

@@ -36,7 +36,13 @@ internal static class ExportCommand
         try
         {
             File.Delete(partial); // Of one that was killed; with its rights, too.
-            await using var file = new FileStream(partial, new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 0, UnixCreateMode = Rights });
+            var created = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, BufferSize = 0 };
+            if (!OperatingSystem.IsWindows())
+            {
+                created.UnixCreateMode = Rights;
+            }
+
+            await using var file = new FileStream(partial, created);
             await using Stream target = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
             history = await ProgressBar.RunAsync($"Exporting to {path}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
         }

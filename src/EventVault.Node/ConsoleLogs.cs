@@ -30,7 +30,11 @@ internal static class ConsoleLogs
         ToStderr(console);
         var filter = new LoggerFilterOptions { MinLevel = level };
         filter.Rules.Add(new LoggerFilterRule(null, "Microsoft", framework, null));
-        return new LoggerFactory([new ConsoleLoggerProvider(new Fixed(console), [new LineFormatter()])], filter);
+        var logs = new LoggerFactory([], filter);
+
+        // Added, so that it is disposed with the factory, which writes what still waits: the last line may say why the node ended.
+        logs.AddProvider(new ConsoleLoggerProvider(new Fixed(console), [new LineFormatter()]));
+        return logs;
     }
 
     // stdout belongs to the line that says the node is ready.

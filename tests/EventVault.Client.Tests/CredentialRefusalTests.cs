@@ -57,6 +57,19 @@ public sealed class CredentialRefusalTests
     }
 
     [Fact]
+    public async Task A_node_that_is_away_does_not_hide_what_all_others_refuse()
+    {
+        await using ScriptedCluster cluster = await ScriptedCluster.StartAsync(nodes: 1);
+        cluster[0].Refuses = _ => Protocol.Reason.NotAuthenticated;
+        await using VaultClient client = VaultClient.Connect(cluster.Address + ",127.0.0.1:1"); // Nothing listens on a port of the system's.
+        foreach (Func<Task> call in new Func<Task>[] { () => client.GetStreamAsync("s"), () => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()) })
+        {
+            VaultException e = await Assert.ThrowsAsync<VaultException>(call);
+            Assert.Equal(VaultErrorCode.NotAuthenticated, e.Code);
+        }
+    }
+
+    [Fact]
     public async Task What_the_leader_refuses_is_final_and_concerns_nothing_else_in_its_session()
     {
         await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();

@@ -37,6 +37,7 @@ public sealed class ProgramTests : IDisposable
         using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
         var lines = (await EndAsync(process)).Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         Assert.Contains(lines, line => line.Contains("info: EventVault.Node[1] Opened vault", StringComparison.Ordinal) && line.Contains("/a b: ", StringComparison.Ordinal));
+        Assert.Contains("EventVault.Node[7] Stopped", lines[^1], StringComparison.Ordinal);
         Assert.All(lines, line => Assert.Matches(@"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warn): [\w.]+\[\d+\] ", line));
     }
 

@@ -83,7 +83,7 @@ public sealed class SecurityTests : IDisposable
         string[] settings =
         [
             "--join", "--peer-port", "0", "--peer-tls-cert", In("localhost.pem"), "--peer-tls-key", In("localhost.key"), "--peer-tls-ca", In("authority.pem"),
-            "--admin-password-file", In("admin.password"), "--tls-cert", In("localhost.pem"), "--tls-key", In("localhost.key"), "--segment-size", "16777216",
+            "--admin-password-file", In("admin.password"), "--tls-cert", In("localhost.pem"), "--tls-key", In("localhost.key"),
         ];
         await using var one = await TestNode.NewAskingAsync(settings);
         await using var two = await TestNode.NewAskingAsync(settings);

@@ -58,6 +58,12 @@ public sealed class VaultCredentials
     /// <param name="path">The file.</param>
     public static VaultCredentials TokenFile(string path) => OfFile(path, static token => "Bearer " + token);
 
+    /// <summary>What they put into the header <c>authorization</c>: for the pages that a node serves over HTTP.</summary>
+    /// <param name="cancellation">Ends the provider's work.</param>
+    /// <returns>The header's value.</returns>
+    /// <exception cref="IOException">The file can't be read. A provider's own exceptions come through as well.</exception>
+    public ValueTask<string> AuthorizationAsync(CancellationToken cancellation = default) => _header(cancellation);
+
     /// <summary>Adds them to a call.</summary>
     /// <exception cref="RpcException">UNAUTHENTICATED: the provider failed, or the file can't be read. Nothing was sent.</exception>
     internal async ValueTask AddToAsync(RpcMetadata headers)

@@ -155,7 +155,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
 
     // The others are refusals by a node that has looked at the request.
     private static bool LeavesOpen(VaultErrorCode code) => code is VaultErrorCode.OutcomeUnknown or VaultErrorCode.Unreachable
-        or VaultErrorCode.TimedOut or VaultErrorCode.Unknown or VaultErrorCode.ProtocolViolation;
+        or VaultErrorCode.TimedOut or VaultErrorCode.Unknown or VaultErrorCode.ProtocolViolation or VaultErrorCode.CredentialsEnded;
 
     /// <summary>How long one call goes on trying.</summary>
     private sealed class Attempts(NodeRoster nodes, RetryPolicy retry, TimeSpan timeout)

@@ -9,7 +9,11 @@ namespace EventVault.Client;
 /// <param name="nodes">The nodes.</param>
 internal sealed class CredentialRefusals(NodeRoster nodes)
 {
+    // Elections take less than so many attempts, with the pauses between them; a node that stays away must not hide a wrong password for longer.
+    private const int MostInVain = 5;
+
     private readonly List<VaultNode> _by = [];
+    private int _inVain;
 
     /// <summary>Where a request goes.</summary>
     /// <param name="request">The request.</param>
@@ -17,8 +21,16 @@ internal sealed class CredentialRefusals(NodeRoster nodes)
 
     /// <summary>Where the next attempt goes.</summary>
     /// <param name="usual">Where it would go.</param>
-    public VaultNode InPlaceOf(VaultNode usual) =>
-        _by.Count == 0 || !_by.Contains(usual) || nodes.IsSureToLead(usual) ? usual : nodes.Other(_by) ?? usual;
+    public VaultNode InPlaceOf(VaultNode usual)
+    {
+        if (_by.Count == 0 || !_by.Contains(usual) || nodes.IsSureToLead(usual) || nodes.Other(_by) is not { } other)
+        {
+            return usual;
+        }
+
+        // Who refused is asked again in the end, and then is believed.
+        return other.FailedAt != 0 && ++_inVain > MostInVain ? usual : other;
+    }
 
     /// <summary>An attempt failed.</summary>
     /// <param name="node">Where.</param>
@@ -36,5 +48,9 @@ internal sealed class CredentialRefusals(NodeRoster nodes)
     }
 
     /// <summary>They were taken, or their refusal was told: what comes next begins anew.</summary>
-    public void Clear() => _by.Clear();
+    public void Clear()
+    {
+        _by.Clear();
+        _inVain = 0;
+    }
 }

@@ -194,9 +194,14 @@ internal sealed class AccessGuard : IDisposable
                     call.Context.End(Errors.CredentialsEnded().ToException());
                 }
             }
-            catch (Exception e) when (e is DamageException or IndexDamageException or DiskException)
+            catch (Exception e)
             {
-                // Whoever calls anew is told; those whose credentials end by themselves are ended all the same.
+                // The boundary of a timer, which would end the process: what can't be looked at for one call is no reason to leave out the others.
+                // Whoever calls anew is told, and damage and disks that fail tell it themselves.
+                if (e is not (DamageException or IndexDamageException or DiskException))
+                {
+                    SecurityLogMessages.NotLookedAt(_log, e, call.Caller.Name);
+                }
             }
         }
     }
@@ -248,7 +253,7 @@ internal sealed class AccessGuard : IDisposable
         try
         {
             var caller = await FindAsync(origin);
-            return _authenticator.Holds(caller) && !RightsOf(caller).IsNone;
+            return _authenticator.Holds(caller) && !IsShutOut(caller) && !RightsOf(caller).IsNone;
         }
         catch (Exception e) when (e is RpcException or OperationCanceledException or DamageException or IndexDamageException or DiskException)
         {
@@ -266,6 +271,11 @@ internal sealed class AccessGuard : IDisposable
             if (!_authenticator!.Holds(caller))
             {
                 throw Errors.CredentialsEnded().ToException();
+            }
+
+            if (IsShutOut(caller))
+            {
+                throw Errors.CutOff().ToException();
             }
 
             if (!RightsOf(caller).IsNone)
@@ -296,19 +306,22 @@ internal sealed class AccessGuard : IDisposable
         }
     }
 
+    // What a node knows of users that has been cut off for long may be as old.
+    private bool IsShutOut(Caller caller) => !caller.IsBuiltIn && IsCutOff();
+
     private Refusal? WhyNot(OpenCall call)
     {
         if (!_authenticator!.Holds(call.Caller))
         {
             if (call.Caller.Certificate is not null)
             {
-                call.Context.Connection.Retire(); // A client that has another certificate by now shows it on its next one.
+                call.Connection.Retire(); // A client that has another certificate by now shows it on its next one.
             }
 
             return Errors.CredentialsEnded();
         }
 
-        if (!call.Caller.IsBuiltIn && IsCutOff())
+        if (IsShutOut(call.Caller))
         {
             return Errors.CutOff();
         }
@@ -339,6 +352,9 @@ internal sealed class AccessGuard : IDisposable
     private sealed class OpenCall(RpcContext context, AccessRule rule, Caller caller)
     {
         public RpcContext Context => context;
+
+        /// <summary>Of the call: taken while it runs for certain, as its context is another one's afterwards.</summary>
+        public RpcConnection Connection { get; } = context.Connection;
 
         public AccessRule Rule => rule;
 

@@ -23,4 +23,7 @@ internal static partial class SecurityLogMessages
 
     [LoggerMessage(EventId = 106, Level = LogLevel.Information, Message = "{Method} is in no event of $audit, only here: {Why}")]
     public static partial void NotAudited(ILogger logger, string method, string why);
+
+    [LoggerMessage(EventId = 107, Level = LogLevel.Error, Message = "Whether an open call of {User} may go on could not be looked at; it goes on, and is looked at again. This is a bug: report it with this log.")]
+    public static partial void NotLookedAt(ILogger logger, Exception error, string user);
 }

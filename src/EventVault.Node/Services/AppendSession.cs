@@ -165,8 +165,8 @@ internal sealed class AppendSession(
         else
         {
             refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content)
-                ?? rights?.WhyNot(append.Content)
-                ?? LookUp(append);
+                ?? LookUp(append)
+                ?? (append.Outcome == AppendOutcome.Known ? null : rights?.WhyNot(append.Content)); // What is written was allowed: a repeat must not hear that it was not.
             append.Trace = refusal is null ? Tracing.ContextOf(append.Content.Event(0)) : null;
         }
 

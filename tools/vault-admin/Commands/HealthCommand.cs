@@ -45,7 +45,14 @@ internal static class HealthCommand
         using var client = new HttpClient(handler) { Timeout = Limit };
         try
         {
-            using var answer = await client.GetAsync(address, context.Stop);
+            using var question = new HttpRequestMessage(HttpMethod.Get, address);
+            if (context.Credentials.User is { } user && (address.Scheme == Uri.UriSchemeHttps || address.IsLoopback))
+            {
+                // Reasons are told to who is known. Not in clear text over a network.
+                question.Headers.TryAddWithoutValidation("Authorization", await user.AuthorizationAsync(context.Stop));
+            }
+
+            using var answer = await client.SendAsync(question, context.Stop);
             var text = await answer.Content.ReadAsStringAsync(context.Stop);
             Show(context.Output, answer.StatusCode, text);
             return answer.StatusCode == HttpStatusCode.OK ? ExitCode.Done

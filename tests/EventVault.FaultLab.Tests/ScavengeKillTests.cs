@@ -11,6 +11,9 @@ public sealed class ScavengeKillTests
     // Appends of half a minute or so: what lies behind has its operation ids removed, too.
     private static readonly string[] NodeSettings = ["--scavenge-rate", "0", "--scavenge-interval", "0", "--operation-horizon", "8192", "--log-level", "warning"];
 
+    // Tenths of a second: two minutes.
+    private const int MostWaits = 1_200;
+
     private static readonly VaultClientOptions Patient = new() { CallTimeout = TimeSpan.FromSeconds(30), AppendTimeout = TimeSpan.FromSeconds(60) };
 
     [Fact]
@@ -42,6 +45,13 @@ public sealed class ScavengeKillTests
                 node.Kill();
                 node.Dispose();
                 node = await NodeProcess.StartWithAsync(folder.Path, port, SegmentSizeBytes, NodeSettings);
+            }
+
+            // Fewer would prove nothing, and a busy machine gives fewer between two kills.
+            for (var waited = 0; (reads.Reads <= Settings.ScavengeKills || writes.Changes <= 100) && waited < MostWaits; waited++)
+            {
+                await Task.WhenAny([.. running, Task.Delay(100)]);
+                await Task.WhenAll(running.Where(task => task.IsCompleted));
             }
 
             await stop.CancelAsync();

@@ -13,10 +13,13 @@ public sealed class EncryptedDiskTests
     // Stands in many of the workload's events, and once in a file that is not encrypted, which shows that it would be found.
     private static ReadOnlySpan<byte> Secret => "\"text\":\"xxxxxxxxxxxxxxxxxxxxxxxx"u8;
 
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task A_node_on_an_encrypted_volume_loses_nothing_when_killed_and_leaves_nothing_in_clear(bool isLuks)
+    [NeedsOfKernel("/sys/fs/ext4/features/encryption", "a folder that ext4 encrypts")]
+    public Task A_node_in_an_encrypted_folder_loses_nothing_when_killed_and_leaves_nothing_in_clear() => KilledAsync(isLuks: false);
+
+    [NeedsOfKernel("/dev/mapper/control", "a LUKS volume")]
+    public Task A_node_on_a_luks_volume_loses_nothing_when_killed_and_leaves_nothing_in_clear() => KilledAsync(isLuks: true);
+
+    private static async Task KilledAsync(bool isLuks)
     {
         using var folder = new TemporaryFolder();
         using var volume = isLuks ? EncryptedVolume.Luks(folder.Path) : EncryptedVolume.Fscrypt(folder.Path);
@@ -57,7 +60,7 @@ public sealed class EncryptedDiskTests
     }
 
     // What the disk holds is altered behind the system's back: whoever reads past the page cache sees that.
-    [Fact]
+    [NeedsOfKernel("/sys/fs/ext4/features/encryption", "a folder that ext4 encrypts")]
     public void Reading_past_the_page_cache_reads_the_disk_also_where_files_are_encrypted()
     {
         using var folder = new TemporaryFolder();

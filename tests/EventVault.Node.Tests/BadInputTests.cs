@@ -108,6 +108,16 @@ public sealed class BadInputTests
     }
 
     [Fact]
+    public async Task A_message_that_is_too_long_leaves_its_connection_as_it_was()
+    {
+        await using var node = await TestNode.StartAsync(o => o with { Limits = new VaultLimits { AppendBytes = 65_536, EventBytes = 65_536 } });
+        var request = Make.Append(Make.Stream("a", Make.Any));
+        request.Streams[0].Events[0].Data = ByteString.CopyFrom(new byte[(2 << 20) - 1]);
+        Assert.Equal("message_bytes", (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.AppendAsync(request).AsTask())).Limit.Limit);
+        await node.AppendAsync("a", Make.NoStream);
+    }
+
+    [Fact]
     public async Task Encodings_that_a_generated_parser_would_let_pass_are_refused()
     {
         await using var node = await TestNode.StartAsync();

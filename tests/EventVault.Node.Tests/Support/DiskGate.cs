@@ -19,9 +19,12 @@ internal sealed class DiskGate : IDisposable
     };
 
     /// <summary>Closes once the log rests with its commit mark: the next flush is that of the next append.</summary>
-    public async Task CloseAsync(TestNode node)
+    public Task CloseAsync(TestNode node) => CloseAsync(node.Node);
+
+    /// <inheritdoc cref="CloseAsync(TestNode)"/>
+    public async Task CloseAsync(Node node)
     {
-        await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
+        await Wait.UntilAsync(() => !node.Storage.Log.WantsMark, "the commit mark");
         _open.Reset();
     }
 

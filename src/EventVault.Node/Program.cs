@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using EventVault.Node;
 using EventVault.Storage;
@@ -80,7 +81,6 @@ static int ExitCodeOf(Exception error) => error switch
     ForeignDirectoryException or SettingException => ExitCode.Usage,
     UnsupportedFormatException => ExitCode.UnsupportedFormat,
     DiskException => ExitCode.DiskFailed,
-    IOException { InnerException: AddressInUseException } => ExitCode.PortUnavailable,
-    System.Net.Sockets.SocketException => ExitCode.PortUnavailable,
+    IOException { InnerException: AddressInUseException or SocketException } or SocketException => ExitCode.PortUnavailable,
     _ => ExitCode.Failed,
 };

@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
+using System.Net.Sockets;
 using EventVault.Node.Services;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
 using EventVault.Storage.Io;
 using Google.Protobuf;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.Logging;
 
 namespace EventVault.Node.Tests.Cluster;
@@ -265,9 +267,25 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options, Func<int, RpcCha
     public async Task StartAsync(Func<NodeOptions, NodeOptions>? configure = null, CancellationToken cancellation = default)
     {
         _options = configure is null ? _options : configure(_options);
-        _host = await NodeHost.StartAsync(_options, cancellation);
+        _host = await BindAsync(cancellation);
         _options = _options with { Port = _host.RpcEndPoint.Port, HttpPort = _host.HttpEndPoint.Port, PeerPort = _options.PeerPort is null ? null : _host.PeerPort };
         _channel = connect(_options.Port);
+    }
+
+    // While it was stopped another test may have been given its port, and has it as long as that test takes.
+    private async Task<NodeHost> BindAsync(CancellationToken cancellation)
+    {
+        for (var end = DateTime.UtcNow + Wait.Limit; ;)
+        {
+            try
+            {
+                return await NodeHost.StartAsync(_options, cancellation);
+            }
+            catch (IOException e) when (e.InnerException is AddressInUseException or SocketException { SocketErrorCode: SocketError.AddressAlreadyInUse } && DateTime.UtcNow < end)
+            {
+                await Task.Delay(100, cancellation);
+            }
+        }
     }
 
     /// <summary>Begins to start it on the ports that it had; ends when it serves.</summary>

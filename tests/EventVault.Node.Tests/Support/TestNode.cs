@@ -66,7 +66,21 @@ internal sealed class TestNode : IAsyncDisposable
 
     private static async Task<TestNode> StartWithAsync(NodeOptions options) => new(await Node.StartAsync(options), options);
 
-    public ValueTask<AppendResponse> AppendAsync(AppendRequest request) => Channel.UnaryAsync(Methods.Append, request);
+    // Far longer than any test holds up an append: one that is not answered fails its test, and says where it was left.
+    public async ValueTask<AppendResponse> AppendAsync(AppendRequest request)
+    {
+        try
+        {
+            return await Channel.UnaryAsync(Methods.Append, request, new RpcCallOptions(4 * Wait.Limit));
+        }
+        catch (RpcException e) when (e.Status.Code == RpcCode.DeadlineExceeded)
+        {
+            throw new TimeoutException(
+                $"An append was not answered. Calls in the node: {Node.Calls.ActiveCalls}; appends that wait: {Node.Loop.Waiting}, of them since {Node.Loop.WaitsSince}; "
+                + $"idle {Node.Loop.IsIdle}, queued {Node.Loop.HasQueued}, waits for room {Node.Loop.WaitsForRoom}, disk full {Node.Storage.DiskIsFull}, {Node.Standing}.",
+                e);
+        }
+    }
 
     public ValueTask<AppendResponse> AppendAsync(string stream, ExpectedVersion expected, params EventData[] events) =>
         AppendAsync(Make.Append(Make.Stream(stream, expected, events)));

@@ -240,7 +240,7 @@ public sealed class MemberTests
         {
             // A node that takes a second to answer, as on a busy machine, is shown as out of reach.
             GetClusterResponse answer = new();
-            await cluster.UntilAsync(async () => (answer = await node.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())).Nodes.All(n => n.IsReachable), "all nodes to answer");
+            await Wait.UntilAsync(async () => (answer = await node.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())).Nodes.All(n => n.IsReachable), "all nodes to answer");
             Assert.Equal((node.Node!.NodeId(), false, 3), (answer.NodeId, answer.IsChanging, answer.Nodes.Count));
             Assert.Equal(answer.LeaderNodeId, Assert.Single(answer.Nodes, n => n.IsLeader).NodeId);
             Assert.Equal(cluster.Nodes.Select(n => (n.Address, n.PeerAddress)), answer.Nodes.Select(n => (n.Address, n.PeerAddress)));

@@ -337,7 +337,12 @@ public sealed class EventReader
 
     /// <summary>The committed append with this operation id and its first answer; null: none, or it is forgotten.</summary>
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
-    public AppendAnswer? FindAppend(UInt128 operationId)
+    public AppendAnswer? FindAppend(UInt128 operationId) =>
+        TryFindOperation(operationId, out var place) ? ReadAnswer(place, operationId, default) : null;
+
+    /// <summary>Where the committed append with this operation id stands; false: there is none, or it is forgotten.</summary>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public bool TryFindOperation(UInt128 operationId, out OperationPlace place)
     {
         var head = Head;
         var view = _storage.View;
@@ -351,11 +356,12 @@ public sealed class EventReader
                 // Where another segment follows, the head says nothing of how many events this one has.
                 var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : head;
                 var committed = CommittedIn(index, end < head ? end : head);
-                return committed > 0 && offset < index.OffsetOf(committed - 1) ? ReadAnswer(new OperationPlace(index.Segment, offset), operationId, default) : null;
+                place = new OperationPlace(index.Segment, offset);
+                return committed > 0 && offset < index.OffsetOf(committed - 1);
             }
         }
 
-        return TryFindSealedOperation(operationId, out var known) ? ReadAnswer(known, operationId, default) : null;
+        return TryFindSealedOperation(operationId, out place);
     }
 
     /// <summary>

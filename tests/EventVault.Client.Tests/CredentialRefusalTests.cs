@@ -70,6 +70,22 @@ public sealed class CredentialRefusalTests
     }
 
     [Fact]
+    public async Task A_change_of_the_nodes_that_was_cut_off_with_its_credentials_is_not_told_as_not_done()
+    {
+        await using ScriptedVault vault = await ScriptedVault.StartAsync();
+        int asked = 0;
+        vault.Refuses = call => call != "RemoveNode" ? null
+            : Interlocked.Increment(ref asked) == 1 ? Protocol.Reason.CredentialsEnded // While it was being done.
+            : Protocol.Reason.NotAllowed;
+        await using VaultClient client = vault.Connect(Some.Quick);
+
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.Cluster.RemoveAsync(2));
+
+        Assert.Equal(VaultErrorCode.OutcomeUnknown, e.Code);
+        Assert.Equal(2, asked);
+    }
+
+    [Fact]
     public async Task What_the_leader_refuses_is_final_and_concerns_nothing_else_in_its_session()
     {
         await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();

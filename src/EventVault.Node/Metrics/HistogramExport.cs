@@ -85,8 +85,9 @@ internal sealed class HistogramExport : IDisposable
                 LogMessages.ExportsAgain(_log, _options.Endpoint);
             }
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or OperationCanceledException)
+        catch (Exception e)
         {
+            // The boundary of a task that nobody waits for before the stop: whatever fails is told, and the next export tried.
             if (!_fails && !_stopping.IsCancellationRequested)
             {
                 _fails = true;

@@ -167,6 +167,11 @@ internal sealed class AccessGuard : IDisposable
         {
             SecurityLogMessages.NotAudited(_log, context.Method, e.Status.Message);
         }
+        catch (Exception e)
+        {
+            // Damage, a disk that fails, or a bug: no reason to have no backup.
+            SecurityLogMessages.AuditFailed(_log, e, context.Method);
+        }
     }
 
     /// <summary>Reads what there is of users and roles, so that no call waits for it.</summary>

@@ -1,4 +1,5 @@
 using EventVault.Node.Services;
+using EventVault.Storage;
 using EventVault.Storage.Log;
 
 namespace EventVault.Node.Security;
@@ -19,6 +20,32 @@ internal sealed class AppendRights(AccessGuard guard, Caller caller)
         {
             (_state, _rights) = (state, guard.RightsOf(caller));
         }
+    }
+
+    /// <summary>
+    /// Looks up what the vault knows of an append that was read. If it is written already, it is decided (<see cref="AppendOutcome.Known"/>), whatever its caller may
+    /// write by now: it was allowed then, and "not allowed" would say that it is not written.
+    /// </summary>
+    /// <param name="reader">The vault.</param>
+    /// <param name="append">The append.</param>
+    /// <param name="rights">What its caller may write; null: everything.</param>
+    /// <returns>Why it is refused; null: it is decided, or to be queued.</returns>
+    /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
+    public static Refusal? LookUp(EventReader reader, QueuedAppend append, AppendRights? rights)
+    {
+        if (!reader.LookUp(append.Content, out var place))
+        {
+            // Of those that are not sealed yet the sequencer sees to it, if it gets there.
+            var refusal = rights?.WhyNot(append.Content);
+            if (refusal is null || !reader.TryFindOperation(append.Content.OperationId, out place))
+            {
+                return refusal;
+            }
+        }
+
+        append.Place = place;
+        append.Outcome = AppendOutcome.Known;
+        return null;
     }
 
     /// <summary>Why an append is refused that was read; null: it is allowed.</summary>

@@ -1,6 +1,7 @@
 // Passwords are hashed a few at a time: each takes a core for some 0.1 s, and whoever guesses must not take them all. The others wait, and two things
-// keep one who floods the node from keeping everybody out: his part of the queue is bounded, and those who wait are taken in turns, by address
-// and then by connection, whoever was served least recently first. So a login from elsewhere waits for as many hashes as others have addresses, not for his.
+// keep those who flood the node from keeping everybody out: in a full queue whoever comes with less of it takes the place of the last one of the address, and
+// then of the connection, that has most of it; and those who wait are taken in turns, by address and then by connection, whoever was served least recently
+// first. So a login from elsewhere waits for as many hashes as others have addresses, not for theirs, and is refused only if as many addresses wait as there are places.
 using System.Net;
 using EventVault.Node.Services;
 using EventVault.Rpc.Server;
@@ -83,6 +84,8 @@ internal sealed class PasswordChecks
     // Null: it need not wait.
     private Waiting? Enter(CallOrigin origin)
     {
+        Waiting? pushedOut = null;
+        Waiting waiting;
         lock (_lock)
         {
             if (_free > 0)
@@ -91,21 +94,37 @@ internal sealed class PasswordChecks
                 return null;
             }
 
-            // Nobody gets more of the queue than he leaves free: one address half of it, one connection half of that.
             var (network, connection) = (ShareOf(_ofNetworks, origin.Network), ShareOf(_ofConnections, origin.Connection));
-            var left = MostWaiting - _waiting.Count;
-            if (network.Waiting >= left || connection.Waiting >= left / 2 + left % 2)
+            if (_waiting.Count == MostWaiting)
             {
-                Forget(origin.Network, network, origin.Connection, connection);
-                throw Errors.PasswordsWait().ToException();
+                pushedOut = WhoHasMore(network, connection);
+                if (pushedOut is null)
+                {
+                    Forget(origin.Network, network, origin.Connection, connection);
+                    throw Errors.PasswordsWait().ToException();
+                }
+
+                Remove(pushedOut);
             }
 
             network.Waiting++;
             connection.Waiting++;
-            var waiting = new Waiting(origin.Network, network, origin.Connection, connection);
+            waiting = new Waiting(origin.Network, network, origin.Connection, connection);
             _waiting.Add(waiting);
-            return waiting;
         }
+
+        pushedOut?.Turn.SetException(Errors.PasswordsWait().ToException());
+        return waiting;
+    }
+
+    // Whose place somebody takes: the last one of the address that has most, if that has more even then, or else of the connection of his own address that
+    // does. Null: nobody has too much.
+    private Waiting? WhoHasMore(Share network, Share connection)
+    {
+        var most = _waiting.MaxBy(static w => w.OfNetwork.Waiting)!.OfNetwork;
+        var isElsewhere = most.Waiting > network.Waiting + 1;
+        var last = _waiting.FindAll(w => w.OfNetwork == (isElsewhere ? most : network)).MaxBy(static w => w.OfConnection.Waiting)?.OfConnection;
+        return last is not null && (isElsewhere || last.Waiting > connection.Waiting + 1) ? _waiting.FindLast(w => w.OfConnection == last) : null;
     }
 
     private void Leave()

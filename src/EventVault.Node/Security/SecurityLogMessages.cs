@@ -26,4 +26,7 @@ internal static partial class SecurityLogMessages
 
     [LoggerMessage(EventId = 107, Level = LogLevel.Error, Message = "Whether an open call of {User} may go on could not be looked at; it goes on, and is looked at again. This is a bug: report it with this log.")]
     public static partial void NotLookedAt(ILogger logger, Exception error, string user);
+
+    [LoggerMessage(EventId = 108, Level = LogLevel.Error, Message = "{Method} is in no event of $audit, only here: to record it has failed.")]
+    public static partial void AuditFailed(ILogger logger, Exception error, string method);
 }

@@ -105,11 +105,24 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
             throw Errors.BadCredentials().ToException();
         }
 
-        // Of several changes at once, one: the others were asked for with a password that has ended.
         var hash = await HashAsync(parsed.NewPassword, "new_password", parsed.OperationId, context);
-        return registry.Current().Users.GetValueOrDefault(caller.Name)?.Password == user.Password
-            ? await RecordAsync(id, AccessEvent.UserSet, AccessEvent.OwnPassword(caller.Name, hash), context)
-            : throw Errors.CredentialsEnded().ToException();
+        while (true)
+        {
+            // Of several changes at once, one: the others were asked for with a password that has ended.
+            var state = registry.Current();
+            if (state.Users.GetValueOrDefault(caller.Name)?.Password != user.Password)
+            {
+                throw Errors.CredentialsEnded().ToException();
+            }
+
+            // Written only if nothing has come since: it may be an administrator's reset, which must not be undone with the old password.
+            var append = NewAppend(id, AccessEvent.UserSet, AccessEvent.OwnPassword(caller.Name, hash), context, state.Through);
+            var refusal = await appends.DecideAsync(append);
+            if (refusal is not null || append.Outcome != AppendOutcome.Conflict)
+            {
+                return appends.Answer(append, refusal);
+            }
+        }
     }
 
     private async ValueTask<ListUsersResponse> ListUsersAsync(ReadOnlySequence<byte> request, RpcContext context)
@@ -186,17 +199,23 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
 
     private async ValueTask<AppendResponse> RecordAsync(UInt128 id, string type, byte[] json, RpcContext context)
     {
+        var append = NewAppend(id, type, json, context);
+        return appends.Answer(append, await appends.DecideAsync(append));
+    }
+
+    private SingleAppend NewAppend(UInt128 id, string type, byte[] json, RpcContext context, Storage.StreamVersion? expected = null)
+    {
         var append = appends.New(context);
         append.Content.Reset([]);
         append.Content.OperationId = id;
-        append.Content.SetVaultEvent(AccessEvent.Stream, Encoding.UTF8.GetBytes(type), AccessEvent.Schema, json);
+        append.Content.SetVaultEvent(AccessEvent.Stream, Encoding.UTF8.GetBytes(type), AccessEvent.Schema, json, expected);
         if (append.Content.Check(out _, out _) is { Kind: not Storage.Log.EventProblemKind.None } problem)
         {
             // Nothing but a node set up for very small events refuses it.
             throw Errors.Event(problem, "name", Errors.Name(AccessEvent.Stream), 0, limits).ToException();
         }
 
-        return await appends.RecordAsync(append);
+        return append;
     }
 
     private static void CheckUser(string name)

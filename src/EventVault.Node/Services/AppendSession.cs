@@ -165,8 +165,7 @@ internal sealed class AppendSession(
         else
         {
             refusal = requests.Read(_bytes.Bytes, offset + envelope.AppendStart, envelope.AppendLength, append.Content)
-                ?? LookUp(append)
-                ?? (append.Outcome == AppendOutcome.Known ? null : rights?.WhyNot(append.Content)); // What is written was allowed: a repeat must not hear that it was not.
+                ?? LookUp(append);
             append.Trace = refusal is null ? Tracing.ContextOf(append.Content.Event(0)) : null;
         }
 
@@ -202,13 +201,7 @@ internal sealed class AppendSession(
     {
         try
         {
-            if (storage.Reader.LookUp(append.Content, out var place))
-            {
-                append.Place = place;
-                append.Outcome = AppendOutcome.Known;
-            }
-
-            return null;
+            return AppendRights.LookUp(storage.Reader, append, rights);
         }
         catch (DamageException e)
         {

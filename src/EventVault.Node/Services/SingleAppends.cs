@@ -1,3 +1,4 @@
+using EventVault.Node.Security;
 using EventVault.Protocol;
 using EventVault.Rpc.Server;
 using EventVault.Storage;
@@ -12,33 +13,26 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     /// <returns>Why it was not even queued; null: <see cref="QueuedAppend.Outcome"/> says what became of it.</returns>
     public async ValueTask<Refusal?> DecideAsync(SingleAppend append)
     {
-        if (Queue(append, out var isKnown) is { } refused)
+        AppendRights.LookUp(storage.Reader, append, rights: null);
+        if (append.Outcome == AppendOutcome.Known)
+        {
+            return null;
+        }
+
+        if (Queue(append) is { } refused)
         {
             return refused;
         }
 
-        if (!isKnown)
-        {
-            await append.WaitAsync();
-        }
-
+        await append.WaitAsync();
         return null;
     }
 
-    /// <summary>Looks whether the vault knows the append already; if not, queues it.</summary>
+    /// <summary>Queues an append that the vault does not know. It may be decided by now; wait for it.</summary>
     /// <param name="append">The append.</param>
-    /// <param name="isKnown">It is decided: the vault knows it. Otherwise it was queued, and may be decided by now; wait for it.</param>
-    /// <returns>Why it was neither; null: it was.</returns>
-    public Refusal? Queue(SingleAppend append, out bool isKnown)
+    /// <returns>Why it was not queued; null: it was.</returns>
+    public Refusal? Queue(SingleAppend append)
     {
-        isKnown = storage.Reader.LookUp(append.Content, out var place);
-        if (isKnown)
-        {
-            append.Place = place;
-            append.Outcome = AppendOutcome.Known;
-            return null;
-        }
-
         append.QueuedBytes = append.Content.Bytes.Length + append.Content.HeldBytes;
         var refused = loop.Enqueue(append, append, 1, append.QueuedBytes);
         return refused == AppendOutcome.None ? null : Errors.NotDone(refused, loop.LeaderAddress);
@@ -54,7 +48,15 @@ internal sealed class SingleAppends(VaultStorage storage, VaultLoop loop, NodeOp
     {
         var problem = append.Content.Check(out _, out _);
         Invariant.Check(problem.Kind == EventProblemKind.None, "What we write ourselves breaks no rule.");
-        var refusal = await DecideAsync(append);
+        return Answer(append, await DecideAsync(append));
+    }
+
+    /// <summary>What to answer behind <see cref="DecideAsync"/>.</summary>
+    /// <param name="append">The append.</param>
+    /// <param name="refusal">Why it was not even queued; null: it was decided.</param>
+    /// <exception cref="Rpc.RpcException">It was refused.</exception>
+    public AppendResponse Answer(SingleAppend append, Refusal? refusal)
+    {
         AppendResponse? response = null;
         refusal ??= AppendAnswers.Answer(storage.Reader, append, loop.LeaderAddress, out response);
         return response ?? throw refusal!.ToException();

@@ -90,8 +90,9 @@ internal sealed class StreamsService(
         {
             // Not cancelled with the call: the append goes on, and holds on to the bytes, whoever waits for it.
             var bytes = append.Copy(request);
-            var isKnown = false;
-            var refusal = _requests.Read(bytes, 0, (int)request.Length, append.Content) ?? guard.AppendsOf(context)?.WhyNot(append.Content) ?? appends.Queue(append, out isKnown);
+            var refusal = _requests.Read(bytes, 0, (int)request.Length, append.Content) ?? AppendRights.LookUp(storage.Reader, append, guard.AppendsOf(context));
+            var isKnown = append.Outcome == AppendOutcome.Known;
+            refusal ??= isKnown ? null : appends.Queue(append);
             if (refusal is null && !isKnown)
             {
                 await append.WaitAsync();

@@ -406,7 +406,8 @@ public sealed class AppendContent(VaultStorage storage)
     /// <param name="type">Type of the event.</param>
     /// <param name="schema">Schema version of the event.</param>
     /// <param name="json">The event's data.</param>
-    public void SetVaultEvent(ReadOnlySpan<byte> stream, ReadOnlySpan<byte> type, uint schema, ReadOnlySpan<byte> json)
+    /// <param name="expected">The last version that the stream must have; null: any.</param>
+    public void SetVaultEvent(ReadOnlySpan<byte> stream, ReadOnlySpan<byte> type, uint schema, ReadOnlySpan<byte> json, StreamVersion? expected = null)
     {
         Invariant.Check(StreamCount == 0 && RequireCount == 0 && Change is null);
         Invariant.Check(
@@ -414,7 +415,7 @@ public sealed class AppendContent(VaultStorage storage)
             "What Storage reads itself has a form of its own.");
         var e = EventFields.Encode(OperationId, type, json, schema);
         Bytes = [.. stream, .. e];
-        AddStream(0, stream.Length, ExpectedKind.Any, default);
+        AddStream(0, stream.Length, expected is null ? ExpectedKind.Any : ExpectedKind.Exact, expected ?? default);
         AddEvent(stream.Length, e.Length);
     }
 

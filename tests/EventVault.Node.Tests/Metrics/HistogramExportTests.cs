@@ -57,6 +57,36 @@ public sealed class HistogramExportTests
         Assert.Equal(400_000_000_009ul, Point(bodies[^1].Body, "eventvault.append.duration").Count);
     }
 
+    [Fact]
+    public async Task Whatever_goes_wrong_in_an_export_is_told_and_the_next_one_is_tried()
+    {
+        using var goesWrong = new GoesWrongOnce();
+        var log = new KeptLog();
+        using var logs = LoggerFactory.Create(logging => logging.AddProvider(log));
+        var options = new OtlpExporterOptions
+        {
+            Protocol = OtlpExportProtocol.HttpProtobuf,
+            Endpoint = new Uri("http://collector.example/v1/metrics"),
+            HttpClientFactory = () => new HttpClient(goesWrong, disposeHandler: false),
+        };
+        using var export = new HistogramExport(options, TimeSpan.FromMilliseconds(10), ResourceBuilder.CreateEmpty().Build(), [], logs.CreateLogger("test"));
+
+        await Wait.UntilAsync(() => log.All.Contains("again.", StringComparison.Ordinal), "an export that succeeds");
+
+        Assert.Contains("can't be exported", log.All, StringComparison.Ordinal);
+        Assert.Contains("It goes wrong on cue.", log.All, StringComparison.Ordinal);
+        await export.StopAsync(Wait.Limit);
+    }
+
+    private sealed class GoesWrongOnce : HttpMessageHandler
+    {
+        private int _asked;
+
+        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) => Interlocked.Increment(ref _asked) == 1
+            ? throw new NotSupportedException("It goes wrong on cue.")
+            : Task.FromResult(new HttpResponseMessage(System.Net.HttpStatusCode.OK));
+    }
+
     private static async Task<WebApplication> StartAsync(OtlpExportProtocol protocol, Func<HttpContext, bool> isAway, List<(string, string, byte[])> bodies)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());

@@ -78,6 +78,111 @@ public sealed class AccessGuardTests
         Assert.Empty((await node.CallAsync(ListUsers, new ListUsersRequest())).Users);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)] // Something else: of no concern.
+    public async Task A_password_that_an_administrator_sets_in_the_same_moment_stays(bool isReset)
+    {
+        await using var node = await SecureNode.StartAsync(tls: false);
+        await node.SetUserAsync("alice", Password);
+        var alice = SecureNode.As("alice", Password);
+        await node.CallAsync(AccessMethods.WhoAmI, new WhoAmIRequest(), alice);
+
+        // The administrator's is on its way to the disk when that of the user is queued, who showed the password that still counts.
+        using var gate = new DiskGate(node.Inner.Disk);
+        await gate.CloseAsync(node.Node);
+        var first = new SingleAppend(node.Node.Storage);
+        first.Content.Reset([]);
+        first.Content.OperationId = 1;
+        var (type, json) = isReset ? (AccessEvent.UserSet, AccessEvent.User("alice", null, PasswordHash.Of("the-reset-one"))) : (AccessEvent.RoleSet, AccessEvent.Role("clerk", []));
+        first.Content.SetVaultEvent(AccessEvent.Stream, Encoding.UTF8.GetBytes(type), AccessEvent.Schema, json);
+        Assert.Equal(EventProblemKind.None, first.Content.Check(out _, out _).Kind);
+        var set = node.Node.AppendAsync(first).AsTask();
+        await gate.UntilSomeoneWaitsAsync();
+        var waiting = node.Node.Loop.Waiting;
+        var change = node.CallAsync(
+            AccessMethods.ChangePassword, new ChangePasswordRequest { OperationId = Make.Id(), OldPassword = Password, NewPassword = "the-new-one" }, alice).AsTask();
+        await Wait.UntilAsync(() => node.Node.Loop.Waiting > waiting, "the user's change is queued");
+        gate.Open();
+
+        Assert.Equal(AppendOutcome.Appended, await set);
+        if (isReset)
+        {
+            await Fails.WithAsync(RpcCode.Unauthenticated, Reason.CredentialsEnded, () => change);
+        }
+        else
+        {
+            await change;
+        }
+
+        await node.CallAsync(AccessMethods.WhoAmI, new WhoAmIRequest(), SecureNode.As("alice", isReset ? "the-reset-one" : "the-new-one"));
+    }
+
+    [Fact]
+    public async Task What_goes_wrong_in_a_look_at_open_calls_is_told_and_ends_neither_the_look_nor_the_process()
+    {
+        await using var node = await SecureNode.StartAsync(tls: false);
+        await node.SetUserAsync("alice", Password, "reader");
+        var alice = new RpcCallOptions(Headers: SecureNode.As("alice", Password));
+        await using var first = node.Channel.Start(Methods.Subscribe, new SubscribeRequest { All = new Empty() }, alice);
+        await using var second = node.Channel.Start(Methods.Subscribe, new SubscribeRequest { All = new Empty() }, alice);
+        Assert.True(await first.MoveNextAsync());
+        Assert.True(await second.MoveNextAsync());
+        var (guard, self, looks) = (node.Node.Guard, Environment.CurrentManagedThreadId, 0);
+        guard.IsCutOff = () =>
+        {
+            if (Environment.CurrentManagedThreadId != self)
+            {
+                return false; // The node's own look.
+            }
+
+            looks++;
+            throw new NotSupportedException("It goes wrong on cue.");
+        };
+
+        guard.Sweep();
+
+        guard.IsCutOff = static () => false;
+        Assert.Equal(2, looks);
+        Assert.Contains("an open call of alice may go on could not be looked at", node.Log.All, StringComparison.Ordinal);
+        Assert.Contains("It goes wrong on cue.", node.Log.All, StringComparison.Ordinal);
+        Assert.Equal(2, guard.OpenCalls);
+    }
+
+    [Fact]
+    public async Task Pages_of_a_node_that_is_cut_off_are_for_the_built_in_administrator_alone()
+    {
+        await using var node = await SecureNode.StartAsync(tls: false);
+        await node.SetUserAsync("alice", Password, "reader");
+        using var http = new HttpClient();
+        Assert.Equal(HttpStatusCode.OK, await AskAsync(SecureNode.As("alice", Password)));
+        node.Node.Guard.IsCutOff = static () => true;
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, await AskAsync(SecureNode.As("alice", Password)));
+        Assert.Equal(HttpStatusCode.OK, await AskAsync(SecureNode.Admin));
+
+        async Task<HttpStatusCode> AskAsync(RpcMetadata caller)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"http://{node.Node.HttpEndPoint}/metrics");
+            Assert.True(caller.TryGet("authorization", out var header));
+            request.Headers.Add("Authorization", header);
+            using var response = await http.SendAsync(request);
+            return response.StatusCode;
+        }
+    }
+
+    [Fact]
+    public async Task A_backup_is_made_also_when_recording_it_goes_wrong_and_any_other_act_is_not_done()
+    {
+        await using var node = await SecureNode.StartAsync(tls: false);
+        await node.CallAsync(Methods.Append, Make.Append(Make.Stream("s", Make.Any)));
+        node.Node.Guard.Audit = new AuditTrail(null!, null!, null!); // It throws what nobody expects.
+
+        Assert.NotEmpty((await node.CallAsync(ListBackup, new ListBackupRequest())).Segments);
+        Assert.Contains("/eventvault.v1.Admin/ListBackup is in no event of $audit, only here: to record it has failed. System.NullReferenceException", node.Log.All, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<RpcException>(() => node.SetUserAsync("alice", Password));
+        Assert.Empty((await node.CallAsync(ListUsers, new ListUsersRequest())).Users);
+    }
+
     [Fact]
     public async Task What_is_malformed_is_no_act()
     {
@@ -101,6 +206,7 @@ public sealed class AccessGuardTests
         {
             Files = new SimulatedFileSystem(tracksLosses: false) { CapacityBytes = (2 * TestNode.SegmentSizeBytes) + 500_000 },
         });
+        await node.SetUserAsync("alice", Password, "reader");
         await node.CallAsync(ListBackup, new ListBackupRequest());
         var act = (await AuditAsync(node))[^1];
         Assert.Equal(("admin", "Admin/ListBackup"), (act.GetProperty("user").GetString(), act.GetProperty("call").GetString()));
@@ -126,6 +232,9 @@ public sealed class AccessGuardTests
         Assert.Equal("""{"status":"full"}""", await ReadyAsync(node.Node.HttpEndPoint, null));
         Assert.Equal("""{"status":"full"}""", await ReadyAsync(node.Node.HttpEndPoint, SecureNode.As("admin", "not-the-password")));
         Assert.Contains("the disk is full", await ReadyAsync(node.Node.HttpEndPoint, SecureNode.Admin), StringComparison.Ordinal);
+        Assert.Contains("the disk is full", await ReadyAsync(node.Node.HttpEndPoint, SecureNode.As("alice", Password)), StringComparison.Ordinal);
+        node.Node.Guard.IsCutOff = static () => true; // What it knows of alice may be old.
+        Assert.Equal("""{"status":"full"}""", await ReadyAsync(node.Node.HttpEndPoint, SecureNode.As("alice", Password)));
     }
 
     [Fact]

@@ -89,6 +89,30 @@ public sealed class AccessTests
     }
 
     [Fact]
+    public async Task Who_repeats_what_was_written_hears_so_whatever_is_allowed_by_then()
+    {
+        await using var node = await SecureNode.StartAsync(tls: false);
+        await node.SetUserAsync("alice", Password, "writer");
+        var alice = SecureNode.As("alice", Password);
+        await using var session = node.Channel.Start(Methods.AppendSession, new RpcCallOptions(Headers: alice));
+        var (append, another) = (Make.Append(Make.Stream("a-1", Make.Any)), Make.Append(Make.Stream("a-1", Make.Any)));
+        var written = await SendAsync(session, append);
+        Assert.False(written.Result.Deduplicated);
+        await node.SetRoleAsync("only-b", "append:b");
+        await node.SetUserAsync("alice", null, "only-b");
+
+        Assert.Equal((int)RpcCode.PermissionDenied, (await SendAsync(session, another)).Error?.Code);
+        var again = await SendAsync(session, append);
+        Assert.Null(again.Error);
+        Assert.Equal((written.Result.FirstPosition, true), (again.Result.FirstPosition, again.Result.Deduplicated));
+
+        // And by the call that appends once.
+        await DeniedAsync(node, Methods.Append, another, alice);
+        var once = await node.CallAsync(Methods.Append, append, alice);
+        Assert.Equal((written.Result.FirstPosition, true), (once.FirstPosition, once.Deduplicated));
+    }
+
+    [Fact]
     public async Task Whoever_is_not_known_costs_the_same_work_and_the_known_are_hashed_once()
     {
         await using var node = await SecureNode.StartAsync(tls: false);
@@ -213,12 +237,15 @@ public sealed class AccessTests
         Assert.Contains("eventvault_node_ready", await metrics.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
-    private static async Task<AppendError?> SendAsync(RpcCall<AppendSessionRequest, AppendSessionResponse> session, string stream)
+    private static async Task<AppendError?> SendAsync(RpcCall<AppendSessionRequest, AppendSessionResponse> session, string stream) =>
+        (await SendAsync(session, Make.Append(Make.Stream(stream, Make.Any)))).Error;
+
+    private static async Task<AppendSessionResult> SendAsync(RpcCall<AppendSessionRequest, AppendSessionResponse> session, AppendRequest append)
     {
-        session.Write(new AppendSessionRequest { RequestId = 1, Append = Make.Append(Make.Stream(stream, Make.Any)) });
+        session.Write(new AppendSessionRequest { RequestId = 1, Append = append });
         await session.FlushAsync();
         Assert.True(await session.MoveNextAsync());
-        return Assert.Single(session.Current.Results).Error;
+        return Assert.Single(session.Current.Results);
     }
 
     private static async Task<string> DeniedAsync<TRequest, TResponse>(SecureNode node, RpcMethod<TRequest, TResponse> method, TRequest request, RpcMetadata caller)

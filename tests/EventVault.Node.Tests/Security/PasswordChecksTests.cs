@@ -14,29 +14,51 @@ public sealed class PasswordChecksTests
     private const int MostWaiting = 64;
 
     [Fact]
-    public async Task One_connection_and_one_address_get_a_part_of_the_queue()
+    public async Task A_full_queue_is_shared_by_addresses_and_at_one_address_by_connections()
     {
         using var busy = new Busy();
         await busy.BeginAsync();
-        var (flood, other) = (Origin("10.0.0.1"), Origin("10.0.0.1"));
-        var first = await busy.FillAsync(flood);
-        var second = await busy.FillAsync(other);
-        Assert.InRange(first, MostWaiting / 4, MostWaiting / 2 - 1);
-        Assert.True(second > 0);
-        Assert.Equal(MostWaiting / 2, first + second);
-        Assert.Equal(0, await busy.FillAsync(Origin("10.0.0.1")));
+        var (flood, other, elsewhere) = (Origin("10.0.0.1"), Origin("10.0.0.1"), Origin("10.0.0.2"));
+        await busy.FillAsync(flood, "flood");
+        await busy.UntilWaitAsync(("flood", MostWaiting));
+        await busy.FillAsync(other, "other");
+        await busy.UntilWaitAsync(("flood", MostWaiting / 2), ("other", MostWaiting / 2));
+        await busy.FillAsync(elsewhere, "elsewhere");
+        await busy.UntilWaitAsync(("flood", MostWaiting / 4), ("other", MostWaiting / 4), ("elsewhere", MostWaiting / 2));
 
         // Whoever has a network of his own has all of its addresses.
-        var network = await busy.FillAsync(Origin("2001:db8:1:2::1"));
-        Assert.True(network > 0);
-        Assert.Equal(network + first + second, busy.Checks.WaitingNow);
-        for (var more = 2; more < 20; more++)
+        for (var i = 1; i < 20; i++)
         {
-            await busy.FillAsync(Origin($"2001:db8:1:2::{more}"));
+            await busy.FillAsync(Origin($"2001:db8:1:2::{i}"), "network");
         }
 
-        Assert.InRange(await busy.FillAsync(Origin("10.0.0.2")), 1, MostWaiting);
+        await Wait.UntilAsync(() => new[] { "flood", "other", "elsewhere", "network" }.Sum(busy.WaitsOf) == MostWaiting, "those who were pushed out to hear of it");
+        Assert.InRange(busy.WaitsOf("network"), (MostWaiting / 3) - 1, (MostWaiting / 3) + 1);
+        Assert.InRange(busy.WaitsOf("elsewhere"), (MostWaiting / 3) - 1, (MostWaiting / 3) + 1);
+        Assert.Equal(MostWaiting, busy.Checks.WaitingNow);
         await busy.EndAsync();
+    }
+
+    [Fact]
+    public async Task Fewer_addresses_than_there_are_places_keep_nobody_out_and_push_nobody_out_who_waits_for_one()
+    {
+        using var busy = new Busy();
+        await busy.BeginAsync();
+        var before = busy.Enqueue(Origin("192.0.2.2"), "before");
+        for (var i = 1; i < MostWaiting - 1; i++)
+        {
+            await busy.FillAsync(Origin($"10.0.0.{i}"), "flood");
+        }
+
+        var behind = busy.Enqueue(Origin("192.0.2.3"), "behind");
+        Assert.Equal(MostWaiting, busy.Checks.WaitingNow);
+
+        // As many as there are places do: nobody has more than the one who comes.
+        var refused = await Assert.ThrowsAsync<RpcException>(() => busy.Enqueue(Origin("192.0.2.4"), "refused"));
+        Assert.Equal(RpcCode.ResourceExhausted, refused.Code);
+        await busy.EndAsync();
+        Assert.True(await before);
+        Assert.True(await behind);
     }
 
     [Fact]
@@ -69,11 +91,11 @@ public sealed class PasswordChecksTests
         await busy.BeginAsync();
         using var gone = new CancellationTokenSource();
         var origin = Origin("10.0.0.1");
-        var filled = await busy.FillAsync(origin, gone.Token);
+        var filled = await busy.FillAsync(origin, "given up", gone.Token);
         Assert.Equal(filled, busy.Checks.WaitingNow);
         await gone.CancelAsync();
         Assert.Equal(0, busy.Checks.WaitingNow);
-        Assert.Equal(filled, await busy.FillAsync(origin));
+        Assert.Equal(filled, await busy.FillAsync(origin, "filled"));
         await busy.EndAsync();
         Assert.Equal(filled, busy.Order.Count); // Not those that were given up.
     }
@@ -119,7 +141,7 @@ public sealed class PasswordChecksTests
     {
         private readonly TaskCompletionSource _begun = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private readonly ManualResetEventSlim _release = new();
-        private readonly List<Task> _added = [];
+        private readonly List<(string Name, Task Check)> _added = [];
 
         public PasswordChecks Checks { get; } = new(places: 1);
 
@@ -130,14 +152,15 @@ public sealed class PasswordChecksTests
 
         public Task BeginAsync()
         {
-            _added.Add(Checks.RunAsync(
+            var first = Checks.RunAsync(
                 () =>
                 {
                     _begun.SetResult();
                     return _release.Wait(Wait.Limit);
                 },
                 Origin("192.0.2.1"),
-                default));
+                default);
+            _added.Add(("first", first));
             return _begun.Task;
         }
 
@@ -151,32 +174,43 @@ public sealed class PasswordChecksTests
                 },
                 origin,
                 gone);
-            _added.Add(task);
+            _added.Add((name, task));
             return task;
         }
 
         /// <summary>Adds until it is refused; says how many there were.</summary>
-        public async Task<int> FillAsync(CallOrigin origin, CancellationToken gone = default)
+        public async Task<int> FillAsync(CallOrigin origin, string name, CancellationToken gone = default)
         {
             for (var count = 0; ; count++)
             {
-                var added = Enqueue(origin, "filled", gone);
+                var added = Enqueue(origin, name, gone);
                 if (added.IsCompleted)
                 {
-                    _added.Remove(added);
                     Assert.Equal(RpcCode.ResourceExhausted, (await Assert.ThrowsAsync<RpcException>(() => added)).Code);
                     return count;
                 }
             }
         }
 
+        /// <summary>How many of a name wait.</summary>
+        public int WaitsOf(string name) => _added.Count(a => a.Name == name && !a.Check.IsCompleted);
+
+        /// <summary>Those who are pushed out hear of it on another thread.</summary>
+        public async Task UntilWaitAsync(params (string Name, int Count)[] expected)
+        {
+            foreach (var (name, count) in expected)
+            {
+                await Wait.UntilAsync(() => WaitsOf(name) == count, $"{count} of {name}; there are {WaitsOf(name)}");
+            }
+        }
+
         public async Task EndAsync()
         {
             _release.Set();
-            foreach (var added in _added)
+            foreach (var (_, added) in _added)
             {
-                await ((Task)added.WaitAsync(Wait.Limit)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                Assert.True(added.IsCompletedSuccessfully || added.IsCanceled);
+                await added.WaitAsync(Wait.Limit).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                Assert.True(added.IsCompletedSuccessfully || added.IsCanceled || added.Exception?.InnerException is RpcException { Code: RpcCode.ResourceExhausted });
             }
         }
     }

@@ -54,6 +54,39 @@ public sealed class TracingTests
     }
 
     [Fact]
+    public async Task One_trace_goes_from_the_process_that_appends_through_the_node_to_the_process_that_is_told()
+    {
+        await using var collector = new OtlpCollector();
+        await using NodeProcess node = await NodeProcess.StartWithAsync(
+            new Dictionary<string, string> { ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_BSP_SCHEDULE_DELAY"] = "50", ["OTEL_METRIC_EXPORT_INTERVAL"] = "200" },
+            "--otlp-endpoint",
+            collector.Address.AbsoluteUri);
+        await Wait.UntilAsync(() => collector.HasMetric("eventvault.node.ready"), "the node to export");
+        Task reader = await TracedProcess.SubscribeAsync("reader", node.Address, collector.Address);
+        await TracedProcess.AppendAsync("writer", node.Address, collector.Address);
+        await reader;
+
+        (string Service, string Name)[] expected =
+        [
+            ("writer", "append order"), ("eventvault", "append order"), ("eventvault", "commit"), ("eventvault", "deliver order"),
+            ("reader", "receive order"), ("reader", "process order"),
+        ];
+        await Wait.UntilAsync(() => expected.All(e => collector.Spans.Any(s => (s.Service, s.Name) == e)), "the spans of three processes");
+        List<CollectedSpan> spans = [.. collector.Spans];
+        CollectedSpan Span(int i) => Assert.Single(spans, s => (s.Service, s.Name) == expected[i]);
+
+        // Nobody was in the midst of anything: the trace begins with the writer's append, and has all that the others did because of it.
+        CollectedSpan begun = Span(0);
+        Assert.Equal(string.Empty, begun.ParentId);
+        Assert.Equal(expected.Order(), spans.Where(s => s.TraceId == begun.TraceId).Select(s => (s.Service, s.Name)).Order());
+        Assert.Equal((begun.SpanId, Span(1).SpanId), (Span(1).ParentId, Span(2).ParentId));
+        foreach (CollectedSpan told in new[] { Span(3), Span(4), Span(5) })
+        {
+            Assert.Equal((begun.SpanId, begun.SpanId), (told.ParentId, Assert.Single(told.Links)));
+        }
+    }
+
+    [Fact]
     public async Task A_call_is_below_whatever_its_caller_does()
     {
         await using var collector = new OtlpCollector();

@@ -31,11 +31,22 @@ internal sealed class NodeProcess : IDisposable
         }
     }
 
+    /// <summary>A port that nobody listens on, below those that systems give out by themselves: nobody gets it by chance before whoever asked has opened it.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, Random.Shared.Next(15_000, 32_000));
+                listener.Start();
+                return ((IPEndPoint)listener.LocalEndpoint).Port;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && attempt < 100)
+            {
+                // Another one.
+            }
+        }
     }
 
     /// <summary>Starts a node and waits until it serves.</summary>
@@ -56,7 +67,7 @@ internal sealed class NodeProcess : IDisposable
     {
         string[] arguments =
         [
-            .. wrapper, "dotnet", NodeAssembly, "--data", directory, "--port", $"{port}", "--http-port", $"{FreePort()}", "--dev",
+            .. wrapper, "dotnet", NodeAssembly, "--data", directory, "--port", $"{port}", "--http-port", "0", "--dev",
             "--segment-size", $"{segmentSizeBytes}", .. settings,
         ];
         var start = new ProcessStartInfo(arguments[0], arguments.Skip(1)) { RedirectStandardOutput = true, RedirectStandardError = true };

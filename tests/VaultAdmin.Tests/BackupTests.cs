@@ -54,7 +54,10 @@ public sealed class BackupTests
 
         var damaged = (await AdminProcess.RunAsync("backup", "verify", backup, "--json")).MustBe(4).Json;
         Assert.Equal(Path.GetFileName(segment), Assert.Single(damaged.GetProperty("damage").EnumerateArray()).GetProperty("segment").GetString());
-        Assert.Equal("DAMAGED", (await AdminProcess.RunAsync("restore", "--from", backup, "--data", node.FileIn("y"), "--json")).MustBe(4).ErrorCode);
+        var refused = (await AdminProcess.RunAsync("restore", "--from", backup, "--data", node.FileIn("y"), "--json")).MustBe(4);
+        Assert.Equal("DAMAGED", refused.ErrorCode);
+        Assert.StartsWith($"{Path.GetFileName(segment)}, offset ", refused.ErrorMessage, StringComparison.Ordinal);
+        Assert.Contains("Delete this file from the backup's folder segments and back up again", refused.ErrorMessage, StringComparison.Ordinal);
 
         // As its message says: what is deleted is read anew.
         File.Delete(segment);

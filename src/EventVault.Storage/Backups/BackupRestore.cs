@@ -93,7 +93,15 @@ public sealed class BackupRestore
         var end = LogEnd.Empty;
         for (var i = 0; i < last; i++)
         {
-            end = Install(_manifest.Segments[i], end);
+            try
+            {
+                end = Install(_manifest.Segments[i], end);
+            }
+            catch (DamageException e)
+            {
+                throw BackupVerifier.In(_manifest.Segments[i], e);
+            }
+
             progress?.Invoke(i + 1, last + 1);
         }
 
@@ -169,7 +177,7 @@ public sealed class BackupRestore
         }
 
         file.Flush();
-        var end = new ShippedCheck(_meta).Run(file, segment, before, makesOwn: true);
+        var end = new ShippedCheck(_meta) { IsRestored = true }.Run(file, segment, before, makesOwn: true);
         file.Flush();
         return end.Checksum == entry.Checksum && end.Position == entry.Last && end.Time == entry.Time
             ? end

@@ -19,7 +19,7 @@ public static class BackupRun
     /// <param name="begunAt">The clock, 100 ns ticks since 1970, before anything was listed.</param>
     /// <param name="progress">Told of bytes that are there and in all, behind each segment.</param>
     /// <exception cref="BackupException">The node can't follow the backup before.</exception>
-    /// <exception cref="DamageException">What the node has is damaged.</exception>
+    /// <exception cref="DamageException">What the node has is damaged, or the backup's disk changes what it is given.</exception>
     /// <exception cref="DiskException">The disk failed, or is full.</exception>
     public static async Task<BackupContent> RunAsync(BackupFolder folder, BackupOrigin origin, long begunAt, Action<long, long>? progress = null)
     {
@@ -72,7 +72,8 @@ public static class BackupRun
 
             if (offset == 0)
             {
-                throw damage;
+                throw new DamageException(
+                    damage.File, damage.Offset, damage.Expected, "So the node gave it, or the backup's disk wrote it: vault-admin cluster status names damaged segments of nodes. Back up from another one. The backup before is as it was.");
             }
         }
     }

@@ -2,6 +2,7 @@
 // groups that are committed. Reads files, not mappings, and holds nothing open, as ShipSource does: a scavenge may replace a segment
 // at any time, and who was reading it asks again. For every thread.
 using EventVault.Storage.Io;
+using EventVault.Storage.Log;
 using EventVault.Storage.Shipping;
 
 namespace EventVault.Storage.Backups;
@@ -34,11 +35,13 @@ public sealed class BackupSource
         }
 
         isEnd = number >= view.Sealed.Length;
-        foreach (var segment in isEnd ? view.Unsealed : [])
+        for (var i = 0; isEnd && i < view.Unsealed.Length; i++)
         {
-            if (segment.Index.Segment >= from && segment.Index.FirstIndex <= commit)
+            var index = view.Unsealed[i].Index;
+            if (index.Segment >= from && index.FirstIndex <= commit)
             {
-                list.Add(Unsealed(segment.Index.Segment, commit));
+                var last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstIndex.Value - 1 : ulong.MaxValue;
+                list.Add(Unsealed(index.Segment, new LogIndex(Math.Min(last, commit.Value))));
             }
         }
 
@@ -80,9 +83,16 @@ public sealed class BackupSource
         return segment.Form == ShippedForm.Unsealed && behind < view.Unsealed.Length && view.Unsealed[behind].Index.FirstIndex == segment.FirstIndex;
     }
 
-    private ShippedSegment Unsealed(uint number, LogIndex commit)
+    private ShippedSegment Unsealed(uint number, LogIndex last)
     {
         using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, number), FileOpening.ReadExisting);
-        return new ShippedCheck(_storage.Meta).Describe(file, number, commit);
+        var segment = new ShippedCheck(_storage.Meta) { IsOfLog = true }.Describe(file, number, last);
+
+        // Whole groups end where damage begins: what is committed and not read any more must be told, or the backup would end before it without a word.
+        return segment.Form != ShippedForm.Unsealed || segment.LastIndex == last
+            ? segment
+            : throw new DamageException(
+                SegmentHeader.FileName(number), segment.LengthBytes, $"group {segment.LastIndex.Value + 1} should stand here: groups up to {last} are committed.",
+                "It is damage in the node's log, so nothing was backed up. Back up from another node of the vault; alone, run vault-admin verify on the stopped node, and keep the backups that there are.");
     }
 }

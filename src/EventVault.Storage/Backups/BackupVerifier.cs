@@ -52,6 +52,10 @@ public static class BackupVerifier
     internal static BackupManifest Read(IFileSystem files, string directory) => BackupManifest.Read(files, directory)
         ?? throw new BackupException($"There is no finished backup in '{directory}'.");
 
+    /// <summary>Damage in a backup's segment, with the file's name there and what to do about it: whoever found it knows neither.</summary>
+    internal static DamageException In(in BackupEntry entry, DamageException found) => new(
+        entry.FileName, found.Offset, found.Expected, "Delete this file from the backup's folder segments and back up again: it is copied anew. If the vault is gone, use another backup.");
+
     /// <summary>Checks a segment of a backup from end to end.</summary>
     /// <exception cref="DamageException">It is missing, or not what the manifest says.</exception>
     internal static void Check(IFileSystem files, string directory, ShippedCheck check, in BackupEntry entry, in LogEnd before)
@@ -63,7 +67,16 @@ public static class BackupVerifier
         }
 
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
-        var end = check.Run(file, entry.Segment, before, makesOwn: false);
+        LogEnd end;
+        try
+        {
+            end = check.Run(file, entry.Segment, before, makesOwn: false);
+        }
+        catch (DamageException e)
+        {
+            throw In(entry, e);
+        }
+
         if (end.Checksum != entry.Checksum || end.Position != entry.Last || end.Time != entry.Time)
         {
             throw new DamageException(entry.FileName, 0, "the segment that the manifest names should stand here.", "Use another backup.");

@@ -28,6 +28,9 @@ internal sealed class ShippedCheck(VaultMeta meta)
     /// <summary>Whether the file is a backup's: it ends with the last group, without zeros or a footer.</summary>
     public bool IsBackup { get; init; }
 
+    /// <summary>Whether the file was copied from a backup's.</summary>
+    public bool IsRestored { get; init; }
+
     /// <summary>Told of each group that was found whole, with where the log ends behind it.</summary>
     public Action<LogEnd>? OnGroup { get; init; }
 
@@ -60,7 +63,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
     /// <summary>What a whole file of a shipped segment says that it is. Not checked: <see cref="Run"/> must follow.</summary>
     /// <param name="file">The file.</param>
     /// <param name="number">The segment's number.</param>
-    /// <param name="until">Of a segment that is being written: its groups up to this one; null: all, of one that is sealed.</param>
+    /// <param name="until">Of a segment that is being written: its groups up to this one, or as many as are whole; null: all, of one that is sealed.</param>
     /// <exception cref="DamageException">It says nothing.</exception>
     public ShippedSegment Describe(IFile file, uint number, LogIndex? until = null)
     {
@@ -242,7 +245,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
         }
     }
 
-    private DamageException Damage(string name, long offset, string expected) => IsBackup
+    private DamageException Damage(string name, long offset, string expected) => IsBackup || IsRestored
         ? new(name, offset, $"{expected} should stand here, in the backup's copy of the segment.", "Back up again: what is damaged is copied anew if its file is deleted. Otherwise use another backup.")
         : IsOfLog
         ? new(name, offset, $"{expected} should stand here, as it was sealed.", "A node with peers gets the segment from one of them; otherwise restore it from another copy.")

@@ -60,7 +60,7 @@ internal sealed class NodeProcess : IAsyncDisposable
     {
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         string[] arguments =
-            [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", $"{FreePort()}", "--dev", "--segment-size", $"{SegmentSizeBytes}", .. _settings];
+            [NodeAssembly, "--data", _directory, "--port", $"{_port}", "--http-port", "0", "--dev", "--segment-size", $"{SegmentSizeBytes}", .. _settings];
         var process = new Process
         {
             StartInfo = new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true },
@@ -122,11 +122,21 @@ internal sealed class NodeProcess : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>A port that nobody listens on.</summary>
+    /// <summary>A port that nobody listens on, below those that systems give out by themselves: nobody gets it by chance before whoever asked has opened it.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, Random.Shared.Next(15_000, 32_000));
+                listener.Start();
+                return ((IPEndPoint)listener.LocalEndpoint).Port;
+            }
+            catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse && attempt < 100)
+            {
+                // Another one.
+            }
+        }
     }
 }

@@ -140,6 +140,101 @@ public sealed class ClusterAccessTests : IDisposable
         await Fails.WithAsync(RpcCode.Unauthenticated, Reason.NotAuthenticated, () => WhoAsync(follower, Password));
     }
 
+    [Fact]
+    public async Task Certificates_of_nodes_and_their_authority_are_replaced_under_load_without_a_failed_request()
+    {
+        using var authority = new TestAuthority("the next authority");
+        var folders = new List<string>();
+        await using var cluster = await NewCluster().WithAsync(3, o => Secure(o) with { PeerTls = FirstPeerTls() });
+        await SetUserAsync(cluster, "alice", Password);
+        await using var client = NewClient([.. cluster.Nodes]);
+        using var stop = new CancellationTokenSource();
+        var appended = 0L;
+        var load = Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested)
+            {
+                await Task.WhenAll(Enumerable.Range(0, 5).Select(i => client.AppendAsync($"a-{i}", Client.ExpectedVersion.Any, Client.EventData.Json("T", new { }))));
+                Interlocked.Add(ref appended, 5);
+            }
+        });
+
+        // First all trust both authorities.
+        folders.ForEach(folder => File.WriteAllText(Path.Combine(folder, "authority.pem"), _authority.Pem + "\n" + authority.Pem));
+        await UntilAllLetInAsync(shown: authority, trusted: _authority, "all trust the new authority, too");
+        await GoesOnAsync();
+
+        // Then each shows a certificate of the new one.
+        folders.ForEach(folder => authority.Issue("node:own", folder, "localhost"));
+        await UntilAllLetInAsync(shown: _authority, trusted: authority, "all show certificates of the new authority");
+        await GoesOnAsync();
+
+        // Then the old one is withdrawn.
+        folders.ForEach(folder => File.WriteAllText(Path.Combine(folder, "authority.pem"), authority.Pem));
+        await UntilAllLetInAsync(shown: authority, trusted: authority, "all trust the new authority");
+        foreach (var node in cluster.Nodes)
+        {
+            await Wait.UntilAsync(async () => !await LetsInAsync(node, _authority, authority), "the old authority counts no more");
+        }
+
+        await GoesOnAsync();
+        await stop.CancelAsync();
+        await load.WaitAsync(Wait.Limit);
+        await cluster.UntilEqualAsync();
+
+        // A folder for each node, as on machines of their own.
+        PeerTls FirstPeerTls()
+        {
+            var folder = Directory.CreateDirectory(In($"peer{folders.Count}")).FullName;
+            folders.Add(folder);
+            File.WriteAllText(Path.Combine(folder, "authority.pem"), _authority.Pem);
+            return Issued(_authority, folder);
+        }
+
+        // Connections that stand go on as they were agreed on: only new ones show that the nodes still believe each other.
+        async Task GoesOnAsync()
+        {
+            cluster.Cuts.BreakConnections();
+            await cluster.UntilAsync(() => cluster.Nodes.All(n => n.Node!.Peers.Links is { Count: 2 } links && links.All(l => l.IsConnected)), "all nodes to be connected anew");
+            var before = Interlocked.Read(ref appended);
+            await cluster.UntilAsync(() => Interlocked.Read(ref appended) > before + 50 || load.IsCompleted, "appends to go on");
+            Assert.False(load.IsCompleted, $"A request failed: {load.Exception}");
+        }
+
+        async Task UntilAllLetInAsync(TestAuthority shown, TestAuthority trusted, string what)
+        {
+            foreach (var node in cluster.Nodes)
+            {
+                await Wait.UntilAsync(() => LetsInAsync(node, shown, trusted), what);
+            }
+        }
+    }
+
+    private static PeerTls Issued(TestAuthority authority, string folder)
+    {
+        authority.Issue("node:own", folder, "localhost");
+        return PeerTls.Load(Path.Combine(folder, "node:own.pem"), Path.Combine(folder, "node:own.key"), Path.Combine(folder, "authority.pem"));
+    }
+
+    // Whether a node takes a certificate of one authority, and shows one of another.
+    private async Task<bool> LetsInAsync(ClusterNodeUnderTest node, TestAuthority shown, TestAuthority trusted)
+    {
+        var folder = Directory.CreateDirectory(In("stranger")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(folder, "authority.pem"), trusted.Pem);
+        var stranger = new PeerHello(Guid.Empty, default, Guid.NewGuid(), 1, "", "");
+        var connector = new PeerConnector(new PeerNetworkOptions { Hello = stranger, Tls = Issued(shown, folder) }, static _ => { });
+        try
+        {
+            using var limit = new CancellationTokenSource(Wait.Limit);
+            await (await connector.ConnectAsync(new PeerTarget(node.PeerAddress), PeerLane.Requests, limit.Token)).Stream.DisposeAsync();
+            return true;
+        }
+        catch (PeerRequestException)
+        {
+            return false;
+        }
+    }
+
     private string In(string name) => Path.Combine(_folder, name);
 
     private NodeOptions Secure(NodeOptions options) => options with

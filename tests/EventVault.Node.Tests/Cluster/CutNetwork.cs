@@ -13,6 +13,9 @@ internal sealed class Cuts
     private readonly ConcurrentDictionary<(uint From, string To), int> _asking = new();
     private int _mostAsking;
 
+    /// <summary>Raised when all connections between the nodes are to end.</summary>
+    public event Action? Breaking;
+
     /// <summary>How many questions how it stands one node has had on the way to one other at a time.</summary>
     public int MostAsking => Volatile.Read(ref _mostAsking);
 
@@ -59,6 +62,9 @@ internal sealed class Cuts
         }
     }
 
+    /// <summary>Ends all connections between the nodes, which dial each other anew at once.</summary>
+    public void BreakConnections() => Breaking?.Invoke();
+
     public bool IsCut(uint from, uint to) => _cut.ContainsKey((from, to));
 }
 
@@ -79,6 +85,7 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     public Task StartAsync(IPeerReceiver receiver)
     {
         _receiver = receiver;
+        cuts.Breaking += Break;
         return _network.StartAsync(this);
     }
 
@@ -118,5 +125,16 @@ internal sealed class CutNetwork(PeerNetworkOptions options, ILogger log, Cuts c
     public Task<byte[]> AnswerAsync(PeerHello from, PeerRequestKind kind, ReadOnlyMemory<byte> content, CancellationToken cancellation) =>
         _receiver!.AnswerAsync(from, kind, content, cancellation);
 
-    public ValueTask DisposeAsync() => _network.DisposeAsync();
+    public ValueTask DisposeAsync()
+    {
+        cuts.Breaking -= Break;
+        return _network.DisposeAsync();
+    }
+
+    // Each side drops what it has dialled; what it has accepted, the other side drops.
+    private void Break()
+    {
+        _network.SetPeers([]);
+        _network.SetPeers(Volatile.Read(ref _peers));
+    }
 }

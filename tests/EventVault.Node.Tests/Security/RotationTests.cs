@@ -1,4 +1,4 @@
-// Certificates and keys of tokens are changed while a client works: no request of it fails.
+// Certificates, authorities of clients and keys of tokens are changed while a client works: no request of it fails.
 using System.Net.Security;
 using System.Text.Json;
 using EventVault.Client;
@@ -64,6 +64,96 @@ public sealed class RotationTests
         await stop.CancelAsync();
         await load.WaitAsync(Limit);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => subscription.WaitAsync(Limit));
+    }
+
+    [Fact]
+    public async Task Authorities_of_clients_are_replaced_under_load_without_a_failed_request()
+    {
+        await using var node = await SecureNode.StartAsync(tls: true);
+        await node.SetUserAsync("worker", null, "writer");
+        using var next = new TestAuthority("the next authority");
+        var (authorities, folder) = (node.FileIn("authority.pem"), Path.GetDirectoryName(node.FileIn("worker.pem"))!);
+        using var stop = new CancellationTokenSource();
+
+        // What the nodes' own certificate is signed by stays, so the client reads it once.
+        await using var client = VaultClient.Connect($"eventvaults://localhost:{node.Address.Port}", new VaultClientOptions { Tls = node.Trust("worker") });
+        node.Authority.Issue("withdrawn", folder);
+        var old = VaultTls.FromFiles(authorities, node.FileIn("withdrawn.pem"), node.FileIn("withdrawn.key"));
+        var (appended, read, seen) = (0L, 0L, 0L);
+        await client.AppendAsync("a-0", Client.ExpectedVersion.NoStream, Client.EventData.Json("T", new { }));
+        Task[] load = [Task.Run(AppendAsync), Task.Run(ReadAsync), Task.Run(SubscribeAsync)];
+
+        await File.WriteAllTextAsync(authorities, node.Authority.Pem + "\n" + next.Pem);
+        next.Issue("probe", folder);
+        var probe = VaultTls.FromFiles(authorities, node.FileIn("probe.pem"), node.FileIn("probe.key"));
+        await Wait.UntilAsync(async () => await IsTakenAsync(probe), "the new authority counts");
+        Assert.True(await IsTakenAsync(old));
+        await GoesOnAsync();
+
+        // The worker gets its new certificate, and then what it has shown counts no more on the connections that stand.
+        next.Issue("worker", folder);
+        await File.WriteAllTextAsync(authorities, next.Pem);
+        await Wait.UntilAsync(async () => !await IsTakenAsync(old), "the old authority counts no more");
+        node.Node.Guard.Sweep();
+        await GoesOnAsync();
+
+        await stop.CancelAsync();
+        await Task.WhenAll(load).WaitAsync(Limit);
+
+        async Task AppendAsync()
+        {
+            for (; !stop.IsCancellationRequested; Interlocked.Add(ref appended, 20))
+            {
+                await Task.WhenAll(Enumerable.Range(0, 20).Select(i => client.AppendAsync($"a-{i}", Client.ExpectedVersion.Any, Client.EventData.Json("T", new { }))));
+            }
+        }
+
+        async Task ReadAsync()
+        {
+            for (; !stop.IsCancellationRequested; Interlocked.Increment(ref read))
+            {
+                await client.GetStreamAsync("a-0");
+            }
+        }
+
+        async Task SubscribeAsync()
+        {
+            try
+            {
+                await foreach (var message in client.SubscribeToAllAsync(cancellationToken: stop.Token))
+                {
+                    Interlocked.Increment(ref seen);
+                }
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                // As it was told.
+            }
+        }
+
+        async Task GoesOnAsync()
+        {
+            var (appendedThen, readThen, seenThen) = (Interlocked.Read(ref appended), Interlocked.Read(ref read), Interlocked.Read(ref seen));
+            await Wait.UntilAsync(
+                () => load.Any(l => l.IsCompleted) || (Interlocked.Read(ref appended) > appendedThen + 100 && Interlocked.Read(ref read) > readThen + 10 && Interlocked.Read(ref seen) > seenThen + 100),
+                "appends, reads and deliveries go on");
+            Assert.All(load, l => Assert.False(l.IsCompleted, $"A request failed: {l.Exception}"));
+        }
+
+        async Task<bool> IsTakenAsync(SslClientAuthenticationOptions tls)
+        {
+            // Nobody of that name is known; whose certificate does not count, gets no answer at all.
+            await using var channel = new RpcChannel(node.Address, new RpcChannelOptions { Tls = tls });
+            try
+            {
+                await channel.UnaryAsync(AccessMethods.WhoAmI, new WhoAmIRequest());
+                return true;
+            }
+            catch (RpcException e)
+            {
+                return e.Code == RpcCode.Unauthenticated;
+            }
+        }
     }
 
     [Theory]

@@ -196,6 +196,105 @@ public sealed class BackupTests
         Assert.Empty(BackupVerifier.Verify(whole, BackupOf.Directory).Damage);
     }
 
+    // Of a part or the manifest: told as the disk's failure. Only behind the manifest's renaming may the new backup be there, which then is whole.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_write_or_flush_that_fails_ends_the_backup_and_leaves_the_one_before_and_the_vault(bool isFlush)
+    {
+        var vault = new SmallVault(segmentSizeBytes: 4 << 20);
+        vault.Append("a-1");
+        var before = new SimulatedFileSystem();
+        var (first, _) = await BackupOf.TakeAsync(vault.Storage, before, begunAt: 1);
+        vault.Append("large", 600_000);
+        vault.Append("large", 600_000); // More than the disk is given at once.
+
+        var (failed, old, operations) = (0, 0, new HashSet<string>());
+        for (var at = 1; ; at++)
+        {
+            var files = before.Copy();
+            var fault = isFlush ? files.FailingFlush : files.FailingWrite;
+            fault.StrikeAt(at);
+            try
+            {
+                await BackupOf.TakeAsync(vault.Storage, files, begunAt: 2);
+                Assert.Equal(0, fault.Strikes);
+                break;
+            }
+            catch (DiskException e)
+            {
+                operations.Add(e.Operation);
+                failed++;
+            }
+
+            // As it stands, and as a loss of power leaves it, in which nothing counts whose flush has failed.
+            foreach (var left in new[] { files, files.Crash(new Random(at)) })
+            {
+                var report = BackupVerifier.Verify(left, BackupOf.Directory);
+                Assert.Empty(report.Damage);
+                var isNew = report.Content.BegunAt == 2;
+                Assert.Equal(isNew ? (2L, vault.Storage.Head) : (1L, first.Last), (report.Content.BegunAt, report.Content.Last));
+                var (next, _) = await BackupOf.TakeAsync(vault.Storage, left, begunAt: 3);
+                Assert.Equal((isNew ? 3 : 2, vault.Storage.Head), (next.Number, next.Last));
+                old += isNew ? 0 : 1;
+                Assert.Empty(BackupVerifier.Verify(left, BackupOf.Directory).Damage);
+            }
+        }
+
+        Assert.True(failed >= 3 && old > failed, $"{failed} failures, behind which the backup before was there {old} times.");
+        Assert.Equal(isFlush ? ["fdatasync", "sync_file_range"] : ["pwrite"], operations.Order(StringComparer.Ordinal));
+        vault.Model.Check(vault.Storage, new Random(1));
+    }
+
+    // The end of what is whole is no end of the log: a backup up to there would be one without what others were told is committed.
+    [Fact]
+    public async Task Damage_in_what_is_not_sealed_yet_ends_the_backup_with_its_place_and_is_never_taken_for_the_logs_end()
+    {
+        var vault = new SmallVault();
+        var files = new SimulatedFileSystem();
+        vault.Append("a-1");
+        var (first, _) = await BackupOf.TakeAsync(vault.Storage, files, begunAt: 1);
+        var damagedAt = vault.Storage.Backups.List(0, 10, out _)[^1].LengthBytes;
+        vault.Append("a-2");
+        vault.Append("a-3");
+        var name = SegmentHeader.FileName(0);
+        vault.Files.FlipBit($"{SmallVault.Directory}/log/{name}", damagedAt + 3, 2);
+        var damage = await Assert.ThrowsAsync<DamageException>(() => BackupOf.TakeAsync(vault.Storage, files, begunAt: 2));
+        Assert.Equal((name, damagedAt), (damage.File, damage.Offset));
+        Assert.Contains("Back up from another node", damage.Message, StringComparison.Ordinal);
+        Assert.Equal(first.Last, BackupVerifier.Verify(files, BackupOf.Directory).Content.Last);
+    }
+
+    [Fact]
+    public async Task Damage_says_which_file_what_should_stand_there_and_what_to_do()
+    {
+        var vault = ScavengeVaults.Mixed();
+        vault.ScavengeAll();
+        var whole = new SimulatedFileSystem();
+        await BackupOf.TakeAsync(vault.Storage, whole, begunAt: 1);
+        foreach (var name in whole.ListFiles(SegmentsDirectory))
+        {
+            // In the header, and in what stands behind it; a check and a restoration say the same.
+            foreach (var offset in new[] { 20L, 4096 + 20 })
+            {
+                var files = whole.Copy();
+                files.FlipBit($"{SegmentsDirectory}/{name}", offset, 1);
+                var damage = Assert.Throws<DamageException>(() => BackupOf.Restore(files));
+                Assert.StartsWith($"{name}, offset ", damage.Message, StringComparison.Ordinal);
+                Assert.Contains("Delete this file from the backup's folder segments and back up again", damage.Message, StringComparison.Ordinal);
+                Assert.Equal(name, Assert.Single(BackupVerifier.Verify(files, BackupOf.Directory).Damage).Segment);
+                Assert.DoesNotContain("another node", damage.Message, StringComparison.Ordinal);
+            }
+        }
+
+        // A sealed segment of the node that is damaged shows when all of it has come.
+        var log = $"{SmallVault.Directory}/log/{SegmentHeader.FileName(0)}";
+        vault.Files.FlipBit(log, 4096 + 20, 1);
+        var given = await Assert.ThrowsAsync<DamageException>(() => BackupOf.TakeAsync(vault.Storage, new SimulatedFileSystem()));
+        Assert.StartsWith(SegmentHeader.FileName(0), given.Message, StringComparison.Ordinal);
+        Assert.Contains("vault-admin cluster status names damaged segments", given.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("/backup/meta")] // Such as a data directory.
     [InlineData("/backup/segments/holiday.seg")]

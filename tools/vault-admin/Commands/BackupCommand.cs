@@ -56,13 +56,13 @@ internal sealed class BackupCommand
 
             foreach (var damage in report.Damage)
             {
-                context.Output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged; expected {damage.Expected}");
+                context.Output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged: {damage.Expected}");
             }
 
             Show(context.Output, report.Content);
             context.Output.WriteLine(report.Damage.Count == 0
                 ? $"{path}: no damage."
-                : $"{path}: {report.Damage.Count} damaged segments. Delete their files and back up again: they are read anew. If the vault is gone, use another backup.");
+                : $"{path}: {report.Damage.Count} damaged segments. Delete their files in {Path.Combine(path, "segments")} and back up again: they are read anew. If the vault is gone, use another backup.");
             return report.Damage.Count == 0 ? ExitCode.Done : ExitCode.Damage;
         });
         return command;

@@ -110,6 +110,17 @@ public sealed class CredentialRefusalTests
     }
 
     [Fact]
+    public async Task An_append_without_an_answer_that_is_not_allowed_any_more_may_be_written()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.OnAppend = n => n switch { 1 => Fault.CutAfter, 2 => Fault.NotAllowed, _ => Fault.None };
+        await using VaultClient client = node.Connect(Some.Quick);
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+        Assert.Equal(VaultErrorCode.OutcomeUnknown, e.Code);
+        Assert.Single(node.Vault.Events);
+    }
+
+    [Fact]
     public async Task An_append_that_only_a_follower_does_not_allow_is_written_by_the_leader_with_those_beside_it()
     {
         await using ScriptedCluster cluster = await ScriptedCluster.StartAsync();

@@ -190,7 +190,8 @@ internal sealed class AppendQueue(int maxInFlightAppends, int maxInFlightBytes)
     /// </summary>
     /// <param name="refusedFrom">This request and all after it were definitely not done; null: that is not known of any.</param>
     /// <param name="giveUpAt">When the retry policy gives up those that have now failed for the first time.</param>
-    public void Rewind(ulong? refusedFrom, long giveUpAt)
+    /// <param name="refused">This one was definitely not done, whatever became of others; null: none.</param>
+    public void Rewind(ulong? refusedFrom, long giveUpAt, ulong? refused = null)
     {
         lock (_lock)
         {
@@ -200,7 +201,7 @@ internal sealed class AppendQueue(int maxInFlightAppends, int maxInFlightBytes)
                 PendingAppend append = this[i];
                 if (append.SentNow)
                 {
-                    append.MayBeWritten |= append.RequestId < (refusedFrom ?? ulong.MaxValue);
+                    append.MayBeWritten |= append.RequestId < (refusedFrom ?? ulong.MaxValue) && append.RequestId != refused;
                     append.SentNow = false;
                 }
 

@@ -386,7 +386,10 @@ internal sealed class AppendSession : IAsyncDisposable
             return;
         }
 
-        append.Failure = failure;
+        // A node looks for an earlier attempt only in what is committed when it refuses for want of rights: that one may be committed later.
+        append.Failure = failure?.Code == VaultErrorCode.NotAllowed && append.MayBeWritten
+            ? AppendFailures.OutcomeUnknown(append, "an earlier attempt had no answer, and this one is not allowed", failure)
+            : failure;
         done.Add(append);
         try
         {
@@ -445,7 +448,7 @@ internal sealed class AppendSession : IAsyncDisposable
             ? long.MaxValue
             : Environment.TickCount64 + (long)_options.Retry.GiveUpAfter.TotalMilliseconds;
         _lastFailure = wasIdle ? null : end.Failure;
-        _queue.Rewind(refusedFrom, giveUpAt);
+        _queue.Rewind(refusedFrom, giveUpAt, refused: end.IsOthersTurn ? end.RequestId : null);
         if (code is VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOut && end.RequestId is { } late)
         {
             // Its own time is over; those behind it were refused only for the sake of the order.

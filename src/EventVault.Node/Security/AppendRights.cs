@@ -33,14 +33,18 @@ internal sealed class AppendRights(AccessGuard guard, Caller caller)
     /// <exception cref="DamageException">Bytes on the way are damaged.</exception>
     public static Refusal? LookUp(EventReader reader, QueuedAppend append, AppendRights? rights)
     {
-        if (!reader.LookUp(append.Content, out var place))
+        OperationPlace place;
+        if (rights?.WhyNot(append.Content) is { } refusal)
         {
-            // Of those that are not sealed yet the sequencer sees to it, if it gets there.
-            var refusal = rights?.WhyNot(append.Content);
-            if (refusal is null || !reader.TryFindOperation(append.Content.OperationId, out place))
+            // Rights first: to whom neither the streams nor the very content is known, an operation id tells nothing, and no condition is looked at for him.
+            if (!reader.TryFindOperation(append.Content.OperationId, out place) || reader.ReadAnswer(place, append.Content) is not { SameContent: true })
             {
-                return refusal;
+                return append.Content.AttemptedAfter < reader.OperationFloor ? Errors.RetryTooOld(reader.OperationFloor) : refusal;
             }
+        }
+        else if (!reader.LookUp(append.Content, out place))
+        {
+            return null; // The sequencer looks at what is not sealed yet.
         }
 
         append.Place = place;

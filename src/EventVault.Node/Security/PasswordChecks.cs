@@ -117,14 +117,15 @@ internal sealed class PasswordChecks
         return waiting;
     }
 
-    // Whose place somebody takes: the last one of the address that has most, if that has more even then, or else of the connection of his own address that
-    // does. Null: nobody has too much.
+    // Whose place somebody takes: the last one of the address that has most, if that has more even then, or else of his own address if a connection there
+    // does; of the connections that have most the one that came last. Null: nobody has too much.
     private Waiting? WhoHasMore(Share network, Share connection)
     {
         var most = _waiting.MaxBy(static w => w.OfNetwork.Waiting)!.OfNetwork;
         var isElsewhere = most.Waiting > network.Waiting + 1;
-        var last = _waiting.FindAll(w => w.OfNetwork == (isElsewhere ? most : network)).MaxBy(static w => w.OfConnection.Waiting)?.OfConnection;
-        return last is not null && (isElsewhere || last.Waiting > connection.Waiting + 1) ? _waiting.FindLast(w => w.OfConnection == last) : null;
+        var theirs = _waiting.FindAll(w => w.OfNetwork == (isElsewhere ? most : network));
+        var mostOfOne = theirs.Count == 0 ? 0 : theirs.Max(static w => w.OfConnection.Waiting);
+        return isElsewhere || mostOfOne > connection.Waiting + 1 ? theirs.FindLast(w => w.OfConnection.Waiting == mostOfOne) : null;
     }
 
     private void Leave()

@@ -99,13 +99,21 @@ public sealed class BackupRestore
             }
             catch (DamageException e)
             {
-                throw BackupVerifier.In(_manifest.Segments[i], e);
+                throw WhoseDamage(i, e);
             }
 
             progress?.Invoke(i + 1, last + 1);
         }
 
-        InstallLast(_manifest.Segments[last], before, cut);
+        try
+        {
+            InstallLast(_manifest.Segments[last], before, cut);
+        }
+        catch (DamageException e)
+        {
+            throw WhoseDamage(last, e);
+        }
+
         _files.FlushDirectory(_log);
         progress?.Invoke(last + 1, last + 1);
 
@@ -119,6 +127,16 @@ public sealed class BackupRestore
         }
 
         return new RestoreReport(BackupContent.Of(_manifest), _meta.VaultId, cut.End.Position, cut.End.Time, cut.End.Index, _written);
+    }
+
+    // What was copied is not what it should be: is that so in the backup, too? A sound file must not be given up for the fault of another disk.
+    private DamageException WhoseDamage(int i, DamageException found)
+    {
+        var entry = _manifest.Segments[i];
+        BackupVerifier.Check(_files, _from, new ShippedCheck(_old) { IsBackup = true }, entry, i > 0 ? _manifest.Segments[i - 1].End : LogEnd.Empty);
+        return new DamageException(
+            Path.Combine(_log, SegmentHeader.FileName(entry.Segment.Segment)), found.Offset, found.Expected,
+            "The backup's own file is sound: the disk that it was restored to does not hold what is written. Restore to another disk.");
     }
 
     // The segment that the cut is in, or the last one.
@@ -214,7 +232,7 @@ public sealed class BackupRestore
         file.Write(keep, behind);
         ShipFolder.FillWithZeros(file, keep + behind.Length, _meta.SegmentSizeBytes);
         file.Flush();
-        var check = new ShippedCheck(_meta);
+        var check = new ShippedCheck(_meta) { IsRestored = true };
         check.Run(file, check.Describe(file, segment, new LogIndex(ulong.MaxValue)), before, makesOwn: true);
         file.Flush();
     }

@@ -93,6 +93,6 @@ public sealed class BackupSource
             ? segment
             : throw new DamageException(
                 SegmentHeader.FileName(number), segment.LengthBytes, $"group {segment.LastIndex.Value + 1} should stand here: groups up to {last} are committed.",
-                "It is damage in the node's log, so nothing was backed up. Back up from another node of the vault; alone, run vault-admin verify on the stopped node, and keep the backups that there are.");
+                "It is damage in the node's log, so nothing was backed up. Back up from another node of the vault. Alone: keep the backups that there are, and export what the node still serves before you stop it; with this damage it does not start again.");
     }
 }

@@ -53,8 +53,18 @@ internal static class TracedProcess
     public static async Task<Task> SubscribeAsync(string service, string node, Uri collector)
     {
         Process process = Start(Subscribe, service, node, collector);
-        string? line = await process.StandardOutput.ReadLineAsync(Wait.Token);
-        Assert.True(line == CaughtUp, $"The reader said '{line}' and ended: {(line is null ? await process.StandardError.ReadToEndAsync(Wait.Token) : "")}");
+        try
+        {
+            string? line = await process.StandardOutput.ReadLineAsync(Wait.Token);
+            Assert.True(line == CaughtUp, $"The reader said '{line}' and ended: {(line is null ? await process.StandardError.ReadToEndAsync(Wait.Token) : "")}");
+        }
+        catch
+        {
+            process.Kill();
+            process.Dispose();
+            throw;
+        }
+
         return UntilEndAsync();
 
         async Task UntilEndAsync()

@@ -110,6 +110,12 @@ public sealed class AccessTests
         await DeniedAsync(node, Methods.Append, another, alice);
         var once = await node.CallAsync(Methods.Append, append, alice);
         Assert.Equal((written.Result.FirstPosition, true), (once.FirstPosition, once.Deduplicated));
+
+        // Whoever knows the operation id alone learns nothing by it: neither that there is one, nor where.
+        var guess = Make.Append(Make.Stream("a-1", Make.Any, Make.Event(data: "a guess")));
+        guess.OperationId = append.OperationId;
+        await DeniedAsync(node, Methods.Append, guess, alice);
+        Assert.Equal((int)RpcCode.PermissionDenied, (await SendAsync(session, guess)).Error?.Code);
     }
 
     [Fact]

@@ -40,6 +40,19 @@ public sealed class PasswordChecksTests
     }
 
     [Fact]
+    public async Task Of_many_connections_of_one_address_the_one_that_came_last_makes_room()
+    {
+        using var busy = new Busy();
+        await busy.BeginAsync();
+        var theirs = Enumerable.Range(0, MostWaiting).Select(_ => busy.Enqueue(Origin("10.0.0.1"), "theirs")).ToList();
+        var elsewhere = busy.Enqueue(Origin("10.0.0.2"), "elsewhere");
+        Assert.Equal(RpcCode.ResourceExhausted, (await Assert.ThrowsAsync<RpcException>(() => theirs[^1])).Code);
+        await busy.EndAsync();
+        Assert.True(await elsewhere);
+        Assert.All(await Task.WhenAll(theirs[..^1]), Assert.True);
+    }
+
+    [Fact]
     public async Task Fewer_addresses_than_there_are_places_keep_nobody_out_and_push_nobody_out_who_waits_for_one()
     {
         using var busy = new Busy();

@@ -71,6 +71,37 @@ public sealed class RestoreTests
         BackupOf.CheckRestored(vault.Files, vault.Model);
     }
 
+    [Fact]
+    public async Task A_disk_that_does_not_hold_what_is_restored_to_it_is_told_from_a_damaged_backup()
+    {
+        var vault = SmallVault.WithSealedSegments();
+        var files = new SimulatedFileSystem();
+        await BackupOf.TakeAsync(vault.Storage, files);
+        var last = vault.Storage.SegmentCounts.Sealed;
+        Assert.True(last > 0);
+        foreach (var number in new[] { 0, last })
+        {
+            var copy = files.Copy();
+            var path = $"{BackupOf.Restored}/log/{SegmentHeader.FileName((uint)number)}";
+            copy.OnOperation = operation =>
+            {
+                if (operation.Kind == DiskOperationKind.Flush && operation.Path == path)
+                {
+                    copy.OnOperation = null;
+                    copy.FlipBit(path, Blocks.Size + 20, 1);
+                }
+            };
+
+            var damage = Assert.Throws<DamageException>(() => BackupOf.Restore(copy));
+
+            Assert.Equal(path, damage.File);
+            Assert.Contains("Restore to another disk", damage.Message, StringComparison.Ordinal);
+            Assert.DoesNotContain("Delete", damage.Message, StringComparison.Ordinal);
+        }
+
+        BackupOf.Restore(files);
+    }
+
     // The segment with which the backup ends is full: the group by which the disk decides alone begins another one.
     [Fact]
     public async Task A_last_segment_without_room_is_followed_by_another_one()

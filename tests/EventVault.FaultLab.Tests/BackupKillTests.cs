@@ -37,11 +37,14 @@ public sealed class BackupKillTests
 
         var workload = new Workload(writing, writers: 8);
         var (kills, finished, number) = (0, 0, 0L);
+        var longest = 4000; // How long the last whole backup took, ms, and some more: most are killed before their end, on machines of any speed.
         while (kills < Settings.BackupKills || finished < Math.Min(2, Settings.BackupKills / 2))
         {
             // The last ones are left alone.
-            var killed = await UnderLoadAsync(workload, () => BackUpAsync(backup, port, kills < Settings.BackupKills ? random.Next(200, 4000) : Timeout.Infinite));
+            var killAfter = kills < Settings.BackupKills ? random.Next(150, longest) : Timeout.Infinite;
+            var (killed, took) = await UnderLoadAsync(workload, () => BackUpAsync(backup, port, killAfter));
             kills += killed ? 1 : 0;
+            longest = killed ? longest : Math.Max(400, (int)(1.2 * took.TotalMilliseconds));
             if (!File.Exists(Path.Combine(backup, "manifest")))
             {
                 continue;
@@ -64,7 +67,7 @@ public sealed class BackupKillTests
     }
 
     // Not beside the comparison, too: a restored vault makes its indexes at its first start, and the log would become ever longer.
-    private static async Task<bool> UnderLoadAsync(Workload workload, Func<Task<bool>> run)
+    private static async Task<T> UnderLoadAsync<T>(Workload workload, Func<Task<T>> run)
     {
         using var stop = new CancellationTokenSource();
         var load = workload.RunAsync(stop.Token);
@@ -79,18 +82,20 @@ public sealed class BackupKillTests
         }
     }
 
-    // Whether it was killed before it had ended.
-    private static async Task<bool> BackUpAsync(string backup, int port, int killAfterMs)
+    // Whether it was killed before it had ended, and how long it ran.
+    private static async Task<(bool Killed, TimeSpan Took)> BackUpAsync(string backup, int port, int killAfterMs)
     {
+        var begun = Stopwatch.GetTimestamp();
         using var process = Start("backup", "--to", backup, "--rate", "32MiB", "--endpoint", $"http://127.0.0.1:{port}", "--json");
         var output = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
         await Task.WhenAny(process.WaitForExitAsync(limit.Token), Task.Delay(killAfterMs, limit.Token));
         var killed = !process.HasExited;
+        var took = Stopwatch.GetElapsedTime(begun);
         process.Kill();
         await process.WaitForExitAsync(CancellationToken.None);
         Assert.True(killed || process.ExitCode is 0 or 137, $"{await output.Item1}{await output.Item2}");
-        return killed;
+        return (killed, took);
     }
 
     // Every event of the restored vault is the node's, to the last field, and the next one is not there.

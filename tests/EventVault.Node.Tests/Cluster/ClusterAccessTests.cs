@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 using EventVault.Client;
 using EventVault.Node.Peers;
@@ -244,7 +245,7 @@ public sealed class ClusterAccessTests : IDisposable
         PeerTls = PeerTls.Load(In("node:localhost.pem"), In("node:localhost.key"), In("authority.pem")),
     };
 
-    private TestCluster NewCluster() => new() { Connect = NewChannel, Caller = SecureNode.Admin };
+    private TestCluster NewCluster() => new() { Host = IPAddress.Loopback, Connect = NewChannel, Caller = SecureNode.Admin };
 
     private RpcChannel NewChannel(int port) => new(new Uri($"https://localhost:{port}"), new RpcChannelOptions { Tls = VaultTls.FromFiles(In("authority.pem")) });
 

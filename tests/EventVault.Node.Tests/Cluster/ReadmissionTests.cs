@@ -211,7 +211,7 @@ public sealed class ReadmissionTests
     // Over its own ports, which are there while its storage waits.
     private static async Task UntilItWaitsAsync(ClusterNodeUnderTest node)
     {
-        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{node.Options.HttpPort}") };
+        using var http = new HttpClient { BaseAddress = new Uri($"http://{node.Options.Address}:{node.Options.HttpPort}") };
         var said = string.Empty;
         await Wait.UntilAsync(
             async () =>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net;
 using System.Net.Sockets;
 using EventVault.Node.Services;
 using EventVault.Node.Tests.Support;
@@ -14,6 +15,7 @@ namespace EventVault.Node.Tests.Cluster;
 /// <summary>Nodes of one vault in this process: real ports, real files, and cuts where a test wants them.</summary>
 internal sealed class TestCluster : IAsyncDisposable
 {
+    private static int _clusters;
     private readonly string _root = Directory.CreateTempSubdirectory("eventvault-cluster-tests-").FullName;
     private readonly List<ClusterNodeUnderTest> _nodes = [];
     private readonly TestLog _log = new();
@@ -23,8 +25,11 @@ internal sealed class TestCluster : IAsyncDisposable
 
     public IReadOnlyList<ClusterNodeUnderTest> Nodes => _nodes;
 
-    /// <summary>Makes a channel to a node's port; in clear text if not set.</summary>
-    public Func<int, RpcChannel> Connect { get; init; } = static port => new RpcChannel(new Uri($"http://127.0.0.1:{port}"));
+    /// <summary>Where its nodes listen: an address of its own, so that nobody else gets a port there while its node is stopped.</summary>
+    public IPAddress Host { get; init; } = NextHost();
+
+    /// <summary>Makes a channel to a node's port; null: in clear text.</summary>
+    public Func<int, RpcChannel>? Connect { get; init; }
 
     /// <summary>Who calls, where a call does not say otherwise; null: nobody says who.</summary>
     public RpcMetadata? Caller { get; init; }
@@ -72,13 +77,15 @@ internal sealed class TestCluster : IAsyncDisposable
             ProgressInterval = TimeSpan.FromMilliseconds(50),
             RetentionInterval = TimeSpan.FromHours(1),
             Join = true,
+            Address = Host,
+            PeerAddress = Host,
             PeerPort = 0,
             ElectionTimeout = TimeSpan.FromMilliseconds(1000), // Of a loaded machine; tests wait for leaders, whoever they are.
             Heartbeat = TimeSpan.FromMilliseconds(50),
             Network = (network, log) => new CutNetwork(network, log, Cuts),
             Logging = () => LoggerFactory.Create(logging => logging.AddProvider(_log.For(number)).SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning)),
         };
-        var node = new ClusterNodeUnderTest(configure is null ? options : configure(options), Connect, Caller);
+        var node = new ClusterNodeUnderTest(configure is null ? options : configure(options), Connect ?? (port => new RpcChannel(new Uri($"http://{Host}:{port}"))), Caller);
         _nodes.Add(node);
         await node.StartAsync();
         return node;
@@ -187,6 +194,13 @@ internal sealed class TestCluster : IAsyncDisposable
         Directory.Delete(_root, recursive: true);
     }
 
+    // All of 127.0.0.0/8 is this machine's own on Linux, elsewhere only one address of it.
+    private static IPAddress NextHost()
+    {
+        var number = Interlocked.Increment(ref _clusters) % 62_500;
+        return OperatingSystem.IsLinux() ? new IPAddress([127, (byte)(1 + (Environment.ProcessId % 250)), (byte)(number / 250), (byte)(1 + (number % 250))]) : IPAddress.Loopback;
+    }
+
     private static bool IsForAnotherTry(RpcException e)
     {
         if (e.Code != RpcCode.Unavailable && e.Code != RpcCode.FailedPrecondition)
@@ -258,9 +272,9 @@ internal sealed class ClusterNodeUnderTest(NodeOptions options, Func<int, RpcCha
 
     public NodeOptions Options => _options;
 
-    public string Address => $"127.0.0.1:{_options.Port}";
+    public string Address => $"{_options.Address}:{_options.Port}";
 
-    public string PeerAddress => $"127.0.0.1:{_options.PeerPort}";
+    public string PeerAddress => $"{_options.Address}:{_options.PeerPort}";
 
     public RpcChannel Channel => _channel!;
 

@@ -88,8 +88,9 @@ public sealed class SealedKeysTests
             return GC.GetAllocatedBytesForCurrentThread() - before;
         }
 
+        // Once, on a busy machine, 6 kB were counted that no look-up had asked for: what look-ups allocate, they allocate each time.
         Find();
-        Assert.Equal(0, Find());
+        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => Find()));
     }
 
     // Verify finds it, and a look-up is right or refused: never silently wrong.

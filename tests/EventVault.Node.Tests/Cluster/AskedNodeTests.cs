@@ -11,7 +11,7 @@ public sealed class AskedNodeTests
     [Fact]
     public async Task A_member_that_is_added_again_stays_what_it_is_and_by_its_own_address_nothing_changes()
     {
-        await using var cluster = await TestCluster.FormAsync(2);
+        await using var cluster = await new TestCluster { Host = System.Net.IPAddress.Loopback }.WithAsync(2);
         var leader = await cluster.LeaderAsync();
         var before = leader.Node!.Standing.MembershipIndex;
         foreach (var node in cluster.Nodes)

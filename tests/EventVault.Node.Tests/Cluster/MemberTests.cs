@@ -277,7 +277,7 @@ public sealed class MemberTests
     [Fact]
     public async Task A_member_that_is_reached_elsewhere_gets_its_new_address_into_the_membership_the_leader_too()
     {
-        await using var cluster = await TestCluster.FormAsync(2);
+        await using var cluster = await new TestCluster { Host = System.Net.IPAddress.Loopback }.WithAsync(2);
         foreach (var node in cluster.Nodes)
         {
             var address = $"localhost:{node.PeerAddress.Split(':')[1]}";

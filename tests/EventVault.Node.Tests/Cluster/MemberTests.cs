@@ -238,7 +238,7 @@ public sealed class MemberTests
         await cluster.UntilEqualAsync();
         foreach (var node in cluster.Nodes)
         {
-            // What others say is asked for now and then, and a node that takes long to answer, as on a busy machine, is shown as out of reach.
+            // What others said a moment ago may be shown, and a node that takes long to answer, as on a busy machine, is shown as out of reach.
             GetClusterResponse answer = new();
             await Wait.UntilAsync(async () => (answer = await node.CallAsync(ClusterMethods.GetCluster, new GetClusterRequest())).Nodes.All(n => n.IsReachable && n.Head == 2), "all nodes to show what they have");
             Assert.Equal((node.Node!.NodeId(), false, 3), (answer.NodeId, answer.IsChanging, answer.Nodes.Count));

@@ -1,6 +1,8 @@
 using System.Text.RegularExpressions;
+using EventVault.Storage.Index;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Index;
 using EventVault.Storage.Tests.Io;
 using EventVault.Storage.Tests.Simulated;
 using Xunit.Abstractions;
@@ -18,6 +20,34 @@ public sealed class CostGuardTests(ITestOutputHelper output) : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("eventvault-guard-tests-").FullName;
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void Look_ups_of_keys_allocate_nothing()
+    {
+        const string KeysPath = "/7.kx";
+        KeysModel model = KeysModel.Random(Enumerable.Range(0, 100).First(s => KeysModel.Random(s).Segment.Events > 1000));
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        model.Write(disk, KeysPath);
+        using SealedKeys keys = SealedKeys.Open(disk, KeysPath, 7);
+        ulong[] sought = [.. model.Postings.Keys];
+        long Find()
+        {
+            Span<uint> page = stackalloc uint[200];
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            foreach (ulong key in sought)
+            {
+                keys.TryFind(key, out KeyPostings found);
+                found.Ascending(found.LastOrdinal / 2, page);
+                found.Descending(found.LastOrdinal / 2, page);
+                keys.TryFind(key + 1, out _);
+            }
+
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+
+        Find();
+        Assert.Equal(0, Find());
+    }
 
     [Fact]
     public void A_group_is_one_write_and_one_flush_however_many_appends_it_holds()

@@ -65,34 +65,6 @@ public sealed class SealedKeysTests
         Assert.InRange(passed, 1, 5_000);
     }
 
-    [Fact]
-    public void Look_ups_allocate_nothing()
-    {
-        KeysModel model = KeysModel.Random(Enumerable.Range(0, 100).First(s => KeysModel.Random(s).Segment.Events > 1000));
-        var disk = new SimulatedFileSystem(tracksLosses: false);
-        model.Write(disk, Path);
-        using SealedKeys keys = SealedKeys.Open(disk, Path, 7);
-        ulong[] sought = [.. model.Postings.Keys];
-        long Find()
-        {
-            Span<uint> page = stackalloc uint[200];
-            long before = GC.GetAllocatedBytesForCurrentThread();
-            foreach (ulong key in sought)
-            {
-                keys.TryFind(key, out KeyPostings found);
-                found.Ascending(found.LastOrdinal / 2, page);
-                found.Descending(found.LastOrdinal / 2, page);
-                keys.TryFind(key + 1, out _);
-            }
-
-            return GC.GetAllocatedBytesForCurrentThread() - before;
-        }
-
-        // Once, on a busy machine, 6 kB were counted that no look-up had asked for: what look-ups allocate, they allocate each time.
-        Find();
-        Assert.Equal(0, Enumerable.Range(0, 5).Min(_ => Find()));
-    }
-
     // Verify finds it, and a look-up is right or refused: never silently wrong.
     [Fact]
     public void A_flipped_bit_at_any_byte_is_found_and_never_gives_a_wrong_answer()

@@ -15,7 +15,7 @@ namespace EventVault.Node.Tests.Cluster;
 /// <summary>Nodes of one vault in this process: real ports, real files, and cuts where a test wants them.</summary>
 internal sealed class TestCluster : IAsyncDisposable
 {
-    private static int _clusters;
+    private static int Clusters;
     private readonly string _root = Directory.CreateTempSubdirectory("eventvault-cluster-tests-").FullName;
     private readonly List<ClusterNodeUnderTest> _nodes = [];
     private readonly TestLog _log = new();
@@ -197,7 +197,7 @@ internal sealed class TestCluster : IAsyncDisposable
     // All of 127.0.0.0/8 is this machine's own on Linux, elsewhere only one address of it.
     private static IPAddress NextHost()
     {
-        var number = Interlocked.Increment(ref _clusters) % 62_500;
+        var number = Interlocked.Increment(ref Clusters) % 62_500;
         return OperatingSystem.IsLinux() ? new IPAddress([127, (byte)(1 + (Environment.ProcessId % 250)), (byte)(number / 250), (byte)(1 + (number % 250))]) : IPAddress.Loopback;
     }
 

@@ -20,6 +20,7 @@ internal sealed record Options
         of some scenarios, each with commas for several runs:
           --via session,unary   append: how (default both); or lean: unary calls of a client that costs next to nothing
           --connections N       append, unary and lean: how many (default: 1, and 4 from 64 in flight on)
+          --sessions N          append by sessions: how many the client has (default 1)
           --events 1,10,100     append: events in an append
           --in-flight 1,16,64,256
           --payload 256,1024    bytes of an event's data
@@ -31,7 +32,7 @@ internal sealed record Options
 
     private static readonly string[] Switches = ["smoke"];
     private static readonly string[] Named =
-        ["address", "nodes", "kill-command", "node", "directory", "report", "seconds", "warm-up", "via", "connections", "events", "in-flight", "payload", "readers", "subscribers", "rate"];
+        ["address", "nodes", "kill-command", "node", "directory", "report", "seconds", "warm-up", "via", "connections", "sessions", "events", "in-flight", "payload", "readers", "subscribers", "rate"];
 
     private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);
 
@@ -130,7 +131,7 @@ internal sealed record Options
             throw new ArgumentException("Give --address or --nodes, not both.");
         }
 
-        foreach (var name in new[] { "connections", "events", "in-flight", "payload", "readers", "subscribers" })
+        foreach (var name in new[] { "connections", "sessions", "events", "in-flight", "payload", "readers", "subscribers" })
         {
             _ = Numbers(name);
         }

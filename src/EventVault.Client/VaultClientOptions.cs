@@ -7,8 +7,8 @@ public sealed class VaultClientOptions
 {
     /// <summary>
     /// Append sessions, each with a connection of its own, 1 to 64. Appends are spread by their first stream's
-    /// name, so the order within a stream is kept at any number; across streams only with one. One is best up
-    /// to about 200 appends in flight, two beyond.
+    /// name, so the order within a stream is kept at any number; across streams only with one. From about 64
+    /// appends in flight on, two carry an eighth to a quarter more; four carried no more than two, on 2 cores.
     /// </summary>
     public int Sessions { get; init; } = 1;
 

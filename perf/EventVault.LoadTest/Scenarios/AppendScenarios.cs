@@ -58,6 +58,7 @@ internal static class AppendScenarios
     {
         var run = Target.NewRun();
         var data = EventBytes.Payloads(payload);
+        var sessions = target.Options.Numbers("sessions", 1)[0];
         var appended = new long[Math.Max(1, copies)];
         var unknown = new bool[Math.Max(1, copies)];
         VaultClient? client = null;
@@ -67,14 +68,14 @@ internal static class AppendScenarios
         return new Scenario
         {
             Name = name,
-            Description = $"Appends of {events} event{(events == 1 ? "" : "s")} of {payload} B, {HowOf(via)}, each copy to its own stream at the version it expects.",
+            Description = $"Appends of {events} event{(events == 1 ? "" : "s")} of {payload} B, {HowOf(via, sessions)}, each copy to its own stream at the version it expects.",
             Loads = loads,
             WarmUp = target.Options.WarmUp,
             StatusOf = Target.StatusOf,
             Thresholds = [Threshold.SomethingDone, Threshold.FailedShare(0), Threshold.None("missing")],
             Init = () =>
             {
-                client = target.Connect();
+                client = target.Connect(new VaultClientOptions { Sessions = sessions });
                 var address = new Uri(target.Address.Replace("eventvault://", "http://", StringComparison.Ordinal).Split(',')[0]);
                 var connections = target.Options.Numbers("connections", copies >= UnaryConnectionsFrom ? 4 : 1)[0];
                 channel = via == "unary" ? new RpcChannel(address, new RpcChannelOptions { Connections = connections }) : null;
@@ -127,9 +128,9 @@ internal static class AppendScenarios
         string StreamOf(int copy) => $"load-{run}-{copy}";
     }
 
-    private static string HowOf(string via) => via switch
+    private static string HowOf(string via, int sessions) => via switch
     {
-        "session" => "pipelined on one session",
+        "session" => $"pipelined on {sessions} session{(sessions == 1 ? "" : "s")}",
         "unary" => "unary calls",
         _ => "unary calls of a lean client",
     };

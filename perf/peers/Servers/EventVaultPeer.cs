@@ -15,6 +15,9 @@ namespace EventVault.Peers.Servers;
 /// <param name="program">The node's assembly, or a published program.</param>
 internal sealed class EventVaultPeer(string name, bool unary, string program) : IPeer
 {
+    // As the SDK's documentation says.
+    private const int TwoSessionsFrom = 64;
+
     private string _folder = "";
     private int _port;
     private VaultNode? _node;
@@ -31,7 +34,7 @@ internal sealed class EventVaultPeer(string name, bool unary, string program) : 
 
     public string SetUp => "EventVault, defaults, one node, over gRPC on loopback without TLS; " + (unary
         ? "appends as plain unary calls on 1 to 4 connections"
-        : "appends through the SDK, which pipelines them on one session; reads as pages without objects");
+        : $"appends through the SDK, which pipelines them on one session, on two from {TwoSessionsFrom} in flight on; reads as pages without objects");
 
     public string? Skips(Workload workload) => unary && workload is not (Workload.OneAppender or Workload.ManyAppenders or Workload.ManyEvents) ? "the same as eventvault" : null;
 
@@ -63,19 +66,19 @@ internal sealed class EventVaultPeer(string name, bool unary, string program) : 
     {
         var data = Path.Combine(_folder, "data");
         var channel = unary ? new RpcChannel(new Uri($"http://127.0.0.1:{_port}"), new RpcChannelOptions { Connections = inFlight >= 64 ? 4 : 1 }) : null;
-        return Task.FromResult<IEventLog>(new EventVaultLog($"eventvault://127.0.0.1:{_port}", channel, data));
+        return Task.FromResult<IEventLog>(new EventVaultLog($"eventvault://127.0.0.1:{_port}", inFlight >= TwoSessionsFrom ? 2 : 1, channel, data));
     }
 }
 
 /// <summary>A vault through the SDK.</summary>
-internal sealed class EventVaultLog(string address, RpcChannel? unary, string data) : IEventLog
+internal sealed class EventVaultLog(string address, int sessions, RpcChannel? unary, string data) : IEventLog
 {
     private const int LoadInFlight = 2_000;
 
     // Empty, and held by the node.
     private const string LockFile = "lock";
     private static readonly RpcMethod<AppendRequest, AppendResponse> Append = RpcMethod<AppendRequest, AppendResponse>.Of(StreamsReflection.Descriptor.Services[0], "Append");
-    private readonly VaultClient _client = VaultClient.Connect(address);
+    private readonly VaultClient _client = VaultClient.Connect(address, new VaultClientOptions { Sessions = sessions });
 
     public long NoStream => -1;
 

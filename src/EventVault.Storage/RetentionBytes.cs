@@ -44,11 +44,14 @@ internal sealed class RetentionBytes(EventReader reader)
         kept = default;
         var bearable = most > long.MaxValue - (most / RetentionWork.SlackPart) ? long.MaxValue : most + (most / RetentionWork.SlackPart);
         var isNew = !_walks.Remove(stream.Key, out var walk);
-        if (isNew || walk.Most != most || walk.From < visible || walk.Last > last || last.Value - walk.Last.Value > walk.Last.Value - walk.From.Value)
+        if (isNew || walk.Most != most || walk.From < visible || walk.Last > last || last.Value - walk.Last.Value > walk.Last.Value - walk.From.Value
+            || (walk.Visible != visible && walk.From != visible))
         {
-            // Nothing is known, or little of what counts now.
-            walk = new Walk(last + 1, last, Sum: 0, most, bearable, IsDone: false);
+            // Nothing is known, or little of what counts now; or somebody truncated less than was due, and the rest may be bearable.
+            walk = new Walk(visible, last + 1, last, Sum: 0, most, bearable, IsDone: false);
         }
+
+        walk = walk with { Visible = visible };
 
         var isDone = Advance(stream, last, ref walk, ref budget) && GoBack(stream, first, ref walk, ref budget) && Drop(stream, first, ref walk, ref budget);
         if (_isStale)
@@ -160,13 +163,14 @@ internal sealed class RetentionBytes(EventReader reader)
         return !_isStale;
     }
 
+    /// <param name="Visible">The first version that could be read then.</param>
     /// <param name="From">First version that was counted; one behind the last if none was.</param>
     /// <param name="Last">Last version that was counted.</param>
     /// <param name="Sum">What they take in bytes.</param>
     /// <param name="Most">For so many bytes.</param>
     /// <param name="Bearable">So many are left alone.</param>
     /// <param name="IsDone">Whether it ends there: with the event before the first one they are more than bearable, or were.</param>
-    private readonly record struct Walk(StreamVersion From, StreamVersion Last, long Sum, long Most, long Bearable, bool IsDone);
+    private readonly record struct Walk(StreamVersion Visible, StreamVersion From, StreamVersion Last, long Sum, long Most, long Bearable, bool IsDone);
 
     private struct LengthSink(List<(StreamVersion Version, int Bytes)> page, int most) : IEventSink
     {

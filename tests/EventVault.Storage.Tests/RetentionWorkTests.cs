@@ -236,6 +236,30 @@ public sealed class RetentionWorkTests
         Assert.Single(Find(work, 0));
     }
 
+    // Found by a model run: of 12 events 10 were to be kept, that was refused, and then somebody truncated one: 11 are bearable.
+    [Fact]
+    public void What_is_remembered_of_a_stream_does_not_find_due_what_a_truncation_made_bearable()
+    {
+        var vault = new SmallVault();
+        for (var i = 0; i < 12; i++)
+        {
+            vault.Append("a", 60);
+        }
+
+        var bytes = vault.Model.Events[0].Bytes.Length;
+        Assert.All(vault.Model.Events.Take(12), e => Assert.Equal(bytes, e.Bytes.Length));
+        vault.Write(vault.Retain(RetentionScope.Stream, "a", new RetentionRule { MaxBytes = 10L * bytes }));
+        vault.Flush();
+        var work = new RetentionWork(vault.Storage);
+        Assert.Equal(2, Assert.Single(Find(work, null)).Before.Value);
+        vault.Write(vault.Change(StreamChangeKind.Truncate, "a", before: 1));
+        vault.Flush();
+        Assert.Empty(Find(work, null));
+        vault.Append("a", 60);
+        vault.Flush();
+        Assert.Equal(3, Assert.Single(Find(work, null)).Before.Value);
+    }
+
     [Fact]
     public void A_stream_that_loses_its_own_rule_while_the_time_is_unknown_is_too_old_once_it_is_known()
     {

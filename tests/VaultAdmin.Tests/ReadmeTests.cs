@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Admin.Tests.Support;
 
 namespace EventVault.Admin.Tests;
@@ -11,6 +12,27 @@ public sealed class ReadmeTests
     [Fact]
     public void Its_code_is_what_is_compiled_here() =>
         Assert.Equal(Document.Compiled("ReadmeTour.cs"), Shown.Code().Concat(new Document("docs", "CLUSTER.md").Code()).Order(StringComparer.Ordinal));
+
+    // Its commands are run here without `dotnet run`, so what that makes of relative paths is asked by itself.
+    [Fact]
+    public async Task Dotnet_run_keeps_the_node_in_the_folder_of_the_shell()
+    {
+        var folder = Directory.CreateTempSubdirectory("vault-admin-run-").FullName;
+        try
+        {
+            var start = new ProcessStartInfo(AdminProcess.Dotnet, ["msbuild", Path.Combine(AdminProcess.Root, "src", "EventVault.Node"), "-getProperty:RunWorkingDirectory"])
+            {
+                RedirectStandardOutput = true,
+                WorkingDirectory = folder,
+            };
+            using var process = Process.Start(start)!;
+            Assert.Equal(folder, (await process.StandardOutput.ReadToEndAsync()).Trim());
+        }
+        finally
+        {
+            Directory.Delete(folder);
+        }
+    }
 
     [Fact]
     public async Task Its_commands_do_what_it_says()

@@ -11,11 +11,10 @@ internal static class ReadmeTour
         // tour: readme
         await using var vault = VaultClient.Connect("eventvault://127.0.0.1:7400");
 
-        var placed = EventData.Json("OrderPlaced", new { customer = "ada", total = "129.90" });
-        AppendResult answer = await vault.AppendAsync("order-17", ExpectedVersion.NoStream, placed);
-
+        var placed = EventData.Json("OrderPlaced", new { customer = "ada", total = 129.90m });
         try
         {
+            AppendResult answer = await vault.AppendAsync("order-17", ExpectedVersion.NoStream, placed);
             await vault.AppendAsync("order-17", ExpectedVersion.Exact(answer.LastVersion), EventData.Json("OrderPaid", new { by = "card" }));
         }
         catch (WrongExpectedVersionException e)

@@ -324,6 +324,7 @@ internal sealed class StorageOpening
         {
             // The catalog is of another log, so all of the index is.
             catalog.Dispose();
+            OperationsFiles.DeleteAll(_files, _storage.IndexDirectory); // In an order of its own.
             foreach (var name in _files.ListFiles(_storage.IndexDirectory))
             {
                 _files.DeleteFile(Path.Combine(_storage.IndexDirectory, name));

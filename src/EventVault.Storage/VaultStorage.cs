@@ -435,11 +435,12 @@ public sealed class VaultStorage : IDisposable
     public byte[] ReadGroup(LogIndex index) => _groups.Read(index);
 
     /// <summary>
-    /// Seals what can be sealed and prepares the next segment, one step at a time; false if there was nothing to do.
+    /// Seals what can be sealed, prepares the next segment, and when nobody can wait for either goes on with the filter over the operations files,
+    /// one step at a time; false if there was nothing to do.
     /// One background thread.
     /// </summary>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
-    public bool StepBackground() => _sealer.Step() || Spares.Step();
+    public bool StepBackground() => _sealer.Step() || Spares.Step() || _sealer.StepFilter();
 
     /// <summary>
     /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next

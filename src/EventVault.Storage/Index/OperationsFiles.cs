@@ -17,7 +17,13 @@ namespace EventVault.Storage.Index;
 /// are written from the newest generation to the oldest, so that the oldest one that is not full always tells
 /// which segment is to be redone.
 /// </para>
-/// <para>Find takes no lock and may run on any thread, also during <see cref="Apply"/>, which one thread calls.</para>
+/// <para>
+/// Most look-ups are for ids that were never used. The filter (<see cref="OperationsFilter"/>) tells it for all full generations by
+/// one line; it is made behind <see cref="Apply"/>, a generation at a time, and whatever it does not know is looked into.
+/// </para>
+/// <para>
+/// Find takes no lock and may run on any thread, also during <see cref="Apply"/> and <see cref="StepFilter"/>, which one thread calls.
+/// </para>
 /// </remarks>
 internal sealed class OperationsFiles : IDisposable
 {
@@ -38,6 +44,8 @@ internal sealed class OperationsFiles : IDisposable
     private long _appliedThrough;
     private long _totalAppends;
     private bool _failed;
+    private OperationsFilter? _filter;
+    private bool _filterWaits; // For the next segment, as the disk turned out to be full.
 
     private OperationsFiles(IFileSystem fileSystem, string directory, in SipKey key, long horizonAppends, int generationAppends)
     {
@@ -47,7 +55,7 @@ internal sealed class OperationsFiles : IDisposable
         _key = key;
         _horizonAppends = horizonAppends;
         _generationAppends = generationAppends;
-        _view = new OperationsView([]);
+        _view = new OperationsView([], filter: null);
     }
 
     /// <summary>Number of the last segment applied, −1 if none.</summary>
@@ -73,6 +81,12 @@ internal sealed class OperationsFiles : IDisposable
         long oldest = TotalAppends + appends - _horizonAppends;
         return Math.Max(OldestAppend, oldest < 0 ? 0 : oldest / _generationAppends * _generationAppends);
     }
+
+    /// <summary>What the next <see cref="StepFilter"/> writes. Bytes; 0: it has nothing to do.</summary>
+    public long FilterBytes =>
+        !_filterWaits && _view.TryPlanFilter(out Range range) ? OperationsFilter.FileLengthFor(range.End.Value - range.Start.Value, _generationAppends) : 0;
+
+    private string FilterPath => Path.Combine(_directory, OperationsFilter.FileName);
 
     /// <summary>Opens the files of a directory; there may be none.</summary>
     /// <param name="fileSystem">Where they are.</param>
@@ -107,6 +121,14 @@ internal sealed class OperationsFiles : IDisposable
     /// <summary>Deletes all operations files of a directory, so that redo from the first segment makes them anew.</summary>
     public static void DeleteAll(IFileSystem fileSystem, string directory)
     {
+        // The filter is gone before the files are that it was made from: it never stands beside others.
+        string filter = Path.Combine(directory, OperationsFilter.FileName);
+        if (fileSystem.FileExists(filter))
+        {
+            fileSystem.DeleteFile(filter);
+            fileSystem.FlushDirectory(directory);
+        }
+
         foreach (string name in fileSystem.ListFiles(directory))
         {
             if (IsName(name))
@@ -127,24 +149,54 @@ internal sealed class OperationsFiles : IDisposable
     {
         Invariant.Check(id.Length == OperationEntry.IdLengthBytes && !candidates.IsEmpty);
         UInt128 hash = SipHash128.Compute(id, _key);
+        ulong mixed = OperationsFilter.Mix(OperationsGeneration.FingerprintOf(hash));
+        ulong bits = OperationsFilter.BitsOf(mixed);
         OperationsView view = OperationsView.Lease(ref _view);
         try
         {
             // First touch all, then read all: the caches fetch what is independent side by side.
-            int touched = 0;
-            foreach (OperationsGeneration generation in view.Generations)
+            int touched = view.Filter?.Touch(mixed) ?? 0;
+            for (int i = view.Generations.Length - 1; i >= 0 && !view.IsCovered(i); i--)
             {
-                touched += generation.Touch(hash);
+                touched += view.Generations[i].Touch(hash);
+            }
+
+            ReadOnlySpan<byte> words = view.Filter is { } filter ? filter.Words(mixed) : default;
+            for (int i = 0; i < view.Generations.Length; i++)
+            {
+                touched += view.MayHold(i, words, bits) ? view.Generations[i].Touch(hash) : 0;
             }
 
             Invariant.Check(touched >= 0);
             int found = 0;
             for (int i = view.Generations.Length - 1; i >= 0 && found < candidates.Length; i--)
             {
-                found += view.Generations[i].Find(hash, candidates[found..]);
+                found += view.MayHold(i, words, bits) ? view.Generations[i].Find(hash, candidates[found..]) : 0;
             }
 
             return found;
+        }
+        finally
+        {
+            view.Release();
+        }
+    }
+
+    /// <summary>How many generations <see cref="Find"/> looks into for this operation id.</summary>
+    public int CountSearched(ReadOnlySpan<byte> id)
+    {
+        ulong mixed = OperationsFilter.Mix(OperationsGeneration.FingerprintOf(SipHash128.Compute(id, _key)));
+        OperationsView view = OperationsView.Lease(ref _view);
+        try
+        {
+            ReadOnlySpan<byte> words = view.Filter is { } filter ? filter.Words(mixed) : default;
+            int searched = 0;
+            for (int i = 0; i < view.Generations.Length; i++)
+            {
+                searched += view.MayHold(i, words, OperationsFilter.BitsOf(mixed)) ? 1 : 0;
+            }
+
+            return searched;
         }
         finally
         {
@@ -170,6 +222,7 @@ internal sealed class OperationsFiles : IDisposable
 
         Invariant.Check(_appliedThrough == -1 || segment == _appliedThrough + 1);
         _failed = true;
+        _filterWaits = false;
         long total = _totalAppends + entries.Length;
         List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
         for (int i = parts.Count - 1; i >= 0; i--)
@@ -187,6 +240,47 @@ internal sealed class OperationsFiles : IDisposable
         _failed = false;
     }
 
+    /// <summary>
+    /// Adds the oldest full generation that the filter lacks to it, and lets go of those that are forgotten; makes it anew, from one generation on,
+    /// if it is damaged. Reads the generation, some 25 MB, and writes all of the filter. For the thread that calls <see cref="Apply"/>.
+    /// </summary>
+    /// <returns>False: there was nothing to do, or the disk is full; then it is tried again behind the next segment.</returns>
+    /// <exception cref="DiskException">The disk failed.</exception>
+    public bool StepFilter()
+    {
+        if (_filterWaits || !_view.TryPlanFilter(out Range range))
+        {
+            return false;
+        }
+
+        Invariant.Check(!_failed);
+        ReadOnlySpan<OperationsGeneration> generations = _view.Generations.AsSpan()[range];
+        try
+        {
+            if (!OperationsFilter.TryReplace(_fileSystem, FilterPath, generations.Length == 1 ? null : _filter, generations))
+            {
+                Invariant.Check(_filter?.IsDamaged == true);
+                return true; // The next step begins anew.
+            }
+        }
+        catch (DiskException e) when (e.IsFull)
+        {
+            _filterWaits = true;
+            return false;
+        }
+
+        if (OperationsFilter.Open(_fileSystem, FilterPath) is not { } filter)
+        {
+            // A write went elsewhere. The one that is open goes on to serve.
+            _filterWaits = true;
+            return false;
+        }
+
+        _filter = filter;
+        Publish();
+        return true;
+    }
+
     /// <summary>All entries, oldest generation first; checks every bucket that was written. Not during <see cref="Apply"/>.</summary>
     public IEnumerable<(ulong Fingerprint, Place Place)> ReadAll() => _generations.SelectMany(g => g.ReadAll());
 
@@ -197,6 +291,8 @@ internal sealed class OperationsFiles : IDisposable
         {
             generation.Dispose();
         }
+
+        _filter?.Dispose();
     }
 
     private List<(OperationsGeneration Generation, int Count)> PutAll(uint segment, ReadOnlySpan<OperationEntry> entries)
@@ -284,9 +380,9 @@ internal sealed class OperationsFiles : IDisposable
     private void Publish()
     {
         OperationsView current = _view;
-        if (!current.Generations.AsSpan().SequenceEqual(_generations.ToArray()))
+        if (current.Filter != _filter || !current.Generations.AsSpan().SequenceEqual(_generations.ToArray()))
         {
-            var next = new OperationsView([.. _generations]);
+            var next = new OperationsView([.. _generations], _filter);
             Volatile.Write(ref _view, next);
             current.Retire(next);
         }
@@ -321,7 +417,32 @@ internal sealed class OperationsFiles : IDisposable
             DropForgotten(_totalAppends);
         }
 
+        OpenFilter();
         Publish();
+    }
+
+    private void OpenFilter()
+    {
+        string temporary = FilterPath + SealedIndexFormat.TemporarySuffix;
+        if (_fileSystem.FileExists(temporary))
+        {
+            _fileSystem.DeleteFile(temporary); // Cut short by a crash; it takes room.
+        }
+
+        if (!_fileSystem.FileExists(FilterPath))
+        {
+            return;
+        }
+
+        _filter = OperationsFilter.Open(_fileSystem, FilterPath);
+        if (_filter?.Fits(_generations) != true)
+        {
+            // Before any file can come that it would pass for the filter of.
+            _filter?.Dispose();
+            _filter = null;
+            _fileSystem.DeleteFile(FilterPath);
+            _fileSystem.FlushDirectory(_directory);
+        }
     }
 
     /// <summary>Finishes a deletion that a crash cut short.</summary>

@@ -12,6 +12,8 @@ namespace EventVault.Storage.Index;
 /// </remarks>
 internal sealed class OperationsGeneration : IDisposable
 {
+    private const int BucketsAhead = 16 * 1024; // 1 MiB
+
     private readonly IFile _file;
     private readonly MappedFile _map;
     private readonly BlockWriter _writer;
@@ -20,6 +22,7 @@ internal sealed class OperationsGeneration : IDisposable
     // The first Put may repeat one that a failed flush ended. Then the page cache shows entries that the disk does not have,
     // and a flush would write nothing for them: so every block on the way is written again, changed or not.
     private bool _mayRepeat = true;
+    private uint? _firstBlock;
 
     private OperationsGeneration(IFile file, OperationsHeader header)
     {
@@ -32,6 +35,22 @@ internal sealed class OperationsGeneration : IDisposable
     public OperationsHeader Header => _header;
 
     public string Path => _file.Path;
+
+    /// <summary>
+    /// CRC32C of the first block of buckets, which tells the file from others: once it is full it stays as it is. As it was when it was
+    /// first asked for, whatever became of it since. For the thread that applies segments.
+    /// </summary>
+    public uint FirstBlockChecksum
+    {
+        get
+        {
+            Invariant.Check(_header.IsFull);
+            return _firstBlock ??= Checksum.Compute(_map.Span(OperationsHeader.DataStart, BlockWriter.BlockBytes));
+        }
+    }
+
+    /// <summary>The part of a hash that is kept.</summary>
+    public static ulong FingerprintOf(UInt128 hash) => (ulong)(hash >> 64) & ((1UL << OperationBucket.FingerprintBits) - 1);
 
     /// <summary>Opens one generation's file.</summary>
     /// <exception cref="IndexDamageException">It is damaged.</exception>
@@ -175,6 +194,11 @@ internal sealed class OperationsGeneration : IDisposable
         var bucket = new byte[OperationBucket.Length];
         for (int number = 0; number < _header.Buckets; number++)
         {
+            if (number % BucketsAhead == 0)
+            {
+                _map.Prefetch(OffsetOf(number), 2 * BucketsAhead * OperationBucket.Length);
+            }
+
             if (_header.IsWritten(BlockOf(number)))
             {
                 ReadStable(OffsetOf(number), bucket);
@@ -184,6 +208,8 @@ internal sealed class OperationsGeneration : IDisposable
                 }
             }
         }
+
+        _map.Unload(); // Of all that was read look-ups need a few pages.
     }
 
     /// <summary>Unmaps and closes; no reader may be left.</summary>
@@ -206,8 +232,6 @@ internal sealed class OperationsGeneration : IDisposable
         header.Encode(slot);
         file.Write((long)(header.Sequence & 1) * OperationsHeader.SlotLength, slot);
     }
-
-    private static ulong FingerprintOf(UInt128 hash) => (ulong)(hash >> 64) & ((1UL << OperationBucket.FingerprintBits) - 1);
 
     private static int BlockOf(int bucket) => bucket / (BlockWriter.BlockBytes / OperationBucket.Length);
 

@@ -116,6 +116,26 @@ public sealed class GoldenFileTests
         CheckBytes("operations-1", disk, OperationsName);
     }
 
+    // The operations files follow from the ids; the filter alone is golden.
+    [Fact]
+    public void The_filter_over_the_operations_is_read_and_written_the_same()
+    {
+        const int FilterAppends = 6;
+        const string FilterPath = "/" + OperationsFilter.FileName;
+        var disk = new SimulatedFileSystem();
+        OperationEntry[][] segments = ExpectedOperations();
+        using (OperationsFiles files = OperationsFiles.Open(disk, "/", Key, generationAppends: FilterAppends))
+        {
+            OperationsFilesTests.ApplyFrom(files, segments);
+        }
+
+        CheckBytes("operations-filter-1", disk, FilterPath);
+        using OperationsFiles again = OperationsFiles.Open(disk, "/", Key, generationAppends: FilterAppends);
+        Assert.True(disk.FileExists(FilterPath));
+        Assert.Equal(0, again.FilterBytes);
+        Assert.All(segments.SelectMany(s => s), entry => Assert.Equal([entry.Place], OperationsFilesTests.Find(again, entry.Id)));
+    }
+
     [Fact]
     public void The_catalog_is_read()
     {

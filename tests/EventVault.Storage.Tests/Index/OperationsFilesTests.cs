@@ -28,6 +28,10 @@ public sealed class OperationsFilesTests
             {
                 files.Apply(s, segments[s]);
                 all.AddRange(segments[s]);
+                while (random.Next(4) != 0 && files.StepFilter())
+                {
+                }
+
                 if (random.Next(3) == 0)
                 {
                     files.Dispose();
@@ -35,7 +39,7 @@ public sealed class OperationsFilesTests
                 }
 
                 CheckContent(files, all, s, horizon, generation);
-                Assert.Equal(disk.ListFiles(Folder).Count, all.Count == 0 ? 1 : GenerationsFor(all.Count, horizon, generation));
+                Assert.Equal(Generations(disk).Count(), all.Count == 0 ? 1 : GenerationsFor(all.Count, horizon, generation));
             }
 
             files.Dispose();
@@ -197,9 +201,8 @@ public sealed class OperationsFilesTests
         var disk = new SimulatedFileSystem(tracksLosses: false);
         Assert.True(TryApplyAll(disk, segments, 100, 10));
         int redone = 0;
-        foreach (string name in disk.ListFiles(Folder))
+        foreach (string path in Generations(disk))
         {
-            string path = Folder + name;
             using IFile file = disk.OpenFile(path, FileOpening.Existing);
             var original = new byte[file.Length];
             file.Read(0, original);
@@ -237,7 +240,7 @@ public sealed class OperationsFilesTests
         var disk = new SimulatedFileSystem(tracksLosses: false);
         Assert.True(TryApplyAll(disk, segments, 100, 10));
         using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100, 10);
-        foreach (string path in disk.ListFiles(Folder).Select(name => Folder + name))
+        foreach (string path in Generations(disk))
         {
             for (long offset = OperationsHeader.DataStart; offset < OperationsHeader.DataStart + BlockWriter.BlockBytes; offset++)
             {
@@ -435,7 +438,7 @@ public sealed class OperationsFilesTests
     private static int GenerationsFor(int appends, int horizon, int generation) =>
         ((appends - 1) / generation) - Math.Min((appends - 1) / generation, Math.Max(0, appends - horizon) / generation) + 1;
 
-    private static bool TryApplyAll(SimulatedFileSystem disk, OperationEntry[][] segments, int horizon, int generation)
+    internal static bool TryApplyAll(SimulatedFileSystem disk, OperationEntry[][] segments, int horizon, int generation)
     {
         try
         {
@@ -449,15 +452,22 @@ public sealed class OperationsFilesTests
         }
     }
 
-    private static void ApplyFrom(OperationsFiles files, OperationEntry[][] segments)
+    // With the filter, so that what becomes of the files becomes of it, too.
+    internal static void ApplyFrom(OperationsFiles files, OperationEntry[][] segments)
     {
         for (uint s = (uint)(files.AppliedThrough + 1); s < segments.Length; s++)
         {
             files.Apply(s, segments[s]);
+            while (files.StepFilter())
+            {
+            }
         }
     }
 
-    private static void CheckContent(
+    internal static IEnumerable<string> Generations(SimulatedFileSystem disk) =>
+        disk.ListFiles(Folder).Where(name => name.EndsWith(".op", StringComparison.Ordinal)).Select(name => Folder + name);
+
+    internal static void CheckContent(
         OperationsFiles files, List<OperationEntry> all, long appliedThrough, int horizon, int generation)
     {
         Assert.Equal(appliedThrough, files.AppliedThrough);
@@ -477,7 +487,7 @@ public sealed class OperationsFilesTests
             files.ReadAll().Select(e => e.Place).Order());
     }
 
-    private static Place[] Find(OperationsFiles files, UInt128 id)
+    internal static Place[] Find(OperationsFiles files, UInt128 id)
     {
         Span<byte> bytes = stackalloc byte[16];
         BinaryPrimitives.WriteUInt128BigEndian(bytes, id);
@@ -485,7 +495,7 @@ public sealed class OperationsFilesTests
         return found[..files.Find(bytes, found)].ToArray();
     }
 
-    private static OperationEntry[][] Segments(Random random, int count, int spread, int minimum = 0)
+    internal static OperationEntry[][] Segments(Random random, int count, int spread, int minimum = 0)
     {
         var segments = new OperationEntry[count][];
         for (uint s = 0; s < count; s++)

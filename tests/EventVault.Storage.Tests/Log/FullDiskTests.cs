@@ -49,6 +49,51 @@ public sealed class FullDiskTests
         Assert.Empty(LogVerifier.Verify(vault.Files, SmallVault.Directory).Damage);
     }
 
+    [Fact]
+    public void The_filter_over_operation_ids_waits_for_room_that_nobody_needs()
+    {
+        const string Filter = SmallVault.Directory + "/index/operations-filter";
+        const int Horizon = 64;
+        var vault = new SmallVault(horizon: Horizon);
+        var appends = new List<ModelAppend>();
+        while (vault.Storage.Operations.TotalAppends <= 3 * Horizon || !vault.Files.FileExists(Filter))
+        {
+            appends.Add(vault.Event("s", 1000));
+            vault.Write(appends[^1]);
+            vault.Flush();
+            vault.StepAll();
+        }
+
+        CheckNewest();
+        vault.Stop();
+        vault.Files.DeleteFile(Filter);
+
+        // Opening makes none, nor does the background where it would leave too little for sealing and for the next segment.
+        vault.Reopen();
+        vault.Storage.Spares.Step();
+        vault.Files.CapacityBytes = Used(vault.Files) + (4 * StorageOptions.MinSegmentSizeBytes);
+        while (vault.Storage.CanSpare(vault.Storage.Operations.FilterBytes))
+        {
+            vault.Files.CapacityBytes -= 1000;
+        }
+
+        vault.StepAll();
+        Assert.False(vault.Files.FileExists(Filter));
+        Assert.False(vault.Storage.SealingIsBlocked);
+        CheckNewest();
+        vault.Files.CapacityBytes += 4 * StorageOptions.MinSegmentSizeBytes;
+        vault.StepAll();
+        Assert.True(vault.Files.FileExists(Filter));
+        Assert.Equal(0, vault.Storage.Operations.FilterBytes);
+        CheckNewest();
+        vault.Kill();
+        vault.Reopen();
+        Assert.True(vault.Files.FileExists(Filter));
+        CheckNewest();
+
+        void CheckNewest() => Assert.All(appends.TakeLast(Horizon), append => vault.Model.CheckOperation(vault.Storage, append));
+    }
+
     // A fence takes no room that an append could have: it is refused first.
     [Fact]
     public void On_a_disk_that_becomes_full_there_is_room_for_appends_when_there_is_none_for_fences_any_more()

@@ -110,6 +110,25 @@ public sealed class OperationsFilterTests(ITestOutputHelper output)
     }
 
     [Fact]
+    public void Blocks_of_an_earlier_filter_do_not_pass_for_those_of_this_one()
+    {
+        // As after a write that went nowhere, where the earlier one had stood on the disk: as many lanes, each line's number and checksum right.
+        const int Generation = 40;
+        OperationEntry[][] segments = Segments(new Random(13), 12, 1, minimum: Generation);
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        Assert.True(TryApplyAll(disk, segments[..11], 4 * Generation, Generation));
+        byte[] earlier = Bytes(disk, FilterPath);
+        Assert.True(TryApplyAll(disk, segments, 4 * Generation, Generation));
+        byte[] now = Bytes(disk, FilterPath);
+        Assert.Equal(earlier.Length, now.Length);
+        Assert.Equal(earlier[48..64], now[48..64]);
+        Write(disk, FilterPath, [.. now[..4096], .. earlier[4096..]]);
+        using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 4 * Generation, Generation);
+        CheckContent(files, [.. segments.SelectMany(s => s)], 11, 4 * Generation, Generation);
+        Assert.True(files.FilterBytes > 0);
+    }
+
+    [Fact]
     public void A_line_that_is_found_damaged_while_the_filter_is_extended_is_not_taken_over()
     {
         const int Generation = 40;

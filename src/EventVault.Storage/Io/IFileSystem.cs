@@ -75,6 +75,9 @@ public interface IFile : IDisposable
     /// </summary>
     int ReadFromDisk(long offset, Span<byte> destination);
 
+    /// <summary>Lets such a read be done before somebody needs it; who does need it need not wait for it to begin.</summary>
+    void BeginReadFromDisk(DiskRead read);
+
     /// <summary>Writes all of the buffer. Throws <see cref="DiskException"/>, with IsFull if space ran out.</summary>
     void Write(long offset, ReadOnlySpan<byte> source);
 

@@ -83,6 +83,8 @@ internal sealed unsafe class NativeFile : IFile
             : done + ReadAfterDroppingCache(offset + done, destination[done..]);
     }
 
+    public void BeginReadFromDisk(DiskRead read) => read.Begin();
+
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
@@ -317,53 +319,69 @@ internal sealed unsafe class NativeFile : IFile
     }
 
     /// <summary>
-    /// Reads past the page cache through an aligned buffer. False if the file system refused or stopped early;
-    /// <paramref name="done"/> counts what was read until then.
+    /// Reads past the page cache: whole blocks into memory that is aligned as they are without a detour, anything else through an
+    /// aligned buffer. False if the file system refused or stopped early; <paramref name="done"/> counts what was read until then.
     /// </summary>
     private bool ReadDirect(Descriptor direct, long offset, Span<byte> destination, out int done)
     {
         done = 0;
-        var capacity = (int)Math.Min(TransferSize, RoundUp(destination.Length + (offset % BlockSize)));
-        var buffer = (byte*)NativeMemory.AlignedAlloc((nuint)capacity, BlockSize);
+        byte* aligned = null;
         try
         {
-            while (done < destination.Length)
+            fixed (byte* start = destination)
             {
-                var lead = (int)((offset + done) % BlockSize);
-                var wanted = (int)Math.Min(capacity, RoundUp(destination.Length - done + lead));
-                var count = (int)NativeMethods.ReadAt(direct, buffer, (nuint)wanted, offset + done - lead);
-                if (count < 0)
+                while (done < destination.Length)
                 {
-                    if (NativeMethods.WasInterrupted())
+                    var lead = (int)((offset + done) % BlockSize);
+                    var wanted = (int)Math.Min(TransferSize, RoundUp(destination.Length - done + lead));
+                    var isStraight = lead == 0 && (nint)(start + done) % BlockSize == 0 && destination.Length - done >= BlockSize;
+                    if (isStraight)
                     {
-                        continue;
+                        wanted = Math.Min(wanted, (destination.Length - done) / BlockSize * BlockSize);
+                    }
+                    else if (aligned is null)
+                    {
+                        aligned = (byte*)NativeMemory.AlignedAlloc((nuint)wanted, BlockSize); // What is left only gets shorter.
                     }
 
-                    if (Marshal.GetLastPInvokeError() != NativeMethods.InvalidArgument)
+                    var count = (int)NativeMethods.ReadAt(direct, isStraight ? start + done : aligned, (nuint)wanted, offset + done - lead);
+                    if (count < 0)
                     {
-                        throw NativeMethods.LastFailure("pread", Path);
+                        if (NativeMethods.WasInterrupted())
+                        {
+                            continue;
+                        }
+
+                        if (Marshal.GetLastPInvokeError() != NativeMethods.InvalidArgument)
+                        {
+                            throw NativeMethods.LastFailure("pread", Path);
+                        }
+
+                        _directRefused = true;
+                        return false;
                     }
 
-                    _directRefused = true;
-                    return false;
-                }
+                    var useful = Math.Min(count - lead, destination.Length - done);
+                    if (useful <= 0)
+                    {
+                        // A short count inside the file must never pass for its end: recovery would cut there.
+                        return offset + done >= Length;
+                    }
 
-                var useful = Math.Min(count - lead, destination.Length - done);
-                if (useful <= 0)
-                {
-                    // A short count inside the file must never pass for its end: recovery would cut there.
-                    return offset + done >= Length;
-                }
+                    if (!isStraight)
+                    {
+                        new ReadOnlySpan<byte>(aligned + lead, useful).CopyTo(destination[done..]);
+                    }
 
-                new ReadOnlySpan<byte>(buffer + lead, useful).CopyTo(destination[done..]);
-                done += useful;
+                    done += useful;
+                }
             }
 
             return true;
         }
         finally
         {
-            NativeMemory.AlignedFree(buffer);
+            NativeMemory.AlignedFree(aligned);
         }
     }
 

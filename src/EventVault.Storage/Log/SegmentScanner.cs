@@ -9,17 +9,12 @@ namespace EventVault.Storage.Log;
 /// <summary>Reads a segment group by group. One thread.</summary>
 internal sealed class SegmentScanner
 {
-    private const int FirstWindow = 1024 * 1024;
     private const int CountedAtOnce = 256 * 1024;
-    private readonly IFile _file;
     private readonly string _name;
     private readonly uint _segment;
     private readonly uint _limit;
     private readonly VaultMeta _meta;
-    private readonly bool _isCached;
-    private byte[] _window;
-    private long _windowStart;
-    private int _windowLength;
+    private readonly SegmentWindow _window;
     private uint _previousGroup;
     private LogIndex _nextIndex;
     private Position _nextPosition;
@@ -27,12 +22,10 @@ internal sealed class SegmentScanner
 
     private SegmentScanner(IFile file, VaultMeta meta, in SegmentHeader header, bool isCached)
     {
-        _file = file;
-        _isCached = isCached;
         _name = SegmentHeader.FileName(header.Segment);
         _segment = header.Segment;
         _limit = header.SizeBytes - Blocks.Size;
-        _window = new byte[Math.Min(FirstWindow, header.SizeBytes)];
+        _window = new SegmentWindow(file, _limit, isCached);
         _meta = meta;
         Header = header;
         Offset = Blocks.Size;
@@ -273,41 +266,12 @@ internal sealed class SegmentScanner
     }
 
     /// <summary>Bytes of the segment in front of its footer; false if the file is shorter.</summary>
-    public bool TryBytes(uint offset, int length, out ReadOnlySpan<byte> bytes)
-    {
-        bytes = default;
-        if (length < 0 || offset + (long)length > _limit)
-        {
-            return false;
-        }
-
-        if (offset < _windowStart || offset + (long)length > _windowStart + _windowLength)
-        {
-            _windowStart = Blocks.Floor(offset);
-            var needed = (int)Blocks.Ceiling(offset + (long)length - _windowStart);
-            if (needed > _window.Length)
-            {
-                _window = new byte[needed];
-            }
-
-            var wanted = (int)Math.Min(_window.Length, _limit - _windowStart);
-            var window = _window.AsSpan(0, wanted);
-            _windowLength = _isCached ? _file.Read(_windowStart, window) : _file.ReadFromDisk(_windowStart, window);
-            if (offset + (long)length > _windowStart + _windowLength)
-            {
-                return false;
-            }
-        }
-
-        bytes = _window.AsSpan((int)(offset - _windowStart), length);
-        return true;
-    }
+    public bool TryBytes(uint offset, int length, out ReadOnlySpan<byte> bytes) => _window.TryBytes(offset, length, out bytes);
 
     // Bytes until the next one that is not zero, within the window, in whole words.
     private long SkipZeros(long at)
     {
-        var inWindow = (int)(at - _windowStart);
-        var rest = _window.AsSpan(inWindow, _windowLength - inWindow);
+        var rest = _window.Rest(at);
         var nonZero = rest.IndexOfAnyExcept((byte)0);
         var skip = nonZero < 0 ? rest.Length : nonZero;
         return Math.Max(Blocks.Alignment, skip & ~(Blocks.Alignment - 1));

@@ -42,6 +42,8 @@ internal sealed class TearingFileSystem(IFileSystem inner) : IFileSystem
 
         public int ReadFromDisk(long offset, Span<byte> destination) => file.ReadFromDisk(offset, destination);
 
+        public void BeginReadFromDisk(DiskRead read) => file.BeginReadFromDisk(read);
+
         public void Write(long offset, ReadOnlySpan<byte> source)
         {
             if (system.InTheMiddle is { } action)

@@ -28,6 +28,8 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
 
     public int ReadFromDisk(long offset, Span<byte> destination) => Read(offset, destination, fromDisk: true);
 
+    public void BeginReadFromDisk(DiskRead read) => read.Execute(); // At once: a seed must give the same run again.
+
     public void Write(long offset, ReadOnlySpan<byte> source)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);

@@ -23,6 +23,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     private readonly List<SparseMark> _marks = [];
     private readonly List<uint> _consensusGroups = [];
     private Term _lastTerm;
+    private GatheredKeys? _gathered; // While the segment is walked.
 
     public uint Segment { get; } = segment;
 
@@ -72,12 +73,45 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     public void AddOperation(UInt128 id, uint groupOffset)
     {
         _operationGroups.Add() = groupOffset;
-        _operations.Add(id);
+        if (_gathered is not null)
+        {
+            _operations.Gather(id);
+        }
+        else
+        {
+            _operations.Add(id);
+        }
+    }
+
+    /// <summary>Adds the keys of the next event, the newest one so far.</summary>
+    public void AddKeys(ReadOnlySpan<ulong> keys, uint ordinal)
+    {
+        if (_gathered is { } gathered)
+        {
+            gathered.Add(keys, ordinal);
+        }
+        else
+        {
+            Keys.Add(keys, ordinal);
+        }
+    }
+
+    /// <summary>Its segment is walked: until <see cref="EndWalk"/> nobody looks for an operation or a key.</summary>
+    public void BeginWalk() => _gathered = new GatheredKeys(Keys);
+
+    /// <summary>From here on operations and keys can be looked for.</summary>
+    public void EndWalk()
+    {
+        Invariant.Check(_gathered is not null);
+        _operations.IndexGathered();
+        _gathered.End();
+        _gathered = null;
     }
 
     /// <summary>Offset of the group that holds the operation; 0 if this segment doesn't have it.</summary>
     public uint FindOperation(UInt128 id)
     {
+        Invariant.Check(_gathered is null, "Operations that were gathered can't be found yet.");
         var number = _operations.Find(id);
         return number < 0 ? 0 : _operationGroups[number];
     }

@@ -5,6 +5,9 @@
 // Operation ids are keys, and clients choose them: counters, ids with a constant half, or ids made to collide. So a key's
 // slot is its hash with secrets of the process that made the table; by the key's own bits a client could turn the sequencer's lookups into
 // walks over the whole table.
+//
+// Methods that take a UInt128 can't be compiled ahead of time. The hot ones are compiled at once for speed: a recovery is nearly
+// over when the system would come to do so.
 using System.Runtime.CompilerServices;
 
 namespace EventVault.Storage.Index;
@@ -22,6 +25,7 @@ internal sealed class KeyTable
     private ulong _highSecret = NewHighSecret;
     private UInt128[][] _blocks = new UInt128[4][];
     private int[] _slots = new int[FirstSlots]; // 0: empty, otherwise number + 1.
+    private int _indexed; // Keys that have a slot.
 
     /// <summary>Keys in the table.</summary>
     public int Count { get; private set; }
@@ -30,6 +34,7 @@ internal sealed class KeyTable
     public UInt128 this[int number] => Volatile.Read(ref _blocks)[number >> BlockShift][number & (BlockSize - 1)];
 
     /// <summary>The key's number, or −1. Safe from any thread.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Find(UInt128 key)
     {
         var slots = Volatile.Read(ref _slots);
@@ -65,7 +70,26 @@ internal sealed class KeyTable
     }
 
     /// <summary>Adds a key that is not in the table. One thread only.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Add(UInt128 key)
+    {
+        Invariant.Check(_indexed == Count, "Gathered keys are indexed before others are added.");
+        var number = Gather(key);
+        if (Count * 2 > _slots.Length)
+        {
+            IndexGathered();
+        }
+        else
+        {
+            Insert(_slots, key, number);
+            _indexed = Count;
+        }
+
+        return number;
+    }
+
+    /// <summary>As <see cref="Add"/>, for many keys of which none is looked up before <see cref="IndexGathered"/>: the table then grows once.</summary>
+    public int Gather(UInt128 key)
     {
         var number = Count;
         var block = number >> BlockShift;
@@ -79,23 +103,27 @@ internal sealed class KeyTable
         _blocks[block] ??= new UInt128[BlockSize];
         _blocks[block][number & (BlockSize - 1)] = key;
         Count = number + 1;
-        if (Count * 2 > _slots.Length)
-        {
-            var slots = new int[_slots.Length * 2];
-            for (var i = 0; i < number; i++)
-            {
-                Insert(slots, this[i], i);
-            }
-
-            Insert(slots, key, number);
-            Volatile.Write(ref _slots, slots);
-        }
-        else
-        {
-            Insert(_slots, key, number);
-        }
-
         return number;
+    }
+
+    /// <summary>Lets gathered keys be found.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void IndexGathered()
+    {
+        var length = _slots.Length;
+        while (Count * 2 > length)
+        {
+            length *= 2;
+        }
+
+        var slots = new int[length];
+        for (var i = 0; i < Count; i++)
+        {
+            Insert(slots, this[i], i);
+        }
+
+        _indexed = Count;
+        Volatile.Write(ref _slots, slots);
     }
 
     /// <summary>Writes the table as it stands, secrets included: whoever loads it need not compute where its keys go.</summary>
@@ -128,10 +156,11 @@ internal sealed class KeyTable
             reader.Read((_blocks[first >> BlockShift] = new UInt128[BlockSize]).AsSpan(0, Math.Min(BlockSize, count - first)));
         }
 
-        Count = count;
+        Count = _indexed = count;
     }
 
     // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private int Hash(UInt128 key)
     {
         var high = Math.BigMul((ulong)key ^ _lowSecret, (ulong)(key >> 64) ^ _highSecret, out var low);
@@ -148,6 +177,7 @@ internal sealed class KeyTable
         return BitConverter.ToUInt64(random) ^ BitConverter.ToUInt64(random[sizeof(ulong)..]);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Insert(int[] slots, UInt128 key, int number)
     {
         var mask = slots.Length - 1;

@@ -1,6 +1,7 @@
 // Takes a group that was made elsewhere (recovered from the disk, received from the leader, or kept when the groups behind
 // it were truncated) into the in-memory index, as LogTail.Add does with one that is made here: the streams' tails and the
 // operations at once, because later appends are checked against them; the events only when it commits.
+using System.Runtime.CompilerServices;
 using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
@@ -60,6 +61,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // As KeyTable says.
     private void AdoptAppends(GroupBuffer group, ReadOnlySpan<byte> body)
     {
         var index = group.Target!;
@@ -80,7 +82,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
                 ref var tail = ref index.Tail(stream);
                 Invariant.Check(view.Version.Value == tail + 1);
                 tail++;
-                index.Keys.Add(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
+                index.AddKeys(_keys.AsSpan(0, EventKeys.Of(view, meta.SipKey, _keys)), (uint)(view.Position.Value - index.FirstPosition.Value));
 
                 if (view.IsSystem && !lives.Retention.Add(group, view) && lives.Add(group, view, out var change))
                 {
@@ -104,6 +106,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
         return stream >= 0 ? new StreamVersion(index.Tail(stream)) : lastVersion(key, expected);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // As KeyTable says.
     private int StreamOf(ActiveIndex index, ReadOnlySpan<byte> name, StreamVersion version)
     {
         if (ReferenceEquals(index, _lastIndex) && name.SequenceEqual(_lastName.AsSpan(0, _lastNameLength)))

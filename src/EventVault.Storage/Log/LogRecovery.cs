@@ -38,12 +38,14 @@ internal static class LogRecovery
         var scanner = SegmentScanner.Open(file, segment, meta, isCached: stop is not null);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
         log.Begin(segment);
+        index.BeginWalk();
         while (scanner.NextIndex <= LastKept(meta) && scanner.Next(out var header, out var local, out var body))
         {
             log.Add(index, header, local.GroupChecksum, body);
             watch?.Check();
         }
 
+        index.EndWalk();
         if (stop is { } known)
         {
             return EndsInOrder(scanner, meta, next, known) ? new RecoveredSegment(index, IsMarked: next is null, CutBytes: 0) : null;

@@ -37,6 +37,39 @@ public sealed class ActiveIndexTests
     }
 
     [Fact]
+    public void What_a_walk_gathers_is_found_when_it_is_over()
+    {
+        const int Events = 60_000; // Some runs of gathered keys.
+        var (walked, plain) = (new ActiveIndex(3, new Position(0), new LogIndex(1)), new ActiveIndex(3, new Position(0), new LogIndex(1)));
+        walked.BeginWalk();
+        foreach (var index in new[] { walked, plain })
+        {
+            var random = new Random(5);
+            for (var i = 0u; i < Events; i++)
+            {
+                index.AddOperation(new UInt128(i, 1), 8 * (i + 1));
+                index.AddKeys([(ulong)random.NextInt64(), (ulong)random.Next(100) << 50], i);
+            }
+        }
+
+        Assert.Throws<InvariantException>(() => walked.FindOperation(new UInt128(0, 1)));
+        walked.EndWalk();
+        Assert.All(Enumerable.Range(0, Events), i => Assert.Equal(8 * ((uint)i + 1), walked.FindOperation(new UInt128((ulong)i, 1))));
+        Assert.Equal(0u, walked.FindOperation(new UInt128(Events, 1)));
+        Assert.Equal(plain.Keys.Count, walked.Keys.Count);
+        for (var table = 0; table < ActiveKeys.Tables; table++)
+        {
+            var (expected, found) = (plain.Keys.Sorted(table), walked.Keys.Sorted(table));
+            Assert.Equal(expected.Keys, found.Keys);
+            Assert.Equal(expected.Lists, found.Lists);
+        }
+
+        // As any other index from here on.
+        walked.AddOperation(new UInt128(Events, 1), 8);
+        Assert.Equal(8u, walked.FindOperation(new UInt128(Events, 1)));
+    }
+
+    [Fact]
     public async Task A_key_table_is_right_for_readers_while_it_grows()
     {
         const int Keys = 120_000;

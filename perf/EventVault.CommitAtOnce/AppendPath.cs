@@ -31,7 +31,7 @@ public sealed class AppendPath : IAsyncDisposable
         });
         _loop = new VaultLoop(_storage, replica, completions, TimeProvider.System, new AppendLimits());
         _background = new BackgroundThread(_storage, () => _thread!.Wake(), () => _loop.WaitsForRoom, Fail);
-        _thread = new VaultThread(_loop, replica, writer, _background, VaultThread.Tick, Fail);
+        _thread = new VaultThread(_loop, replica, writer, completions, _background, VaultThread.Tick, Fail);
     }
 
     /// <summary>Opens a new vault in an empty folder.</summary>

@@ -90,7 +90,7 @@ internal sealed class InFlightGroup : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Completes all answers with one item, off the sequencer's thread; then it may be used again.</summary>
+    /// <summary>Completes all answers with one item, outside of the sequencer's step; then it may be used again.</summary>
     public void CompleteAll(ICompletions completions, InFlightPool? pool)
     {
         _pool = pool;

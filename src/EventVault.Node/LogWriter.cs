@@ -1,6 +1,6 @@
 // Takes groups and truncations in order, writes them and makes them durable: one flush for all groups that came while the
 // last flush ran.
-// Owned by one thread; all that others see of its state are the two queues, and figures.
+// Owned by one thread at a time; all that others see of its state are the two queues, and figures.
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using EventVault.Node.Metrics;
@@ -25,6 +25,9 @@ internal sealed class LogWriter(SegmentedLog log)
 
     /// <summary>Flushes so far; each made one or more groups durable.</summary>
     public long Flushes { get; private set; }
+
+    /// <summary>Appends that the last <see cref="Step"/> made durable.</summary>
+    public int AppendsWritten { get; private set; }
 
     /// <summary>Groups made durable so far.</summary>
     public long GroupsFlushed => Volatile.Read(ref _groupsFlushed);
@@ -55,6 +58,7 @@ internal sealed class LogWriter(SegmentedLog log)
     public bool Step()
     {
         var bytes = 0;
+        AppendsWritten = 0;
         while (bytes < MostUnflushedBytes && _submitted.TryDequeue(out var group))
         {
             if (group.Truncation is { } truncation)
@@ -65,6 +69,7 @@ internal sealed class LogWriter(SegmentedLog log)
             {
                 log.Write(group.Buffer);
                 bytes += group.Buffer.Length;
+                AppendsWritten += group.Buffer.Appends;
                 if (group.Buffer.Appends > 0)
                 {
                     GroupAppends.Record(group.Buffer.Appends);

@@ -1,6 +1,6 @@
 // The node: all wiring. Opens the storage, starts the threads, opens the ports; takes them down in the opposite order.
 //
-//   calls ─► Services ─► VaultLoop ─► Replica ─► LogWriter ─► Storage   one thread (VaultThread) runs them
+//   calls ─► Services ─► VaultLoop ─► Replica ─► LogWriter ─► Storage   one thread at a time (VaultThread) runs them
 //                └─────► EventReader ◄── CommitSignal                   readers run on the callers' threads
 using System.Diagnostics;
 using System.Net;
@@ -98,7 +98,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
 
         _loop = new VaultLoop(_storage, _replica, completions, options.Clock, options.Queue);
         _background = new BackgroundThread(_storage, () => _vaultThread!.Wake(), () => _loop.WaitsForRoom, OnFailed);
-        _vaultThread = new VaultThread(_loop, _replica, writer, _background, options.ElectionTimeout, OnFailed);
+        _vaultThread = new VaultThread(_loop, _replica, writer, completions, _background, options.ElectionTimeout, OnFailed);
         _peers.Bind(_loop, _replica);
         _pulse = new NodePulse(_loop, _storage, _figures.Subscriptions, TimeProvider.System, () => _health!.Look());
         _health = new NodeHealth(_storage, OutOfTouch, () => _pulse.Problem);

@@ -60,8 +60,8 @@ internal enum AppendOutcome
 }
 
 /// <summary>
-/// One append on its way through the node. Its maker fills <see cref="Content"/>, the sequencer decides it, and the
-/// thread pool completes it. Reusable once completed.
+/// One append on its way through the node. Its maker fills <see cref="Content"/>, the sequencer decides it, and it is
+/// completed behind the sequencer's step. Reusable once completed.
 /// </summary>
 internal abstract class QueuedAppend(AppendContent content)
 {
@@ -108,7 +108,7 @@ internal abstract class QueuedAppend(AppendContent content)
     {
     }
 
-    /// <summary>It is decided. Runs on the thread pool, many in one item: must neither block nor throw.</summary>
+    /// <summary>It is decided. Runs on a thread of the pool or of a caller, many in one item: must neither block nor throw.</summary>
     public abstract void Complete();
 
     /// <summary>

@@ -328,7 +328,7 @@ internal sealed class RetentionLoop : IAsyncDisposable
             return ValueTask.FromResult(AppendOutcome.Damaged);
         }
 
-        var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes);
+        var refused = _loop.Enqueue(append, append, 1, append.QueuedBytes, mayStep: false);
         return refused == AppendOutcome.None ? append.WaitAsync() : ValueTask.FromResult(refused);
     }
 

@@ -6,7 +6,7 @@
 // waits for company: a group is whatever queued up while the last one was written. What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
-// Owned by one thread (GiveUpHeldUp says what else there is), but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
+// Owned by one thread at a time (VaultThread says which; GiveUpHeldUp what else there is), but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.
 using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
@@ -45,6 +45,9 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     /// <summary>Called after an append was queued: wakes the thread that calls <see cref="Step"/>.</summary>
     public Action Wake { get; set; } = static () => { };
 
+    /// <summary>Called instead after a lone append was queued: steps on the caller's thread if nobody does. False: it did not.</summary>
+    public Func<bool> TryStep { get; set; } = static () => false;
+
     /// <summary>
     /// When the append arrived that is sequenced next, of those that had to wait when the last step ended, by Stopwatch; 0: none had to. For every thread.
     /// </summary>
@@ -60,7 +63,10 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
     public bool IsIdle => _open is null && replica.IsIdle && _turns.IsEmpty && !_fences.AreWaited && !HasQueued;
 
     /// <summary>Whether appends, reads, messages, questions or wishes for a fence came that no <see cref="Step"/> has seen yet. For every thread.</summary>
-    public bool HasQueued => Volatile.Read(ref _queue) is not null || !_reads.IsEmpty || !_inbox.IsEmpty || !_asked.IsEmpty || _fences.HasAsked;
+    public bool HasQueued => HasAppends || !_reads.IsEmpty || !_inbox.IsEmpty || !_asked.IsEmpty || _fences.HasAsked;
+
+    /// <summary>Whether appends came that no <see cref="Step"/> has seen yet. For every thread.</summary>
+    public bool HasAppends => Volatile.Read(ref _queue) is not null;
 
     /// <summary>
     /// Whether what this node shows is all that was acknowledged to anybody: it leads alone. For every thread.
@@ -94,14 +100,16 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
 
     /// <summary>
     /// Queues appends of one client, in the order of their links, or refuses them at once. Each one's
-    /// <see cref="QueuedAppend.Complete"/> is called exactly once, unless this returns a refusal.
+    /// <see cref="QueuedAppend.Complete"/> is called exactly once, unless this returns a refusal. A lone one may be written, flushed and
+    /// completed before this returns, with what others had queued just before.
     /// </summary>
     /// <param name="first">The oldest one; its client is that of all.</param>
     /// <param name="last">The newest one, linked from the first by <see cref="QueuedAppend.Next"/>.</param>
     /// <param name="count">How many.</param>
     /// <param name="bytes">What they hold on to.</param>
+    /// <param name="mayStep">Whether the caller waits for this append before it brings the next one.</param>
     /// <returns><see cref="AppendOutcome.None"/>: queued. Otherwise none of them was.</returns>
-    public AppendOutcome Enqueue(QueuedAppend first, QueuedAppend last, int count, long bytes)
+    public AppendOutcome Enqueue(QueuedAppend first, QueuedAppend last, int count, long bytes, bool mayStep = true)
     {
         if (_draining)
         {
@@ -140,7 +148,11 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             return AppendOutcome.None;
         }
 
-        Wake();
+        if (count > 1 || !mayStep || !TryStep())
+        {
+            Wake();
+        }
+
         return AppendOutcome.None;
     }
 

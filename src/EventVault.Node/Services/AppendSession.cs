@@ -103,6 +103,9 @@ internal sealed class AppendSession(
                 while (!_ended && IsFull)
                 {
                     await _room.WaitAsync();
+
+                    // Off the answerer's thread, which makes room: what is queued next may be written where it is queued.
+                    await Task.Yield();
                 }
             }
         }

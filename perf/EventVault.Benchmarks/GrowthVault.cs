@@ -1,7 +1,9 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text;
 using EventVault.Storage;
 using EventVault.Storage.Io;
+using Microsoft.Win32.SafeHandles;
 
 namespace EventVault.Benchmarks;
 
@@ -12,7 +14,7 @@ namespace EventVault.Benchmarks;
 /// of a thousand one to a <em>spread</em> stream, whose some 100 events lie over the whole vault;
 /// the others to streams that come evenly along the log, and are drawn by chance from then on.
 /// </summary>
-internal sealed class GrowthVault(string folder, int segments, long streams, uint segmentSizeBytes)
+internal sealed partial class GrowthVault(string folder, int segments, long streams, uint segmentSizeBytes)
 {
     /// <summary>Events of a probe.</summary>
     public const int ProbeEvents = 100;
@@ -32,6 +34,37 @@ internal sealed class GrowthVault(string folder, int segments, long streams, uin
 
     /// <summary>The data directory.</summary>
     public string Folder => folder;
+
+    /// <summary>Brings the files of its index into the page cache.</summary>
+    public void Warm()
+    {
+        var bytes = new byte[1 << 20];
+        foreach (var path in Directory.GetFiles(Path.Combine(folder, "index")))
+        {
+            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            for (long at = 0; RandomAccess.Read(file, bytes, at) is var read and > 0; at += read)
+            {
+            }
+        }
+    }
+
+    /// <summary>Takes all its files out of the page cache. Nobody has them open.</summary>
+    /// <exception cref="IOException">The system refused.</exception>
+    public void DropFromPageCache()
+    {
+        const int DontNeed = 4;
+        foreach (var path in Directory.GetFiles(folder, "*", SearchOption.AllDirectories))
+        {
+            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read);
+            if (Advise(file, 0, 0, DontNeed) is not 0 and var error)
+            {
+                throw new IOException($"posix_fadvise of {path}: error {error}");
+            }
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    private static partial int Advise(SafeFileHandle file, long offset, long length, int advice);
 
     /// <summary>Its size of a segment.</summary>
     public uint SegmentSizeBytes => segmentSizeBytes;

@@ -109,6 +109,7 @@ public sealed class LogVerifier
             using var file = _files.OpenFile(Path.Combine(logDirectory, names[i]), FileOpening.ReadExisting);
             var next = i + 1 < names.Count ? HeaderOf(Path.Combine(logDirectory, names[i + 1]), (uint)i + 1) : null;
             after = VerifySegment(file, (uint)i, after, next, isLast: i + 1 == names.Count);
+            after?.Dispose(); // Before the file; what it knows stays.
             progress?.Invoke(i + 1, names.Count);
         }
 

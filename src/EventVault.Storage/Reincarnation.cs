@@ -204,7 +204,7 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
             try
             {
                 using var file = Open(segment, FileOpening.ReadExisting);
-                var scanner = SegmentScanner.Open(file, segment, meta);
+                using var scanner = SegmentScanner.Open(file, segment, meta);
                 while (scanner.Next(out _, out _, out _))
                 {
                 }
@@ -223,7 +223,7 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
             try
             {
                 using var file = Open(segment, FileOpening.ReadExisting);
-                var scanner = SegmentScanner.Open(file, segment, meta);
+                using var scanner = SegmentScanner.Open(file, segment, meta);
                 do
                 {
                     while (scanner.Next(out var header, out _, out var body))
@@ -249,7 +249,7 @@ public sealed record Reincarnation(Guid Before, string Damage, string Aside)
             try
             {
                 using var file = Open(segment, FileOpening.ReadExisting);
-                var scanner = SegmentScanner.Open(file, segment, meta);
+                using var scanner = SegmentScanner.Open(file, segment, meta);
                 if (scanner.Header.Scavenged is { } scavenged)
                 {
                     var reader = new SegmentReader(segment, file.Map(file.Length, MappedAccess.Random), meta.ChecksumSeed);

@@ -246,7 +246,8 @@ internal sealed class StorageOpening
             var last = (uint)segments - 1;
             using (var file = _files.OpenFile(Sealer.LogPath(_storage, last), FileOpening.ReadExisting))
             {
-                LogRecovery.CheckTerms(SegmentScanner.Open(file, last, _meta), truncation);
+                using var scanner = SegmentScanner.Open(file, last, _meta);
+                LogRecovery.CheckTerms(scanner, truncation);
             }
 
             SegmentedLog.DeleteSegments(_files, _storage.LogDirectory, last, last);

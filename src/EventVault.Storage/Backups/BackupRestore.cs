@@ -248,7 +248,7 @@ public sealed class BackupRestore
         }
 
         using var source = OpenSource(entry);
-        var scanner = SegmentScanner.OpenCut(source, entry.Segment.Segment, _old);
+        using var scanner = SegmentScanner.OpenCut(source, entry.Segment.Segment, _old);
         if (scanner.Header.Scavenged is not null)
         {
             return new Cut(Blocks.Size, [], end); // Refused by RequireReadable: its point lies behind it.

@@ -111,7 +111,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <summary>Offset of the group that holds the operation; 0 if this segment doesn't have it.</summary>
     public uint FindOperation(UInt128 id)
     {
-        Invariant.Check(_gathered is null, "Operations that were gathered can't be found yet.");
+        Invariant.Check(_gathered is null, "A walk has to end first.");
         var number = _operations.Find(id);
         return number < 0 ? 0 : _operationGroups[number];
     }
@@ -174,6 +174,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <param name="end">Offset behind the last committed group.</param>
     public ActiveIndex CopyCommitted(uint end)
     {
+        Invariant.Check(_gathered is null, "A walk has to end first.");
         var copy = new ActiveIndex(Segment, FirstPosition, FirstIndex) { Keys = Keys.Copy(_events.Count) };
         for (var i = 0; i < _events.Count; i++)
         {
@@ -209,6 +210,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     /// <summary>Writes all of it as it stands. Nothing is pending.</summary>
     public void Save(ActiveIndexWriter writer)
     {
+        Invariant.Check(_gathered is null, "A walk has to end first.");
         _streams.Save(writer);
         _streamEntries.Save(writer);
         _events.Save(writer);

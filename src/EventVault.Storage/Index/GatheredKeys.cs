@@ -1,5 +1,6 @@
 // Keys of events on their way into the index of a segment that is walked: a good part of the walk's work, of which nothing is needed
-// before its end. So another thread puts them in, some thousands at a time, while the walk goes on.
+// before its end. So another thread puts them in, some thousands at a time, while the walk goes on. Of a walk that ends with a failure what was begun
+// goes on for a moment, into an index that nobody has.
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;

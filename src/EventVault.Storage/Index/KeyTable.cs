@@ -6,7 +6,7 @@
 // slot is its hash with secrets of the process that made the table; by the key's own bits a client could turn the sequencer's lookups into
 // walks over the whole table.
 //
-// Methods that take a UInt128 can't be compiled ahead of time. The hot ones are compiled at once for speed: a recovery is nearly
+// Methods that take a UInt128 can't be compiled ahead of time. Those with a loop or many callers are compiled at once for speed: a recovery is nearly
 // over when the system would come to do so.
 using System.Runtime.CompilerServices;
 

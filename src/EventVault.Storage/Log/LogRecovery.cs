@@ -35,7 +35,7 @@ internal static class LogRecovery
     /// <exception cref="OperationCanceledException">The opening is to end.</exception>
     public static RecoveredSegment? Recover(IFile file, uint segment, VaultMeta meta, SegmentHeader? next, RecoveredLog log, CleanStop? stop, OpeningWatch? watch)
     {
-        var scanner = SegmentScanner.Open(file, segment, meta, isCached: stop is not null);
+        using var scanner = SegmentScanner.Open(file, segment, meta, isCached: stop is not null);
         var index = new ActiveIndex(segment, scanner.Header.FirstPosition, scanner.Header.FirstIndex);
         log.Begin(segment);
         index.BeginWalk();
@@ -68,6 +68,7 @@ internal static class LogRecovery
         // Only the last segment can have a torn tail: the header of the next one was written when this one was durable.
         var isMarked = IsMarked(scanner, meta, tailEnd);
         var cut = next is null && bits != 0 && !isMarked;
+        scanner.Dispose(); // Nothing is read beside what is written from here on.
         if (cut)
         {
             SegmentedLog.ZeroBehind(file, scanner.Offset, tailEnd);
@@ -91,14 +92,14 @@ internal static class LogRecovery
     /// </summary>
     public static bool IsLeftEmpty(IFile file, IFile fileBefore, uint segment, VaultMeta meta)
     {
-        var scanner = SegmentScanner.Open(file, segment, meta);
+        using var scanner = SegmentScanner.Open(file, segment, meta);
         if (scanner.Next(out _, out _, out _) || scanner.FindWitness(scanner.CountBits(scanner.Offset, InFlightBytes).End) is not null)
         {
             return false;
         }
 
         // It vouches for the segment before it, and is the only one to do so.
-        var before = SegmentScanner.Open(fileBefore, segment - 1, meta);
+        using var before = SegmentScanner.Open(fileBefore, segment - 1, meta);
         while (before.Next(out _, out _, out _))
         {
         }
@@ -123,7 +124,7 @@ internal static class LogRecovery
     /// <exception cref="DamageException">The segment's header is damaged.</exception>
     public static bool EndsAsSaved(IFile file, ActiveIndex index, in LogEnd end, VaultMeta meta)
     {
-        var scanner = SegmentScanner.Open(file, index.Segment, meta, isCached: true);
+        using var scanner = SegmentScanner.Open(file, index.Segment, meta, isCached: true);
         if (scanner.Header.FirstIndex != index.FirstIndex || scanner.Header.FirstPosition != index.FirstPosition)
         {
             return false;
@@ -145,6 +146,7 @@ internal static class LogRecovery
         var end = scanner.Offset;
         CheckTerms(scanner, truncation);
         var (bits, tailEnd) = scanner.CountBits(end, uint.MaxValue);
+        scanner.Dispose(); // As above.
         if (bits != 0)
         {
             SegmentedLog.ZeroBehind(file, end, tailEnd);

@@ -319,7 +319,7 @@ public sealed class LogTail
                     group.Group[offset..], group.Appends, name, append.Event(stream.FirstEvent + i),
                     group.FirstPosition + group.Events, new StreamVersion(++tail), recordedAt, _seed);
                 var last = 1 + (int)keys[0];
-                _active.Keys.Add(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
+                _active.AddKeys(keys[1..last], (uint)(group.FirstPosition.Value + group.Events - _active.FirstPosition.Value));
                 keys = keys[last..];
 
                 if ((append.Change is not null && stream.FirstEvent == 0) || append.Retention is not null)

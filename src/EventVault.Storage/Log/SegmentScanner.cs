@@ -6,8 +6,8 @@ using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Log;
 
-/// <summary>Reads a segment group by group. One thread.</summary>
-internal sealed class SegmentScanner
+/// <summary>Reads a segment group by group. One thread. Dispose it before the file: then nothing is read ahead any more; what it knows stays.</summary>
+internal sealed class SegmentScanner : IDisposable
 {
     private const int CountedAtOnce = 256 * 1024;
     private readonly string _name;
@@ -264,6 +264,9 @@ internal sealed class SegmentScanner
 
         return (bits, last);
     }
+
+    /// <summary>Ends what is read ahead. It can go on all the same.</summary>
+    public void Dispose() => _window.EndReads();
 
     /// <summary>Bytes of the segment in front of its footer; false if the file is shorter.</summary>
     public bool TryBytes(uint offset, int length, out ReadOnlySpan<byte> bytes) => _window.TryBytes(offset, length, out bytes);

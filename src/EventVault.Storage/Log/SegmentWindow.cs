@@ -21,6 +21,7 @@ internal sealed class SegmentWindow(IFile file, long limit, bool isCached)
     private int _begin; // Of the window in the bytes.
     private long _offset; // Of the window in the file.
     private int _length;
+    private bool _goesOn; // Past the page cache, piece by piece.
     private DiskRead? _next; // Of what stands behind the window, into the other buffer.
     private byte[] _other = [];
 
@@ -44,6 +45,11 @@ internal sealed class SegmentWindow(IFile file, long limit, bool isCached)
                 return false;
             }
         }
+        else if (_goesOn && _next is null)
+        {
+            // Only now: who reads a header, or a group that is larger than a piece, wants something else next.
+            BeginNext();
+        }
 
         bytes = _bytes.AsSpan(_begin + (int)(offset - _offset), length);
         return true;
@@ -52,26 +58,29 @@ internal sealed class SegmentWindow(IFile file, long limit, bool isCached)
     /// <summary>What is in memory from here on.</summary>
     public ReadOnlySpan<byte> Rest(long offset) => _bytes.AsSpan(_begin + (int)(offset - _offset), _length - (int)(offset - _offset));
 
+    /// <summary>When it returns nothing is read ahead. It can go on.</summary>
+    public void EndReads()
+    {
+        _next?.Drop();
+        _next = null;
+        _goesOn = false;
+    }
+
     private void Move(long offset, int length)
     {
         var end = _offset + _length;
-        var goesOn = _length > 0 && offset >= _offset && offset <= end;
+        var goesOn = !isCached && _length > 0 && offset >= _offset && offset <= end;
         if (goesOn && _next is { } next && end - offset <= MostCarried && offset + length <= end + next.Length)
         {
             TakeNext(next, offset, (int)(end - offset));
         }
         else
         {
-            _next?.Drop();
-            _next = null;
+            EndReads();
             Fill(Blocks.Floor(offset), (int)(offset - Blocks.Floor(offset)) + length);
         }
 
-        // Who reads a header only, or goes back, wants nothing behind it; nor does a group help that is larger than what is read ahead.
-        if (goesOn && !isCached && length <= PieceBytes)
-        {
-            BeginNext();
-        }
+        _goesOn = goesOn;
     }
 
     private void Fill(long offset, int needed)
@@ -99,8 +108,9 @@ internal sealed class SegmentWindow(IFile file, long limit, bool isCached)
         }
 
         var room = (int)Blocks.Ceiling(MostCarried) + PieceBytes;
-        if (_other.Length < room + Blocks.Size)
+        if (_other.Length < room + Blocks.Size || _other.Length > 2 * room)
         {
+            // One that was made for a large append, and came here by turns, is not kept: both buffers would grow so.
             _other = NewBuffer(room);
         }
 

@@ -137,7 +137,7 @@ internal sealed class ShipInstall
         }
 
         using var file = _files.OpenFile(path, FileOpening.ReadExisting);
-        var scanner = SegmentScanner.Open(file, last.Segment, _meta);
+        using var scanner = SegmentScanner.Open(file, last.Segment, _meta);
         if (scanner.Header.Scavenged is not null)
         {
             return $"segment {last.Segment} is sealed here";

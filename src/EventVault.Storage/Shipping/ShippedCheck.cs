@@ -68,7 +68,7 @@ internal sealed class ShippedCheck(VaultMeta meta)
     public ShippedSegment Describe(IFile file, uint number, LogIndex? until = null)
     {
         var name = SegmentHeader.FileName(number);
-        var scanner = SegmentScanner.Open(file, number, meta, isCached: until is not null);
+        using var scanner = SegmentScanner.Open(file, number, meta, isCached: until is not null);
         if (scanner.Header.Scavenged is { } scavenged)
         {
             var block = new byte[Blocks.Size];

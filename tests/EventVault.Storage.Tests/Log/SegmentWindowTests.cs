@@ -63,10 +63,26 @@ public sealed class SegmentWindowTests : IDisposable
         files.FailingRead.StrikeAt(3);
 
         Assert.True(window.TryBytes(0, 8, out _));
-        Assert.True(window.TryBytes(Piece, 8, out _)); // It goes on, so the third piece is read ahead.
+        Assert.True(window.TryBytes(Piece, 8, out _));
+        Assert.Equal(0, files.FailingRead.Strikes);
+        Assert.True(window.TryBytes((2 * Piece) - 8, 8, out _)); // It goes on, so the third piece is read ahead.
         Assert.Equal(1, files.FailingRead.Strikes);
-        Assert.True(window.TryBytes((2 * Piece) - 8, 8, out _));
         Assert.Throws<DiskException>(() => window.TryBytes(2 * Piece, 8, out _));
+    }
+
+    [Fact]
+    public void What_was_read_ahead_when_it_was_to_end_decides_nothing()
+    {
+        var files = new SimulatedFileSystem();
+        using var file = NewFile(files, new byte[5 * Piece]);
+        var window = new SegmentWindow(file, 5 * Piece, isCached: false);
+        files.FailingRead.StrikeAt(3);
+        Assert.True(window.TryBytes(0, 8, out _) && window.TryBytes(Piece, 8, out _) && window.TryBytes(Piece, 16, out _));
+        Assert.Equal(1, files.FailingRead.Strikes);
+
+        window.EndReads();
+
+        Assert.True(window.TryBytes(2 * Piece, 8, out _));
     }
 
     private IFile NewFile(IFileSystem files, byte[] content)

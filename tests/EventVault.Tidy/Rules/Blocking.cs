@@ -13,7 +13,7 @@ internal static partial class Blocking
         ("src/EventVault.Node/Scrub.cs", "compared.Result", "Known to be done: a thread looks at it between its steps."),
         ("src/EventVault.Node/Scrub.cs", "repair.Result", "Likewise."),
         ("src/EventVault.Node/Peers/BeginningAnew.cs", "WaitAsync(end).GetAwaiter().GetResult()", "On the thread that opens the storage, which has nothing else to do."),
-        ("src/EventVault.Storage/Io/WorkAhead.cs", "_ended.Wait()", "On the thread that opens the storage, too; for work that another thread is doing, never for one that has to begin it."),
+        ("src/EventVault.Storage/Io/WorkAhead.cs", "_ended.Wait()", "Of whoever walks a segment, for work that another thread is in the middle of, never for one that has to begin it."),
     ];
 
     public static IEnumerable<Violation> Check(SourceFile file)

@@ -122,7 +122,7 @@ internal sealed class VaultThread : IDisposable
             return false;
         }
 
-        IThreadPoolWorkItem? answers = null;
+        IThreadPoolWorkItem? answers;
         var rests = false;
         try
         {
@@ -133,7 +133,7 @@ internal sealed class VaultThread : IDisposable
 
             try
             {
-                answers = StepForCaller();
+                StepForCaller();
                 rests = _wakesToMark && _lone > 0 && _loop.IsIdle && !_replica.NeedsTicks;
             }
             catch (Exception e)
@@ -142,6 +142,7 @@ internal sealed class VaultThread : IDisposable
                 _failure = e;
             }
 
+            answers = _completions.TakeKept(); // Behind a failure, too: what was committed before it is answered.
             Interlocked.Exchange(ref _state, rests ? Open : Parked);
         }
         finally
@@ -159,13 +160,13 @@ internal sealed class VaultThread : IDisposable
     }
 
     // Writes once, and decides nothing behind that: what comes meanwhile does not hold up this answer.
-    private IThreadPoolWorkItem? StepForCaller()
+    private void StepForCaller()
     {
         _wasStepped = true;
         _loop.Step();
         if (_replica.NeedsTicks || !_writer.Step())
         {
-            return null;
+            return;
         }
 
         CountLone();
@@ -178,8 +179,6 @@ internal sealed class VaultThread : IDisposable
         {
             _completions.KeepsNext = false;
         }
-
-        return _completions.TakeKept();
     }
 
     private void Answer(IThreadPoolWorkItem? answers)

@@ -27,12 +27,14 @@ internal sealed class ReducerCalls(VaultStorage storage, SingleAppends appends, 
         while (true)
         {
             context.Cancellation.ThrowIfCancellationRequested();
+
+            // In this order: an attempt that commits between the two looks must not be taken for somebody else's definition.
+            var reducers = registry.Current();
             if (storage.Reader.FindAppend(id) is { } first)
             {
                 return FirstAnswer(first.First, asked);
             }
 
-            var reducers = registry.Current();
             if (Decide(reducers, asked, expected, out var version) is { } unchanged)
             {
                 return new DefineReducerResponse { Reducer = ToMessage(unchanged) };

@@ -21,16 +21,35 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     /// <summary>Kept free for indexes and the node's own files when a segment is prepared.</summary>
     private const long ReserveBytes = 64L * 1024 * 1024;
 
-    /// <summary>Bytes zeroed between two pauses, so that preparing doesn't crowd out the flushes of appends.</summary>
+    /// <summary>Most bytes zeroed at a time, when the segment in use fills up fast.</summary>
     private const int StepBytes = 1024 * 1024;
+
+    /// <summary>Bytes zeroed at a time while there is time: written in about the time of one flush, so an append hardly notices that its own waits for them.</summary>
+    private const int LeisureStepBytes = 64 * 1024;
 
     private volatile SpareSegment? _ready;
     private volatile bool _full;
     private long _zeroed;
+    private long _used;
     private int _number;
     private IFile? _unfinished;
 
     public SpareState State => _ready is not null ? SpareState.Ready : _full ? SpareState.Full : SpareState.Preparing;
+
+    /// <summary>
+    /// How much of the segment in use is taken, as bytes of a segment: what tells how soon the next one is needed. Set by the sequencer.
+    /// </summary>
+    public long Used
+    {
+        get => Volatile.Read(ref _used);
+        set => Volatile.Write(ref _used, value);
+    }
+
+    /// <summary>
+    /// Whether preparing can go slowly: twice as much is done as the segment in use has taken, so at that rate the next one is ready when
+    /// this one is half full. The background thread's.
+    /// </summary>
+    public bool HasTime => _zeroed >= 2 * Used;
 
     // A name of its own for each: the one handed out before may not have been renamed yet.
     private string CurrentPath => Path.Combine(logDirectory, $"spare{_number}{Suffix}");
@@ -70,12 +89,12 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
 
                 _number++;
                 _unfinished = files.OpenFile(CurrentPath, FileOpening.New);
-                _zeroed = 0;
             }
 
             if (_zeroed < sizeBytes)
             {
-                var length = (int)Math.Min(StepBytes, sizeBytes - _zeroed);
+                var missing = Math.Clamp((2 * Used) - _zeroed, LeisureStepBytes, StepBytes);
+                var length = Math.Min(missing / LeisureStepBytes * LeisureStepBytes, sizeBytes - _zeroed);
                 _unfinished.WriteZeros(_zeroed, length);
                 _zeroed += length;
                 return true;
@@ -86,6 +105,7 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
             _full = false;
             _ready = new SpareSegment(CurrentPath, _unfinished, _unfinished.Map(sizeBytes, MappedAccess.Random));
             _unfinished = null;
+            _zeroed = 0;
             return true;
         }
         catch (DiskException e) when (e.IsFull)
@@ -127,6 +147,7 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
         {
             _unfinished.Dispose();
             _unfinished = null;
+            _zeroed = 0;
             files.DeleteFile(CurrentPath);
         }
     }

@@ -98,6 +98,60 @@ public sealed class LogTailTests
     }
 
     [Fact]
+    public void The_next_segment_is_prepared_little_by_little_until_the_one_in_use_fills_up_and_is_ready_when_that_is_half_full()
+    {
+        const int Size = 16 << 20;
+        const int Little = 64 * 1024;
+        var files = new SimulatedFileSystem();
+        using var storage = VaultStorage.Open(files, "/vault", new StorageOptions { SegmentSizeBytes = Size }, now: 1).CommitAll();
+        var pieces = new List<long>();
+        files.OnOperation = o =>
+        {
+            if (o.Path.Contains("spare", StringComparison.Ordinal) && o.Kind == DiskOperationKind.WriteZeros)
+            {
+                pieces.Add(o.Length);
+            }
+        };
+        for (var i = 0; i < 20; i++)
+        {
+            Assert.True(storage.StepBackground());
+            Assert.True(storage.HasTime);
+        }
+
+        Assert.Equal(Enumerable.Repeat<long>(Little, 20), pieces);
+
+        // As appends take a segment, twice as much of the next one is zeroed, in large pieces, and then little by little again.
+        var group = new GroupBuffer();
+        for (UInt128 id = 1; storage.Spares.State != SpareState.Ready; id++)
+        {
+            group.Clear();
+            var content = Encoded.Append(storage, id, ("s-1", ExpectedKind.Any, -1, [Encoded.Event(id, "T", new byte[900_000])]));
+            storage.Reader.LookUp(content, out _);
+            Assert.Equal((AppendCheck.Ok, RoomCheck.Ok), (storage.Tail.Check(content, out _), storage.Tail.CheckRoom(content.EncodedLength)));
+            storage.Tail.Begin(group, content.EncodedLength, 1);
+            storage.Tail.Add(group, content);
+            storage.Tail.Finish(group);
+            storage.Log.Write(group);
+            storage.Log.Flush();
+            storage.Commit(group.Index);
+            Assert.False(storage.HasTime);
+            pieces.Clear();
+            while (!storage.HasTime && storage.Spares.State != SpareState.Ready)
+            {
+                Assert.True(storage.StepBackground());
+            }
+
+            Assert.InRange(pieces.Count, 1, 3);
+            Assert.Contains(pieces, p => p > Little);
+            pieces.Clear();
+            Assert.True(storage.Spares.State == SpareState.Ready || storage.StepBackground());
+            Assert.All(pieces, p => Assert.InRange(p, 1, Little));
+        }
+
+        Assert.InRange(group.End.Place.Offset, 1u, (Size / 2) + 1_000_000u);
+    }
+
+    [Fact]
     public void A_segment_whose_keys_take_too_much_memory_is_followed_by_the_next_one_early()
     {
         const long Most = 300_000;

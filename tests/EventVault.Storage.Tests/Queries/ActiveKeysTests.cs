@@ -112,7 +112,7 @@ public sealed class ActiveKeysTests
             keys.Add(own.AsSpan(0, count), (uint)i);
             if (i % 7 == 0)
             {
-                Volatile.Write(ref committed, i - 3); // What is pending is there, and not seen.
+                Volatile.Write(ref committed, Math.Max(0, i - 3)); // What is pending is there, and not seen.
             }
         }
 

@@ -21,11 +21,8 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     /// <summary>Kept free for indexes and the node's own files when a segment is prepared.</summary>
     private const long ReserveBytes = 64L * 1024 * 1024;
 
-    /// <summary>Most bytes zeroed at a time, when the segment in use fills up fast.</summary>
+    /// <summary>Bytes zeroed between two pauses, so that preparing doesn't crowd out the flushes of appends.</summary>
     private const int StepBytes = 1024 * 1024;
-
-    /// <summary>Bytes zeroed at a time while there is time: written in about the time of one flush, so an append hardly notices that its own waits for them.</summary>
-    private const int LeisureStepBytes = 64 * 1024;
 
     private volatile SpareSegment? _ready;
     private volatile bool _full;
@@ -93,8 +90,7 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
 
             if (_zeroed < sizeBytes)
             {
-                var missing = Math.Clamp((2 * Used) - _zeroed, LeisureStepBytes, StepBytes);
-                var length = Math.Min(missing / LeisureStepBytes * LeisureStepBytes, sizeBytes - _zeroed);
+                var length = (int)Math.Min(StepBytes, sizeBytes - _zeroed);
                 _unfinished.WriteZeros(_zeroed, length);
                 _zeroed += length;
                 return true;

@@ -29,8 +29,13 @@ internal sealed class VaultThread : IDisposable
     /// <summary>Length of a tick.</summary>
     public static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>So many flushes in a row were of one append, with nobody waiting behind it, before callers may step.</summary>
+    /// <summary>So many flushes were of one append, with nobody waiting behind it, before callers may step; one with company takes back <see cref="LoneCost"/>.</summary>
     private const int LoneBefore = 256;
+
+    /// <summary>More are not counted: so many that company closes it for a while only if it comes more than now and then.</summary>
+    private const int MostLone = 2 * LoneBefore;
+
+    private const int LoneCost = 32;
 
     /// <summary>A thread of the pool that flushes must not be the only one there is.</summary>
     private static readonly bool CallersMayStep = Environment.ProcessorCount > 1;
@@ -134,7 +139,7 @@ internal sealed class VaultThread : IDisposable
             try
             {
                 StepForCaller();
-                rests = _wakesToMark && _lone > 0 && _loop.IsIdle && !_replica.NeedsTicks;
+                rests = _wakesToMark && _lone >= LoneBefore && _loop.IsIdle && !_replica.NeedsTicks;
             }
             catch (Exception e)
             {
@@ -195,7 +200,8 @@ internal sealed class VaultThread : IDisposable
     }
 
     // Of appends that come together, the thread of the first would serve all: measured, 16 in flight lost a third of their speed.
-    private void CountLone() => _lone = _writer.AppendsWritten != 1 || _loop.HasAppends ? 0 : Math.Min(_lone + 1, LoneBefore);
+    // But one that took longer than usual, so that the next one caught up with it, is not company.
+    private void CountLone() => _lone = _writer.AppendsWritten != 1 || _loop.HasAppends ? Math.Max(_lone - LoneCost, 0) : Math.Min(_lone + 1, MostLone);
 
     /// <summary>
     /// Finishes what is queued, and ends the thread. What still waits for room on the disk after the
@@ -374,7 +380,7 @@ internal sealed class VaultThread : IDisposable
     // False: nothing came for so long.
     private bool Park(TimeSpan patience, bool isIdle, bool marks)
     {
-        var isOpen = isIdle && _nextTick == 0 && _lone == LoneBefore && CallersMayStep;
+        var isOpen = isIdle && _nextTick == 0 && _lone >= LoneBefore && CallersMayStep;
         _wake.Reset();
         (_wakesToMark, _wasStepped) = (marks, false);
         Interlocked.Exchange(ref _state, isOpen ? Open : Parked);

@@ -6,7 +6,7 @@ namespace EventVault.Node;
 
 /// <summary>Runs the storage's background work.</summary>
 /// <param name="storage">Has the work.</param>
-/// <param name="onProgress">Called after a step while an append waits for room: it may have been made. Not for one that begins to wait only then, which looks itself.</param>
+/// <param name="onProgress">Called after a step while an append waits for room: it may have been made. One that begins to wait only then is not told: the vault thread looks again within milliseconds.</param>
 /// <param name="isHurried">Whether an append waits for room.</param>
 /// <param name="onFailed">Called on this thread, which ends then.</param>
 internal sealed class BackgroundThread(VaultStorage storage, Action onProgress, Func<bool> isHurried, Action<Exception, string> onFailed) : IDisposable

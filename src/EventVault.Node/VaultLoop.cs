@@ -302,6 +302,7 @@ internal sealed class VaultLoop(VaultStorage storage, Replica replica, ICompleti
             worked = true;
         }
 
+        _appendWaits &= !_turns.IsEmpty; // Who waited may have been given up.
         Submit();
         if (!_turns.IsEmpty || _waitsSince != 0)
         {

@@ -442,7 +442,7 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool StepBackground() => _sealer.Step() || Spares.Step() || _sealer.StepFilter();
 
-    /// <summary>Whether <see cref="StepBackground"/> can wait a while: the next segment is prepared far ahead of its need. Its thread's.</summary>
+    /// <summary>Whether <see cref="StepBackground"/> can wait a while: the segment that is prepared is far ahead of its need. Its thread's.</summary>
     public bool HasTime => Spares.HasTime;
 
     /// <summary>

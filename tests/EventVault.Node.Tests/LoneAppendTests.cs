@@ -187,6 +187,7 @@ public sealed class LoneAppendTests
         await Wait.UntilAsync(() => !node.Node.Storage.Log.WantsMark, "the commit mark");
         using var gate = new ManualResetEventSlim();
         var lone = await HeldAsync(node, gate);
+        var before = (await node.ReadAllAsync()).Count;
         var behind = Enumerable.Range(0, 3).Select(i => node.AppendAsync($"behind-{i}", Make.NoStream).AsTask()).ToList();
         await Wait.UntilAsync(() => node.Node.Loop.Waiting == behind.Count, "appends in the queue");
         var stopping = node.Node.StopAsync();
@@ -201,7 +202,9 @@ public sealed class LoneAppendTests
         node.Disk.OnOperation = null;
         await using var after = await node.RestartAsync();
         Assert.True(after.Node.Storage.StoppedInOrder);
-        Assert.Equal(["behind-0", "behind-1", "behind-2"], (await after.ReadAllAsync()).Select(e => e.Stream).Where(s => s is not "s").Order());
+        var all = await after.ReadAllAsync();
+        Assert.Equal(before + 1 + behind.Count, all.Count);
+        Assert.Equal(["behind-0", "behind-1", "behind-2"], all.Select(e => e.Stream).Where(s => s is not "s").Order());
     }
 
     // Only what appends flush: the log's mark and new segments are written by threads of the node's own.

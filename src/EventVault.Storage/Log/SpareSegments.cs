@@ -24,6 +24,8 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     /// <summary>Bytes zeroed between two pauses, so that preparing doesn't crowd out the flushes of appends.</summary>
     private const int StepBytes = 1024 * 1024;
 
+    private const int SmallestWithTime = 64 * StepBytes;
+
     private volatile SpareSegment? _ready;
     private volatile bool _full;
     private long _zeroed;
@@ -43,10 +45,10 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     }
 
     /// <summary>
-    /// Whether preparing can go slowly: twice as much is done as the segment in use has taken, so at that rate the next one is ready when
-    /// this one is half full. The background thread's.
+    /// While one is prepared, whether that can go slowly: twice as much is done as the segment in use has taken, so at that rate the next one is ready when
+    /// this one is half full. Not behind a full disk, which counts as full until one is ready, nor for segments that fill up within a pause. The background thread's.
     /// </summary>
-    public bool HasTime => _zeroed >= 2 * Used;
+    public bool HasTime => sizeBytes >= SmallestWithTime && !_full && _zeroed >= 2 * Used;
 
     // A name of its own for each: the one handed out before may not have been renamed yet.
     private string CurrentPath => Path.Combine(logDirectory, $"spare{_number}{Suffix}");
@@ -90,6 +92,14 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
 
             if (_zeroed < sizeBytes)
             {
+                // Others write, too, while this goes slowly: what can't be finished doesn't take from them what is left.
+                if (files.FreeBytes(logDirectory) < sizeBytes - _zeroed)
+                {
+                    Discard();
+                    _full = true;
+                    return false;
+                }
+
                 var length = (int)Math.Min(StepBytes, sizeBytes - _zeroed);
                 _unfinished.WriteZeros(_zeroed, length);
                 _zeroed += length;

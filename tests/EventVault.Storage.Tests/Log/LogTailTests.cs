@@ -1,3 +1,4 @@
+using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 
@@ -100,7 +101,7 @@ public sealed class LogTailTests
     [Fact]
     public void Preparing_the_next_segment_has_time_while_twice_as_much_is_done_as_the_one_in_use_has_taken()
     {
-        const int Size = 16 << 20;
+        const int Size = 64 << 20;
         var files = new SimulatedFileSystem();
         using var storage = VaultStorage.Open(files, "/vault", new StorageOptions { SegmentSizeBytes = Size }, now: 1).CommitAll();
         var zeroed = 0L;
@@ -134,6 +135,41 @@ public sealed class LogTailTests
         // So it is ready when the one in use is half full.
         Assert.InRange(group.End.Place.Offset, (Size / 2) - 2_000_000u, (Size / 2) + 2_000_000u);
         Assert.True(hurries > 10);
+    }
+
+    [Fact]
+    public void Behind_a_full_disk_the_next_segment_is_prepared_without_pauses_and_given_up_when_it_cant_be_finished()
+    {
+        const long Size = 64 << 20;
+        var files = new SimulatedFileSystem();
+        using var storage = VaultStorage.Open(files, "/vault", new StorageOptions { SegmentSizeBytes = (uint)Size }, now: 1).CommitAll();
+        for (var i = 0; i < 10; i++)
+        {
+            Assert.True(storage.StepBackground());
+            Assert.True(storage.HasTime);
+        }
+
+        // Somebody else takes what it would need.
+        var spare = Assert.Single(files.AllFiles(), f => f.Contains("spare", StringComparison.Ordinal));
+        var taken = files.AllFiles().Sum(f => Length(files, f));
+        files.CapacityBytes = taken + (Size / 2);
+        Assert.False(storage.StepBackground());
+        Assert.Equal((SpareState.Full, false), (storage.Spares.State, files.FileExists(spare)));
+
+        // With room again it is full until one is ready, so that is not to take a minute.
+        files.CapacityBytes = null;
+        while (storage.Spares.State != SpareState.Ready)
+        {
+            Assert.Equal(SpareState.Full, storage.Spares.State);
+            Assert.False(storage.HasTime);
+            Assert.True(storage.StepBackground());
+        }
+    }
+
+    private static long Length(SimulatedFileSystem files, string path)
+    {
+        using var file = files.OpenFile(path, FileOpening.Existing);
+        return file.Length;
     }
 
     [Fact]

@@ -6,7 +6,7 @@ namespace EventVault.Node;
 
 /// <summary>Runs the storage's background work.</summary>
 /// <param name="storage">Has the work.</param>
-/// <param name="onProgress">Called after a step while an append waits for room: it may have been made. One that begins to wait only then is not told: the vault thread looks again within milliseconds.</param>
+/// <param name="onProgress">Called after a step: room may have been made.</param>
 /// <param name="isHurried">Whether an append waits for room.</param>
 /// <param name="onFailed">Called on this thread, which ends then.</param>
 internal sealed class BackgroundThread(VaultStorage storage, Action onProgress, Func<bool> isHurried, Action<Exception, string> onFailed) : IDisposable
@@ -16,12 +16,6 @@ internal sealed class BackgroundThread(VaultStorage storage, Action onProgress, 
 
     /// <summary>The pause after a step: a step zeroes up to 1 MiB, so a segment is still prepared at over 0.5 GB/s.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(1);
-
-    /// <summary>
-    /// The same when there is time: a segment of 256 MiB takes most of a minute. A flush that waits for such a step takes some milliseconds, and only one of a
-    /// thousand appends that come one at a time is to meet one. Smaller and more often was worse: 64 KiB every 10 ms doubled their 99th percentile.
-    /// </summary>
-    private static readonly TimeSpan LeisurePause = TimeSpan.FromMilliseconds(200);
 
     private readonly AutoResetEvent _wake = new(initialState: false);
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -50,15 +44,14 @@ internal sealed class BackgroundThread(VaultStorage storage, Action onProgress, 
             while (!_stopping)
             {
                 var worked = storage.StepBackground();
-                var hurried = isHurried();
-                if (worked && hurried)
+                if (worked)
                 {
                     onProgress();
                 }
 
-                if (!worked || !hurried)
+                if (!worked || !isHurried())
                 {
-                    _wake.WaitOne(!worked ? LookAgain : storage.HasTime ? LeisurePause : Pause);
+                    _wake.WaitOne(worked ? Pause : LookAgain);
                 }
             }
         }

@@ -442,9 +442,6 @@ public sealed class VaultStorage : IDisposable
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
     public bool StepBackground() => _sealer.Step() || Spares.Step() || _sealer.StepFilter();
 
-    /// <summary>Whether <see cref="StepBackground"/> can wait a while: the segment that is prepared is far ahead of its need. Its thread's.</summary>
-    public bool HasTime => Spares.HasTime;
-
     /// <summary>
     /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next
     /// start where it is and what it would find in the unsealed segment.

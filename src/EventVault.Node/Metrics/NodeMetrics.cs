@@ -85,7 +85,7 @@ internal static class NodeMetrics
         {
             Labels = ["state"],
         },
-        new("eventvault.log.spare_segments", MetricKind.Gauge, "{segment}", "Segments prepared ahead: 1, but for up to a minute behind a start or a new segment, sooner if that fills up, and on a full disk", v => v.Add(s.Storage.HasSpareSegment ? 1 : 0)),
+        new("eventvault.log.spare_segments", MetricKind.Gauge, "{segment}", "Segments prepared ahead: 1, but for moments and on a full disk", v => v.Add(s.Storage.HasSpareSegment ? 1 : 0)),
     ];
 
     private static IEnumerable<Metric> OfReads(MetricSources s) =>

@@ -83,7 +83,7 @@ public sealed class LogTail
         _seed = storage.Meta.ChecksumSeed;
         _adopter = new GroupAdopter(storage.Meta, storage.Lives, (key, _) => LastVersion(key));
         _active = active;
-        EndAt(end);
+        _end = end;
     }
 
     /// <summary>The node's Raft term: that of groups made here. Set it before groups of that term are made or truncated for.</summary>
@@ -357,7 +357,7 @@ public sealed class LogTail
         group.Checksum = new GroupHeader(
             body.Length, Storage.Checksum.Compute(body, _seed), group.Place, Term, group.Index, group.FirstPosition, group.Time,
             _storage.CommitIndex, group.Appends, group.Events, _end.Checksum).EncodeShared(bytes, _seed);
-        EndAt(group.End);
+        _end = group.End;
         _begun = null;
         _storage.Pending.Add(group);
     }
@@ -391,7 +391,7 @@ public sealed class LogTail
         bytes.CopyTo(group.Group);
         group.Target = _active;
         _adopter.Adopt(group, header, checksum, bytes[GroupHeader.Length..]);
-        EndAt(group.End);
+        _end = group.End;
         _storage.Pending.Add(group);
         return ReceiveCheck.Ok;
     }
@@ -419,7 +419,7 @@ public sealed class LogTail
 
         _storage.Lives.ForgetPending();
         _active = _storage.TruncateView(firstSegment, committed.Place, kept.Place.Segment);
-        EndAt(kept);
+        _end = kept;
         var view = _storage.View;
         for (var i = 0; i < pending.Count; i++)
         {
@@ -456,7 +456,7 @@ public sealed class LogTail
         group.Spare = _storage.Spares.Take();
         group.NewSegment = _end.Open(_storage.Meta, _active.Segment + 1);
         _active = new ActiveIndex(_active.Segment + 1, group.NewSegment.FirstPosition, group.NewSegment.FirstIndex);
-        EndAt(_end with { Place = new Place(_active.Segment, Blocks.Size) });
+        _end = _end with { Place = new Place(_active.Segment, Blocks.Size) };
         _storage.AddUnsealed(new UnsealedSegment(_active, new SegmentReader(_active.Segment, group.Spare.Mapping, _seed)));
     }
 
@@ -493,14 +493,6 @@ public sealed class LogTail
     }
 
     private int FreeingReserve => (int)Math.Min(FreeingReserveBytes, _storage.Meta.SegmentSizeBytes / 16);
-
-    // A segment is full by its bytes, or before that by its keys.
-    private void EndAt(in LogEnd end)
-    {
-        _end = end;
-        var keys = (double)_active.Keys.Bytes / _storage.Options.SegmentKeyBytes;
-        _storage.Spares.Used = Math.Max(end.Place.Offset - Blocks.Size, (long)(keys * _storage.Meta.SegmentSizeBytes));
-    }
 
     // A segment whose keys take too much memory is left for the next one, as one without room for a group is.
     private bool HasRoomForKeys => _active.Keys.Bytes < _storage.Options.SegmentKeyBytes;

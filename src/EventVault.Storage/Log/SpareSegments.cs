@@ -24,31 +24,13 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
     /// <summary>Bytes zeroed between two pauses, so that preparing doesn't crowd out the flushes of appends.</summary>
     private const int StepBytes = 1024 * 1024;
 
-    private const int SmallestWithTime = 64 * StepBytes;
-
     private volatile SpareSegment? _ready;
     private volatile bool _full;
     private long _zeroed;
-    private long _used;
     private int _number;
     private IFile? _unfinished;
 
     public SpareState State => _ready is not null ? SpareState.Ready : _full ? SpareState.Full : SpareState.Preparing;
-
-    /// <summary>
-    /// How much of the segment in use is taken, as bytes of a segment: what tells how soon the next one is needed. Set by the sequencer.
-    /// </summary>
-    public long Used
-    {
-        get => Volatile.Read(ref _used);
-        set => Volatile.Write(ref _used, value);
-    }
-
-    /// <summary>
-    /// While one is prepared, whether that can go slowly: twice as much is done as the segment in use has taken, so at that rate the next one is ready when
-    /// this one is half full. Not behind a full disk, which counts as full until one is ready, nor for segments that fill up within a pause. The background thread's.
-    /// </summary>
-    public bool HasTime => sizeBytes >= SmallestWithTime && !_full && _zeroed >= 2 * Used;
 
     // A name of its own for each: the one handed out before may not have been renamed yet.
     private string CurrentPath => Path.Combine(logDirectory, $"spare{_number}{Suffix}");
@@ -88,18 +70,11 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
 
                 _number++;
                 _unfinished = files.OpenFile(CurrentPath, FileOpening.New);
+                _zeroed = 0;
             }
 
             if (_zeroed < sizeBytes)
             {
-                // Others write, too, while this goes slowly: what can't be finished doesn't take from them what is left.
-                if (files.FreeBytes(logDirectory) < sizeBytes - _zeroed)
-                {
-                    Discard();
-                    _full = true;
-                    return false;
-                }
-
                 var length = (int)Math.Min(StepBytes, sizeBytes - _zeroed);
                 _unfinished.WriteZeros(_zeroed, length);
                 _zeroed += length;
@@ -111,7 +86,6 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
             _full = false;
             _ready = new SpareSegment(CurrentPath, _unfinished, _unfinished.Map(sizeBytes, MappedAccess.Random));
             _unfinished = null;
-            _zeroed = 0;
             return true;
         }
         catch (DiskException e) when (e.IsFull)
@@ -153,7 +127,6 @@ internal sealed class SpareSegments(IFileSystem files, string logDirectory, uint
         {
             _unfinished.Dispose();
             _unfinished = null;
-            _zeroed = 0;
             files.DeleteFile(CurrentPath);
         }
     }

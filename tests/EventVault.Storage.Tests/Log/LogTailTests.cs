@@ -1,4 +1,3 @@
-using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Tests.Simulated;
 
@@ -96,80 +95,6 @@ public sealed class LogTailTests
         Written(vault, group);
         vault.StepAll();
         Assert.Equal((1, 1), vault.Storage.SegmentCounts);
-    }
-
-    [Fact]
-    public void Preparing_the_next_segment_has_time_while_twice_as_much_is_done_as_the_one_in_use_has_taken()
-    {
-        const int Size = 64 << 20;
-        var files = new SimulatedFileSystem();
-        using var storage = VaultStorage.Open(files, "/vault", new StorageOptions { SegmentSizeBytes = Size }, now: 1).CommitAll();
-        var zeroed = 0L;
-        files.OnOperation = o => zeroed += o.Path.Contains("spare", StringComparison.Ordinal) && o.Kind == DiskOperationKind.WriteZeros ? o.Length : 0;
-        Assert.True(storage.StepBackground());
-        Assert.True(storage.HasTime);
-        var group = new GroupBuffer();
-        var hurries = 0;
-        for (UInt128 id = 1; storage.Spares.State != SpareState.Ready; id++)
-        {
-            group.Clear();
-            var content = Encoded.Append(storage, id, ("s-1", ExpectedKind.Any, -1, [Encoded.Event(id, "T", new byte[900_000])]));
-            storage.Reader.LookUp(content, out _);
-            Assert.Equal((AppendCheck.Ok, RoomCheck.Ok), (storage.Tail.Check(content, out _), storage.Tail.CheckRoom(content.EncodedLength)));
-            storage.Tail.Begin(group, content.EncodedLength, 1);
-            storage.Tail.Add(group, content);
-            storage.Tail.Finish(group);
-            storage.Log.Write(group);
-            storage.Log.Flush();
-            storage.Commit(group.Index);
-            while (!storage.HasTime && storage.Spares.State != SpareState.Ready)
-            {
-                hurries++;
-                Assert.True(storage.StepBackground());
-            }
-
-            var used = group.End.Place.Offset;
-            Assert.InRange(zeroed, Math.Min(Size, (2 * used) - (2 * Blocks.Size)), (2 * used) + (2 << 20));
-        }
-
-        // So it is ready when the one in use is half full.
-        Assert.InRange(group.End.Place.Offset, (Size / 2) - 2_000_000u, (Size / 2) + 2_000_000u);
-        Assert.True(hurries > 10);
-    }
-
-    [Fact]
-    public void Behind_a_full_disk_the_next_segment_is_prepared_without_pauses_and_given_up_when_it_cant_be_finished()
-    {
-        const long Size = 64 << 20;
-        var files = new SimulatedFileSystem();
-        using var storage = VaultStorage.Open(files, "/vault", new StorageOptions { SegmentSizeBytes = (uint)Size }, now: 1).CommitAll();
-        for (var i = 0; i < 10; i++)
-        {
-            Assert.True(storage.StepBackground());
-            Assert.True(storage.HasTime);
-        }
-
-        // Somebody else takes what it would need.
-        var spare = Assert.Single(files.AllFiles(), f => f.Contains("spare", StringComparison.Ordinal));
-        var taken = files.AllFiles().Sum(f => Length(files, f));
-        files.CapacityBytes = taken + (Size / 2);
-        Assert.False(storage.StepBackground());
-        Assert.Equal((SpareState.Full, false), (storage.Spares.State, files.FileExists(spare)));
-
-        // With room again it is full until one is ready, so that is not to take a minute.
-        files.CapacityBytes = null;
-        while (storage.Spares.State != SpareState.Ready)
-        {
-            Assert.Equal(SpareState.Full, storage.Spares.State);
-            Assert.False(storage.HasTime);
-            Assert.True(storage.StepBackground());
-        }
-    }
-
-    private static long Length(SimulatedFileSystem files, string path)
-    {
-        using var file = files.OpenFile(path, FileOpening.Existing);
-        return file.Length;
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 // Turns a full segment into a sealed one: footer, index file, key file, catalog, heads, operations, state; then readers switch
 // over and the memory of its index is given back. Each step can be done again: a crash anywhere leaves a segment that
-// is sealed anew, or whose missing parts are redone, at the next start.
+// is sealed anew, or whose missing parts are redone, at the next start. A disk that is full is looked for beforehand; one that
+// others fill meanwhile leaves a step that waits, and is done again once there is room.
 using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -17,6 +18,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     private volatile bool _blocked;
     private long _room;
     private (uint Segment, long Bytes) _keysLength; // Of the key file made last: known only when its keys were counted.
+    private Applying? _applying; // The segment that has its files, while the others still have to learn of it.
 
     /// <summary>Behind which position operation ids are kept.</summary>
     public OperationFloor Floor { get; } = new(storage, catalog, operations);
@@ -45,7 +47,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         lock (storage.RoomLock)
         {
-            return TrySeal(view);
+            var sealedIt = TrySeal(view);
+            _blocked = !sealedIt;
+            return sealedIt;
         }
     }
 
@@ -142,38 +146,40 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         Index = index,
     };
 
+    // False: the disk is too full.
     private bool TrySeal(LogView view)
     {
-        // Room first: a half-changed heads or operations file can only be gone on with after a restart.
+        // Room first: what is begun without it has to be done again, and a start that finds it half done can't wait for room.
         var segment = view.Unsealed[0];
         var roomForOthers = RoomForOthers(segment.Index);
-        Volatile.Write(ref _room, RoomForIndexes(segment.Index) + roomForOthers);
+        Volatile.Write(ref _room, (_applying is null ? RoomForIndexes(segment.Index) : 0) + roomForOthers);
         if (storage.FreeBytes < Room)
         {
-            _blocked = true;
             return false;
         }
 
         try
         {
-            var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
-            if (storage.FreeBytes < roomForOthers)
+            if (_applying is null)
             {
-                // The key file took more than was thought; the next time it is known.
-                _blocked = true;
-                return false;
+                var written = WriteFiles(segment, view.Unsealed[1].IndexBefore, view, out var headsChanged, out var history);
+                if (storage.FreeBytes < roomForOthers)
+                {
+                    return false; // The key file took more than was thought; the next time it is known.
+                }
+
+                storage.BeginMove(written);
+                _applying = new Applying(written, headsChanged, history);
             }
 
-            storage.BeginMove(written);
-            Apply(written, headsChanged, segment.Index, history);
-            storage.MoveToSealed(written);
-            _blocked = false;
+            Apply(_applying.Written, _applying.Heads, segment.Index, _applying.History);
+            storage.MoveToSealed(_applying.Written);
+            _applying = null;
             return true;
         }
-        catch (DiskException e) when (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path)))
+        catch (DiskException e) when (e.IsRefusal || (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path))))
         {
-            _blocked = true;
-            return false;
+            return false; // Somebody took the room behind the look at it.
         }
     }
 
@@ -196,7 +202,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return new SealedSegment(storage.Files, LogPath(storage, number), indexPath, record, storage.Meta, segment.Reader);
     }
 
-    // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here.
+    // Each of them knows what it has already: a segment whose index file alone was lost changes nothing here, and what a full disk
+    // refused can be done again.
     private void Apply(SealedSegment written, KeyValuePair<UInt128, StreamHead>[] headsChanged, ActiveIndex index, LogHistory? history)
     {
         var segment = written.Record.Segment;
@@ -221,7 +228,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public bool StepFilter()
     {
         var bytes = operations.FilterBytes;
-        if (bytes == 0)
+        if (bytes == 0 || _applying is not null)
         {
             return false;
         }
@@ -251,14 +258,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
     }
 
-    // At most what heads and operations grow by, and what the state table takes beside the one that it replaces.
+    // At most what heads and operations grow by if they have yet to, and what the state table takes beside the one that it replaces.
     private long RoomForOthers(ActiveIndex index)
     {
         const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
-        var operationBytes = Math.Min(4096L * index.OperationCount, MostOperationBytes);
+        var operationBytes = operations.AppliedThrough < index.Segment ? Math.Min(4096L * index.OperationCount, MostOperationBytes) : 0;
+        var headBytes = heads.AppliedThrough < index.Segment ? heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) : 0;
         var stateBytes = ((long)LifeHistory.EntryLength * storage.Lives.Count) + RetentionValue.Length(storage.Retention);
-        return operationBytes + heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) + stateBytes + OtherBytes;
+        return operationBytes + headBytes + stateBytes + OtherBytes;
     }
 
     // Files that can be written anew as often as need be.
@@ -405,4 +413,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         return entries;
     }
+
+    private sealed record Applying(SealedSegment Written, KeyValuePair<UInt128, StreamHead>[] Heads, LogHistory? History);
 }

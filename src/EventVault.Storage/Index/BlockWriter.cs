@@ -80,7 +80,7 @@ internal sealed class BlockWriter(IFile file)
         return _window.AsSpan((int)(block - _start), BlockBytes);
     }
 
-    /// <summary>Hands all changes to the system. Durable only after <see cref="Flush"/>.</summary>
+    /// <summary>Hands all changes to the system. Durable only after <see cref="Flush"/>. What is refused is handed over again by the next call.</summary>
     public void WriteOut()
     {
         if (_start >= 0)
@@ -141,14 +141,6 @@ internal sealed class BlockWriter(IFile file)
         {
             Interlocked.Increment(ref _sequence);
         }
-    }
-
-    /// <summary>Forgets changes that were not written, after a failure.</summary>
-    public void Discard()
-    {
-        _start = -1;
-        _length = 0;
-        _written.Clear();
     }
 
     private IndexDamageException NotThere(long block) => new(file.Path, block, "the block that was written there does not stand there");

@@ -94,7 +94,9 @@ internal sealed class Catalog : IDisposable
     }
 
     /// <summary>Adds the next sealed segment and makes it durable.</summary>
-    /// <exception cref="DiskException">The disk failed or is full. Append may not be called again; open the file anew.</exception>
+    /// <exception cref="DiskException">
+    /// If it is a refusal, the same record may be tried again. Otherwise Append may not be called again; open the file anew.
+    /// </exception>
     public void Append(in CatalogEntry entry)
     {
         Invariant.Check(!_failed);
@@ -103,9 +105,18 @@ internal sealed class Catalog : IDisposable
         Span<byte> record = stackalloc byte[RecordLength];
         Encode(record, entry);
         _failed = true;
-        _file.Write(OffsetOf(count), record);
-        _file.Flush();
-        _failed = false;
+        try
+        {
+            _file.Write(OffsetOf(count), record);
+            _file.Flush();
+            _failed = false;
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            _failed = false; // Whatever stands there of the record is written over.
+            throw;
+        }
+
         if (count == _entries.Length)
         {
             var larger = new CatalogEntry[Math.Max(16, 2 * count)];

@@ -9,6 +9,9 @@ internal sealed class HeadsExtents
     private readonly List<(long Offset, long Length)> _free = [];
     private long _end = HeadsHeader.DataStart;
 
+    /// <summary>As another one is now.</summary>
+    public HeadsExtents(HeadsExtents other) => (_free, _end) = ([.. other._free], other._end);
+
     public HeadsExtents(HeadsHeader header, HeadsHeader? older)
     {
         var taken = new List<(long Offset, int Log2Slots, int Used)>(header.Shards);

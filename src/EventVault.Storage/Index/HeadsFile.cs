@@ -37,10 +37,10 @@ internal sealed class HeadsFile : IDisposable
 
     private readonly IFile _file;
     private readonly BlockWriter _writer;
-    private readonly HeadsHeader _header;
-    private readonly HeadsExtents _extents;
     private readonly Shard[] _shards = new Shard[HeadsHeader.ShardCount];
     private readonly List<MappedFile> _maps = [];
+    private HeadsHeader _header;
+    private HeadsExtents _extents;
     private KeyValuePair<UInt128, StreamHead>[]? _overlay;
     private byte[] _image = []; // a growing shard's new bytes; kept for the next one of the same Apply
     private long _appliedThrough;
@@ -145,7 +145,10 @@ internal sealed class HeadsFile : IDisposable
     /// <param name="segment">The segment.</param>
     /// <param name="heads">Each stream that has events in it, once, with its head after it; any order.</param>
     /// <exception cref="IndexDamageException">A slot is damaged, or a head does not continue what the file holds.</exception>
-    /// <exception cref="DiskException">The disk failed or is full. Apply may not be called again; open the file anew.</exception>
+    /// <exception cref="DiskException">
+    /// If it is a refusal, the same heads may be tried again: until then it is as while Apply runs. Otherwise Apply may not be
+    /// called again; open the file anew.
+    /// </exception>
     public void Apply(uint segment, ReadOnlySpan<KeyValuePair<UInt128, StreamHead>> heads)
     {
         Invariant.Check(!_failed);
@@ -158,8 +161,21 @@ internal sealed class HeadsFile : IDisposable
         KeyValuePair<UInt128, StreamHead>[] sorted = HeadsOverlay.Sort(heads, segment);
         Volatile.Write(ref _overlay, sorted);
         _failed = true;
-        ApplySorted(segment, sorted);
-        _failed = false;
+        (HeadsHeader header, HeadsExtents extents) = (_header.Copy(), new HeadsExtents(_extents));
+        try
+        {
+            ApplySorted(segment, sorted);
+            _failed = false;
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            // Back to where a start behind a crash would begin, so that the next try is the same redo. The places that shards
+            // grew into are taken again, and get the same bytes: readers that are in one already miss nothing.
+            (_header, _extents) = (header, extents);
+            _failed = false;
+            throw;
+        }
+
         Volatile.Write(ref _streamCount, _header.StreamCount);
         Volatile.Write(ref _appliedThrough, segment);
 

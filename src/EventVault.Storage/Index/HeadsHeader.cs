@@ -36,6 +36,14 @@ internal sealed class HeadsHeader
     /// <summary>Where each shard's slots are, how many (as a power of two) and how many are used.</summary>
     public (long Offset, int Log2Slots, int Used)[] Shards { get; } = new (long, int, int)[ShardCount];
 
+    /// <summary>One of its own with the same values.</summary>
+    public HeadsHeader Copy()
+    {
+        var copy = new HeadsHeader { Sequence = Sequence, AppliedThrough = AppliedThrough, StreamCount = StreamCount };
+        Shards.CopyTo(copy.Shards, 0);
+        return copy;
+    }
+
     /// <summary>Reads both slots: the one that counts, and the other if it is whole (what it refers to must not be reused).</summary>
     public static (HeadsHeader Newest, HeadsHeader? Older) Read(string path, ReadOnlySpan<byte> slots, long fileLength)
     {

@@ -211,7 +211,9 @@ internal sealed class OperationsFiles : IDisposable
     /// <param name="segment">The segment.</param>
     /// <param name="entries">Its appends, in log order.</param>
     /// <exception cref="IndexDamageException">A bucket is damaged.</exception>
-    /// <exception cref="DiskException">The disk failed or is full. Apply may not be called again; open the files anew.</exception>
+    /// <exception cref="DiskException">
+    /// If it is a refusal, the same appends may be tried again. Otherwise Apply may not be called again; open the files anew.
+    /// </exception>
     public void Apply(uint segment, ReadOnlySpan<OperationEntry> entries)
     {
         Invariant.Check(!_failed);
@@ -224,20 +226,29 @@ internal sealed class OperationsFiles : IDisposable
         _failed = true;
         _filterWaits = false;
         long total = _totalAppends + entries.Length;
-        List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
-        for (int i = parts.Count - 1; i >= 0; i--)
+        try
         {
-            if (parts[i].Generation.Header.AppliedThrough < segment)
+            List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
+            for (int i = parts.Count - 1; i >= 0; i--)
             {
-                parts[i].Generation.Commit(segment, parts[i].Count, goesOn: i < parts.Count - 1);
+                if (parts[i].Generation.Header.AppliedThrough < segment)
+                {
+                    parts[i].Generation.Commit(segment, parts[i].Count, goesOn: i < parts.Count - 1);
+                }
             }
+
+            DropForgotten(total);
+            _failed = false;
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            _failed = false; // The next try finds each generation as a start would, and goes on.
+            throw;
         }
 
-        DropForgotten(total);
         Publish();
         Volatile.Write(ref _totalAppends, total);
         Volatile.Write(ref _appliedThrough, segment);
-        _failed = false;
     }
 
     /// <summary>
@@ -367,7 +378,11 @@ internal sealed class OperationsFiles : IDisposable
             return;
         }
 
-        _generations[^1].CommitOldest(_generations[dropped].Header.FirstAppend);
+        if (_generations[^1].Header.OldestFirstAppend < _generations[dropped].Header.FirstAppend)
+        {
+            _generations[^1].CommitOldest(_generations[dropped].Header.FirstAppend);
+        }
+
         foreach (OperationsGeneration generation in _generations[..dropped])
         {
             _fileSystem.DeleteFile(generation.Path);

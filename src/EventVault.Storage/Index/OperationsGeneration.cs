@@ -142,7 +142,7 @@ internal sealed class OperationsGeneration : IDisposable
 
     /// <summary>
     /// Puts entries into their buckets and flushes; the header stays as it is until <see cref="Commit"/>. The same
-    /// entries in the same order give the same buckets, whatever a crash kept of an earlier try.
+    /// entries in the same order give the same buckets, whatever a crash or a refusal kept of an earlier try.
     /// </summary>
     public void Put(ReadOnlySpan<(UInt128 Hash, Place Place)> entries)
     {
@@ -172,20 +172,19 @@ internal sealed class OperationsGeneration : IDisposable
     /// <summary>Makes durable that <paramref name="count"/> more appends, up to a segment's end, are in.</summary>
     public void Commit(long appliedThrough, int count, bool goesOn)
     {
-        Invariant.Check(appliedThrough >= _header.AppliedThrough && count >= 0);
-        _header.AppliedThrough = appliedThrough;
-        _header.Count += count;
-        _header.GoesOn = goesOn;
-        Invariant.Check(_header.Count <= _header.GenerationAppends);
-        CommitHeader();
+        Invariant.Check(appliedThrough >= _header.AppliedThrough && count >= 0 && _header.Count + count <= _header.GenerationAppends);
+        var before = (_header.AppliedThrough, _header.Count, _header.GoesOn);
+        (_header.AppliedThrough, _header.Count, _header.GoesOn) = (appliedThrough, _header.Count + count, goesOn);
+        CommitHeader(() => (_header.AppliedThrough, _header.Count, _header.GoesOn) = before);
     }
 
     /// <summary>Makes durable that generations before this append are given up; only then may they be deleted.</summary>
     public void CommitOldest(long oldestFirstAppend)
     {
         Invariant.Check(oldestFirstAppend > _header.OldestFirstAppend && oldestFirstAppend <= _header.FirstAppend);
+        long before = _header.OldestFirstAppend;
         _header.OldestFirstAppend = oldestFirstAppend;
-        CommitHeader();
+        CommitHeader(() => _header.OldestFirstAppend = before);
     }
 
     /// <summary>All entries, bucket by bucket; checks every bucket that was written. Not while entries are put in.</summary>
@@ -219,10 +218,21 @@ internal sealed class OperationsGeneration : IDisposable
         _file.Dispose();
     }
 
-    private void CommitHeader()
+    // Refused, it stays what the disk says: the other slot is whole there.
+    private void CommitHeader(Action takeBack)
     {
         _header.Sequence++;
-        WriteHeader(_file, _header);
+        try
+        {
+            WriteHeader(_file, _header);
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            _header.Sequence--;
+            takeBack();
+            throw;
+        }
+
         _file.Flush();
     }
 

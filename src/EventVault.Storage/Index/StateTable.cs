@@ -67,6 +67,7 @@ internal sealed class StateTable
     /// Replaces all values by those as of this segment and makes them durable: after a crash either the old table is
     /// there or the new one. A segment that is applied already changes nothing.
     /// </summary>
+    /// <exception cref="DiskException">If it is a refusal, the same may be tried again.</exception>
     public void Rewrite(uint segment, IEnumerable<KeyValuePair<string, byte[]>> values)
     {
         if (segment <= AppliedThrough)

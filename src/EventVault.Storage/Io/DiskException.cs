@@ -22,6 +22,12 @@ public sealed class DiskException(string operation, string path, int errorNumber
 
     /// <summary>Whether the disk (or the quota) is full.</summary>
     public bool IsFull => ErrorNumber is NoSpace or QuotaExceeded;
+
+    /// <summary>
+    /// Whether something was refused for want of room, of which part may have been done: the same again may go well later. Not if
+    /// a flush says so: what was written before it is lost then, and another flush may say that all is well.
+    /// </summary>
+    public bool IsRefusal => IsFull && Operation is not ("fdatasync" or "fsync" or "sync_file_range");
 }
 
 /// <summary>Another process holds the data directory.</summary>

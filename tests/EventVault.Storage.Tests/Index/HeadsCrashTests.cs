@@ -1,4 +1,5 @@
 using EventVault.Storage.Index;
+using EventVault.Storage.Io;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Index;
@@ -42,6 +43,56 @@ public sealed class HeadsCrashTests
             Assert.True(at > 30, $"only {at} operations");
             Assert.True(falls > 0);
             return;
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void A_segment_that_a_full_disk_refused_at_any_operation_is_applied_by_the_next_try(int seed)
+    {
+        var random = new Random(seed);
+        UInt128[] keys = HeadsFileTests.CrowdedKeys(random, 400);
+        ChainModel model = ChainModel.Random(random, segments: 5, streamsPerSegment: 90, keys);
+        long lengthOfAll = 0;
+        for (long at = 0; ; at++)
+        {
+            var disk = new SimulatedFileSystem();
+            using HeadsFile heads = HeadsFile.Open(disk, Path);
+            var refusals = new Refusals(disk, at, (int)at);
+            for (uint s = 0; s < model.Segments.Count; s++)
+            {
+                while (!TryApply(heads, s, model.Segments[(int)s]))
+                {
+                    // Refused or not, what is asked for meanwhile is there: as it was, or as it will be.
+                    foreach (UInt128 key in keys)
+                    {
+                        StreamHead[] known = [.. model.Segments.Take((int)s + 1).SelectMany(segment => segment).Where(h => h.Key == key).Select(h => h.Value).TakeLast(2)];
+                        Assert.True(heads.TryGet(key, out StreamHead found) ? known.Contains(found) : known.Length == 0 || known[^1].Latest is { Depth: 1 } first && first.Segment == s);
+                    }
+
+                    // As is what a start finds that nobody expected.
+                    if (random.Next(4) == 0)
+                    {
+                        SimulatedFileSystem survivor = disk.Crash(random);
+                        Assert.True(TryApplyAll(survivor, model));
+                        CheckContent(survivor, model, keys);
+                    }
+                }
+            }
+
+            disk.OnOperation = null;
+            HeadsFileTests.CheckEqual(model.Heads, model.Segments.Count - 1, heads, keys);
+            CheckContent(disk.Crash(random), model, keys);
+            using IFile file = disk.OpenFile(Path, FileOpening.ReadExisting);
+            lengthOfAll = at == 0 ? file.Length : lengthOfAll;
+            Assert.Equal(lengthOfAll, file.Length); // Tries take no more room than one.
+            if (at > 0 && refusals.Count == 0)
+            {
+                Assert.True(at > 20, $"only {at} operations");
+                return;
+            }
         }
     }
 
@@ -155,6 +206,19 @@ public sealed class HeadsCrashTests
             }
 
             CheckNoOldHead(disk, model);
+        }
+    }
+
+    private static bool TryApply(HeadsFile heads, uint segment, KeyValuePair<UInt128, StreamHead>[] changed)
+    {
+        try
+        {
+            heads.Apply(segment, changed);
+            return true;
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            return false;
         }
     }
 

@@ -191,6 +191,70 @@ public sealed class OperationsFilesTests
         }
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void A_segment_that_a_full_disk_refused_at_any_operation_is_applied_by_the_next_try(int seed)
+    {
+        var random = new Random(seed);
+        OperationEntry[][] segments = Segments(random, 6, 60);
+        const int Generation = 50;
+        int horizon = seed * 40;
+        for (long at = 1; ; at++)
+        {
+            var disk = new SimulatedFileSystem();
+            OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, horizon, Generation);
+            var refusals = new Refusals(disk, at, (int)at);
+            var all = new List<OperationEntry>();
+            for (uint s = 0; s < segments.Length; s++)
+            {
+                while (!TryApply(files, s, segments[s]))
+                {
+                    Assert.All(all.TakeLast(horizon), e => Assert.Contains(e.Place, Find(files, e.Id)));
+                    if (random.Next(4) == 0)
+                    {
+                        SimulatedFileSystem survivor = disk.Crash(random);
+                        Assert.True(TryApplyAll(survivor, segments, horizon, Generation));
+                        CheckDisk(survivor, [.. segments.SelectMany(entries => entries)]);
+                    }
+                }
+
+                all.AddRange(segments[s]);
+                CheckContent(files, all, s, horizon, Generation);
+            }
+
+            disk.OnOperation = null;
+            files.Dispose();
+            CheckDisk(disk.Crash(random), all);
+            if (refusals.Count == 0)
+            {
+                Assert.True(at > 20, $"only {at} operations");
+                return;
+            }
+        }
+
+        void CheckDisk(SimulatedFileSystem disk, List<OperationEntry> all)
+        {
+            using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, horizon, Generation);
+            CheckContent(files, all, segments.Length - 1, horizon, Generation);
+        }
+
+        static bool TryApply(OperationsFiles files, uint segment, OperationEntry[] entries)
+        {
+            try
+            {
+                files.Apply(segment, entries);
+                return true;
+            }
+            catch (DiskException e) when (e.IsRefusal)
+            {
+                return false;
+            }
+        }
+    }
+
     [Fact]
     public void A_flipped_bit_in_any_header_is_reported_or_redone()
     {

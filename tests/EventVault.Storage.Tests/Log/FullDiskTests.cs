@@ -166,6 +166,60 @@ public sealed class FullDiskTests
         }
     }
 
+    /// <summary>Found by the fault lab: others filled the disk between the look at it and the writing of the state table, and the node ended.</summary>
+    [Fact]
+    public void A_disk_that_others_fill_up_at_any_step_of_sealing_only_delays_it()
+    {
+        const int Segments = 3;
+        long waits = 0;
+        for (long at = 1; ; at++)
+        {
+            var vault = new SmallVault(horizon: 64, seed: (int)at);
+            while (vault.Storage.SegmentCounts.Unsealed < 3)
+            {
+                vault.Append($"s-{at % 9}", 1000);
+                vault.Append($"t-{vault.Storage.Head.Value}", 1000);
+                vault.Storage.Spares.Step();
+            }
+
+            var refusals = new Refusals(vault.Files, at, (int)at, within: SmallVault.Directory + "/index/");
+            while (vault.Storage.SegmentCounts.Sealed < Segments)
+            {
+                var worked = vault.Storage.StepBackground();
+                if (vault.Storage.SealingIsBlocked)
+                {
+                    waits++;
+                    Assert.True(vault.Storage.DiskIsFull);
+                    vault.Model.Check(vault.Storage, new Random(1));
+                    if (at % 3 == 0)
+                    {
+                        vault.Files.OnOperation = null; // A start needs the room.
+                        vault.Kill();
+                        vault.Reopen();
+                    }
+                }
+                else if (!worked)
+                {
+                    vault.Append("u", 1000);
+                }
+            }
+
+            vault.Files.OnOperation = null;
+            vault.Model.Check(vault.Storage, new Random(1));
+            Assert.False(vault.Storage.SealingIsBlocked);
+            vault.Kill();
+            vault.Reopen();
+            vault.Model.Check(vault.Storage, new Random(1));
+            vault.Stop();
+            Assert.Empty(LogVerifier.Verify(vault.Files, SmallVault.Directory).Damage);
+            if (refusals.Count == 0)
+            {
+                Assert.True(at > 30 && waits > at - 5, $"{at} operations, {waits} waits");
+                return;
+            }
+        }
+    }
+
     [Fact]
     public void A_key_file_that_takes_the_room_of_the_other_files_only_delays_sealing()
     {

@@ -15,8 +15,8 @@ public sealed class FaultSwitch
     /// <summary>No call fails any more.</summary>
     public void Off() => (Random, _probability, _callsUntilStrike) = (null, 0, 0);
 
-    /// <summary>Strikes once, at the given call from now on; 1 is the next.</summary>
-    public void StrikeAt(long call) => (Random, _probability, _callsUntilStrike) = (null, 0, call);
+    /// <summary>Strikes once, at the given call from now on; 1 is the next. With a random source it is drawn how much of the call took effect.</summary>
+    public void StrikeAt(long call, Random? random = null) => (Random, _probability, _callsUntilStrike) = (random, 0, call);
 
     /// <summary>Strikes every call.</summary>
     public void StrikeAlways() => (Random, _probability, _callsUntilStrike) = (null, 1, 0);

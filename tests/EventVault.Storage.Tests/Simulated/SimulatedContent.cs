@@ -9,7 +9,8 @@ namespace EventVault.Storage.Tests.Simulated;
 internal sealed class SimulatedContent(bool tracksLosses) : SimulatedInode
 {
     internal const int PageSize = 4096;
-    private const int SectorSize = 512;
+    internal const int SectorSize = 512;
+
     private const int SectorsPerPage = PageSize / SectorSize;
 
     // A null page is all zeros. Entries behind the end of a table are, too.

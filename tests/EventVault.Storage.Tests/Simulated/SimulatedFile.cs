@@ -39,9 +39,15 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
             CheckWritable("pwrite");
             if (system.FailingWrite.DoesStrike())
             {
-                // A failed write may have been done in part.
-                content.Write(offset, source[..(system.FailingWrite.Random?.Next(source.Length + 1) ?? 0)]);
-                throw SimulatedFileSystem.Failure("pwrite", path, SimulatedFileSystem.InputOutput);
+                // A failed write may have been done in part; one that finds no room was, up to some sector.
+                var part = system.FailingWrite.Random?.Next(source.Length + 1) ?? 0;
+                if (system.FailingWriteError == SimulatedFileSystem.NoSpace)
+                {
+                    part = Math.Max(0, part - (int)((offset + part) % SimulatedContent.SectorSize));
+                }
+
+                content.Write(offset, source[..part]);
+                throw SimulatedFileSystem.Failure("pwrite", path, system.FailingWriteError);
             }
 
             var room = system.RoomFor(content) - offset;
@@ -84,7 +90,7 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
             {
                 var pages = (int)(length / SimulatedContent.PageSize);
                 content.WriteZeros(offset, (system.FailingWrite.Random?.Next(pages + 1) ?? 0) * (long)SimulatedContent.PageSize);
-                throw SimulatedFileSystem.Failure("pwrite", path, SimulatedFileSystem.InputOutput);
+                throw SimulatedFileSystem.Failure("pwrite", path, system.FailingWriteError);
             }
 
             var room = system.RoomFor(content) - offset;

@@ -31,8 +31,11 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     /// <summary>EIO from reads, of both kinds.</summary>
     public FaultSwitch FailingRead { get; } = new();
 
-    /// <summary>EIO from Write and WriteZeros; with a random source part of the bytes were written.</summary>
+    /// <summary>EIO, or another error, from Write and WriteZeros; with a random source part of the bytes were written.</summary>
     public FaultSwitch FailingWrite { get; } = new();
+
+    /// <summary>What <see cref="FailingWrite"/> says, as errno.</summary>
+    public int FailingWriteError { get; set; } = InputOutput;
 
     /// <summary>
     /// EIO from a file's Flush. As on Linux what was not flushed is then lost (with a random source: part of it),

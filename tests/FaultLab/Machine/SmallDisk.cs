@@ -16,11 +16,11 @@ internal sealed class SmallDisk
         return new SmallDisk(folder);
     }
 
-    /// <summary>Takes the room that is left, but for a little.</summary>
+    /// <summary>Takes the room that is left.</summary>
     public void Fill()
     {
         using var file = new FileStream(_filler, FileMode.Append);
-        var piece = new byte[64 << 10];
+        var piece = new byte[4 << 10];
         try
         {
             while (true)

@@ -358,7 +358,8 @@ internal sealed class Leadership
         if (follower.Next <= _log.LastIndex && !(follower.State == ProgressState.Replicate && follower.InFlight.IsFull))
         {
             Invariant.Check(_box.First <= _log.CommitIndex + 1);
-            if (follower.Next < _box.First && !follower.TryProbeFrom(_box.First))
+            var first = follower.TakesEntries(_log.LastIndex) ? _box.FirstThere : _box.First;
+            if (follower.Next < first && !follower.TryProbeFrom(first) && !(follower.Next >= _box.FirstThere && follower.TryTakeEntries(_log.LastIndex)))
             {
                 Ship(follower);
                 return false;
@@ -399,7 +400,7 @@ internal sealed class Leadership
     {
         if (follower.IsActive)
         {
-            follower.Ship();
+            follower.Ship(_log.LastIndex);
             _box.Output.Ships.Add(new ShipRequest(follower.Id, follower.Next));
         }
     }

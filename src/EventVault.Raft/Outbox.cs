@@ -20,8 +20,11 @@ internal sealed class Outbox(RaftOptions options, RaftLog log, Promises promises
 
     public RaftOutput Output => output;
 
-    /// <summary>Lowest index whose entry can be sent.</summary>
+    /// <summary>See <see cref="IEntrySource.First"/>.</summary>
     public LogIndex First => entries.First;
+
+    /// <summary>See <see cref="IEntrySource.FirstThere"/>.</summary>
+    public LogIndex FirstThere => entries.FirstThere;
 
     public void Send(in Message message) => promises.Send(message);
 

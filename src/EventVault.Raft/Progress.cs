@@ -25,6 +25,14 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
     // Probe: Next stands behind what is known to match, the follower has not said that it lacks what follows.
     private bool _isGuess = true;
 
+    // When it was told last that it gets segments: what it lacked first, and how many entries were lacking.
+    private LogIndex _shippedFrom;
+    private ulong _lackedThen;
+
+    // Although segments would be less work, as they brought it no nearer. Little at a time: others wait for what the leader reads for it.
+    private bool _takesEntries;
+    private readonly long _mostTaken = options.MaxInFlightBytes / 4;
+
     // Probe: the one message is out. Replicate: the limits were reached. Lifted by an answer, also to a heartbeat.
     private bool _isWaiting;
 
@@ -74,7 +82,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
             Next = last + 1;
         }
 
-        _isWaiting |= InFlight.IsFull;
+        _isWaiting |= InFlight.IsFull || (_takesEntries && InFlight.Bytes >= _mostTaken);
     }
 
     /// <summary>It holds all up to here. Whether that was news.</summary>
@@ -110,8 +118,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
             return false;
         }
 
-        Next = first;
-        _isGuess = false;
+        Next = first; // Still a guess: until it has answered, it may be asked from further on.
         return true;
     }
 
@@ -155,7 +162,40 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
 
     public void Replicate() => Enter(ProgressState.Replicate, Match + 1);
 
-    public void Ship() => Enter(ProgressState.Ship, Next);
+    /// <summary>It gets segments, which bring it to about <paramref name="last"/>.</summary>
+    public void Ship(LogIndex last)
+    {
+        if (Next != _shippedFrom)
+        {
+            (_shippedFrom, _lackedThen) = (Next, last.Value - Next.Value);
+        }
+
+        _takesEntries = false;
+        Enter(ProgressState.Ship, Next);
+    }
+
+    /// <summary>Whether it gets entries from before those that are sent as a rule: until all up to <paramref name="last"/> went to it.</summary>
+    public bool TakesEntries(LogIndex last)
+    {
+        if (State == ProgressState.Replicate && Next > last)
+        {
+            (_takesEntries, _shippedFrom) = (false, default);
+        }
+
+        return _takesEntries;
+    }
+
+    /// <summary>
+    /// Segments are to be shipped to it again. True: it gets entries instead, because those that it got left it with more than half of what it
+    /// had lacked before. Writers were as quick as shipping and installing, so it could go on like that for ever; entries come in one go.
+    /// But not if it lacks many times as much: then it was away meanwhile.
+    /// </summary>
+    public bool TryTakeEntries(LogIndex last)
+    {
+        const ulong Away = 4;
+        var lacks = last.Value - Next.Value;
+        return _takesEntries = _shippedFrom.Value > 0 && Next > _shippedFrom && lacks > _lackedThen / 2 && lacks / Away < _lackedThen;
+    }
 
     /// <summary>It answered a heartbeat: a message to it may go, also if those before it were lost.</summary>
     public void Resume() => _isWaiting = false;

@@ -33,8 +33,11 @@ public sealed record RaftState
 /// <summary>The log as the core looks things up in it. Answers at once, from memory.</summary>
 public interface IEntrySource
 {
-    /// <summary>Lowest index whose entries can be sent. What lies before it must be shipped.</summary>
+    /// <summary>Lowest index whose entries are sent as a rule. What lies before it is better shipped.</summary>
     LogIndex First { get; }
+
+    /// <summary>Lowest index whose entries can be sent at all. What lies before it must be shipped.</summary>
+    LogIndex FirstThere { get; }
 
     /// <summary>
     /// Adds the entries from <paramref name="from"/> on, no further than <paramref name="until"/>, as long as both bounds

@@ -15,10 +15,18 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 {
     private const long UsualKeyBytes = 64; // For each event; measured: 39 at 6 keys each.
 
+    /// <summary>Behind a refusal that the look at the room did not foresee; some 6 s.</summary>
+    private const int MostStepsToSkip = 128;
+
+    /// <summary>Room without which a step is not even tried. Bytes.</summary>
+    private const long LeastRoom = 1024 * 1024;
+
     private volatile bool _blocked;
     private long _room;
     private (uint Segment, long Bytes) _keysLength; // Of the key file made last: known only when its keys were counted.
     private Applying? _applying; // The segment that has its files, while the others still have to learn of it.
+    private int _refusals; // In a row.
+    private int _stepsToSkip;
 
     /// <summary>Behind which position operation ids are kept.</summary>
     public OperationFloor Floor { get; } = new(storage, catalog, operations);
@@ -42,6 +50,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var view = storage.View;
         if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex > committed)
         {
+            return false;
+        }
+
+        if (_stepsToSkip > 0)
+        {
+            _stepsToSkip--;
             return false;
         }
 
@@ -153,7 +167,9 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var segment = view.Unsealed[0];
         var roomForOthers = RoomForOthers(segment.Index);
         Volatile.Write(ref _room, (_applying is null ? RoomForIndexes(segment.Index) : 0) + roomForOthers);
-        if (storage.FreeBytes < Room)
+
+        // What was refused before has part of its room already, nobody knows how much: trying shows it.
+        if (storage.FreeBytes < (_applying is null ? Room : LeastRoom))
         {
             return false;
         }
@@ -175,11 +191,15 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             Apply(_applying.Written, _applying.Heads, segment.Index, _applying.History);
             storage.MoveToSealed(_applying.Written);
             _applying = null;
+            _refusals = 0;
             return true;
         }
         catch (DiskException e) when (e.IsRefusal || (e.IsFull && IsIndexOrKeys(Path.GetFileName(e.Path))))
         {
-            return false; // Somebody took the room behind the look at it.
+            // Somebody took the room behind the look at it, or it is one that the look can't see: a quota, or the number of files.
+            _stepsToSkip = Math.Min(1 << _refusals, MostStepsToSkip);
+            _refusals = Math.Min(_refusals + 1, 30);
+            return false;
         }
     }
 
@@ -214,7 +234,11 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
 
         heads.Apply(segment, headsChanged);
-        ApplyOperations(segment, Operations(index));
+        if (operations.AppliedThrough < segment)
+        {
+            ApplyOperations(segment, Operations(index));
+        }
+
         if (history is not null)
         {
             state.Rewrite(segment, history.Values());
@@ -261,12 +285,11 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     // At most what heads and operations grow by if they have yet to, and what the state table takes beside the one that it replaces.
     private long RoomForOthers(ActiveIndex index)
     {
-        const long OtherBytes = 1024 * 1024;
         const long MostOperationBytes = 64L * 1024 * 1024; // Two files, all of their blocks.
         var operationBytes = operations.AppliedThrough < index.Segment ? Math.Min(4096L * index.OperationCount, MostOperationBytes) : 0;
         var headBytes = heads.AppliedThrough < index.Segment ? heads.GrowthBytes(Enumerable.Range(0, index.StreamCount).Select(index.StreamKeyOf)) : 0;
         var stateBytes = ((long)LifeHistory.EntryLength * storage.Lives.Count) + RetentionValue.Length(storage.Retention);
-        return operationBytes + headBytes + stateBytes + OtherBytes;
+        return operationBytes + headBytes + stateBytes + LeastRoom;
     }
 
     // Files that can be written anew as often as need be.

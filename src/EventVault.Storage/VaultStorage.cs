@@ -199,6 +199,9 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Whether the disk is too full to prepare a segment or to seal one; appends go on while there is room.</summary>
     public bool DiskIsFull => Spares.State == SpareState.Full || SealingIsBlocked;
 
+    /// <summary>Whether a seal waits for room, perhaps half done. For every thread.</summary>
+    public bool SealingIsBlocked => _sealer.IsBlocked;
+
     /// <summary>
     /// Operation ids of appends at or before this position are no longer kept; <see cref="Position.None"/>: all are.
     /// </summary>
@@ -271,7 +274,6 @@ public sealed class VaultStorage : IDisposable
 
     internal int UnsealedSegments => View.Unsealed.Length;
 
-    internal bool SealingIsBlocked => _sealer.IsBlocked;
 
     internal string LogDirectory => Path.Combine(Directory, LogFolder);
 

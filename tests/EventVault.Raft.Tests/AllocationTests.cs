@@ -128,6 +128,8 @@ public sealed class AllocationTests
     {
         public LogIndex First => new(1);
 
+        public LogIndex FirstThere => new(1);
+
         public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into) =>
             throw new InvalidOperationException("Nothing is looked up in this test.");
     }

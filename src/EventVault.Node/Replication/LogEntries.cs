@@ -64,6 +64,8 @@ internal sealed class LogEntries(VaultStorage storage, long farBytes, Action<Dam
     /// <summary>Groups of scavenged segments, and before, can't be sent any more; those that are far back could, but segments are less work.</summary>
     public LogIndex First => new(storage.Source.FirstGroup(farBytes).Value);
 
+    public LogIndex FirstThere => new(storage.Source.FirstGroups(farBytes).There.Value);
+
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
         // An entry of ours that still waits for room in the log can't be sent yet.

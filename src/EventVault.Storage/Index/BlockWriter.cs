@@ -67,8 +67,9 @@ internal sealed class BlockWriter(IFile file)
                 _start = block;
             }
 
+            // Not by the mapping: the block may be a hole of the file, for which a full disk in memory has no page, and a reader of the mapping dies of that.
             Span<byte> bytes = _window.AsSpan(_length, BlockBytes);
-            map.Span(block, BlockBytes).CopyTo(bytes);
+            Invariant.Check(file.Read(block, bytes) == BlockBytes, "The file is as long as its blocks need.");
             if (_written.TryGetValue(block, out UInt128 hash) && Hash(bytes) != hash)
             {
                 throw NotThere(block);

@@ -172,6 +172,7 @@ internal sealed class HeadsFile : IDisposable
             // Back to where a start behind a crash would begin, so that the next try is the same redo. The places that shards
             // grew into are taken again, and get the same bytes: readers that are in one already miss nothing.
             (_header, _extents) = (header, extents);
+            _image = [];
             _failed = false;
             throw;
         }

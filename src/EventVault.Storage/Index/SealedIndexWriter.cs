@@ -43,20 +43,28 @@ internal ref struct SealedIndexWriter
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            using IFile file = fileSystem.OpenFile(temporary, FileOpening.New);
-            int sections = content.Kept.IsEmpty ? SealedIndexFormat.SectionCount : SealedIndexFormat.ScavengedSectionCount;
-            Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.ScavengedSectionCount)];
-            header = header[..SealedIndexFormat.HeaderLength(sections)];
-            header.Clear();
-            mark = new SealedIndexWriter(file, buffer, header).WriteAll(content);
-            file.Flush();
+            using (IFile file = fileSystem.OpenFile(temporary, FileOpening.New))
+            {
+                int sections = content.Kept.IsEmpty ? SealedIndexFormat.SectionCount : SealedIndexFormat.ScavengedSectionCount;
+                Span<byte> header = stackalloc byte[SealedIndexFormat.HeaderLength(SealedIndexFormat.ScavengedSectionCount)];
+                header = header[..SealedIndexFormat.HeaderLength(sections)];
+                header.Clear();
+                mark = new SealedIndexWriter(file, buffer, header).WriteAll(content);
+                file.Flush();
+            }
+
+            fileSystem.MoveFile(temporary, path);
+        }
+        catch (DiskException e) when (e.IsFull)
+        {
+            fileSystem.DeleteFile(temporary); // Or half a file would keep the room that sealing waits for.
+            throw;
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
 
-        fileSystem.MoveFile(temporary, path);
         fileSystem.FlushDirectory(directory);
         return mark;
     }

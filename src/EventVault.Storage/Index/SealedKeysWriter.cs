@@ -65,9 +65,13 @@ internal ref struct SealedKeysWriter
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
         try
         {
-            using IFile file = fileSystem.OpenFile(temporary, FileOpening.New);
-            new SealedKeysWriter(content, segment, shape, file, buffer).WriteAll();
-            file.Flush();
+            using (IFile file = fileSystem.OpenFile(temporary, FileOpening.New))
+            {
+                new SealedKeysWriter(content, segment, shape, file, buffer).WriteAll();
+                file.Flush();
+            }
+
+            fileSystem.MoveFile(temporary, path);
         }
         catch (DiskException e) when (e.IsFull)
         {
@@ -80,7 +84,6 @@ internal ref struct SealedKeysWriter
             ArrayPool<byte>.Shared.Return(buffer);
         }
 
-        fileSystem.MoveFile(temporary, path);
         fileSystem.FlushDirectory(Path.GetDirectoryName(path) ?? ".");
     }
 

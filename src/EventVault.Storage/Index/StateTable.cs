@@ -79,13 +79,22 @@ internal sealed class StateTable
         byte[] bytes = Encode(segment, sorted);
         string temporary = _path + SealedIndexFormat.TemporarySuffix;
         _fileSystem.DeleteFile(temporary);
-        using (IFile file = _fileSystem.OpenFile(temporary, FileOpening.New))
+        try
         {
-            file.Write(0, bytes);
-            file.Flush();
+            using (IFile file = _fileSystem.OpenFile(temporary, FileOpening.New))
+            {
+                file.Write(0, bytes);
+                file.Flush();
+            }
+
+            _fileSystem.MoveFile(temporary, _path);
+        }
+        catch (DiskException e) when (e.IsFull)
+        {
+            _fileSystem.DeleteFile(temporary); // Or half a file would keep the room that sealing waits for.
+            throw;
         }
 
-        _fileSystem.MoveFile(temporary, _path);
         _fileSystem.FlushDirectory(Path.GetDirectoryName(_path) ?? ".");
         Volatile.Write(ref _content, new Content(segment, sorted));
     }

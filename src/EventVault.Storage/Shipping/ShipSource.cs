@@ -46,17 +46,20 @@ public sealed class ShipSource
     /// so much that segments are less work. For every thread; costs nothing while no segment is sealed or scavenged.
     /// </summary>
     /// <param name="farBytes">From how many bytes of sealed segments on they are shipped.</param>
-    public LogIndex FirstGroup(long farBytes)
+    public LogIndex FirstGroup(long farBytes) => FirstGroups(farBytes).Usual;
+
+    /// <summary>The same, beside <see cref="VaultStorage.FirstGroup"/>, which is found as cheaply here.</summary>
+    public (LogIndex Usual, LogIndex There) FirstGroups(long farBytes)
     {
         var view = _storage.View;
         var known = Volatile.Read(ref _first);
         if (known is null || !ReferenceEquals(known.Sealed, view.Sealed) || known.FarBytes != farBytes)
         {
-            known = new Known(view.Sealed, farBytes, Find(view.Sealed, farBytes));
+            known = new Known(view.Sealed, farBytes, Find(view.Sealed, farBytes), Find(view.Sealed, long.MaxValue));
             Volatile.Write(ref _first, known);
         }
 
-        return known.First;
+        return (known.First, known.There);
     }
 
     /// <summary>Bytes of a segment, in the form in which it was listed.</summary>
@@ -143,5 +146,5 @@ public sealed class ShipSource
         return new ShippedSegment(number, ShippedForm.Beginning, -1, Blocks.Size + header.TotalLength, digest, header.Index, header.Index, header.Term, header.Term);
     }
 
-    private sealed record Known(SealedSegment[] Sealed, long FarBytes, LogIndex First);
+    private sealed record Known(SealedSegment[] Sealed, long FarBytes, LogIndex First, LogIndex There);
 }

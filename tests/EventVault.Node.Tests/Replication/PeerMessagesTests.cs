@@ -79,6 +79,8 @@ public sealed class PeerMessagesTests
     {
         public LogIndex First => new(1);
 
+        public LogIndex FirstThere => new(1);
+
         public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
         {
             for (var index = from; index <= until; index += 1)

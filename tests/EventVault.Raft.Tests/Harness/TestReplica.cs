@@ -31,15 +31,20 @@ internal sealed class TestReplica : IEntrySource
     /// <summary>False after a crash, until another replica is made from its disk.</summary>
     public bool IsUp { get; private set; } = true;
 
-    /// <summary>Lowest index that can be sent; what lies before must be shipped.</summary>
+    /// <summary>Lowest index that is sent as a rule; what lies before is shipped.</summary>
     public LogIndex First { get; set; } = new(1);
+
+    /// <summary>Lowest index that can be sent; null: <see cref="First"/>.</summary>
+    public LogIndex? There { get; set; }
+
+    LogIndex IEntrySource.FirstThere => There ?? First;
 
     /// <summary>Entries behind it wait for room in the log, as on a full disk; null: there is room.</summary>
     public LogIndex? EndOfRoom { get; set; }
 
     public void Read(LogIndex from, LogIndex until, int most, long mostBytes, List<Entry> into)
     {
-        Assert.True(from >= First, $"{Id} looks up {from}, but its log begins at {First}.");
+        Assert.True(from >= (There ?? First), $"{Id} looks up {from}, but its log begins at {There ?? First}.");
         Assert.True(from.Value >= 1 && from <= until && until.Value <= (ulong)_log.Count, $"{Id} looks up {from}..{until} in a log of {_log.Count}.");
         until = EndOfRoom is { } end && end < until ? end : until;
         long bytes = 0;

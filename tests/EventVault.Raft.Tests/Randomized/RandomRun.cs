@@ -278,6 +278,7 @@ internal sealed class RandomRun
     {
         TestReplica replica = AnyUp();
         replica.First = new(Math.Max(replica.First.Value, (ulong)_random.NextInt64((long)replica.Core.CommitIndex.Value + 1)));
+        replica.There = replica.First.Value % 3 == 0 ? replica.First : replica.There ?? new(1); // Often more is there than is sent as a rule.
     }
 
     private void Ship()

@@ -65,6 +65,7 @@ internal sealed class ScenarioCommands
         ["crash"] = w => _cluster.Crash(w.Node()),
         ["restart"] = w => _cluster.Restart(w.Node()),
         ["first"] = w => _cluster[w.Node()].First = new((ulong)w.Number()),
+        ["there"] = w => _cluster[w.Node()].There = new((ulong)w.Number()),
         ["ship"] = w => _cluster.Ship(w.Node(), w.Node()),
         ["ship-failed"] = w => ShipFailed(w.Node(), w.Node()),
         ["status"] = w => ForEach(w, Status),

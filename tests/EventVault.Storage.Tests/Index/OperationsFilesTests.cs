@@ -256,6 +256,26 @@ public sealed class OperationsFilesTests
     }
 
     [Fact]
+    public void A_segment_is_not_tried_again_if_a_flush_says_that_the_disk_is_full()
+    {
+        OperationEntry[][] segments = Segments(new Random(1), 1, 1, minimum: 20);
+        for (int flush = 1; ; flush++)
+        {
+            var disk = new SimulatedFileSystem { FailingFlushError = SimulatedFileSystem.NoSpace };
+            using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100, 10);
+            disk.FailingFlush.StrikeAt(flush);
+            if (Record.Exception(() => files.Apply(0, segments[0])) is not DiskException failure)
+            {
+                Assert.True(flush > 5, $"only {flush} flushes");
+                return;
+            }
+
+            Assert.False(failure.IsRefusal);
+            Assert.Throws<InvariantException>(() => files.Apply(0, segments[0]));
+        }
+    }
+
+    [Fact]
     public void A_flipped_bit_in_any_header_is_reported_or_redone()
     {
         // A flip in the header that counts brings the older one back, and with it a redo that changes nothing (or,

@@ -182,13 +182,17 @@ public sealed class FullDiskTests
                 vault.Storage.Spares.Step();
             }
 
-            var refusals = new Refusals(vault.Files, at, (int)at, within: SmallVault.Directory + "/index/");
+            var refusals = new Refusals(
+                vault.Files, at, (int)at, path => path.StartsWith(SmallVault.Directory + "/index/", StringComparison.Ordinal) || path == Sealer.LogPath(vault.Storage, (uint)vault.Storage.SegmentCounts.Sealed));
             while (vault.Storage.SegmentCounts.Sealed < Segments)
             {
+                var refused = refusals.Count;
                 var worked = vault.Storage.StepBackground();
-                if (vault.Storage.SealingIsBlocked)
+                if (vault.Storage.SealingIsBlocked && refusals.Count > refused)
                 {
                     waits++;
+                    string[] halves = [.. vault.Files.AllFiles().Where(path => path.StartsWith(SmallVault.Directory + "/index/", StringComparison.Ordinal) && path.EndsWith(".tmp", StringComparison.Ordinal))];
+                    Assert.True(halves.Length == 0 || refusals.Last == DiskOperationKind.Delete || halves is [var half] && half.Contains("operations-", StringComparison.Ordinal), string.Join(' ', halves));
                     Assert.True(vault.Storage.DiskIsFull);
                     vault.Model.Check(vault.Storage, new Random(1));
                     if (at % 3 == 0)
@@ -198,7 +202,7 @@ public sealed class FullDiskTests
                         vault.Reopen();
                     }
                 }
-                else if (!worked)
+                else if (!worked && !vault.Storage.SealingIsBlocked)
                 {
                     vault.Append("u", 1000);
                 }
@@ -217,6 +221,49 @@ public sealed class FullDiskTests
                 Assert.True(at > 30 && waits > at - 5, $"{at} operations, {waits} waits");
                 return;
             }
+        }
+    }
+
+    [Fact]
+    public void A_flush_that_says_that_the_disk_is_full_is_no_reason_to_try_again()
+    {
+        long failures = 0;
+        for (long at = 1; ; at++)
+        {
+            var vault = new SmallVault();
+            while (vault.Storage.SegmentCounts.Unsealed < 2)
+            {
+                vault.Append("s", 1000);
+                vault.Storage.Spares.Step();
+            }
+
+            vault.Append("s", 1000);
+            vault.Files.FailingFlushError = SimulatedFileSystem.NoSpace;
+            var flushes = at % 2 == 0 ? vault.Files.FailingFlush : vault.Files.FailingDirectoryFlush;
+            flushes.StrikeAt((at + 1) / 2);
+            var failure = Record.Exception(() =>
+            {
+                while (vault.Storage.SegmentCounts.Sealed == 0)
+                {
+                    vault.Storage.StepBackground();
+                }
+            });
+            if (flushes.Strikes == 0)
+            {
+                Assert.Null(failure);
+                if (at % 2 == 0)
+                {
+                    Assert.True(failures > 4, $"{failures} failures");
+                    return;
+                }
+
+                continue;
+            }
+
+            // Those of index and key files are written anew from the beginning.
+            var disk = failure as DiskException;
+            Assert.True(disk is { IsFull: true, IsRefusal: false } || (failure is null && vault.Storage.SegmentCounts.Sealed == 1), $"{failure}");
+            failures += disk is null ? 0 : 1;
         }
     }
 

@@ -129,7 +129,7 @@ internal sealed class SimulatedFile(SimulatedFileSystem system, SimulatedContent
             if (system.FailingFlush.DoesStrike())
             {
                 content.FailFlush(system.FailingFlush.Random);
-                throw SimulatedFileSystem.Failure("fdatasync", path, SimulatedFileSystem.InputOutput);
+                throw SimulatedFileSystem.Failure("fdatasync", path, system.FailingFlushError);
             }
 
             if (!system.LyingFlush.DoesStrike())

@@ -43,6 +43,9 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
     /// </summary>
     public FaultSwitch FailingFlush { get; } = new();
 
+    /// <summary>What <see cref="FailingFlush"/> and <see cref="FailingDirectoryFlush"/> say, as errno.</summary>
+    public int FailingFlushError { get; set; } = InputOutput;
+
     /// <summary>EIO from FlushDirectory; the entries stay unflushed.</summary>
     public FaultSwitch FailingDirectoryFlush { get; } = new();
 
@@ -215,7 +218,7 @@ public sealed class SimulatedFileSystem(bool tracksLosses = true) : IFileSystem
             var node = FindDirectory("open", directory);
             if (FailingDirectoryFlush.DoesStrike())
             {
-                throw Failure("fsync", directory, InputOutput);
+                throw Failure("fsync", directory, FailingFlushError);
             }
 
             if (!LyingFlush.DoesStrike())

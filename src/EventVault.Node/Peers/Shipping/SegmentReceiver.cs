@@ -42,6 +42,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     private ShippedSegment? _repair;
     private ReplicaId _asked;
     private bool _isOpen;
+    private bool _isGathered;
     private bool _isAsking;
     private bool _hasPart;
     private int _failures;
@@ -54,7 +55,8 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     public bool IsOrdered { get; private set; }
 
     /// <summary>Whether a plan is written: the next start installs it. Nothing more is done until then.</summary>
-    public bool WantsReopening { get; private set; }
+    /// <remarks>Not while a seal waits for room: a start can't.</remarks>
+    public bool WantsReopening => _isGathered && !storage.SealingIsBlocked;
 
     /// <summary>Why it does not go on at the moment; null: it does.</summary>
     public string? Problem { get; private set; }
@@ -68,7 +70,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     /// <summary>A leader says that this node is too far behind for groups alone.</summary>
     public void Order()
     {
-        if (!WantsReopening && !IsOrdered && !IsHopeless)
+        if (!_isGathered && !IsOrdered && !IsHopeless)
         {
             (IsOrdered, _failures, _notBefore, Problem, _noFurther) = (true, 0, 0, null, 0);
         }
@@ -81,7 +83,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     /// <param name="damaged">What it must be.</param>
     public void OrderRepair(in ShippedSegment damaged)
     {
-        Invariant.Check(!IsOrdered && !WantsReopening && damaged.Form != ShippedForm.Beginning);
+        Invariant.Check(!IsOrdered && !_isGathered && damaged.Form != ShippedForm.Beginning);
         Order();
         (_repair, _isOpen) = (damaged, false);
         _unfit.Clear();
@@ -98,18 +100,18 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
     {
         Invariant.Check(!_isAsking, "One request at a time.");
         _sourceCount = sources.Count;
-        if (!IsOrdered || WantsReopening || nowMs < _notBefore || sources.Count == 0)
+        if (!IsOrdered || _isGathered || nowMs < _notBefore || sources.Count == 0)
         {
             return null;
         }
 
-        if (!_isOpen)
-        {
-            Open();
-        }
-
         try
         {
+            if (!_isOpen)
+            {
+                Open();
+            }
+
             if (SourceOf(sources) is { } source)
             {
                 return Ask(source, nowMs);
@@ -207,7 +209,7 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
             }
 
             FinishSegment(nowMs); // All of it was here before.
-            if (WantsReopening || !IsOrdered || nowMs < _notBefore)
+            if (_isGathered || !IsOrdered || nowMs < _notBefore)
             {
                 return null;
             }
@@ -300,12 +302,12 @@ internal sealed class SegmentReceiver(VaultStorage storage, int mostSegments = S
         if (_repair is not null)
         {
             _folder.WriteRepair();
-            WantsReopening = true;
+            _isGathered = true;
         }
         else if (segment.Form == ShippedForm.Beginning)
         {
             _folder.WritePlan();
-            WantsReopening = true;
+            _isGathered = true;
         }
         else
         {

@@ -12,9 +12,6 @@ internal sealed class InFlight(int mostMessages, long mostBytes)
 
     public bool IsFull => Count == _ring.Length || Bytes >= mostBytes;
 
-    /// <summary>Bytes that may still go. When nothing is on its way one entry may go whatever its length.</summary>
-    public long Room => mostBytes - Bytes;
-
     public void Add(LogIndex last, long bytes)
     {
         Invariant.Check(!IsFull);

@@ -355,7 +355,7 @@ internal sealed class Leadership
         var bytes = 0L;
 
         // With all that may be on its way out already, an empty one finds out what became of it.
-        if (follower.Next <= _log.LastIndex && !(follower.State == ProgressState.Replicate && follower.InFlight.IsFull))
+        if (follower.Next <= _log.LastIndex && !(follower.State == ProgressState.Replicate && follower.IsFull))
         {
             Invariant.Check(_box.First <= _log.CommitIndex + 1);
             var first = follower.TakesEntries(_log.LastIndex) ? _box.FirstThere : _box.First;
@@ -367,10 +367,10 @@ internal sealed class Leadership
 
             if (follower.Next <= _log.LastIndex)
             {
-                entries = _box.Read(follower.Next, follower.InFlight.Room, out bytes);
+                entries = _box.Read(follower.Next, follower.Room, out bytes);
             }
 
-            if (follower.InFlight.Count > 0 && bytes > follower.InFlight.Room)
+            if (follower.InFlight.Count > 0 && bytes > follower.Room)
             {
                 (entries, bytes) = ([], 0);
                 follower.Hold();
@@ -392,6 +392,11 @@ internal sealed class Leadership
         });
         follower.ToldCommit = _log.CommitIndex;
         follower.Sent(before + (ulong)entries.Length, bytes);
+        if (follower.Next > _log.LastIndex)
+        {
+            follower.SentAll();
+        }
+
         return true;
     }
 

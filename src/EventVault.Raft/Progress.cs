@@ -17,8 +17,9 @@ public enum ProgressState
 }
 
 /// <summary>A leader's view of a follower.</summary>
+/// <param name="TakesEntries">It gets entries from before those that are sent as a rule, as segments brought it no nearer.</param>
 public readonly record struct FollowerProgress(
-    ReplicaId Id, ProgressState State, LogIndex Match, LogIndex Next, int InFlightMessages, long InFlightBytes, bool IsActive, bool IsPaused);
+    ReplicaId Id, ProgressState State, LogIndex Match, LogIndex Next, int InFlightMessages, long InFlightBytes, bool IsActive, bool IsPaused, bool TakesEntries);
 
 internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
 {
@@ -60,6 +61,12 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
     /// <summary>Whether the next answer to a heartbeat may set it going again.</summary>
     public bool MayNudge { get; set; }
 
+    /// <summary>Bytes that may still go. When nothing is on its way one entry may go whatever its length.</summary>
+    public long Room => (_takesEntries ? Math.Min(_mostTaken, options.MaxInFlightBytes) : options.MaxInFlightBytes) - InFlight.Bytes;
+
+    /// <summary>As much is on its way as may be.</summary>
+    public bool IsFull => InFlight.IsFull || Room <= 0;
+
     public bool IsPaused => State == ProgressState.Ship || _isWaiting;
 
     /// <summary>The next entry does not fit into what may be on its way.</summary>
@@ -82,7 +89,16 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
             Next = last + 1;
         }
 
-        _isWaiting |= InFlight.IsFull || (_takesEntries && InFlight.Bytes >= _mostTaken);
+        _isWaiting |= IsFull;
+    }
+
+    /// <summary>All that there is was sent to it.</summary>
+    public void SentAll()
+    {
+        if (State == ProgressState.Replicate)
+        {
+            (_takesEntries, _shippedFrom) = (false, default);
+        }
     }
 
     /// <summary>It holds all up to here. Whether that was news.</summary>
@@ -136,7 +152,9 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
             return true;
         }
 
-        if (State == ProgressState.Ship || Next != rejected + 1)
+        // While it is a guess what was asked last may have been asked again from further on, before this answer came.
+        var isAnswer = Next == rejected + 1 || (_isGuess && rejected > Match && rejected < Next);
+        if (State == ProgressState.Ship || !isAnswer)
         {
             return false;
         }
@@ -167,40 +185,33 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
     {
         if (Next != _shippedFrom)
         {
-            (_shippedFrom, _lackedThen) = (Next, last.Value - Next.Value);
+            (_shippedFrom, _lackedThen) = (Next, Lacks(last));
         }
 
         _takesEntries = false;
         Enter(ProgressState.Ship, Next);
     }
 
-    /// <summary>Whether it gets entries from before those that are sent as a rule: until all up to <paramref name="last"/> went to it.</summary>
-    public bool TakesEntries(LogIndex last)
-    {
-        if (State == ProgressState.Replicate && Next > last)
-        {
-            (_takesEntries, _shippedFrom) = (false, default);
-        }
-
-        return _takesEntries;
-    }
+    /// <summary>Whether it gets entries from before those that are sent as a rule, the log ending at <paramref name="last"/>; until all went to it.</summary>
+    public bool TakesEntries(LogIndex last) => _takesEntries &= !WasAway(last);
 
     /// <summary>
     /// Segments are to be shipped to it again. True: it gets entries instead, because those that it got left it with more than half of what it
     /// had lacked before. Writers were as quick as shipping and installing, so it could go on like that for ever; entries come in one go.
     /// But not if it lacks many times as much: then it was away meanwhile.
     /// </summary>
-    public bool TryTakeEntries(LogIndex last)
-    {
-        const ulong Away = 4;
-        var lacks = last.Value - Next.Value;
-        return _takesEntries = _shippedFrom.Value > 0 && Next > _shippedFrom && lacks > _lackedThen / 2 && lacks / Away < _lackedThen;
-    }
+    public bool TryTakeEntries(LogIndex last) =>
+        _takesEntries = _shippedFrom.Value > 0 && Next > _shippedFrom && Lacks(last) > _lackedThen / 2 && !WasAway(last);
+
+    // Or entries don't keep up with the writers.
+    private bool WasAway(LogIndex last) => Lacks(last) / 4 >= _lackedThen;
+
+    private ulong Lacks(LogIndex last) => last < Next ? 0 : last.Value - Next.Value;
 
     /// <summary>It answered a heartbeat: a message to it may go, also if those before it were lost.</summary>
     public void Resume() => _isWaiting = false;
 
-    public FollowerProgress Status() => new(Id, State, Match, Next, InFlight.Count, InFlight.Bytes, IsActive, IsPaused);
+    public FollowerProgress Status() => new(Id, State, Match, Next, InFlight.Count, InFlight.Bytes, IsActive, IsPaused, _takesEntries);
 
     private void Enter(ProgressState state, LogIndex next)
     {

@@ -196,14 +196,14 @@ internal sealed class TestCluster
     public void Restart(uint node) => Start(_replicas[node].Id, _replicas[node].Disk);
 
     /// <summary>
-    /// What segments brought: the follower starts again with the leader's committed log, and the leader is told. One that has
+    /// What segments brought: the follower starts again with the leader's committed log, perhaps but its last entries, and the leader is told. One that has
     /// all of it keeps what follows: it may have acknowledged that.
     /// </summary>
-    public void Ship(uint leader, uint follower)
+    public void Ship(uint leader, uint follower, ulong butLast = 0)
     {
         TestReplica from = _replicas[leader];
         TestReplica to = _replicas[follower];
-        ulong last = from.Core.CommitIndex.Value;
+        ulong last = Math.Max(1, from.Core.CommitIndex.Value - Math.Min(butLast, from.Core.CommitIndex.Value));
         if (to.Core.TermAt(new(last)) != from.Core.TermAt(new(last)))
         {
             to.Crash();

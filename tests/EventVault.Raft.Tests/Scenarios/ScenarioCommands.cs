@@ -180,7 +180,7 @@ internal sealed class ScenarioCommands
         foreach (FollowerProgress f in _cluster[node].Core.Status().Followers)
         {
             Write($"{f.Id} {f.State}, match {f.Match}, next {f.Next}, in flight {f.InFlightMessages} ({f.InFlightBytes} bytes)"
-                + $"{(f.IsActive ? "" : ", inactive")}{(f.IsPaused ? ", paused" : "")}");
+                + $"{(f.IsActive ? "" : ", inactive")}{(f.IsPaused ? ", paused" : "")}{(f.TakesEntries ? ", takes entries" : "")}");
         }
     }
 

@@ -16,8 +16,9 @@ public enum ProgressState
     Ship,
 }
 
-/// <summary>A leader's view of a follower.</summary>
-/// <param name="TakesEntries">It gets entries from before those that are sent as a rule, as segments brought it no nearer.</param>
+/// <summary>
+/// A leader's view of a follower. TakesEntries: it gets entries from before those that are sent as a rule, as segments brought it no nearer.
+/// </summary>
 public readonly record struct FollowerProgress(
     ReplicaId Id, ProgressState State, LogIndex Match, LogIndex Next, int InFlightMessages, long InFlightBytes, bool IsActive, bool IsPaused, bool TakesEntries);
 

@@ -10,6 +10,8 @@ namespace EventVault.Rpc.Tests;
 [Collection(nameof(GuardTests))]
 public class GuardTests
 {
+    private static readonly TimeSpan Tiers = TimeSpan.FromSeconds(10);
+
     [Fact]
     public async Task Messages_of_a_window_share_flushes()
     {
@@ -117,7 +119,9 @@ public class GuardTests
     {
         var best = double.MaxValue;
         var watch = Stopwatch.StartNew();
-        for (var i = 0; i < 200 && best > allowedBytes && watch.Elapsed < Wait.Limit; i++)
+
+        // Until the compiler's last tier has had its time, too: code of the first one allocates more.
+        for (var i = 0; (i < 200 || watch.Elapsed < Tiers) && best > allowedBytes && watch.Elapsed < Wait.Limit; i++)
         {
             best = Math.Min(best, await round());
         }

@@ -2,6 +2,7 @@ using EventVault.Node.Peers;
 using EventVault.Node.Peers.Shipping;
 using EventVault.Node.Tests.Support;
 using EventVault.Storage;
+using EventVault.Storage.Io;
 using EventVault.Storage.Shipping;
 using EventVault.Storage.Tests.Simulated;
 using ReplicaId = EventVault.Raft.ReplicaId;
@@ -145,6 +146,30 @@ public sealed class SegmentReceiverTests : IAsyncLifetime, IDisposable
         _network.OnWay = static (_, _, answer) => answer;
         receiver.Order();
         await UntilPlannedAsync(receiver);
+    }
+
+    [Fact]
+    public async Task A_full_disk_on_which_getting_segments_can_not_even_begin_is_waited_for()
+    {
+        using var storage = Open();
+        var refused = 0;
+        _disk.OnOperation = operation =>
+        {
+            if (operation.Kind == DiskOperationKind.CreateDirectory && refused++ < 3)
+            {
+                throw new DiskException("mkdir", operation.Path, errorNumber: 28, "No space left on device");
+            }
+        };
+        var receiver = new SegmentReceiver(storage);
+        receiver.Order();
+        while (refused < 3)
+        {
+            await StepAsync(receiver);
+            Assert.Equal("the disk is full", receiver.Problem);
+        }
+
+        await UntilPlannedAsync(receiver);
+        Assert.Equal(_segments + 1, receiver.Gathered);
     }
 
     [Fact]

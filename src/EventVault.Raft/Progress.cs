@@ -33,7 +33,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
 
     // Although segments would be less work, as they brought it no nearer. Little at a time: others wait for what the leader reads for it.
     private bool _takesEntries;
-    private readonly long _mostTaken = options.MaxInFlightBytes / 4;
+    private readonly long _mostTaken = Math.Max(1, options.MaxInFlightBytes / 4);
 
     // Probe: the one message is out. Replicate: the limits were reached. Lifted by an answer, also to a heartbeat.
     private bool _isWaiting;
@@ -63,7 +63,7 @@ internal sealed class Progress(ReplicaId id, LogIndex next, RaftOptions options)
     public bool MayNudge { get; set; }
 
     /// <summary>Bytes that may still go. When nothing is on its way one entry may go whatever its length.</summary>
-    public long Room => (_takesEntries ? Math.Min(_mostTaken, options.MaxInFlightBytes) : options.MaxInFlightBytes) - InFlight.Bytes;
+    public long Room => (_takesEntries ? _mostTaken : options.MaxInFlightBytes) - InFlight.Bytes;
 
     /// <summary>As much is on its way as may be.</summary>
     public bool IsFull => InFlight.IsFull || Room <= 0;

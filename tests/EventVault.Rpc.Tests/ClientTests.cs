@@ -440,6 +440,74 @@ public class ClientTests
         Assert.Equal(8u, await reset.Task.WaitAsync(Wait.Limit));
     }
 
+    [Theory]
+    [InlineData("refused")]
+    [InlineData("cancelled")]
+    public async Task Nothing_of_a_request_comes_behind_its_reset(string end)
+    {
+        var arrived = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var reset = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var behindReset = -1;
+        await using var server = new ScriptedServer(async (peer, _) =>
+        {
+            var request = await peer.ReadUntilAsync(f => f.Type == FrameType.Headers);
+            await peer.SendWindowUpdateAsync(0, 1 << 30);
+            await peer.SendWindowUpdateAsync(request.Stream, 1 << 30);
+
+            // More than the streams' first window: now nothing but the socket holds the request up.
+            for (var length = 0; length < 128 << 10;)
+            {
+                length += (await peer.ReadUntilAsync(f => f.Type == FrameType.Data)).Payload.Length;
+            }
+
+            if (end == "refused")
+            {
+                await peer.SendHeadersAsync(request.Stream, endStream: true, [.. Ok, ("grpc-status", "3")]);
+            }
+
+            arrived.SetResult();
+            await ended.Task;
+            while (await peer.ReadAsync() is { } frame)
+            {
+                if (frame.Type == FrameType.Headers)
+                {
+                    await AnswerAsync(peer, frame.Stream);
+                    await DrainAsync(peer);
+                    return;
+                }
+
+                if (frame.Stream == request.Stream && frame.Type == FrameType.RstStream)
+                {
+                    behindReset = 0;
+                    reset.SetResult();
+                }
+                else if (frame.Stream == request.Stream && behindReset >= 0)
+                {
+                    behindReset++;
+                }
+            }
+        });
+        await using var channel = server.Connect();
+        using var cancel = new CancellationTokenSource();
+        var large = channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = new string('x', 48 << 20) }, cancellation: cancel.Token).AsTask();
+        await arrived.Task.WaitAsync(Wait.Limit);
+        if (end == "refused")
+        {
+            Assert.Equal(RpcCode.InvalidArgument, (await Assert.ThrowsAsync<RpcException>(() => large.WaitAsync(Wait.Limit))).Code);
+        }
+        else
+        {
+            await cancel.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => large.WaitAsync(Wait.Limit));
+        }
+
+        ended.SetResult();
+        await reset.Task.WaitAsync(Wait.Limit);
+        Assert.Equal("hello", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest())).Text);
+        Assert.Equal(0, behindReset);
+    }
+
     [Fact]
     public async Task Misuse_is_told_apart_from_failure()
     {

@@ -310,7 +310,7 @@ internal sealed class ClientCall : IAsyncDisposable
     {
         try
         {
-            await WriteToBodyAsync().ConfigureAwait(false);
+            await _body!.WriteAsync(_pending!.Memory).ConfigureAwait(false);
             _body!.Complete();
             _pending!.Return();
         }
@@ -331,7 +331,7 @@ internal sealed class ClientCall : IAsyncDisposable
 
         try
         {
-            await WriteToBodyAsync().ConfigureAwait(false);
+            await _body!.WriteAsync(_pending!.Memory).ConfigureAwait(false);
             _pending!.Clear();
         }
         catch (Exception e)
@@ -339,15 +339,6 @@ internal sealed class ClientCall : IAsyncDisposable
             _pending!.Abandon();
             throw await WhyNotWritableAsync(e).ConfigureAwait(false);
         }
-    }
-
-    private async ValueTask WriteToBodyAsync()
-    {
-        var stream = await _body!.OpenAsync(_stopToken).ConfigureAwait(false);
-        await stream.WriteAsync(_pending!.Memory, _stopToken).ConfigureAwait(false);
-
-        // The write alone may stay in the connection's buffer.
-        await stream.FlushAsync(_stopToken).ConfigureAwait(false);
     }
 
     // A write fails when the call is over, and the call's status says more than the write's error. If the status is

@@ -83,6 +83,8 @@ public sealed class Http2Peer(Stream stream) : IDisposable
 
     public Task SendResetAsync(int streamId, uint errorCode) => SendAsync(FrameType.RstStream, 0, streamId, BigEndian(errorCode));
 
+    public Task SendWindowUpdateAsync(int streamId, uint bytes) => SendAsync(FrameType.WindowUpdate, 0, streamId, BigEndian(bytes));
+
     public Task SendGoAwayAsync(int lastStream, uint errorCode) => SendAsync(FrameType.GoAway, 0, 0, [.. BigEndian((uint)lastStream), .. BigEndian(errorCode)]);
 
     /// <summary>A gRPC request of one path, as the server wants it.</summary>

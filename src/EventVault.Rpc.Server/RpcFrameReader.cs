@@ -111,7 +111,16 @@ public class RpcFrameReader
         if (_holding)
         {
             _holding = false;
-            _pipe.AdvanceTo(_unread.Start);
+            try
+            {
+                _pipe.AdvanceTo(_unread.Start);
+            }
+            catch (IOException e)
+            {
+                // The connection broke. Whoever waits for the client next, or answers it, finds out.
+                _ = _context.ClientGone(e);
+            }
+
             _unread = default;
         }
 
@@ -136,12 +145,6 @@ public class RpcFrameReader
     private async ValueTask FillAsync()
     {
         Message = default;
-        if (_holding)
-        {
-            _holding = false;
-            _pipe.AdvanceTo(_unread.Start, _unread.End);
-        }
-
         if (_isTaken)
         {
             GiveBack();
@@ -150,6 +153,12 @@ public class RpcFrameReader
         ReadResult result;
         try
         {
+            if (_holding)
+            {
+                _holding = false;
+                _pipe.AdvanceTo(_unread.Start, _unread.End);
+            }
+
             if (!_pipe.TryRead(out result))
             {
                 result = _taken > 0 && !_isTaken

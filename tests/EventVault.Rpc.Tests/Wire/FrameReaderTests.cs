@@ -126,6 +126,26 @@ public class FrameReaderTests
         Assert.Equal(0, pool.Rented);
     }
 
+    [Fact]
+    public async Task A_connection_that_breaks_between_two_reads_is_a_client_that_has_gone()
+    {
+        foreach (var another in new[] { true, false })
+        {
+            var pipe = new Pipe();
+            await pipe.Writer.WriteAsync(Frames([[1, 2, 3]]));
+            var context = new RpcContext(new RpcServer(), new RpcServerOptions(), new DefaultHttpContext(), "/test", null, requestIsGzip: false);
+            var reader = new RpcFrameReader(context, new BrokenReader(pipe.Reader), Limit, gzip: false);
+            Assert.True(await reader.ReadFrameAsync());
+            if (another)
+            {
+                await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await reader.ReadFrameAsync());
+            }
+
+            reader.Release();
+            Assert.Null(context.WhyCancelled());
+        }
+    }
+
     internal static byte[] Frames(IEnumerable<byte[]> messages)
     {
         var all = new ArrayBufferWriter<byte>();
@@ -202,6 +222,22 @@ public class FrameReaderTests
         var bytes = new byte[length];
         random.NextBytes(bytes);
         return bytes;
+    }
+
+    // As Kestrel's is behind a fault of the connection.
+    private sealed class BrokenReader(PipeReader inner) : PipeReader
+    {
+        public override void AdvanceTo(SequencePosition consumed) => throw new IOException("The request stream was aborted.");
+
+        public override void AdvanceTo(SequencePosition consumed, SequencePosition examined) => AdvanceTo(consumed);
+
+        public override void CancelPendingRead() => inner.CancelPendingRead();
+
+        public override void Complete(Exception? exception = null) => inner.Complete(exception);
+
+        public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default) => inner.ReadAsync(cancellationToken);
+
+        public override bool TryRead(out ReadResult result) => inner.TryRead(out result);
     }
 
     private sealed class PiecewiseStream(IReadOnlyList<byte[]> pieces) : Stream

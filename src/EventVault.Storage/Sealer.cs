@@ -2,6 +2,7 @@
 // over and the memory of its index is given back. Each step can be done again: a crash anywhere leaves a segment that
 // is sealed anew, or whose missing parts are redone, at the next start. A disk that is full is looked for beforehand; one that
 // others fill meanwhile leaves a step that waits, and is done again once there is room.
+using System.Buffers;
 using System.Runtime.InteropServices;
 using EventVault.Storage.Index;
 using EventVault.Storage.Io;
@@ -215,7 +216,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
-        var keys = new SealedKeysContent(segment.Index.Keys);
+        using var keys = new SealedKeysContent(segment.Index.Keys);
         var shape = SealedKeys.Measure(keys, (int)record.EventCount);
         _keysLength = (number, shape.FileLength);
         SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys, shape);
@@ -236,7 +237,11 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         heads.Apply(segment, headsChanged);
         if (operations.AppliedThrough < segment)
         {
-            ApplyOperations(segment, Operations(index));
+            ApplyOperations(segment, index.OperationCount, i =>
+            {
+                var (id, offset) = index.Operation(i);
+                return new OperationEntry(id, new Place(segment, offset));
+            });
         }
 
         if (history is not null)
@@ -272,12 +277,12 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     }
 
     /// <summary>Adds a sealed segment's appends to the operations files, if they don't have them.</summary>
-    public void ApplyOperations(uint segment, OperationEntry[] entries)
+    public void ApplyOperations(uint segment, int count, Func<int, OperationEntry> entry)
     {
         if (operations.AppliedThrough < segment)
         {
-            Floor.Advance(segment, entries.Length);
-            operations.Apply(segment, entries);
+            Floor.Advance(segment, count);
+            operations.Apply(segment, count, entry);
             Invariant.Check(Floor.Covers, "The floor rises before operation ids are forgotten.");
         }
     }
@@ -356,7 +361,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
         Array.Sort(keys, order);
         var runs = new StreamRun[streams];
-        var ordinals = new uint[index.EventCount];
+        var ordinals = ArrayPool<uint>.Shared.Rent(index.EventCount);
         var headsChanged = new KeyValuePair<UInt128, StreamHead>[streams];
         var fresh = new List<(byte[] Name, uint Entry)>();
         var filled = 0;
@@ -390,10 +395,10 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
             filled += count;
         }
 
-        Invariant.Check(filled == ordinals.Length);
+        Invariant.Check(filled == index.EventCount);
         fresh.Sort(static (a, b) => a.Name.AsSpan().SequenceCompareTo(b.Name));
-        var offsets = new uint[index.EventCount];
-        for (var i = 0; i < offsets.Length; i++)
+        var offsets = ArrayPool<uint>.Shared.Rent(filled);
+        for (var i = 0; i < filled; i++)
         {
             offsets[i] = index.OffsetOf(i) >> 3;
         }
@@ -402,13 +407,17 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         {
             Segment = index.Segment,
             FirstPosition = index.FirstPosition,
-            Events = offsets.Length,
-            Offsets = offsets,
+            Events = filled,
+            Offsets = offsets.AsSpan(0, filled),
             Streams = runs,
-            Ordinals = ordinals,
+            Ordinals = ordinals.AsSpan(0, filled),
             Marks = CollectionsMarshal.AsSpan(index.Marks),
             NewStreamsByName = fresh.ConvertAll(f => f.Entry).ToArray(),
         });
+
+        // Not behind a failure: then the collector has them.
+        ArrayPool<uint>.Shared.Return(ordinals);
+        ArrayPool<uint>.Shared.Return(offsets);
         return (mark, headsChanged);
     }
 
@@ -423,18 +432,6 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return head.Latest.Segment < segment
             ? head
             : throw new IndexDamageException(StorageOpening.HeadsPathOf(storage), 0, $"a stream's head in segment {head.Latest.Segment}, while segment {segment} is sealed");
-    }
-
-    private static OperationEntry[] Operations(ActiveIndex index)
-    {
-        var entries = new OperationEntry[index.OperationCount];
-        for (var i = 0; i < entries.Length; i++)
-        {
-            var (id, offset) = index.Operation(i);
-            entries[i] = new OperationEntry(id, new Place(index.Segment, offset));
-        }
-
-        return entries;
     }
 
     private sealed record Applying(SealedSegment Written, KeyValuePair<UInt128, StreamHead>[] Heads, LogHistory? History);

@@ -512,7 +512,8 @@ internal sealed class StorageOpening
 
         if (operations.AppliedThrough < segment)
         {
-            sealer.ApplyOperations(segment, ReadOperations(result, record.LastLogIndex));
+            var read = ReadOperations(result, record.LastLogIndex);
+            sealer.ApplyOperations(segment, read.Length, i => read[i]);
         }
 
         return result;

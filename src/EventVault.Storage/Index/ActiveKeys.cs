@@ -193,10 +193,12 @@ internal sealed class ActiveKeys
     /// One table's keys, ascending, with the lists that <see cref="PostingsOf"/> takes: for when all of the segment is committed,
     /// so that nothing is added any more. The tables' keys are above those of the table before.
     /// </summary>
-    public (ulong[] Keys, ulong[] Lists) Sorted(int table)
+    /// <param name="table">Which table.</param>
+    /// <param name="keys">Takes its keys.</param>
+    /// <param name="lists">Takes their lists.</param>
+    /// <returns>How many there are: at most <see cref="MostSorted"/>, which there must be room for.</returns>
+    public int Sort(int table, Span<ulong> keys, Span<ulong> lists)
     {
-        var count = _used[table];
-        var (keys, lists) = (new ulong[count], new ulong[count]);
         var filled = 0;
         foreach (var entry in _slots[table] ?? [])
         {
@@ -206,9 +208,12 @@ internal sealed class ActiveKeys
             }
         }
 
-        Array.Sort(keys, lists, 0, filled);
-        return filled == count ? (keys, lists) : (keys[..filled], lists[..filled]);
+        keys[..filled].Sort(lists[..filled]);
+        return filled;
     }
+
+    /// <summary>How many keys a table has, those included that a truncation emptied.</summary>
+    public int MostSorted(int table) => _used[table];
 
     /// <summary>The events of a list.</summary>
     public ActivePostings PostingsOf(ulong list) => new(this, (uint)list, (int)(list >> 32));

@@ -1,3 +1,4 @@
+using System.Buffers;
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;
@@ -102,7 +103,7 @@ internal sealed class BlockWriter(IFile file)
         WriteOut();
         file.Flush();
         long[] blocks = [.. _written.Keys.Order()];
-        var read = new byte[WindowBytes];
+        byte[] read = ArrayPool<byte>.Shared.Rent(WindowBytes);
         for (int first = 0, next = 0; first < blocks.Length; first = next)
         {
             while (next < blocks.Length && next - first < WindowBytes / BlockBytes && blocks[next] == blocks[first] + ((next - first) * (long)BlockBytes))
@@ -122,6 +123,7 @@ internal sealed class BlockWriter(IFile file)
         }
 
         _written.Clear();
+        ArrayPool<byte>.Shared.Return(read);
     }
 
     /// <summary>Writes bytes past the window, under the same protection of readers.</summary>

@@ -209,12 +209,13 @@ internal sealed class OperationsFiles : IDisposable
     /// that is applied already changes nothing.
     /// </summary>
     /// <param name="segment">The segment.</param>
-    /// <param name="entries">Its appends, in log order.</param>
+    /// <param name="count">How many appends it has.</param>
+    /// <param name="entry">Each of them, by number in log order. Asked for in this order, and again if it is tried again.</param>
     /// <exception cref="IndexDamageException">A bucket is damaged.</exception>
     /// <exception cref="DiskException">
     /// If it is a refusal, the same appends may be tried again. Otherwise Apply may not be called again; open the files anew.
     /// </exception>
-    public void Apply(uint segment, ReadOnlySpan<OperationEntry> entries)
+    public void Apply(uint segment, int count, Func<int, OperationEntry> entry)
     {
         Invariant.Check(!_failed);
         if (segment <= _appliedThrough)
@@ -225,10 +226,10 @@ internal sealed class OperationsFiles : IDisposable
         Invariant.Check(_appliedThrough == -1 || segment == _appliedThrough + 1);
         _failed = true;
         _filterWaits = false;
-        long total = _totalAppends + entries.Length;
+        long total = _totalAppends + count;
         try
         {
-            List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, entries);
+            List<(OperationsGeneration Generation, int Count)> parts = PutAll(segment, count, entry);
             for (int i = parts.Count - 1; i >= 0; i--)
             {
                 if (parts[i].Generation.Header.AppliedThrough < segment)
@@ -306,7 +307,7 @@ internal sealed class OperationsFiles : IDisposable
         _filter?.Dispose();
     }
 
-    private List<(OperationsGeneration Generation, int Count)> PutAll(uint segment, ReadOnlySpan<OperationEntry> entries)
+    private List<(OperationsGeneration Generation, int Count)> PutAll(uint segment, int all, Func<int, OperationEntry> entry)
     {
         var parts = new List<(OperationsGeneration, int)>();
         long number = _totalAppends;
@@ -314,25 +315,24 @@ internal sealed class OperationsFiles : IDisposable
         do
         {
             // A segment without appends still moves the newest generation's header on.
-            OperationsGeneration generation = At(entries.IsEmpty && number > 0 ? number - 1 : number);
+            OperationsGeneration generation = At(all == 0 && number > 0 ? number - 1 : number);
             long room = generation.Header.FirstAppend + _generationAppends - number;
-            int count = (int)Math.Min(room, entries.Length - at);
+            int count = (int)Math.Min(room, all - at);
             if (generation.Header.AppliedThrough < segment)
             {
-                var part = new (UInt128, Place)[count];
-                for (int i = 0; i < count; i++)
+                int first = at;
+                generation.Put(count, i =>
                 {
-                    part[i] = (Hash(entries[at + i].Id), entries[at + i].Place);
-                }
-
-                generation.Put(part);
+                    OperationEntry next = entry(first + i);
+                    return (Hash(next.Id), next.Place);
+                });
             }
 
             parts.Add((generation, count));
             number += count;
             at += count;
         }
-        while (at < entries.Length);
+        while (at < all);
 
         return parts;
     }

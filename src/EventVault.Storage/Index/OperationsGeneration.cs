@@ -1,3 +1,4 @@
+using System.Buffers;
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;
@@ -144,21 +145,32 @@ internal sealed class OperationsGeneration : IDisposable
     /// Puts entries into their buckets and flushes; the header stays as it is until <see cref="Commit"/>. The same
     /// entries in the same order give the same buckets, whatever a crash or a refusal kept of an earlier try.
     /// </summary>
-    public void Put(ReadOnlySpan<(UInt128 Hash, Place Place)> entries)
+    public void Put(int count, Func<int, (UInt128 Hash, Place Place)> entry)
     {
         // In bucket order, so that each block is written once; within a bucket by their numbers. Both in one integer: that sorts several times as fast.
-        var order = new ulong[entries.Length];
-        for (int i = 0; i < order.Length; i++)
-        {
-            order[i] = ((ulong)(uint)HomeOf(entries[i].Hash) << 32) | (uint)i;
-        }
-
-        Array.Sort(order);
+        ulong[] order = ArrayPool<ulong>.Shared.Rent(count);
+        var entries = ArrayPool<(ulong Fingerprint, Place Place)>.Shared.Rent(count);
         var touched = new ulong[_header.Written.Length];
-        foreach (ulong next in order)
+        try
         {
-            (UInt128 hash, Place place) = entries[(int)(uint)next];
-            Put(hash, place, touched);
+            for (int i = 0; i < count; i++)
+            {
+                (UInt128 hash, Place place) = entry(i);
+                order[i] = ((ulong)(uint)HomeOf(hash) << 32) | (uint)i;
+                entries[i] = (FingerprintOf(hash), place);
+            }
+
+            order.AsSpan(0, count).Sort();
+            foreach (ulong next in order.AsSpan(0, count))
+            {
+                (ulong fingerprint, Place place) = entries[(int)(uint)next];
+                Put((int)(next >> 32), fingerprint, place, touched);
+            }
+        }
+        finally
+        {
+            ArrayPool<ulong>.Shared.Return(order);
+            ArrayPool<(ulong, Place)>.Shared.Return(entries);
         }
 
         _writer.Flush();
@@ -251,11 +263,10 @@ internal sealed class OperationsGeneration : IDisposable
 
     private int Next(int bucket) => bucket + 1 == _header.Buckets ? 0 : bucket + 1;
 
-    private void Put(UInt128 hash, Place place, ulong[] touched)
+    private void Put(int home, ulong fingerprint, Place place, ulong[] touched)
     {
-        ulong fingerprint = FingerprintOf(hash);
         Span<byte> bucket = stackalloc byte[OperationBucket.Length];
-        int number = HomeOf(hash);
+        int number = home;
         for (int probes = 0; probes < _header.Buckets; probes++, number = Next(number))
         {
             long offset = OffsetOf(number);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 
 namespace EventVault.Storage.Index;
@@ -10,7 +11,7 @@ namespace EventVault.Storage.Index;
 /// sorted by itself, in the processor's cache, and there is never a second copy of all of them. A segment that has just become
 /// full has all that in memory: then only its keys are sorted, and their ordinals laid out as they are asked for.
 /// </remarks>
-internal sealed class SealedKeysContent
+internal sealed class SealedKeysContent : IDisposable
 {
     private const int Shares = 256;
     private const int FirstPiece = 16; // a share begins small, as most segments in tests have few events
@@ -21,9 +22,11 @@ internal sealed class SealedKeysContent
     private readonly int[] _free = new int[Shares]; // in the last piece
     private readonly Posting[][] _sorted = new Posting[Shares][];
     private readonly ActiveKeys? _active;
+    private readonly ulong[] _keys = []; // Of _active, share after share, with their lists; rented, as the next two are.
+    private readonly ulong[] _lists = [];
     private Posting[] _laidOut = []; // The share asked for last; of _active.
     private uint[] _ordinals = []; // The list laid out last.
-    private readonly (ulong[] Keys, ulong[] Lists)[] _rows = [];
+    private readonly int[] _ends = new int[Shares]; // Of the shares' keys.
     private bool _isSorted;
 
     public SealedKeysContent()
@@ -35,12 +38,27 @@ internal sealed class SealedKeysContent
     {
         Invariant.Check(Shares == ActiveKeys.Tables, "Both deal keys out by their top byte.");
         _active = active;
-        _rows = new (ulong[], ulong[])[Shares];
         _isSorted = true;
+        int most = 0;
         for (int share = 0; share < Shares; share++)
         {
-            _rows[share] = active.Sorted(share);
-            _counts[share] = checked((int)_rows[share].Lists.Sum(list => (long)(list >> 32)));
+            most += active.MostSorted(share);
+        }
+
+        _keys = ArrayPool<ulong>.Shared.Rent(most);
+        _lists = ArrayPool<ulong>.Shared.Rent(most);
+        int end = 0;
+        for (int share = 0; share < Shares; share++)
+        {
+            int count = active.Sort(share, _keys.AsSpan(end), _lists.AsSpan(end));
+            long postings = 0;
+            foreach (ulong list in _lists.AsSpan(end, count))
+            {
+                postings += (long)(list >> 32);
+            }
+
+            _counts[share] = checked((int)postings);
+            _ends[share] = end += count;
         }
     }
 
@@ -113,29 +131,42 @@ internal sealed class SealedKeysContent
         return length;
     }
 
+    /// <summary>Gives back what it rented; nothing that it handed out may be used any more.</summary>
+    public void Dispose()
+    {
+        if (_active is not null)
+        {
+            ArrayPool<ulong>.Shared.Return(_keys);
+            ArrayPool<ulong>.Shared.Return(_lists);
+            ArrayPool<Posting>.Shared.Return(_laidOut);
+            ArrayPool<uint>.Shared.Return(_ordinals);
+        }
+    }
+
+    private static void Enlarge<T>(ref T[] rented, int length)
+    {
+        if (rented.Length < length)
+        {
+            ArrayPool<T>.Shared.Return(rented);
+            rented = ArrayPool<T>.Shared.Rent(length);
+        }
+    }
+
     private ReadOnlySpan<Posting> LayOut(ActiveKeys active, int share)
     {
-        if (_laidOut.Length < _counts[share])
-        {
-            _laidOut = new Posting[Math.Max(_counts[share], 2 * _laidOut.Length)];
-        }
-
-        (ulong[] keys, ulong[] lists) = _rows[share];
+        Enlarge(ref _laidOut, _counts[share]);
         int filled = 0;
-        for (int i = 0; i < keys.Length; i++)
+        for (int i = share == 0 ? 0 : _ends[share - 1]; i < _ends[share]; i++)
         {
-            ActivePostings list = active.PostingsOf(lists[i]);
-            if (_ordinals.Length < list.Count)
-            {
-                _ordinals = new uint[Math.Max(list.Count, 2 * _ordinals.Length)];
-            }
+            ActivePostings list = active.PostingsOf(_lists[i]);
+            Enlarge(ref _ordinals, list.Count);
 
             // In one go: a list is walked from its end.
             Span<uint> ordinals = _ordinals.AsSpan(0, list.Count);
             list.Copy(0, ordinals);
             foreach (uint ordinal in ordinals)
             {
-                _laidOut[filled++] = new Posting(keys[i], ordinal);
+                _laidOut[filled++] = new Posting(_keys[i], ordinal);
             }
         }
 

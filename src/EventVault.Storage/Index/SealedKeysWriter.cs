@@ -21,14 +21,14 @@ internal ref struct SealedKeysWriter
     private int _buffered;
     private long _flushed;
 
-    private SealedKeysWriter(SealedKeysContent content, in KeyedSegment segment, in SealedKeysShape shape, IFile file, byte[] buffer)
+    private SealedKeysWriter(SealedKeysContent content, in KeyedSegment segment, in SealedKeysShape shape, IFile file, byte[] buffer, uint[] checksums)
     {
         _content = content;
         _segment = segment;
         _shape = shape;
         _file = file;
         _buffer = buffer;
-        _checksums = new uint[shape.Blocks];
+        _checksums = checksums;
     }
 
     /// <summary>What a key file of this content will take.</summary>
@@ -63,11 +63,12 @@ internal ref struct SealedKeysWriter
         string temporary = path + SealedIndexFormat.TemporarySuffix;
         fileSystem.DeleteFile(temporary);
         byte[] buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        uint[] checksums = ArrayPool<uint>.Shared.Rent(shape.Blocks);
         try
         {
             using (IFile file = fileSystem.OpenFile(temporary, FileOpening.New))
             {
-                new SealedKeysWriter(content, segment, shape, file, buffer).WriteAll();
+                new SealedKeysWriter(content, segment, shape, file, buffer, checksums).WriteAll();
                 file.Flush();
             }
 
@@ -82,6 +83,7 @@ internal ref struct SealedKeysWriter
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
+            ArrayPool<uint>.Shared.Return(checksums);
         }
 
         fileSystem.FlushDirectory(Path.GetDirectoryName(path) ?? ".");
@@ -124,7 +126,7 @@ internal ref struct SealedKeysWriter
 
         uint checksum = 0;
         long tableEnd = _shape.FileLength;
-        foreach (uint sum in _checksums)
+        foreach (uint sum in _checksums.AsSpan(0, _shape.Blocks))
         {
             if (_buffered == BufferBytes)
             {
@@ -150,8 +152,12 @@ internal ref struct SealedKeysWriter
     private void WriteBloomAndDirectory()
     {
         int suffix = _shape.SuffixBytes;
-        var bloom = new byte[_shape.BloomBlocks * SealedKeysFormat.BloomBlockBytes];
-        var firsts = new uint[SealedKeysFormat.Buckets(suffix) + 1];
+        byte[] rentedBloom = ArrayPool<byte>.Shared.Rent(_shape.BloomBlocks * SealedKeysFormat.BloomBlockBytes);
+        uint[] rentedFirsts = ArrayPool<uint>.Shared.Rent(SealedKeysFormat.Buckets(suffix) + 1);
+        Span<byte> bloom = rentedBloom.AsSpan(0, _shape.BloomBlocks * SealedKeysFormat.BloomBlockBytes);
+        Span<uint> firsts = rentedFirsts.AsSpan(0, SealedKeysFormat.Buckets(suffix) + 1);
+        bloom.Clear();
+        firsts.Clear();
         for (int share = 0; share < SealedKeysContent.ShareCount; share++)
         {
             ReadOnlySpan<SealedKeysContent.Posting> rest = _content.Share(share);
@@ -159,7 +165,7 @@ internal ref struct SealedKeysWriter
             {
                 ulong key = rest[0].Key;
                 int block = SealedKeysFormat.BloomBlockOf(key, _shape.BloomBlocks);
-                SealedKeysFormat.AddToBloom(bloom.AsSpan(block * SealedKeysFormat.BloomBlockBytes, SealedKeysFormat.BloomBlockBytes), key);
+                SealedKeysFormat.AddToBloom(bloom.Slice(block * SealedKeysFormat.BloomBlockBytes, SealedKeysFormat.BloomBlockBytes), key);
                 firsts[SealedKeysFormat.BucketOf(key, suffix) + 1]++;
                 rest = rest[SealedKeysContent.RunLength(rest)..];
             }
@@ -167,7 +173,7 @@ internal ref struct SealedKeysWriter
 
         for (int at = 0; at < bloom.Length; at += SealedKeysFormat.BloomBlockBytes)
         {
-            bloom.AsSpan(at, SealedKeysFormat.BloomBlockBytes).CopyTo(Take(SealedKeysFormat.BloomBlockBytes));
+            bloom.Slice(at, SealedKeysFormat.BloomBlockBytes).CopyTo(Take(SealedKeysFormat.BloomBlockBytes));
         }
 
         Invariant.Check(Offset == _shape.Directory);
@@ -179,6 +185,8 @@ internal ref struct SealedKeysWriter
         }
 
         Invariant.Check(entries == _shape.Keys);
+        ArrayPool<byte>.Shared.Return(rentedBloom);
+        ArrayPool<uint>.Shared.Return(rentedFirsts);
         Pad();
     }
 

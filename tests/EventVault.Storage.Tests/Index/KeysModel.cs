@@ -80,7 +80,7 @@ internal sealed class KeysModel(KeyedSegment segment)
             active.Add(keys, ordinal);
         }
 
-        var content = new SealedKeysContent(active);
+        using var content = new SealedKeysContent(active);
         SealedKeysShape shape = SealedKeys.Measure(content, segment.Events);
         SealedKeys.Write(disk, path, segment, content, shape);
         return shape;

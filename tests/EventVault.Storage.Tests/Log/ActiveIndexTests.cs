@@ -1,4 +1,5 @@
 using EventVault.Storage.Index;
+using EventVault.Storage.Tests.Index;
 
 namespace EventVault.Storage.Tests.Log;
 

@@ -1,5 +1,6 @@
 using EventVault.Storage.Index;
 using EventVault.Storage.Log;
+using EventVault.Storage.Tests.Index;
 using EventVault.Storage.Tests.Simulated;
 
 namespace EventVault.Storage.Tests.Log;

@@ -146,7 +146,7 @@ public sealed class ActiveKeysTests
 
     private static void CompareSealed(ActiveKeys keys, Dictionary<ulong, List<uint>> lists)
     {
-        var content = new SealedKeysContent(keys);
+        using var content = new SealedKeysContent(keys);
         var all = new List<(ulong Key, uint Ordinal)>();
         for (var share = 0; share < SealedKeysContent.ShareCount; share++)
         {

@@ -33,7 +33,7 @@ internal static class ActiveIndexFile
 {
     public const string FileName = "unsealed";
     private const int HeaderLength = 152;
-    private const uint Version = 1;
+    private const uint Version = 2;
 
     private static ReadOnlySpan<byte> Magic => "EVUNSEAL"u8;
 

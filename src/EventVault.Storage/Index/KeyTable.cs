@@ -1,6 +1,8 @@
 // Gives 128-bit keys dense numbers 0, 1, 2 … in memory. One thread adds; any number look up meanwhile, without
-// locks. Keys stand in blocks that never move; only the table of slots is replaced when it grows, and a reader that
+// locks. Keys stand in blocks that never move; only a table of slots is replaced when it grows, and a reader that
 // still holds the old one misses nothing but keys added after it began.
+//
+// The slots are dealt out to many tables by the high bits of a key's hash: one grows at a time, so that no append waits long while it does.
 //
 // Operation ids are keys, and clients choose them: counters, ids with a constant half, or ids made to collide. So a key's
 // slot is its hash with secrets of the process that made the table; by the key's own bits a client could turn the sequencer's lookups into
@@ -8,6 +10,7 @@
 //
 // Methods that take a UInt128 can't be compiled ahead of time. Those with a loop or many callers are compiled at once for speed: a recovery is nearly
 // over when the system would come to do so.
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace EventVault.Storage.Index;
@@ -16,7 +19,11 @@ internal sealed class KeyTable
 {
     private const int BlockShift = 12;
     private const int BlockSize = 1 << BlockShift;
-    private const int FirstSlots = 1024;
+    private const int Tables = 1 << TableBits;
+    private const int TableBits = 6;
+    private const int FirstSlots = 16;
+
+    private static readonly int[] NoSlots = new int[1]; // As a table without keys has: one that is empty.
 
     private static readonly ulong NewLowSecret = NewSecret();
     private static readonly ulong NewHighSecret = NewSecret();
@@ -24,8 +31,11 @@ internal sealed class KeyTable
     private ulong _lowSecret = NewLowSecret;
     private ulong _highSecret = NewHighSecret;
     private UInt128[][] _blocks = new UInt128[4][];
-    private int[] _slots = new int[FirstSlots]; // 0: empty, otherwise number + 1.
+    private readonly int[][] _slots = new int[Tables][]; // 0: empty, otherwise number + 1.
+    private readonly int[] _used = new int[Tables];
     private int _indexed; // Keys that have a slot.
+
+    public KeyTable() => _slots.AsSpan().Fill(NoSlots);
 
     /// <summary>Keys in the table.</summary>
     public int Count { get; private set; }
@@ -37,9 +47,10 @@ internal sealed class KeyTable
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public int Find(UInt128 key)
     {
-        var slots = Volatile.Read(ref _slots);
+        var hash = Hash(key);
+        var slots = Volatile.Read(ref _slots[TableOf(hash)]);
         var mask = slots.Length - 1;
-        for (var slot = Hash(key) & mask; ; slot = (slot + 1) & mask)
+        for (var slot = hash & mask; ; slot = (slot + 1) & mask)
         {
             var number = Volatile.Read(ref slots[slot]) - 1;
             if (number < 0 || this[number] == key)
@@ -52,16 +63,18 @@ internal sealed class KeyTable
     /// <summary>Reads the slot where a lookup of this key begins, so that it is in the caches when that comes.</summary>
     public int Touch(UInt128 key)
     {
-        var slots = Volatile.Read(ref _slots);
-        return slots[Hash(key) & (slots.Length - 1)];
+        var hash = Hash(key);
+        var slots = Volatile.Read(ref _slots[TableOf(hash)]);
+        return slots[hash & (slots.Length - 1)];
     }
 
     /// <summary>Slots that a lookup of this key passes before it ends; for tests.</summary>
     internal int Detour(UInt128 key)
     {
-        var mask = _slots.Length - 1;
+        var slots = _slots[TableOf(Hash(key))];
+        var mask = slots.Length - 1;
         var passed = 0;
-        for (var slot = Hash(key) & mask; _slots[slot] != 0 && this[_slots[slot] - 1] != key; slot = (slot + 1) & mask)
+        for (var slot = Hash(key) & mask; slots[slot] != 0 && this[slots[slot] - 1] != key; slot = (slot + 1) & mask)
         {
             passed++;
         }
@@ -75,16 +88,21 @@ internal sealed class KeyTable
     {
         Invariant.Check(_indexed == Count, "Gathered keys are indexed before others are added.");
         var number = Gather(key);
-        if (Count * 2 > _slots.Length)
+        var hash = Hash(key);
+        var table = TableOf(hash);
+        var slots = _slots[table];
+        if (++_used[table] * 2 > slots.Length)
         {
-            IndexGathered();
+            slots = Grown(slots);
+            Insert(slots, hash, number);
+            Volatile.Write(ref _slots[table], slots);
         }
         else
         {
-            Insert(_slots, key, number);
-            _indexed = Count;
+            Insert(slots, hash, number);
         }
 
+        _indexed = Count;
         return number;
     }
 
@@ -110,29 +128,43 @@ internal sealed class KeyTable
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void IndexGathered()
     {
-        var length = _slots.Length;
-        while (Count * 2 > length)
-        {
-            length *= 2;
-        }
-
-        var slots = new int[length];
+        Array.Clear(_used);
         for (var i = 0; i < Count; i++)
         {
-            Insert(slots, this[i], i);
+            _used[TableOf(Hash(this[i]))]++;
+        }
+
+        var tables = new int[Tables][];
+        for (var table = 0; table < Tables; table++)
+        {
+            tables[table] = _used[table] == 0 ? NoSlots : new int[Math.Max(FirstSlots, (int)BitOperations.RoundUpToPowerOf2(2 * (uint)_used[table]))];
+        }
+
+        for (var i = 0; i < Count; i++)
+        {
+            var hash = Hash(this[i]);
+            Insert(tables[TableOf(hash)], hash, i);
         }
 
         _indexed = Count;
-        Volatile.Write(ref _slots, slots);
+        for (var table = 0; table < Tables; table++)
+        {
+            Volatile.Write(ref _slots[table], tables[table]);
+        }
     }
 
     /// <summary>Writes the table as it stands, secrets included: whoever loads it need not compute where its keys go.</summary>
     public void Save(ActiveIndexWriter writer)
     {
         writer.Write(Count);
-        writer.Write(_slots.Length);
         writer.Write([_lowSecret, _highSecret]);
-        writer.Write(_slots);
+        for (var table = 0; table < Tables; table++)
+        {
+            writer.Write(_used[table]);
+            writer.Write(_slots[table].Length);
+            writer.Write(_slots[table]);
+        }
+
         for (var first = 0; first < Count; first += BlockSize)
         {
             writer.Write(_blocks[first >> BlockShift].AsSpan(0, Math.Min(BlockSize, Count - first)));
@@ -145,11 +177,16 @@ internal sealed class KeyTable
     {
         Invariant.Check(Count == 0, "A saved table takes the place of an empty one.");
         var count = reader.ReadCount(Unsafe.SizeOf<UInt128>());
-        _slots = new int[reader.ReadCount(sizeof(int))];
         Span<ulong> secrets = stackalloc ulong[2];
         reader.Read(secrets);
         (_lowSecret, _highSecret) = (secrets[0], secrets[1]);
-        reader.Read(_slots.AsSpan());
+        for (var table = 0; table < Tables; table++)
+        {
+            _used[table] = reader.ReadCount(0);
+            _slots[table] = new int[reader.ReadCount(sizeof(int))];
+            reader.Read(_slots[table].AsSpan());
+        }
+
         _blocks = new UInt128[Math.Max(_blocks.Length, (count + BlockSize - 1) >> BlockShift)][];
         for (var first = 0; first < count; first += BlockSize)
         {
@@ -157,6 +194,23 @@ internal sealed class KeyTable
         }
 
         Count = _indexed = count;
+    }
+
+    private static int TableOf(int hash) => (int)((uint)hash >> (32 - TableBits));
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private int[] Grown(int[] slots)
+    {
+        var grown = new int[Math.Max(FirstSlots, 2 * slots.Length)];
+        foreach (var number in slots)
+        {
+            if (number != 0)
+            {
+                Insert(grown, Hash(this[number - 1]), number - 1);
+            }
+        }
+
+        return grown;
     }
 
     // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
@@ -178,10 +232,10 @@ internal sealed class KeyTable
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Insert(int[] slots, UInt128 key, int number)
+    private static void Insert(int[] slots, int hash, int number)
     {
         var mask = slots.Length - 1;
-        var slot = Hash(key) & mask;
+        var slot = hash & mask;
         while (slots[slot] != 0)
         {
             slot = (slot + 1) & mask;

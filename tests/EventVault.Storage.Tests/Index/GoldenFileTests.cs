@@ -193,12 +193,15 @@ public sealed class GoldenFileTests
     {
         var meta = VaultMeta.Create(nodeId: 1, segmentSizeBytes: 1 << 20, now: 1, new Random(5)) with { StartNumber = 7 };
         var (end, expected) = ExpectedActiveIndex();
-        var disk = Golden("unsealed-1", "/index/unsealed");
+        var disk = Golden("unsealed-2", "/index/unsealed");
         var read = ActiveIndexFile.Read(disk, "/", meta with { StartNumber = 8 }, new CleanStop(end.Place, end.Index, end.Checksum));
         Assert.Equal(end, read?.End);
         SavedIndexCheck.Compare(expected, read!.Value.Index);
         ActiveIndexFile.Save(disk, "/", meta, end, read.Value.Index);
-        CheckBytes("unsealed-1", disk, "/index/unsealed");
+        CheckBytes("unsealed-2", disk, "/index/unsealed");
+
+        // Version 1 has other tables: behind a stop of that its segment is walked.
+        Assert.Null(ActiveIndexFile.Read(Golden("unsealed-1", "/index/unsealed"), "/", meta with { StartNumber = 8 }, new CleanStop(end.Place, end.Index, end.Checksum)));
     }
 
     private static (LogEnd End, ActiveIndex Index) ExpectedActiveIndex()

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using EventVault.Node.Replication;
 using EventVault.Storage;
 using EventVault.Storage.Log;
@@ -118,22 +117,44 @@ internal sealed class InFlightGroup : IThreadPoolWorkItem
 /// <summary>Groups to use again: filled by the thread pool, emptied by the sequencer.</summary>
 internal sealed class InFlightPool
 {
-    /// <summary>Each holds up to 2 MiB. A node alone has about four alive; what slow followers or completions add is not kept.</summary>
-    private const int Most = 8;
+    /// <summary>
+    /// Of their buffers. A node alone has about four groups alive, dozens of small ones while threads that complete them have to wait for a
+    /// processor; what slow followers add is not kept.
+    /// </summary>
+    private const long MostBytes = 16L * 1024 * 1024;
 
-    private readonly ConcurrentQueue<InFlightGroup> _free = new();
+    // The last one first: its bytes may still be in the caches.
+    private readonly Stack<InFlightGroup> _free = new();
+    private readonly Lock _lock = new();
+    private long _bytes;
 
-    public InFlightGroup Rent() => _free.TryDequeue(out var group) ? group : new InFlightGroup();
+    public InFlightGroup Rent()
+    {
+        lock (_lock)
+        {
+            if (_free.TryPop(out var group))
+            {
+                _bytes -= group.Buffer.Capacity;
+                return group;
+            }
+        }
+
+        return new InFlightGroup();
+    }
 
     public void Return(InFlightGroup group)
     {
         Invariant.Check(!group.IsWriting && !group.HasAnswers);
-        if (_free.Count < Most)
+        group.Buffer.Clear();
+        group.Truncation = null;
+        group.IsTruncated = false;
+        lock (_lock)
         {
-            group.Buffer.Clear();
-            group.Truncation = null;
-            group.IsTruncated = false;
-            _free.Enqueue(group);
+            if (_bytes + group.Buffer.Capacity <= MostBytes)
+            {
+                _bytes += group.Buffer.Capacity;
+                _free.Push(group);
+            }
         }
     }
 }

@@ -26,6 +26,9 @@ public sealed class GroupBuffer
 
     internal byte[] Bytes { get; private set; } = new byte[FirstCapacity];
 
+    /// <summary>Bytes that it takes.</summary>
+    public int Capacity => Bytes.Length;
+
     /// <summary>Whether it holds nothing.</summary>
     public bool IsEmpty => Length <= GroupHeader.Length;
 

@@ -349,17 +349,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     private (SealedIndexMark Mark, KeyValuePair<UInt128, StreamHead>[] Heads) WriteIndex(UnsealedSegment segment, LogView view, string path)
     {
         var index = segment.Index;
-        var order = new int[index.StreamCount];
-        var keys = new UInt128[order.Length];
-        var streams = 0;
-        for (var i = 0; i < order.Length; i++)
-        {
-            // A stream without committed events here can't be: the segment is committed whole.
-            order[streams] = i;
-            keys[streams++] = index.StreamKeyOf(i);
-        }
-
-        Array.Sort(keys, order);
+        var (keys, order) = StreamsByKey(index);
+        var streams = order.Length;
         var runs = new StreamRun[streams];
         var ordinals = ArrayPool<uint>.Shared.Rent(index.EventCount);
         var headsChanged = new KeyValuePair<UInt128, StreamHead>[streams];
@@ -419,6 +410,21 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         ArrayPool<uint>.Shared.Return(ordinals);
         ArrayPool<uint>.Shared.Return(offsets);
         return (mark, headsChanged);
+    }
+
+    // A stream without committed events here can't be: the segment is committed whole.
+    private static (UInt128[] Keys, int[] Numbers) StreamsByKey(ActiveIndex index)
+    {
+        var numbers = new int[index.StreamCount];
+        var keys = new UInt128[numbers.Length];
+        for (var i = 0; i < numbers.Length; i++)
+        {
+            numbers[i] = i;
+            keys[i] = index.StreamKeyOf(i);
+        }
+
+        Array.Sort(keys, numbers);
+        return (keys, numbers);
     }
 
     private StreamHead HeadBefore(UInt128 key, uint segment, LogView view)

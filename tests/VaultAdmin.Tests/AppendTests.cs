@@ -39,6 +39,19 @@ public sealed partial class AppendTests(TestNode node) : IClassFixture<TestNode>
         Assert.Equal(operation, (await node.RunAsync("read", "repeat-1")).MustBe(0).Json.GetProperty("id").GetString());
     }
 
+    // What an append of unknown outcome says: "send it again with operation id …".
+    [Fact]
+    public async Task A_command_without_ids_is_repeated_by_its_operation_id_alone()
+    {
+        string[] append = ["append", "repeat-2", "--type", "T", "--data", "{}"];
+        var first = (await node.RunAsync(append)).MustBe(0).Json.GetProperty("firstPosition").GetUInt64();
+        var operation = (await node.RunAsync("read", "repeat-2")).MustBe(0).Json.GetProperty("id").GetString()!;
+        (await node.RunAsync("find-append", operation)).MustBe(0);
+        var repeat = (await node.RunAsync([.. append, "--operation-id", operation])).MustBe(0).Json;
+        Assert.True(repeat.GetProperty("deduplicated").GetBoolean());
+        Assert.Equal(first, repeat.GetProperty("firstPosition").GetUInt64());
+    }
+
     [Theory]
     [InlineData("no-stream", "\"no-stream\"", "1")]
     [InlineData("0", "0", "1")]

@@ -32,13 +32,15 @@ internal static class ClusterRun
         try
         {
             var ports = Ports.Of(folder, Nodes);
-            await Task.WhenAll(ports.Select(async (p, i) =>
+            var started = await Task.WhenAll(ports.Select(async (p, i) =>
             {
                 var node = await StartAsync(folder, i + 1, p);
                 lock (nodes)
                 {
                     nodes.Add(node);
                 }
+
+                return $"node {i + 1} is {node.Id}";
             }));
             var addresses = string.Join(',', ports.Select(p => $"127.0.0.1:{p.Grpc}"));
             var code = await ChildProcess.AdminAsync("cluster", "init", "--nodes", addresses);
@@ -48,7 +50,7 @@ internal static class ClusterRun
             }
 
             Console.WriteLine($"export EVENTVAULT_ENDPOINT=http://{addresses}");
-            Console.WriteLine($"Three nodes serve one vault (processes {string.Join(", ", nodes.Select(n => n.Id))}; data and logs in {folder}). Ctrl-C stops them.");
+            Console.WriteLine($"Three nodes serve one vault (processes: {string.Join(", ", started)}; data and logs in {folder}). Ctrl-C stops them.");
             await Task.WhenAny([stop.Task, .. nodes.Select(n => n.Ended)]);
             if (!stop.Task.IsCompleted)
             {

@@ -269,15 +269,15 @@ internal sealed class DemoRun : IAsyncDisposable
         }
 
         await Task.Delay(Random.Shared.Next(50, 300));
-        var before = Volatile.Read(ref acknowledged);
         await _node!.KillAsync();
         Volatile.Write(ref killed, true);
-        Say($"killed after {Milliseconds(clock.Elapsed)} and {before:N0} acknowledged appends; {AppendsInFlight} are unanswered, and the client goes on trying by itself");
+        var before = Volatile.Read(ref acknowledged);
+        Say($"killed after {Milliseconds(clock.Elapsed)} and {before:N0} acknowledged appends; those in flight are unanswered, and the client goes on trying by itself");
         await _node.DisposeAsync();
         await StartNodeAsync("Start it again on the same folder");
         var all = (await Task.WhenAll(writers).WaitAsync(Patience + Patience)).SelectMany(w => w).ToList();
         _written.AddRange(all);
-        Say($"all {all.Count:N0} are acknowledged now; {all.Count(w => w.Answer.Deduplicated):N0} had been written before the kill and had only lost their answer");
+        Say($"all {all.Count:N0} are acknowledged now, {all.Count - before:N0} of them by the new process; {all.Count(w => w.Answer.Deduplicated):N0} of these had been written before the kill and had only lost their answer");
     }
 
     private async Task ProveAsync()

@@ -32,7 +32,7 @@ public sealed class DiskException(string operation, string path, int errorNumber
 
 /// <summary>Another process holds the data directory.</summary>
 public sealed class DirectoryInUseException(string path, string holder)
-    : IOException($"The data directory is in use: '{path}' is locked{holder}. Stop the other node, or start this one with another --data.")
+    : IOException($"The data directory is in use: '{path}' is locked{holder}. Stop that process first. A node can also be started with another --data.")
 {
     /// <summary>The lock file.</summary>
     public string Path { get; } = path;

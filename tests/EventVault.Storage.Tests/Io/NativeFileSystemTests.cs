@@ -19,7 +19,7 @@ public sealed class NativeFileSystemTests : IDisposable
         using var held = _files.LockFile(At("lock"));
         var told = await DiskChild.RunAsync("lock", At("lock"));
 
-        Assert.Equal([$"lock: The data directory is in use: '{At("lock")}' is locked by process {Environment.ProcessId}. Stop the other node, or start this one with another --data."], told);
+        Assert.Equal([$"lock: The data directory is in use: '{At("lock")}' is locked by process {Environment.ProcessId}. Stop that process first. A node can also be started with another --data."], told);
     }
 
     [Fact]

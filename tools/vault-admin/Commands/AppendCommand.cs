@@ -21,7 +21,7 @@ internal sealed class AppendCommand
     private readonly Option<string?> _contentType = new("--content-type") { Description = "Media type of the data; application/json unless given." };
     private readonly Option<uint> _schemaVersion = new("--schema-version") { Description = "Version of the schema that the data follows." };
     private readonly Option<string?> _occurredAt = new("--occurred-at") { Description = "When it happened, as RFC 3339." };
-    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID. Unless given, that of --operation-id, so that a repeat is the same event; without either a new one." };
+    private readonly Option<Guid?> _id = new("--id") { Description = "The event's UUID. Unless given, that of the append, so that a repeat with its --operation-id is the same event." };
     private readonly Option<string[]> _requires = new("--require")
     {
         Description = "STREAM=EXPECTED: a stream that is not written must be where it is expected; may be given several times.",
@@ -51,8 +51,11 @@ internal sealed class AppendCommand
     {
         var stream = parse.GetValue(_stream)!;
         var expected = ExpectedOf(parse.GetValue(_expected)!, _expected.Name);
-        var e = EventOf(parse);
-        var options = OptionsOf(parse);
+
+        // One id for both, unless they are named: whoever repeats an append whose outcome nobody knew is told the operation id alone.
+        var operation = parse.GetValue(_operationId) ?? Guid.CreateVersion7();
+        var e = EventOf(parse, operation);
+        var options = OptionsOf(parse, operation);
         await using var client = context.Connect();
         var result = await client.AppendAsync(stream, expected, e, options, context.Stop);
         AppendLine.Write(context.Output, stream, result);
@@ -67,7 +70,7 @@ internal sealed class AppendCommand
         ? expected
         : throw new UsageException($"{option} '{text}' is none of: any, no-stream, exists, or a version such as 4.");
 
-    private AppendOptions OptionsOf(ParseResult parse)
+    private AppendOptions OptionsOf(ParseResult parse, Guid operation)
     {
         var query = FilterOptions.QueryOf(
             parse.GetValue(_failIfTypes) ?? [], parse.GetValue(_failIfTags) ?? [], _failIfTypes.Name, _failIfTags.Name);
@@ -79,7 +82,7 @@ internal sealed class AppendCommand
 
         return new AppendOptions
         {
-            OperationId = parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
+            OperationId = operation,
             Requires = [.. (parse.GetValue(_requires) ?? []).Select(RequirementOf)],
             Conditions = query is null ? [] : [AppendCondition.FailIfMatch(query, after)],
             AttemptedAfter = _attemptedAfter.Of(parse, _operationId),
@@ -95,7 +98,7 @@ internal sealed class AppendCommand
             : throw new UsageException($"{_requires.Name} '{pair}' must be STREAM=EXPECTED, as in account-1=4.");
     }
 
-    private EventData EventOf(ParseResult parse)
+    private EventData EventOf(ParseResult parse, Guid operation)
     {
         var data = Encoding.UTF8.GetBytes(parse.GetValue(_data)!);
         var contentType = parse.GetValue(_contentType) ?? "";
@@ -113,7 +116,7 @@ internal sealed class AppendCommand
         return new EventData(parse.GetValue(_type)!, data)
         {
             // A repeat must be the same to the byte, or its operation id counts as reused.
-            Id = parse.GetValue(_id) ?? parse.GetValue(_operationId) ?? Guid.CreateVersion7(),
+            Id = parse.GetValue(_id) ?? operation,
             ContentType = contentType,
             SchemaVersion = parse.GetValue(_schemaVersion),
             OccurredAt = occurredAt,

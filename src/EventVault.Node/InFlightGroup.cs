@@ -123,6 +123,9 @@ internal sealed class InFlightPool
     /// </summary>
     private const long MostBytes = 16L * 1024 * 1024;
 
+    /// <summary>Groups; each has lists of its own, too, that hold as many appends as the largest group had.</summary>
+    private const int Most = 64;
+
     // The last one first: its bytes may still be in the caches.
     private readonly Stack<InFlightGroup> _free = new();
     private readonly Lock _lock = new();
@@ -150,7 +153,7 @@ internal sealed class InFlightPool
         group.IsTruncated = false;
         lock (_lock)
         {
-            if (_bytes + group.Buffer.Capacity <= MostBytes)
+            if (_bytes + group.Buffer.Capacity <= MostBytes && _free.Count < Most)
             {
                 _bytes += group.Buffer.Capacity;
                 _free.Push(group);

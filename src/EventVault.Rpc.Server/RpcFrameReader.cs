@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics;
 using System.IO.Pipelines;
 using EventVault.Rpc.Wire;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 
 namespace EventVault.Rpc.Server;
@@ -115,9 +116,9 @@ public class RpcFrameReader
             {
                 _pipe.AdvanceTo(_unread.Start);
             }
-            catch (IOException e)
+            catch (Exception e) when (e is IOException or OperationCanceledException)
             {
-                // The connection broke. Whoever waits for the client next, or answers it, finds out.
+                // The connection broke, or the call was cut. Whoever waits for the client next, or answers it, finds out.
                 _ = _context.ClientGone(e);
             }
 
@@ -170,7 +171,7 @@ public class RpcFrameReader
         {
             throw new RpcException(RpcCode.Internal, $"The request body is malformed: {e.Message}", inner: e);
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or ConnectionAbortedException)
         {
             // A client's reset shows here before the call's abort token fires. It is a cancellation, not a fault.
             throw _context.ClientGone(e);

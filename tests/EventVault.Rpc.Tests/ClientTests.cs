@@ -131,6 +131,22 @@ public class ClientTests
     }
 
     [Fact]
+    public async Task Who_writes_without_a_connection_is_told_so()
+    {
+        Uri gone;
+        await using (var server = new ScriptedServer((peer, _) => DrainAsync(peer)))
+        {
+            gone = server.Address;
+        }
+
+        await using var channel = new RpcChannel(gone);
+        await using var call = channel.Start(EchoService.Duplex);
+        call.Write(new EchoRequest { Text = "x" });
+        var error = await Assert.ThrowsAsync<RpcException>(() => call.FlushAsync().AsTask().WaitAsync(Wait.Limit));
+        Assert.Equal((RpcCode.Unavailable, true), (error.Code, error.NotProcessed));
+    }
+
+    [Fact]
     public async Task A_reset_in_the_middle_of_a_stream_is_mapped_too()
     {
         await using var server = Answering(async (peer, id) =>

@@ -295,8 +295,19 @@ internal sealed class ClientCall : IAsyncDisposable
 
     private async Task<HttpResponseMessage> SendAsync(HttpContent content)
     {
-        _callerToken.ThrowIfCancellationRequested();
-        var response = await _channel.SendAsync(_path, content, _options, _stopToken).ConfigureAwait(false);
+        HttpResponseMessage response;
+        try
+        {
+            _callerToken.ThrowIfCancellationRequested();
+            response = await _channel.SendAsync(_path, content, _options, _stopToken).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            // Without a connection nobody ever asks for the body, and whoever writes would wait for that.
+            _body?.GiveUp(e);
+            throw;
+        }
+
         _response = response;
         if (_stop.IsCancellationRequested || _disposed)
         {

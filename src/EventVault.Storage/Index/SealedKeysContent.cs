@@ -147,8 +147,9 @@ internal sealed class SealedKeysContent : IDisposable
     {
         if (rented.Length < length)
         {
+            T[] larger = ArrayPool<T>.Shared.Rent(length);
             ArrayPool<T>.Shared.Return(rented);
-            rented = ArrayPool<T>.Shared.Rent(length);
+            rented = larger;
         }
     }
 

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using EventVault.Rpc.Client;
 using EventVault.Rpc.Server;
 using EventVault.Rpc.Wire;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 
 namespace EventVault.Rpc.Tests.Wire;
@@ -129,12 +130,12 @@ public class FrameReaderTests
     [Fact]
     public async Task A_connection_that_breaks_between_two_reads_is_a_client_that_has_gone()
     {
-        foreach (var another in new[] { true, false })
+        foreach (var (another, why) in new (bool, Exception)[] { (true, new IOException()), (false, new IOException()), (true, new ConnectionAbortedException()), (false, new ConnectionAbortedException()) })
         {
             var pipe = new Pipe();
             await pipe.Writer.WriteAsync(Frames([[1, 2, 3]]));
             var context = new RpcContext(new RpcServer(), new RpcServerOptions(), new DefaultHttpContext(), "/test", null, requestIsGzip: false);
-            var reader = new RpcFrameReader(context, new BrokenReader(pipe.Reader), Limit, gzip: false);
+            var reader = new RpcFrameReader(context, new BrokenReader(pipe.Reader, why), Limit, gzip: false);
             Assert.True(await reader.ReadFrameAsync());
             if (another)
             {
@@ -225,9 +226,9 @@ public class FrameReaderTests
     }
 
     // As Kestrel's is behind a fault of the connection.
-    private sealed class BrokenReader(PipeReader inner) : PipeReader
+    private sealed class BrokenReader(PipeReader inner, Exception why) : PipeReader
     {
-        public override void AdvanceTo(SequencePosition consumed) => throw new IOException("The request stream was aborted.");
+        public override void AdvanceTo(SequencePosition consumed) => throw why;
 
         public override void AdvanceTo(SequencePosition consumed, SequencePosition examined) => AdvanceTo(consumed);
 

@@ -123,7 +123,10 @@ public sealed class CostGuardTests(ITestOutputHelper output) : IDisposable
             (15.4, flushes / (double)sealedSegments, "flushes beside those of groups for a segment"));
     }
 
-    /// <summary>The index of an unsealed segment is in memory: some 67 B for such an event. An object for each append would be 24 more at the least.</summary>
+    /// <summary>
+    /// The index of an unsealed segment is in memory: 72 to 79 B for such an event, by how many of the 64 tables of operation ids have doubled just before the
+    /// end, which goes by the process's secret. An object for each append would be 24 more at the least.
+    /// </summary>
     [Fact]
     public void Appends_allocate_nothing_but_what_finds_them()
     {
@@ -133,7 +136,7 @@ public sealed class CostGuardTests(ITestOutputHelper output) : IDisposable
         load.Write(Groups, Appends);
         var before = GC.GetAllocatedBytesForCurrentThread();
         load.Write(Groups, Appends);
-        Within((70, (GC.GetAllocatedBytesForCurrentThread() - before) / (double)(Groups * Appends), "B allocated for an append, the index in memory included"));
+        Within((86, (GC.GetAllocatedBytesForCurrentThread() - before) / (double)(Groups * Appends), "B allocated for an append, the index in memory included"));
     }
 
     [Fact]

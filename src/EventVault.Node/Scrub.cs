@@ -88,7 +88,7 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
         {
             Passes++;
             ShipLogMessages.Scrubbed(log, segments.Count, _damaged.Count);
-            _comparing = shipping.CompareAsync();
+            _comparing ??= shipping.CompareAsync(); // What one that is still under way finds is not to be lost.
         }
 
         return true;

@@ -65,13 +65,8 @@ public sealed class ScrubTests
         cluster.Cuts.Answering = (_, _, kind) => kind == PeerRequestKind.Segments && Interlocked.Increment(ref asked) <= 4
             ? Task.FromException<byte[]>(new InvalidOperationException("Nobody expects this."))
             : null;
-        var isTold = false;
         await cluster.UntilAsync(
-            () =>
-            {
-                isTold = isTold || cluster.Log.Contains("could not be compared with other nodes': Nobody expects this.", StringComparison.Ordinal); // It keeps the newest lines only.
-                return isTold && Volatile.Read(ref asked) > 4;
-            },
+            () => Volatile.Read(ref asked) > 4 && cluster.HasLogged("could not be compared with other nodes': Nobody expects this."),
             "the log to tell of it, and comparisons behind it");
     }
 

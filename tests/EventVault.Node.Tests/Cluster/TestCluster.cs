@@ -40,6 +40,9 @@ internal sealed class TestCluster : IAsyncDisposable
     /// <summary>What the nodes have logged, for tests that fail.</summary>
     public string Log => _log.ToString();
 
+    /// <summary>Whether a node has ever logged this, unlike <see cref="Log"/>, which soon loses what was said before many other lines.</summary>
+    public bool HasLogged(string text) => _log.Contains(text);
+
     /// <summary>A vault of so many voters, formed by InitCluster and AddNode.</summary>
     public static Task<TestCluster> FormAsync(int nodes, Func<NodeOptions, NodeOptions>? configure = null) => new TestCluster().WithAsync(nodes, configure);
 
@@ -230,6 +233,8 @@ internal sealed class TestCluster : IAsyncDisposable
         private readonly ConcurrentQueue<string> _lines = new();
 
         public ILoggerProvider For(int node) => new Provider(this, node);
+
+        public bool Contains(string text) => _lines.Any(l => l.Contains(text, StringComparison.Ordinal));
 
         public override string ToString() => string.Join(Environment.NewLine, _lines.TakeLast(200));
 

@@ -33,6 +33,18 @@ public sealed class UnreachableTests
         Assert.Contains("127.0.0.1:2.", (await AdminProcess.EndAsync(byOption)).MustBe(5).ErrorMessage, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Who_names_the_http_port_is_told_that_it_is_no_grpc_port_and_that_nothing_was_written()
+    {
+        await using var node = await TestNode.NewAsync();
+        foreach (string[] command in new string[][] { ["status"], ["append", "a", "--type", "T", "--data", "{}"] })
+        {
+            var result = (await AdminProcess.RunAsync([.. command, "--endpoint", node.HttpEndpoint, "--json"])).MustBe(5);
+            Assert.Equal("UNREACHABLE", result.ErrorCode);
+            Assert.Contains("speaks HTTP/1.1 only, so it is no gRPC port", result.ErrorMessage, StringComparison.Ordinal);
+        }
+    }
+
     private static async Task MustGiveUpAsync(string endpoint, string? code)
     {
         string[][] commands =

@@ -208,7 +208,11 @@ internal sealed class AppendSession : IAsyncDisposable
             watch.Asked();
             await _greet(watch.Node, channel, watch.Stop).ConfigureAwait(false);
             watch.Heard();
-            _lastFailure = null;
+            if (!VaultErrors.IsForWantOfALeader(_lastFailure))
+            {
+                _lastFailure = null; // The other failures were of the way to the node.
+            }
+
             return null;
         }
         catch (RpcException e)
@@ -447,7 +451,7 @@ internal sealed class AppendSession : IAsyncDisposable
         long giveUpAt = _options.Retry.GiveUpAfter == Timeout.InfiniteTimeSpan
             ? long.MaxValue
             : Environment.TickCount64 + (long)_options.Retry.GiveUpAfter.TotalMilliseconds;
-        _lastFailure = wasIdle ? null : end.Failure;
+        _lastFailure = wasIdle ? null : VaultErrors.MoreTelling(_lastFailure, end.Failure);
         _queue.Rewind(refusedFrom, giveUpAt, refused: end.IsOthersTurn ? end.RequestId : null);
         if (code is VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOut && end.RequestId is { } late)
         {

@@ -174,13 +174,13 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
             return TimeSpan.FromMilliseconds(nodes.LeadsElsewhere(node) ? Math.Max(1, left / 2) : left);
         }
 
-        /// <summary>The failure to throw when it is given up: cut short by the time-out, the last one says less than the one before.</summary>
+        /// <summary>The failure to throw when it is given up.</summary>
         public VaultException Telling => _telling!;
 
         /// <summary>How long to wait before the next attempt; null: there is none.</summary>
         public TimeSpan? Next(VaultNode node, VaultException failure)
         {
-            _telling = failure.Code == VaultErrorCode.TimedOut && _telling is not null ? _telling : failure;
+            _telling = VaultErrors.MoreTelling(_telling, failure);
             bool isOthersTurn = Refusals.AskElsewhere(node, failure);
             bool elsewhere = nodes.Failed(node, failure) || isOthersTurn;
             return (nodes.MayPass(failure) || isOthersTurn)

@@ -43,9 +43,15 @@ internal static class ErrorMapping
     {
         const long NoError = 0;
         const long RefusedStream = 7;
+        const long Http11Required = 13;
         if (error.ErrorCode == NoError)
         {
             return new RpcException(RpcCode.Unavailable, $"{path}: {address} closed the connection before the call ended. Whether it had its effect is unknown.", inner: error);
+        }
+
+        if (error.ErrorCode == Http11Required)
+        {
+            return NotConnected(error, address, path, "it speaks HTTP/1.1 only, so it is no gRPC port"); // What it got no request over, it has not processed.
         }
 
         var refused = error.ErrorCode == RefusedStream;

@@ -86,12 +86,14 @@ public sealed class ProgramTests : IDisposable
         var (portCode, _, portErrors) = await EndAsync(third);
         Assert.Equal(ExitCode.PortUnavailable, portCode);
         Assert.Contains($"{port}", portErrors, StringComparison.Ordinal);
+        Assert.Contains("--http-port", portErrors, StringComparison.Ordinal);
 
         // The port for other nodes is opened by other code.
         using var fourth = Start("--data", Path.Combine(_directory, "peer"), "--port", "0", "--http-port", "0", "--peer-port", $"{port}", "--dev", "--segment-size", "1MiB");
         (portCode, _, portErrors) = await EndAsync(fourth);
         Assert.Equal(ExitCode.PortUnavailable, portCode);
         Assert.Contains($"{port}", portErrors, StringComparison.Ordinal);
+        Assert.Contains("--peer-port", portErrors, StringComparison.Ordinal);
     }
 
     [Fact]

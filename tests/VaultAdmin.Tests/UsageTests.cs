@@ -5,8 +5,10 @@ namespace EventVault.Admin.Tests;
 public sealed class UsageTests
 {
     [Theory]
-    [InlineData("", "command")]
-    [InlineData("nonsense", "nonsense")]
+    [InlineData("", "A command is missing. vault-admin has: info, ")]
+    [InlineData("nonsense", "'nonsense' is no command. vault-admin has: info, ")]
+    [InlineData("cluster nonsense", "'nonsense' is no command. vault-admin cluster has: status, ")]
+    [InlineData("read a --from abc", "--from N: Where to begin, inclusive: a version")]
     [InlineData("read", "--all")]
     [InlineData("read a --all", "not both")]
     [InlineData("read a --from -1", "--from")]

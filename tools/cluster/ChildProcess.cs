@@ -106,16 +106,18 @@ internal sealed class ChildProcess : IDisposable
         await using (file)
         {
             using var turn = new SemaphoreSlim(1);
-            await Task.WhenAll(CopyAsync(process.StandardOutput, file, turn, ready), CopyAsync(process.StandardError, file, turn, ready));
+            var said = await Task.WhenAll(CopyAsync(process.StandardOutput, file, turn, ready), CopyAsync(process.StandardError, file, turn, ready));
+            ready.TrySetException(new StartException(said[1].Length > 0 ? $"it ended with: {said[1]}" : "it ended before."));
         }
-
-        ready.TrySetException(new StartException("It ended before."));
     }
 
-    private static async Task CopyAsync(StreamReader from, StreamWriter to, SemaphoreSlim turn, TaskCompletionSource ready)
+    // To its last line: a node that can't start says there why.
+    private static async Task<string> CopyAsync(StreamReader from, StreamWriter to, SemaphoreSlim turn, TaskCompletionSource ready)
     {
+        var last = string.Empty;
         while (await from.ReadLineAsync() is { } line)
         {
+            last = line;
             await turn.WaitAsync();
             try
             {
@@ -131,5 +133,7 @@ internal sealed class ChildProcess : IDisposable
                 ready.TrySetResult();
             }
         }
+
+        return last;
     }
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
 using EventVault.Admin.Commands;
 using EventVault.Admin.Commands.Cluster;
@@ -63,11 +64,32 @@ internal static partial class AdminCommandLine
         if (parse.Errors.Count > 0 && parse.Action is not CommandWithExamples.Help)
         {
             await using var output = new Output(json: args.Contains(global.Json.Name));
-            var message = string.Join(" ", parse.Errors.Select(e => TypeName().Replace(e.Message, "")));
-            return await ErrorReport.UsageAsync(output, $"{message} Add --help for what the command takes.");
+            return await ErrorReport.UsageAsync(output, WhatIsWrong(parse));
         }
 
         // Signals and exceptions are handled by the commands: the library's own answers have other exit codes.
         return await parse.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+    }
+
+    private static string WhatIsWrong(ParseResult parse)
+    {
+        var command = parse.CommandResult.Command;
+        if (command.Subcommands.Count > 0 && command.Action is null && !parse.Errors.Any(static e => e.SymbolResult is OptionResult))
+        {
+            // The library's words would be of a command that is missing, and, apart from that, of an argument that it does not know.
+            var name = parse.UnmatchedTokens.Count > 0 ? $"'{parse.UnmatchedTokens[0]}' is no command." : "A command is missing.";
+            var path = parse.RootCommandResult.Command == command ? "vault-admin" : $"vault-admin {command.Name}";
+            return $"{name} {path} has: {string.Join(", ", command.Subcommands.Select(static c => c.Name))}. Add --help to one of them for what it takes.";
+        }
+
+        return $"{string.Join(" ", parse.Errors.Select(Explained))} Add --help for what the command takes.";
+    }
+
+    private static string Explained(ParseError error)
+    {
+        var message = TypeName().Replace(error.Message, "");
+        return error.SymbolResult is OptionResult { Option: { Description: { } takes } option }
+            ? $"{message} {option.Name}{(option.HelpName is { } value ? $" {value}" : "")}: {takes}"
+            : message;
     }
 }

@@ -114,7 +114,7 @@ internal static class ErrorReport
 
     private static async Task<int> WriteConflictAsync(Output output, AppendConflictException e)
     {
-        var message = $"Conflict: {string.Join(", ", Parts(e))}. Nothing was written. Read what is new, decide again, and append with that. ({e.Message})";
+        var message = $"Conflict: {string.Join(", ", Parts(e))}. Nothing was written. Read what is new, decide again, and append with that.";
         if (!output.Json)
         {
             Output.Note("vault-admin: " + message);

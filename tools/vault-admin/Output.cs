@@ -26,6 +26,9 @@ internal sealed class Output : IAsyncDisposable
         _stdout = OpenStandardOutput();
     }
 
+    /// <summary>Characters that a line of a table has room for.</summary>
+    public static int Width => Console.IsOutputRedirected ? RedirectedWidth : Math.Max(40, AnsiConsole.Profile.Width);
+
     /// <summary>Whether stdout takes JSON and nothing else.</summary>
     public bool Json { get; }
 
@@ -79,7 +82,7 @@ internal sealed class Output : IAsyncDisposable
             Interactive = InteractionSupport.No,
             Out = new AnsiConsoleOutput(text),
         });
-        console.Profile.Width = Console.IsOutputRedirected ? RedirectedWidth : Math.Max(40, AnsiConsole.Profile.Width);
+        console.Profile.Width = Width;
         console.Write(what);
         _buffer.Write(Encoding.UTF8.GetBytes(text.ToString()));
     }

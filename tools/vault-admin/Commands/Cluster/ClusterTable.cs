@@ -8,6 +8,21 @@ namespace EventVault.Admin.Commands.Cluster;
 /// <summary>How the nodes stand, as people and as scripts read it.</summary>
 internal static class ClusterTable
 {
+    private static readonly IReadOnlyList<Column> Columns =
+    [
+        new("node", n => $"{n.NodeId}{(n.IsLeader ? " *" : "")}"),
+        new("role", n => RoleOf(n.Role)),
+        new("state", n => n.IsReachable ? n.State : "away"),
+        new("term", n => n.IsReachable ? Number(n.Term) : "", IsNumber: true, Spare: 3),
+        new("commit", n => n.IsReachable ? Number(n.CommitIndex) : "", IsNumber: true, Spare: 2),
+        new("last", n => n.IsReachable ? Number(n.LastIndex) : "", IsNumber: true),
+        new("head", n => n.Head is { } head ? Number(head) : "", IsNumber: true, Spare: 1),
+        new("lag", n => n.LagGroups is { } lag ? Number(lag) : "", IsNumber: true),
+        new("clock", n => n.IsReachable ? string.Create(CultureInfo.InvariantCulture, $"{n.ClockAhead.TotalMilliseconds:+0;-0;0} ms") : "", IsNumber: true, Spare: 4),
+        new("address", n => n.Address),
+        new("version", n => n.Version, Spare: 5),
+    ];
+
     public static void Write(Output output, ClusterStatus status)
     {
         if (output.Json)
@@ -85,38 +100,76 @@ internal static class ClusterTable
             output.WriteLine("This node belongs to no vault yet. vault-admin cluster init begins one; vault-admin cluster add takes the node into another.");
         }
 
-        var table = new Table();
-        foreach (var name in new[] { "node", "role", "state", "term", "commit", "last", "head", "lag", "clock", "address", "version", "problem" })
+        var (table, leftOut) = TableOf(status, Output.Width);
+        output.Show(table);
+        if (leftOut.Count > 0)
         {
-            table.AddColumn(name is "term" or "commit" or "last" or "head" or "lag" or "clock" ? new TableColumn(name).RightAligned() : new TableColumn(name));
+            output.WriteLine($"No room for: {string.Join(", ", leftOut)}. A wider window shows them, and --json.");
+        }
+
+        foreach (var sentence in status.VaultId is null ? [] : SentencesOf(status))
+        {
+            output.WriteLine(sentence);
+        }
+    }
+
+    /// <summary>The nodes, one a line, in a window of this width; and the columns that it has no room for.</summary>
+    /// <param name="status">The nodes.</param>
+    /// <param name="width">In characters. Where even the columns that are needed are too wide, they are broken.</param>
+    internal static (Table Table, IReadOnlyList<string> LeftOut) TableOf(ClusterStatus status, int width)
+    {
+        var columns = Columns.ToList();
+        foreach (var spare in Columns.Where(c => c.Spare > 0).OrderByDescending(c => c.Spare))
+        {
+            if (columns.Sum(c => WidthOf(c, status)) + 1 > width)
+            {
+                columns.Remove(spare);
+            }
+        }
+
+        var table = new Table();
+        foreach (var column in columns)
+        {
+            table.AddColumn(column.Name, c => c.Alignment = column.IsNumber ? Justify.Right : Justify.Left);
         }
 
         foreach (var node in status.Nodes)
         {
-            table.AddRow([.. Cells(node).Select(Markup.Escape)]);
+            table.AddRow([.. columns.Select(c => Markup.Escape(c.Cell(node)))]);
         }
 
-        output.Show(table);
-        output.WriteLine(
-            $"{(status.LeaderNodeId is { } leader ? $"Node {leader} leads" : "Nobody leads")}, term {Number(status.Term)}{(status.IsChanging ? "; a change of the nodes is under way" : "")}. "
-            + (status.IsHealthy ? "All is well." : "Not all is well."));
+        return (table, [.. Columns.Except(columns).Select(c => c.Name)]);
     }
 
-    private static string[] Cells(ClusterNodeStatus node) =>
-    [
-        $"{node.NodeId}{(node.IsLeader ? " *" : "")}",
-        RoleOf(node.Role),
-        node.IsReachable ? node.State : "away",
-        node.IsReachable ? Number(node.Term) : "",
-        node.IsReachable ? Number(node.CommitIndex) : "",
-        node.IsReachable ? Number(node.LastIndex) : "",
-        node.Head is { } head ? Number(head) : "",
-        node.LagGroups is { } lag ? Number(lag) : "",
-        node.IsReachable ? string.Create(CultureInfo.InvariantCulture, $"{node.ClockAhead.TotalMilliseconds:+0;-0;0} ms") : "",
-        node.Address,
-        node.Version,
-        node.Problem,
-    ];
+    // With the line before it and a space on each side.
+    private static int WidthOf(Column column, ClusterStatus status) => status.Nodes.Select(n => column.Cell(n).Length).Append(column.Name.Length).Max() + 3;
+
+    /// <summary>Who leads, whether all is well, and if not, what to do about each node.</summary>
+    /// <param name="status">The nodes.</param>
+    internal static IEnumerable<string> SentencesOf(ClusterStatus status)
+    {
+        var leader = status.Nodes.FirstOrDefault(n => n.NodeId == status.LeaderNodeId);
+        var leads = status.LeaderNodeId is not { } id
+            ? "Nobody leads: no append succeeds until a majority of the voters reach each other, and then within seconds"
+            : leader is { IsReachable: false }
+            ? $"Node {id} led when node {status.AnsweredBy} last heard of it: the others choose another leader within seconds if they are a majority of the voters"
+            : $"Node {id} leads";
+        yield return $"{leads}; term {Number(status.Term)}{(status.IsChanging ? ", a change of the nodes is under way" : "")}. {(status.IsHealthy ? "All is well." : "Not all is well.")}";
+        foreach (var node in status.Nodes.Where(n => !n.IsHealthy))
+        {
+            yield return $"Node {node.NodeId}{WhatIsWrong(node)}";
+        }
+    }
+
+    private static string WhatIsWrong(ClusterNodeStatus node) =>
+        !node.IsReachable ? $" does not answer at {node.PeerAddress}: see whether it runs, what it logs, and whether node and network let the others connect to that port."
+        : node.Problem.Length > 0 ? $": {node.Problem}."
+        : node.State != "serving" ? $" is {node.State}: its log says why."
+        : node.Role is not (ClusterRole.Voter or ClusterRole.ReadReplica) ? $" has the role {RoleOf(node.Role)}: it is on its way in or out; if that does not end, its log says why."
+        : $" is {Number(node.LagGroups ?? 0)} groups behind the leader: it catches up by itself, or its log says why not.";
 
     private static string Number(ulong number) => number.ToString("N0", CultureInfo.InvariantCulture);
+
+    // Spare: the higher, the sooner left out where room is short; 0: never.
+    private sealed record Column(string Name, Func<ClusterNodeStatus, string> Cell, bool IsNumber = false, int Spare = 0);
 }

@@ -56,8 +56,8 @@ catch (Exception e)
 {
     // The boundary of the start: each cause has its exit code, and none needs a stack trace but a bug.
     var code = ExitCodeOf(e);
-    var next = code == ExitCode.PortUnavailable ? " Give the node another address or port (--listen, --port for gRPC, --http-port, --peer-port), or end what listens there." : "";
-    Console.Error.WriteLine($"The node can't start: {(code == ExitCode.Failed ? e.ToString() : e.Message)}{next}");
+    var next = code == ExitCode.PortUnavailable ? " Give the node another address or port: --listen, --port for gRPC, --http-port, --peer-listen, --peer-port." : "";
+    Console.Error.WriteLine($"The node can't start: {(code == ExitCode.Failed ? e.ToString() : e.Message.TrimEnd('.') + ".")}{next}");
     return code;
 }
 

@@ -88,7 +88,8 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
         {
             Passes++;
             ShipLogMessages.Scrubbed(log, segments.Count, _damaged.Count);
-            _comparing ??= shipping.CompareAsync(); // What one that is still under way finds is not to be lost.
+            TakeComparison();
+            _comparing ??= shipping.CompareAsync(); // One that is still under way goes on: what it finds is not to be lost.
         }
 
         return true;
@@ -135,21 +136,27 @@ internal sealed class Scrub(SegmentScrub segments, NodeShipping shipping, NodeOp
         }
     }
 
-    private void LookAfterRepair()
+    private void TakeComparison()
     {
-        if (_comparing is { IsCompleted: true } compared)
+        if (_comparing is not { IsCompleted: true } compared)
         {
-            _comparing = null;
-            if (compared.IsCompletedSuccessfully)
-            {
-                TakeDifferences(compared.Result);
-            }
-            else
-            {
-                ShipLogMessages.NotCompared(log, WhyNot(compared)); // The next pass compares again.
-            }
+            return;
         }
 
+        _comparing = null;
+        if (compared.IsCompletedSuccessfully)
+        {
+            TakeDifferences(compared.Result);
+        }
+        else
+        {
+            ShipLogMessages.NotCompared(log, WhyNot(compared)); // The next pass compares again.
+        }
+    }
+
+    private void LookAfterRepair()
+    {
+        TakeComparison();
         if (_repair is { IsCompleted: true } repair)
         {
             if ((repair.IsCompletedSuccessfully ? repair.Result : WhyNot(repair)) is not { } why)

@@ -172,9 +172,21 @@ public sealed class FailOverTests
         await cluster[0].DisposeAsync();
         await cluster[1].DisposeAsync();
         await using VaultClient client = cluster.Connect(new VaultClientOptions { AppendTimeout = TimeSpan.FromSeconds(2), CallTimeout = TimeSpan.FromSeconds(2), Retry = Some.Quick.Retry });
-        VaultException append = await Assert.ThrowsAsync<NotLeaderException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
-        Assert.Contains("definitely not written", append.Message, StringComparison.Ordinal);
+        var told = new List<VaultErrorCode>();
+        for (int i = 0; i < 3; i++)
+        {
+            VaultException e = await Assert.ThrowsAnyAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+            Assert.Contains("definitely not written", e.Message, StringComparison.Ordinal);
+            told.Add(e.Code);
+        }
+
+        // Timed out: just then the node had answered, and not yet refused.
+        Assert.Contains(VaultErrorCode.NotLeader, told);
+        Assert.DoesNotContain(VaultErrorCode.Unreachable, told);
         await Assert.ThrowsAsync<NotLeaderException>(() => client.TruncateStreamAsync("s", 0, ExpectedVersion.Any));
+
+        await cluster[2].DisposeAsync();
+        Assert.Equal(VaultErrorCode.Unreachable, (await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()))).Code);
     }
 
     [Theory]

@@ -52,7 +52,7 @@ public sealed class ConsistencyTests
     {
         var node = await TestNode.StartAsync();
         var read = node.Channel.UnaryAsync(Methods.GetStream, new GetStreamRequest { Stream = "a", Consistency = new Consistency { AtLeast = 7 } }).AsTask();
-        await Task.Delay(50);
+        await Wait.UntilAsync(() => node.Node.Calls.ActiveCalls == 1, "the read to come");
         var stop = node.StopAsync();
         await Fails.WithAsync(RpcCode.Unavailable, Reason.Draining, () => read);
         await stop;

@@ -32,16 +32,16 @@ public sealed class ClusterTableTests
     [Fact]
     public void Each_node_that_is_not_well_is_told_with_where_to_look()
     {
-        var away = Node(1, isLeader: true) with { IsReachable = false };
+        var away = Node(1, isLeader: true) with { IsReachable = false, Problem = "it can't be reached: Connection refused." };
         var said = ClusterTable.SentencesOf(Status(away, Node(2) with { Problem = "the disk fails" }, Node(3) with { State = "catching_up" }, Node(4) with { LagGroups = 4_321_000 })).ToArray();
         Assert.Equal(5, said.Length);
         Assert.StartsWith("Node 1 led when node 2 last heard of it: the others choose another leader", said[0], StringComparison.Ordinal);
         Assert.EndsWith("Not all is well.", said[0], StringComparison.Ordinal);
-        Assert.StartsWith("Node 1 does not answer at 10.0.0.1:7402:", said[1], StringComparison.Ordinal);
+        Assert.StartsWith("Node 1 does not answer at 10.0.0.1:7402 (it can't be reached: Connection refused): see", said[1], StringComparison.Ordinal);
         Assert.Equal("Node 2: the disk fails.", said[2]);
         Assert.StartsWith("Node 3 is catching_up:", said[3], StringComparison.Ordinal);
         Assert.StartsWith("Node 4 is 4,321,000 groups behind the leader:", said[4], StringComparison.Ordinal);
-        Assert.StartsWith("Nobody leads: no append succeeds until", ClusterTable.SentencesOf(Status(Node(2)) with { LeaderNodeId = null }).First(), StringComparison.Ordinal);
+        Assert.StartsWith("Node 2 knows of no leader: unless others have one, no append succeeds until", ClusterTable.SentencesOf(Status(Node(2)) with { LeaderNodeId = null }).First(), StringComparison.Ordinal);
     }
 
     private static ClusterStatus Status(params ClusterNodeStatus[] nodes) => new()

@@ -34,7 +34,7 @@ public sealed class UnreachableTests
     }
 
     [Fact]
-    public async Task Who_names_the_http_port_is_told_that_it_is_no_grpc_port_and_that_nothing_was_written()
+    public async Task Who_names_the_http_port_is_told_that_it_is_no_grpc_port_and_never_that_an_outcome_is_unknown()
     {
         await using var node = await TestNode.NewAsync();
         foreach (string[] command in new string[][] { ["status"], ["append", "a", "--type", "T", "--data", "{}"] })

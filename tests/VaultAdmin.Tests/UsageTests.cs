@@ -7,6 +7,7 @@ public sealed class UsageTests
     [Theory]
     [InlineData("", "A command is missing. vault-admin has: info, ")]
     [InlineData("nonsense", "'nonsense' is no command. vault-admin has: info, ")]
+    [InlineData("--nonsense", "'--nonsense' is no option. vault-admin has: info, ")]
     [InlineData("cluster nonsense", "'nonsense' is no command. vault-admin cluster has: status, ")]
     [InlineData("read a --from abc", "--from N: Where to begin, inclusive: a version")]
     [InlineData("read", "--all")]

@@ -6,6 +6,7 @@ namespace EventVault.LocalCluster;
 internal sealed class ChildProcess : IDisposable
 {
     private const string Ready = "EventVault ready";
+    private const string CanNotStart = "The node can't start: ";
 
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan StopLimit = TimeSpan.FromMinutes(1);
@@ -107,17 +108,17 @@ internal sealed class ChildProcess : IDisposable
         {
             using var turn = new SemaphoreSlim(1);
             var said = await Task.WhenAll(CopyAsync(process.StandardOutput, file, turn, ready), CopyAsync(process.StandardError, file, turn, ready));
-            ready.TrySetException(new StartException(said[1].Length > 0 ? $"it ended with: {said[1]}" : "it ended before."));
+            ready.TrySetException(new StartException(said[1] ?? "It ended before."));
         }
     }
 
-    // To its last line: a node that can't start says there why.
-    private static async Task<string> CopyAsync(StreamReader from, StreamWriter to, SemaphoreSlim turn, TaskCompletionSource ready)
+    // To its end; and the line that says why the node can't start, if there is one.
+    private static async Task<string?> CopyAsync(StreamReader from, StreamWriter to, SemaphoreSlim turn, TaskCompletionSource ready)
     {
-        var last = string.Empty;
+        string? why = null;
         while (await from.ReadLineAsync() is { } line)
         {
-            last = line;
+            why = line.StartsWith(CanNotStart, StringComparison.Ordinal) ? line : why;
             await turn.WaitAsync();
             try
             {
@@ -134,6 +135,6 @@ internal sealed class ChildProcess : IDisposable
             }
         }
 
-        return last;
+        return why;
     }
 }

@@ -77,7 +77,7 @@ internal static partial class AdminCommandLine
         if (command.Subcommands.Count > 0 && command.Action is null && !parse.Errors.Any(static e => e.SymbolResult is OptionResult))
         {
             // The library's words would be of a command that is missing, and, apart from that, of an argument that it does not know.
-            var name = parse.UnmatchedTokens.Count > 0 ? $"'{parse.UnmatchedTokens[0]}' is no command." : "A command is missing.";
+            var name = parse.UnmatchedTokens is [var unknown, ..] ? $"'{unknown}' is no {(unknown.StartsWith('-') ? "option" : "command")}." : "A command is missing.";
             var path = parse.RootCommandResult.Command == command ? "vault-admin" : $"vault-admin {command.Name}";
             return $"{name} {path} has: {string.Join(", ", command.Subcommands.Select(static c => c.Name))}. Add --help to one of them for what it takes.";
         }

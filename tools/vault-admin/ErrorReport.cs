@@ -143,12 +143,12 @@ internal static class ErrorReport
         foreach (var conflict in e.Conflicts)
         {
             var actual = conflict.Actual is { } a ? string.Create(CultureInfo.InvariantCulture, $"the last version is {a}") : "the stream has no events";
-            yield return $"{conflict.Stream}: expected {conflict.Expected}, but {actual}";
+            yield return $"{conflict.Stream}: {(conflict.IsRequirement ? "required" : "expected")} {conflict.Expected}, but {actual}";
         }
 
         foreach (var failed in e.FailedConditions)
         {
-            yield return string.Create(CultureInfo.InvariantCulture, $"the event at position {failed.Position} matches what must not have happened");
+            yield return string.Create(CultureInfo.InvariantCulture, $"the event at position {failed.Position} matches what must not have happened{(failed.Index > 0 ? $" (condition {failed.Index + 1})" : "")}");
         }
     }
 

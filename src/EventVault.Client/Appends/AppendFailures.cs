@@ -16,18 +16,21 @@ internal static class AppendFailures
     }
 
     /// <summary>Its time is over, or that of the retry policy.</summary>
-    public static VaultException GivenUp(PendingAppend append, VaultException? last)
+    /// <param name="append">The append.</param>
+    /// <param name="last">The session's last failure; null: there was none.</param>
+    /// <param name="telling">The one to tell if it was not written.</param>
+    public static VaultException GivenUp(PendingAppend append, VaultException? last, VaultException? telling)
     {
         if (append.MayBeWritten)
         {
             return OutcomeUnknown(append, "no answer came in time", last);
         }
 
-        return last is null
+        return telling is null
             ? new VaultException(
                 VaultErrorCode.TimedOut,
                 "The append waited for others in this client until its time-out; it was definitely not written. Allow more time or append less at once.")
-            : VaultErrors.Again(last, $"The append was given up; it was definitely not written. The last failure was: {last.Message}", last);
+            : VaultErrors.Again(telling, $"The append was given up; it was definitely not written. The last failure was: {telling.Message}", telling);
     }
 
     /// <summary>The session that it was sent over ended with a failure that trying again does not cure.</summary>

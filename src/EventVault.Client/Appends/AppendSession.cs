@@ -34,6 +34,7 @@ internal sealed class AppendSession : IAsyncDisposable
     private readonly AppendQueue _queue;
     private readonly Backoff _backoff;
     private readonly CredentialRefusals _refusals;
+    private readonly LeaderlessRefusal _leaderless;
     private readonly Queue<AnswerCompletion> _completions = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly Lock _startLock = new();
@@ -57,6 +58,7 @@ internal sealed class AppendSession : IAsyncDisposable
         _seen = seen;
         (_nodes, _number) = (nodes, number);
         _refusals = new CredentialRefusals(nodes);
+        _leaderless = new LeaderlessRefusal(nodes);
         _options = options;
         _queue = new AppendQueue(options.MaxInFlightAppends, options.MaxInFlightBytes);
         _backoff = new Backoff(options.Retry, Timeout.InfiniteTimeSpan);
@@ -134,6 +136,7 @@ internal sealed class AppendSession : IAsyncDisposable
         {
             if (_queue.Undecided == 0)
             {
+                _leaderless.Clear();
                 await _queue.Work.WaitAsync().ConfigureAwait(false);
                 continue;
             }
@@ -208,11 +211,7 @@ internal sealed class AppendSession : IAsyncDisposable
             watch.Asked();
             await _greet(watch.Node, channel, watch.Stop).ConfigureAwait(false);
             watch.Heard();
-            if (!VaultErrors.IsForWantOfALeader(_lastFailure))
-            {
-                _lastFailure = null; // The other failures were of the way to the node.
-            }
-
+            _lastFailure = null;
             return null;
         }
         catch (RpcException e)
@@ -436,6 +435,7 @@ internal sealed class AppendSession : IAsyncDisposable
 
         _backoff.Progressed();
         _lastFailure = null;
+        _leaderless.Clear();
         new AnswerCompletion(done).Start(_completions);
     }
 
@@ -451,7 +451,8 @@ internal sealed class AppendSession : IAsyncDisposable
         long giveUpAt = _options.Retry.GiveUpAfter == Timeout.InfiniteTimeSpan
             ? long.MaxValue
             : Environment.TickCount64 + (long)_options.Retry.GiveUpAfter.TotalMilliseconds;
-        _lastFailure = wasIdle ? null : VaultErrors.MoreTelling(_lastFailure, end.Failure);
+        _lastFailure = wasIdle ? null : end.Failure;
+        _leaderless.Failed(end.Failure);
         _queue.Rewind(refusedFrom, giveUpAt, refused: end.IsOthersTurn ? end.RequestId : null);
         if (code is VaultErrorCode.TimedOutInQueue or VaultErrorCode.TimedOut && end.RequestId is { } late)
         {
@@ -509,7 +510,7 @@ internal sealed class AppendSession : IAsyncDisposable
     private void Tick()
     {
         VaultException? last = _lastFailure;
-        FailExpired(Environment.TickCount64, append => AppendFailures.GivenUp(append, last));
+        FailExpired(Environment.TickCount64, append => AppendFailures.GivenUp(append, last, _leaderless.InPlaceOf(last)));
         _watch?.Tick(_queue.HasUnanswered);
         bool watching = AnswerCompletion.Rescue(_completions);
         Volatile.Write(ref _ticking, 0);

@@ -134,7 +134,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
 
                 if (attempts.Next(node, failure) is not { } wait)
                 {
-                    throw mayBeDone ? unknown(attempts.Telling) : attempts.Telling;
+                    throw mayBeDone ? unknown(attempts.Last) : attempts.Telling;
                 }
 
                 await Task.Delay(wait, cancellation).ConfigureAwait(false);
@@ -162,7 +162,8 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
     {
         private readonly Backoff _backoff = new(retry);
         private readonly long _endsAt = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
-        private VaultException? _telling;
+        private readonly LeaderlessRefusal _leaderless = new(nodes);
+        private VaultException? _last;
 
         /// <summary>Who has refused its credentials.</summary>
         public CredentialRefusals Refusals { get; } = new(nodes);
@@ -174,13 +175,17 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
             return TimeSpan.FromMilliseconds(nodes.LeadsElsewhere(node) ? Math.Max(1, left / 2) : left);
         }
 
-        /// <summary>The failure to throw when it is given up.</summary>
-        public VaultException Telling => _telling!;
+        /// <summary>The failure of the last attempt; of one that the time-out cut short, that of the one before, which says more.</summary>
+        public VaultException Last => _last!;
+
+        /// <summary>The failure to throw when it is given up and nothing was done.</summary>
+        public VaultException Telling => _leaderless.InPlaceOf(_last)!;
 
         /// <summary>How long to wait before the next attempt; null: there is none.</summary>
         public TimeSpan? Next(VaultNode node, VaultException failure)
         {
-            _telling = VaultErrors.MoreTelling(_telling, failure);
+            _last = failure.Code == VaultErrorCode.TimedOut && _last is not null ? _last : failure;
+            _leaderless.Failed(_last);
             bool isOthersTurn = Refusals.AskElsewhere(node, failure);
             bool elsewhere = nodes.Failed(node, failure) || isOthersTurn;
             return (nodes.MayPass(failure) || isOthersTurn)

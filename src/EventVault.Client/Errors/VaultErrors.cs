@@ -178,18 +178,6 @@ internal static class VaultErrors
             ? typed
             : new VaultException(failure.Code, message, failure.Failures, inner);
 
-    /// <summary>Of two failures of one call, one after the other, the one to tell when it is given up.</summary>
-    /// <param name="earlier">Null: there was none.</param>
-    /// <param name="last">The last one. Cut short by the time-out it says less than the one before; and that one node is away says less than that another
-    /// one, which answers, has no leader.</param>
-    public static VaultException MoreTelling(VaultException? earlier, VaultException last) =>
-        earlier is not null && (last.Code == VaultErrorCode.TimedOut || (last.Code == VaultErrorCode.Unreachable && IsForWantOfALeader(earlier)))
-            ? earlier
-            : last;
-
-    /// <summary>Whether a node that answers has refused because there was no leader to ask, as far as it knew.</summary>
-    public static bool IsForWantOfALeader(VaultException? failure) => failure?.Code is VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum;
-
     /// <summary>A change of the vault's nodes got no answer that says whether it was done.</summary>
     public static VaultException ClusterChangeUnknown(VaultException last) => new(
         VaultErrorCode.OutcomeUnknown,
@@ -229,7 +217,14 @@ internal static class VaultErrors
         var text = new StringBuilder("\"");
         foreach (char c in name.AsSpan(0, Math.Min(name.Length, 80)))
         {
-            _ = char.IsControl(c) ? text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}") : text.Append(c);
+            if (char.IsControl(c))
+            {
+                text.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}");
+            }
+            else
+            {
+                text.Append(c);
+            }
         }
 
         return text.Append(name.Length > 80 ? "…\"" : "\"").ToString();

@@ -23,6 +23,7 @@ public static class DocumentShell
         trap '[ ${#pids[@]} = 0 ] || kill -TERM "${pids[@]}" 2>>errors; wait' EXIT
         alias() { :; }
         dotnet() {
+          [ "$1" != build ] || return 0 # It is.
           [ "$1 $2 $3 $4" = "run -c Release --project" ] && [ "$6" = -- ] || { echo "unknown form: dotnet $*"; return 1; }
           local program=$5 log="run-${#pids[@]}" ports=
           shift 6

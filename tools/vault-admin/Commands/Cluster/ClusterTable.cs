@@ -150,7 +150,7 @@ internal static class ClusterTable
     {
         var leader = status.Nodes.FirstOrDefault(n => n.NodeId == status.LeaderNodeId);
         var leads = status.LeaderNodeId is not { } id
-            ? "Nobody leads: no append succeeds until a majority of the voters reach each other, and then within seconds"
+            ? $"Node {status.AnsweredBy} knows of no leader: unless others have one, no append succeeds until a majority of the voters reach each other"
             : leader is { IsReachable: false }
             ? $"Node {id} led when node {status.AnsweredBy} last heard of it: the others choose another leader within seconds if they are a majority of the voters"
             : $"Node {id} leads";
@@ -162,8 +162,8 @@ internal static class ClusterTable
     }
 
     private static string WhatIsWrong(ClusterNodeStatus node) =>
-        !node.IsReachable ? $" does not answer at {node.PeerAddress}: see whether it runs, what it logs, and whether node and network let the others connect to that port."
-        : node.Problem.Length > 0 ? $": {node.Problem}."
+        !node.IsReachable ? $" does not answer at {node.PeerAddress}{(node.Problem.Length > 0 ? $" ({node.Problem.TrimEnd('.')})" : "")}: see whether it runs, what it logs, and whether node and network let the others connect to that port."
+        : node.Problem.Length > 0 ? $": {node.Problem.TrimEnd('.')}."
         : node.State != "serving" ? $" is {node.State}: its log says why."
         : node.Role is not (ClusterRole.Voter or ClusterRole.ReadReplica) ? $" has the role {RoleOf(node.Role)}: it is on its way in or out; if that does not end, its log says why."
         : $" is {Number(node.LagGroups ?? 0)} groups behind the leader: it catches up by itself, or its log says why not.";

@@ -197,6 +197,11 @@ internal sealed class NodeSettings
             ShipBytesPerSecond = Number("ship-rate", 64L << 20, 0, 1L << 40),
             OtlpEndpoint = Url(Endpoint),
         };
+        if (File.Exists(options.Directory))
+        {
+            throw Wrong("data", $"'{options.Directory}' is a file. Name a directory.");
+        }
+
         CheckPeers(options);
         CheckClearText(options);
         return options.Port != 0 && options.Port == options.HttpPort
@@ -318,6 +323,11 @@ internal sealed class NodeSettings
     // What needs another setting, or another one to be left out.
     private void CheckPeers(NodeOptions options)
     {
+        if (2 * options.Heartbeat > options.ElectionTimeout)
+        {
+            throw Wrong("heartbeat", $"is {options.Heartbeat.TotalMilliseconds} ms, more than half of the election timeout, {options.ElectionTimeout.TotalMilliseconds} ms unless it is set: raise election-timeout, too.");
+        }
+
         if (options.PeerPort is null)
         {
             var needing = OfPeers.FirstOrDefault(_values.ContainsKey);

@@ -76,7 +76,7 @@ public sealed class LogVerifier
     {
         if (!files.DirectoryExists(directory))
         {
-            throw new FileNotFoundException($"'{directory}' does not exist.");
+            throw new FileNotFoundException(files.FileExists(directory) ? $"'{directory}' is a file, not a data directory." : $"'{directory}' does not exist.");
         }
 
         using var held = files.LockFile(Path.Combine(directory, VaultStorage.LockName));
@@ -113,7 +113,7 @@ public sealed class LogVerifier
             progress?.Invoke(i + 1, names.Count);
         }
 
-        if (_meta is { HasVote: true } && VoteFile.Verify(_files, _directory, _meta, _lastTerm) is { } vote)
+        if (_meta is { HasVote: true } && VoteFile.Verify(_files, _directory, _meta, _lastTerm, hasLog: names.Count > 0) is { } vote)
         {
             _damage.Add(vote);
         }

@@ -38,6 +38,10 @@ internal static unsafe partial class NativeMethods
     internal const int AdviseWillNeed = 3;
     internal const int AdviseDontNeed = 4;
     internal const int FileDontNeed = 4;
+    internal const int CurrentDirectory = -100;     // AT_FDCWD
+    internal const uint FileType = 1;               // STATX_TYPE
+    internal const ushort TypeBits = 0xF000;        // S_IFMT
+    internal const ushort RegularFile = 0x8000;     // S_IFREG
     internal const int EmptyPath = 0x1000;          // AT_EMPTY_PATH: the descriptor itself
     internal const uint DirectAlignment = 0x2000;   // STATX_DIOALIGN
     internal const uint WriteRangeAndWait = 1 | 2 | 4; // SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
@@ -112,6 +116,10 @@ internal static unsafe partial class NativeMethods
     [LibraryImport(LibC, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int FileStatus(Descriptor file, string path, int flags, uint mask, ExtendedStatus* status);
 
+    /// <summary>As above, of a path: from the current directory, if it is not absolute.</summary>
+    [LibraryImport(LibC, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int FileStatus(int directory, string path, int flags, uint mask, ExtendedStatus* status);
+
     private static int ByArchitecture(int x64, int arm64) => RuntimeInformation.ProcessArchitecture switch
     {
         Architecture.X64 when OperatingSystem.IsLinux() => x64,
@@ -126,6 +134,10 @@ internal static unsafe partial class NativeMethods
     {
         [FieldOffset(0)]
         internal uint Mask;
+
+        /// <summary>Kind of file and rights.</summary>
+        [FieldOffset(28)]
+        internal ushort Mode;
 
         /// <summary>How memory must be aligned for transfers past the page cache; 0: there are none for this file.</summary>
         [FieldOffset(152)]

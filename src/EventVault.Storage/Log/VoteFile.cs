@@ -42,6 +42,9 @@ public sealed class VoteFile
     /// <summary>All that 0.1 wrote is of this term, and no one ever voted in it: elections begin with the next one.</summary>
     private const ulong FirstTerm = 1;
 
+    /// <summary>Write number of a file as it is made.</summary>
+    private const ulong FirstNumber = 1;
+
     private const string NextStep =
         "Nothing was changed. Without its last vote this node could vote twice in a term. If the vault has other nodes: take "
         + "this node out of it, empty its data directory, and add it again. Otherwise put back the file vote as it was when the "
@@ -66,6 +69,9 @@ public sealed class VoteFile
     /// <summary>The node's term.</summary>
     public Term Term => _vote.Term;
 
+    /// <summary>Whether the node has written a term or a vote since the file was made: it never does before its log has a first segment.</summary>
+    internal bool HasPromised => _vote.Number > FirstNumber;
+
     /// <summary>Id of the node it voted for in <see cref="Term"/>; 0: none yet.</summary>
     public uint VotedNode => _vote.Node;
 
@@ -85,7 +91,7 @@ public sealed class VoteFile
         var term = new Term(FirstTerm);
         files.DeleteFile(PathIn(directory));
         files.OpenFile(PathIn(directory), FileOpening.New).Dispose();
-        var created = new VoteFile(files, directory, meta, new Vote(0, term, 0, Guid.Empty));
+        var created = new VoteFile(files, directory, meta, new Vote(FirstNumber - 1, term, 0, Guid.Empty));
         created.Write(term, 0, Guid.Empty);
         files.FlushDirectory(directory);
         return created;
@@ -101,7 +107,7 @@ public sealed class VoteFile
         files.DeleteFile(path);
         using (var file = files.OpenFile(path, FileOpening.New))
         {
-            var block = Encode(new Vote(1, term, 0, Guid.Empty), meta);
+            var block = Encode(new Vote(FirstNumber, term, 0, Guid.Empty), meta);
             file.Write(0, block);
             file.Write(Blocks.Size, block);
             file.Flush();
@@ -161,7 +167,8 @@ public sealed class VoteFile
     /// <param name="directory">The data directory.</param>
     /// <param name="meta">Whose it must be.</param>
     /// <param name="logTerm">Term of the log's last group.</param>
-    internal static Damage? Verify(IFileSystem files, string directory, VaultMeta meta, Term logTerm)
+    /// <param name="hasLog">Whether the log has a segment.</param>
+    internal static Damage? Verify(IFileSystem files, string directory, VaultMeta meta, Term logTerm, bool hasLog)
     {
         if (!files.FileExists(PathIn(directory)))
         {
@@ -175,6 +182,11 @@ public sealed class VoteFile
             if (vote.Term < logTerm)
             {
                 throw IsOlderThan(logTerm, vote.Term);
+            }
+
+            if (!hasLog && vote.Number > FirstNumber)
+            {
+                return new Damage(SegmentHeader.FileName(0), 0, "the log's first segment; the node has voted, which none does before it has one");
             }
 
             return copies.IndexOf(null) is >= 0 and var bad

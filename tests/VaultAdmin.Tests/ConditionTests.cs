@@ -43,7 +43,7 @@ public sealed class ConditionTests(TestNode node) : IClassFixture<TestNode>
 
         var forPeople = (await AdminProcess.RunAsync(
             "append", "x", "--type", "T", "--data", "{}", "--require", "a=b=7", "--endpoint", node.Endpoint)).MustBe(3);
-        Assert.Contains("a=b: expected 7, but the last version is 0", forPeople.Stderr, StringComparison.Ordinal);
+        Assert.Contains("a=b: required 7, but the last version is 0", forPeople.Stderr, StringComparison.Ordinal);
     }
 
     [Fact]

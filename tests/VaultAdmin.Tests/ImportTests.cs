@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.IO.Compression;
 using System.Runtime.Versioning;
 using System.Text;
@@ -82,6 +83,24 @@ public sealed class ImportTests
         var exported = (await other.RunAsync("export", "-")).MustBe(0).Stdout;
         Assert.Equal(await File.ReadAllTextAsync(one.FileIn("b.jsonl")), exported);
         Assert.Equal("{\"appends\":3,\"events\":4,\"deduplicated\":3,\"lastPosition\":3}\n", (await one.RunAsync("import", one.FileIn("b.jsonl"))).MustBe(0).Stdout);
+    }
+
+    [Fact]
+    public async Task An_export_goes_where_a_link_leads_and_into_no_pipe()
+    {
+        await using var node = await TestNode.NewAsync();
+        (await node.RunAsync("append", "s", "--type", "T", "--data", "{}")).MustBe(0);
+        File.CreateSymbolicLink(node.FileIn("link"), node.FileIn("target"));
+        (await node.RunAsync("export", node.FileIn("link"))).MustBe(0);
+        Assert.Equal(node.FileIn("target"), new FileInfo(node.FileIn("link")).LinkTarget);
+        Assert.Single(await File.ReadAllLinesAsync(node.FileIn("target")));
+
+        using (var make = Process.Start("mkfifo", [node.FileIn("pipe")]))
+        {
+            await make.WaitForExitAsync();
+        }
+
+        Assert.Contains("no regular file", (await node.RunAsync("export", node.FileIn("pipe"))).MustBe(2).ErrorMessage, StringComparison.Ordinal);
     }
 
     [Fact]

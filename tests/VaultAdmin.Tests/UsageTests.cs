@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Admin.Tests.Support;
 
 namespace EventVault.Admin.Tests;
@@ -100,6 +101,12 @@ public sealed class UsageTests
     [InlineData("status --endpoint ftp://127.0.0.1", "eventvault://")]
     [InlineData("status extra", "extra")]
     [InlineData("import", "file")]
+    [InlineData("export .", "is a folder")]
+    [InlineData("export /dev/null", "no regular file")]
+    [InlineData("backup --to /dev/null", "is a file")]
+    [InlineData("restore --from a --data a/b", "in the backup directory")]
+    [InlineData("restore --from a --data /dev/null", "is a file")]
+    [InlineData("certificates c --node aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "no host name")]
     [InlineData("verify", "directory")]
     [InlineData("streams", "command")]
     [InlineData("bench --in-flight 0", "--in-flight")]
@@ -118,10 +125,28 @@ public sealed class UsageTests
     [InlineData("append a --type T --data {} --fail-if-type", "--fail-if-type")]
     [InlineData("streams ls --category", "--category")]
     [InlineData("streams retain --max-events 3 --category", "--category")]
+    [InlineData("import", "file")]
+    [InlineData("users init", "file")]
+    [InlineData("certificates", "folder")]
+    [InlineData("info --token-file", "--token-file")]
+    [InlineData("info --authority", "--authority")]
+    [InlineData("info --endpoint", "--endpoint")]
     public async Task An_empty_text_is_refused_where_it_would_match_everything(string line, string names)
     {
         var result = (await AdminProcess.RunAsync([.. line.Split(' '), "", "--json"])).MustBe(2);
         Assert.Contains($"{names} is empty", result.ErrorMessage, StringComparison.Ordinal);
+    }
+
+    // The runtime makes U+FFFD of it, and of every other text that is none: different names would be one stream.
+    [Fact]
+    public async Task An_argument_that_is_no_utf8_is_refused()
+    {
+        using var process = Process.Start(new ProcessStartInfo("sh", ["-c", "exec \"$0\" \"$1\" append \"$(printf 'a\\377')\" --type T --data '{}' --json", AdminProcess.Dotnet, AdminProcess.Assembly])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+        Assert.Contains("not valid UTF-8", (await AdminProcess.EndAsync(process)).MustBe(2).ErrorMessage, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
+using System.Text.Unicode;
 using EventVault.Admin.Commands;
 using EventVault.Admin.Commands.Cluster;
 
@@ -67,8 +68,38 @@ internal static partial class AdminCommandLine
             return await ErrorReport.UsageAsync(output, WhatIsWrong(parse));
         }
 
+        if (WhatIsNoArgument(parse) is { } wrong)
+        {
+            await using var output = new Output(json: args.Contains(global.Json.Name));
+            return await ErrorReport.UsageAsync(output, wrong);
+        }
+
         // Signals and exceptions are handled by the commands: the library's own answers have other exit codes.
         return await parse.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+    }
+
+    // What the library takes, and no command can use; null: nothing.
+    private static string? WhatIsNoArgument(ParseResult parse)
+    {
+        // The runtime has put U+FFFD in the place of what is no text: names that differ would become one.
+        if (parse.Tokens.Any(static t => t.Value.Contains('\uFFFD', StringComparison.Ordinal)) && OperatingSystem.IsLinux() && !Utf8.IsValid(File.ReadAllBytes("/proc/self/cmdline")))
+        {
+            return "An argument is not valid UTF-8. Set the terminal to UTF-8, or write such text by a client of your own.";
+        }
+
+        for (SymbolResult? result = parse.CommandResult; result is CommandResult command; result = command.Parent)
+        {
+            foreach (var child in command.Children)
+            {
+                var (name, help) = child is OptionResult option ? (option.Option.Name, option.Option.HelpName) : child is ArgumentResult argument ? (argument.Argument.Name, argument.Argument.Name) : ("", null);
+                if (help is "file" or "folder" or "directory" or "address" && child.Tokens.Any(static t => t.Value.Length == 0))
+                {
+                    return $"The value of {name} is empty. Name a{(help == "address" ? "n address" : $" {help}")}.";
+                }
+            }
+        }
+
+        return null;
     }
 
     private static string WhatIsWrong(ParseResult parse)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using EventVault.Admin.Commands.Cluster;
 using EventVault.Admin.History;
 using EventVault.Client;
 using EventVault.Storage;
@@ -32,6 +33,7 @@ internal static class ErrorReport
         UsageException => UsageAsync(output, failure.Message),
         ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e), e.WriteDetails),
         AppendConflictException e => WriteConflictAsync(output, e),
+        OtherNodeUnreachableException => UnreachableAsync(output, failure.Message),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
         VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailures(w, e)),

@@ -124,8 +124,12 @@ public static class DiskChild
 
         Tell("first", file.Flush);
         Tell("second", file.Flush);
-        Console.WriteLine($"cache: {Enumerable.Range(0, Parts).Count(part => !Holds(part, (at, found) => file.Read(at, found)))} lost");
-        Console.WriteLine($"disk: {(Enumerable.Range(0, Parts).Any(part => !Holds(part, (at, found) => file.ReadFromDisk(at, found))) ? "some" : "none")} lost");
+
+        // Not all parts need be in the cache still: a machine that is short of memory empties it, and what is read again then comes from the disk.
+        bool[] inCache = [.. Enumerable.Range(0, Parts).Select(part => Holds(part, (at, found) => file.Read(at, found)))];
+        bool[] onDisk = [.. Enumerable.Range(0, Parts).Select(part => Holds(part, (at, found) => file.ReadFromDisk(at, found)))];
+        Console.WriteLine($"disk: {(onDisk.Contains(false) ? "some" : "none")} lost");
+        Console.WriteLine($"cache: {(inCache.Zip(onDisk).Any(part => part.First && !part.Second) ? "shows some that the disk lost" : "shows what the disk does")}");
 
         bool Holds(int part, Func<long, byte[], int> read)
         {

@@ -105,7 +105,7 @@ public sealed class NativeFileSystemTests : IDisposable
         var told = await DiskChild.RunAsync("lose-writes", At("mounted/file"), [.. NeedsMountAttribute.Unshare, "sh", "-c", Mount, _folder]);
 
         Assert.Contains(told[0], new[] { "first: fdatasync 28 full", "first: fdatasync 5" });
-        Assert.Equal(["second: fdatasync 5", "cache: 0 lost", "disk: some lost"], told[1..]);
+        Assert.Equal(["second: fdatasync 5", "disk: some lost", "cache: shows some that the disk lost"], told[1..]);
     }
 
     [Fact]

@@ -62,12 +62,12 @@ public sealed class VoteFileTests
             {
                 var copy = files.Crash(new Random(1));
                 Flip(copy, offset);
-                Assert.Equal(offset / Blocks.Size * Blocks.Size, VoteFile.Verify(copy, Directory, Meta, default)?.Offset);
+                Assert.Equal(offset / Blocks.Size * Blocks.Size, VoteFile.Verify(copy, Directory, Meta, default, hasLog: true)?.Offset);
                 Assert.Equal(State(vote), State(Open(copy)));
 
                 // Opening has made the bad copy good again, durably: now the other one may go.
                 copy = copy.Crash(new Random(1));
-                Assert.Null(VoteFile.Verify(copy, Directory, Meta, default));
+                Assert.Null(VoteFile.Verify(copy, Directory, Meta, default, hasLog: true));
                 Flip(copy, (offset + Blocks.Size) % (2 * Blocks.Size));
                 Assert.Equal(State(vote), State(Open(copy)));
             }
@@ -86,7 +86,7 @@ public sealed class VoteFileTests
         Assert.Equal((VoteFile.FileName, 0L), (damage.File, damage.Offset));
         Assert.Contains("add it again", damage.Message, StringComparison.Ordinal);
         Assert.Equal(before, Bytes(files));
-        Assert.NotNull(VoteFile.Verify(files, Directory, Meta, default));
+        Assert.NotNull(VoteFile.Verify(files, Directory, Meta, default, hasLog: true));
     }
 
     [Fact]

@@ -71,6 +71,11 @@ internal sealed class BackupCommand
     private async Task<int> RunAsync(ParseResult parse, CommandContext context)
     {
         var path = Path.GetFullPath(parse.GetValue(_to) is { Length: > 0 } given ? given : throw new UsageException($"Say where to: {_to.Name} DIRECTORY."));
+        if (File.Exists(path))
+        {
+            throw new UsageException($"'{path}' is a file. Name a directory: missing, empty, or with earlier backups of this vault.");
+        }
+
         var pace = new Pace(parse.GetValue(_rate) is { } rate ? Quantity.Bytes(rate, _rate.Name) : UsualRate, TimeProvider.System);
         await using var client = context.ConnectForBackup();
         var begunAt = (DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).Ticks;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -36,6 +37,7 @@ internal static class CertificatesCommand
             var path = parse.GetValue(folder)!;
             var (named, people) = (parse.GetValue(nodes) ?? [], parse.GetValue(users) ?? []);
             CheckNames([.. named.Select(static n => n.Split(',')[0]), .. people]);
+            CheckHosts(named);
             var lasts = TimeSpan.FromDays(parse.GetValue(days) is > 0 and <= 3650 and var n ? n : throw new UsageException($"{days.Name} must be from 1 to 3650."));
             Directory.CreateDirectory(path);
             using var authority = await AuthorityAsync(path, context.Stop);
@@ -54,6 +56,22 @@ internal static class CertificatesCommand
             return ExitCode.Done;
         });
         return command;
+    }
+
+    private static void CheckHosts(string[] nodes)
+    {
+        var forms = new IdnMapping { UseStd3AsciiRules = true };
+        foreach (var host in nodes.SelectMany(static n => n.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Where(static h => !IPAddress.TryParse(h, out _)))
+        {
+            try
+            {
+                forms.GetAscii(host.StartsWith("*.", StringComparison.Ordinal) ? host[2..] : host);
+            }
+            catch (ArgumentException e)
+            {
+                throw new UsageException($"\"{host}\" is no host name and no IP address: {e.Message.Split(" (Parameter", 2)[0]}");
+            }
+        }
     }
 
     private static void CheckNames(List<string> names)

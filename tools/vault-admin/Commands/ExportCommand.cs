@@ -26,8 +26,9 @@ internal static class ExportCommand
     }
 
     // Under another name until it is whole: a file that has the name is complete.
-    private static async Task<int> ToFileAsync(string path, CommandContext context)
+    private static async Task<int> ToFileAsync(string name, CommandContext context)
     {
+        var path = FileOf(name);
         var partial = path + ".partial";
         await using var client = context.Connect();
         await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
@@ -70,6 +71,23 @@ internal static class ExportCommand
         }
 
         return ExitCode.Done;
+    }
+
+    // A file takes the place of what has its name. That must not be a device, a pipe or a folder; and of a link, what it leads to.
+    private static string FileOf(string name)
+    {
+        if (Directory.Exists(name))
+        {
+            throw new UsageException($"'{name}' is a folder. Name a file, or - for stdout.");
+        }
+
+        var path = new FileInfo(name).LinkTarget is null ? name : File.ResolveLinkTarget(name, returnFinalTarget: true)!.FullName;
+        if (File.Exists(path) && !NativeFileSystem.IsRegularFile(path))
+        {
+            throw new UsageException($"'{name}' is no regular file. Name another, or write to stdout, by -, and from there into it.");
+        }
+
+        return path;
     }
 
     // Durable before it has the name: perhaps what it was made of is deleted next.

@@ -55,7 +55,7 @@ internal static class InfoCommand
     private static void Show(CommandContext context, VaultInfo info)
     {
         context.Output.Show(Rows.Of(
-            ("endpoint", context.Endpoint),
+            ("endpoint", CredentialOptions.WithoutUser(context.Endpoint)),
             ("version", info.Version),
             ("vault", info.VaultId.ToString()),
             ("head", Rows.Head(info.Head, info.HeadRecordedAt)),

@@ -47,6 +47,16 @@ internal sealed class RestoreCommand
             throw new UsageException($"{_position.Name} is 0 or more, {_nodeId.Name} 1 to 65,535.");
         }
 
+        if ((data + Path.DirectorySeparatorChar).StartsWith(from + Path.DirectorySeparatorChar, StringComparison.Ordinal))
+        {
+            throw new UsageException($"'{data}' is in the backup directory, which holds backups and nothing else. Name another directory.");
+        }
+
+        if (File.Exists(data))
+        {
+            throw new UsageException($"'{data}' is a file. Name a directory, missing or empty.");
+        }
+
         if (Directory.Exists(data) && Directory.EnumerateFileSystemEntries(data).Any(entry => Path.GetFileName(entry) != "lock"))
         {
             throw new BackupException($"'{data}' is not empty. A backup is restored into an empty directory only: name another one, or empty it if nothing in it is needed.");

@@ -37,7 +37,7 @@ internal sealed record HistoryEvent(long Line, ulong Batch, string Stream, Event
         }
         catch (JsonException e)
         {
-            throw new HistoryException(line, null, $"is not valid JSON, from byte {e.BytePositionInLine ?? 0} on: the file is damaged or cut off", e);
+            throw new HistoryException(line, null, $"is not valid JSON, or nested deeper than {JsonText.MaxDepth}, from byte {e.BytePositionInLine ?? 0} on", e);
         }
     }
 

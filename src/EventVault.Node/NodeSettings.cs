@@ -197,7 +197,7 @@ internal sealed class NodeSettings
             ShipBytesPerSecond = Number("ship-rate", 64L << 20, 0, 1L << 40),
             OtlpEndpoint = Url(Endpoint),
         };
-        if (File.Exists(options.Directory))
+        if (File.Exists(Path.TrimEndingDirectorySeparator(options.Directory)))
         {
             throw Wrong("data", $"'{options.Directory}' is a file. Name a directory.");
         }
@@ -323,7 +323,7 @@ internal sealed class NodeSettings
     // What needs another setting, or another one to be left out.
     private void CheckPeers(NodeOptions options)
     {
-        if (2 * options.Heartbeat > options.ElectionTimeout)
+        if (options.PeerPort is not null && 2 * options.Heartbeat > options.ElectionTimeout)
         {
             throw Wrong("heartbeat", $"is {options.Heartbeat.TotalMilliseconds} ms, more than half of the election timeout, {options.ElectionTimeout.TotalMilliseconds} ms unless it is set: raise election-timeout, too.");
         }

@@ -26,6 +26,14 @@ internal static class MetaOpening
 
         // Without a vote file this is a new vault, or a log that 0.1 wrote: it never voted.
         var vote = meta.HasVote ? VoteFile.Open(files, directory, meta) : VoteFile.Create(files, directory, meta);
+        if (vote.HasPromised && !HasLog(files, logDirectory))
+        {
+            // To begin another log under the same name would give out positions that others may hold already.
+            throw new DamageException(
+                SegmentHeader.FileName(0), 0, $"the log's first segment should be here: the node has voted, which none does before it has one. Is '{logDirectory}' a volume that is not mounted?",
+                "Nothing was changed. Put the folder back. If it is lost, restore a backup into an empty directory.");
+        }
+
         meta = (meta with { StartNumber = meta.StartNumber + 1, HasVote = true }).Save(files, directory);
         files.CreateDirectory(logDirectory);
         files.CreateDirectory(Path.Combine(directory, VaultStorage.IndexFolder));
@@ -51,11 +59,13 @@ internal static class MetaOpening
         }
 
         var logDirectory = Path.Combine(directory, VaultStorage.LogFolder);
-        var hasLog = files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(StorageOpening.IsSegment);
-        return meta is null && hasLog
+        return meta is null && HasLog(files, logDirectory)
             ? throw new DamageException(VaultMeta.FileName, 0, "both copies of the vault's identity are missing or damaged, and there is a log.", "The log was not changed. Restore the file meta from a copy of the data directory: without it the log can't be checked.")
             : meta;
     }
+
+    private static bool HasLog(IFileSystem files, string logDirectory) =>
+        files.DirectoryExists(logDirectory) && files.ListFiles(logDirectory).Any(StorageOpening.IsSegment);
 
     private static void CheckOptions(StorageOptions options, bool creates)
     {

@@ -370,14 +370,6 @@ internal sealed class StorageOpening
             }
         }
 
-        if (names.Count == 0 && _storage.Vote.HasPromised)
-        {
-            // To begin another log under the same name would give out positions that others may hold already.
-            throw new DamageException(
-                SegmentHeader.FileName(0), 0, "the log's first segment should be here: the node has voted, which none does before it has one.",
-                $"The log was not changed. Put the folder back (is '{_storage.LogDirectory}' a volume that is not mounted?). If it is lost, restore a backup into an empty directory, or, if the vault has other nodes, replace this one by an empty one.");
-        }
-
         return names.Count;
     }
 

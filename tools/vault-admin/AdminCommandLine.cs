@@ -68,7 +68,7 @@ internal static partial class AdminCommandLine
             return await ErrorReport.UsageAsync(output, WhatIsWrong(parse));
         }
 
-        if (WhatIsNoArgument(parse) is { } wrong)
+        if (parse.Action is not CommandWithExamples.Help && WhatIsNoArgument(parse) is { } wrong)
         {
             await using var output = new Output(json: args.Contains(global.Json.Name));
             return await ErrorReport.UsageAsync(output, wrong);

@@ -6,8 +6,6 @@ namespace EventVault.Rpc.Client;
 // IOException, so parse errors are turned into INTERNAL where they arise and never come here as a lost connection.
 internal static class ErrorMapping
 {
-    private const long Http11Required = 13; // RFC 9113, section 7.
-
     public static RpcException From(Exception error, Uri address, string path)
     {
         for (Exception? e = error; e is not null; e = e.InnerException)
@@ -19,10 +17,7 @@ internal static class ErrorMapping
 
             if (e is HttpProtocolException protocol)
             {
-                // Before the response has begun the HTTP client itself would send the request again by HTTP/1.1: the peer has not taken it.
-                return protocol.ErrorCode == Http11Required && error is HttpRequestException
-                    ? NotConnected(error, address, path, "it speaks HTTP/1.1 only, so it is no gRPC port")
-                    : FromHttp2(protocol, address, path);
+                return FromHttp2(protocol, address, path);
             }
         }
 
@@ -48,9 +43,16 @@ internal static class ErrorMapping
     {
         const long NoError = 0;
         const long RefusedStream = 7;
+        const long Http11Required = 13;
         if (error.ErrorCode == NoError)
         {
             return new RpcException(RpcCode.Unavailable, $"{path}: {address} closed the connection before the call ended. Whether it had its effect is unknown.", inner: error);
+        }
+
+        if (error.ErrorCode == Http11Required)
+        {
+            // RFC 9113 does not say that the peer has not taken the request, so neither does this.
+            return new RpcException(RpcCode.Unavailable, $"{path}: {address} speaks HTTP/1.1 only, so it is no gRPC port.", inner: error);
         }
 
         var refused = error.ErrorCode == RefusedStream;

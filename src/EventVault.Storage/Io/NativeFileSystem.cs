@@ -10,13 +10,13 @@ public sealed class NativeFileSystem : IFileSystem
     /// <inheritdoc/>
     public bool FileExists(string path) => Exists(path, flags: 0) && !DirectoryExists(path);
 
-    /// <summary>Whether there is a regular file, or a link to one: no folder, no device, no pipe.</summary>
+    /// <summary>Whether there is something that is no regular file: a folder, a device, a pipe, or a link to one.</summary>
     /// <param name="path">Where.</param>
-    public static unsafe bool IsRegularFile(string path)
+    public static unsafe bool IsNoRegularFile(string path)
     {
         NativeMethods.ExtendedStatus status;
         return NativeMethods.FileStatus(NativeMethods.CurrentDirectory, path, flags: 0, NativeMethods.FileType, &status) == 0
-            && (status.Mode & NativeMethods.TypeBits) == NativeMethods.RegularFile;
+            && (status.Mode & NativeMethods.TypeBits) != NativeMethods.RegularFile;
     }
 
     /// <inheritdoc/>

@@ -70,7 +70,7 @@ internal sealed class BackupCommand
 
     private async Task<int> RunAsync(ParseResult parse, CommandContext context)
     {
-        var path = Path.GetFullPath(parse.GetValue(_to) is { Length: > 0 } given ? given : throw new UsageException($"Say where to: {_to.Name} DIRECTORY."));
+        var path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parse.GetValue(_to) is { Length: > 0 } given ? given : throw new UsageException($"Say where to: {_to.Name} DIRECTORY.")));
         if (File.Exists(path))
         {
             throw new UsageException($"'{path}' is a file. Name a directory: missing, empty, or with earlier backups of this vault.");
@@ -81,7 +81,7 @@ internal sealed class BackupCommand
         var begunAt = (DateTimeOffset.UtcNow - DateTimeOffset.UnixEpoch).Ticks;
         var listing = await client.Backups.ListAsync(cancellationToken: context.Stop);
         var vault = VaultIdentity.Decode(listing.Vault.Span)
-            ?? throw new UsageException($"The node at {context.Endpoint} describes its vault in a way that this version of vault-admin does not know. Use the node's version.");
+            ?? throw new UsageException($"The node at {CredentialOptions.WithoutUser(context.Endpoint)} describes its vault in a way that this version of vault-admin does not know. Use the node's version.");
         List<ShippedSegment>? first = Segments(listing, vault);
         using var folder = BackupFolder.Open(new NativeFileSystem(), path, vault, bytes => pace.Wait(bytes / ReadBackPart, context.Stop));
         var read = 0L;

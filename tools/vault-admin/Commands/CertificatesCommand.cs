@@ -60,12 +60,12 @@ internal static class CertificatesCommand
 
     private static void CheckHosts(string[] nodes)
     {
-        var forms = new IdnMapping { UseStd3AsciiRules = true };
+        var forms = new IdnMapping();
         foreach (var host in nodes.SelectMany(static n => n.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Where(static h => !IPAddress.TryParse(h, out _)))
         {
             try
             {
-                forms.GetAscii(host.StartsWith("*.", StringComparison.Ordinal) ? host[2..] : host);
+                forms.GetAscii(host); // As the certificate will have it.
             }
             catch (ArgumentException e)
             {

@@ -44,8 +44,8 @@ internal static class ExportCommand
             }
 
             await using var file = new FileStream(partial, created);
-            await using Stream target = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
-            history = await ProgressBar.RunAsync($"Exporting to {path}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
+            await using Stream target = name.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            history = await ProgressBar.RunAsync($"Exporting to {name}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
         }
         catch
         {
@@ -67,7 +67,7 @@ internal static class ExportCommand
         }
         else
         {
-            context.Output.WriteLine($"{path}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+            context.Output.WriteLine($"{name}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
         }
 
         return ExitCode.Done;
@@ -81,13 +81,12 @@ internal static class ExportCommand
             throw new UsageException($"'{name}' is a folder. Name a file, or - for stdout.");
         }
 
-        var path = new FileInfo(name).LinkTarget is null ? name : File.ResolveLinkTarget(name, returnFinalTarget: true)!.FullName;
-        if (File.Exists(path) && !NativeFileSystem.IsRegularFile(path))
+        if (NativeFileSystem.IsNoRegularFile(name))
         {
             throw new UsageException($"'{name}' is no regular file. Name another, or write to stdout, by -, and from there into it.");
         }
 
-        return path;
+        return new FileInfo(name).LinkTarget is null ? name : File.ResolveLinkTarget(name, returnFinalTarget: true)!.FullName;
     }
 
     // Durable before it has the name: perhaps what it was made of is deleted next.

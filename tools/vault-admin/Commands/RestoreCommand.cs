@@ -34,8 +34,8 @@ internal sealed class RestoreCommand
 
     private async Task<int> RunAsync(ParseResult parse, CommandContext context)
     {
-        var from = Path.GetFullPath(parse.GetValue(_from) is { Length: > 0 } given ? given : throw new UsageException($"Say which backup: {_from.Name} DIRECTORY."));
-        var data = Path.GetFullPath(parse.GetValue(_data) is { Length: > 0 } named ? named : throw new UsageException($"Say where to: {_data.Name} DIRECTORY."));
+        var from = FullPath(parse.GetValue(_from) is { Length: > 0 } given ? given : throw new UsageException($"Say which backup: {_from.Name} DIRECTORY."));
+        var data = FullPath(parse.GetValue(_data) is { Length: > 0 } named ? named : throw new UsageException($"Say where to: {_data.Name} DIRECTORY."));
         var (position, time, node) = (parse.GetValue(_position), parse.GetValue(_time), parse.GetValue(_nodeId) ?? 1);
         if (position is not null && time is not null)
         {
@@ -95,4 +95,6 @@ internal sealed class RestoreCommand
         context.Output.WriteLine($"Start a node on it with --data {data}{(node == 1 ? "" : $" --node-id {node}")}. Its first start makes the indexes.");
         return ExitCode.Done;
     }
+
+    private static string FullPath(string name) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(name));
 }

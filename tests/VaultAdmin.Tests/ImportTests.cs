@@ -86,14 +86,17 @@ public sealed class ImportTests
     }
 
     [Fact]
-    public async Task An_export_goes_where_a_link_leads_and_into_no_pipe()
+    public async Task An_export_takes_the_place_of_no_link_and_of_no_pipe()
     {
         await using var node = await TestNode.NewAsync();
         (await node.RunAsync("append", "s", "--type", "T", "--data", "{}")).MustBe(0);
         File.CreateSymbolicLink(node.FileIn("link"), node.FileIn("target"));
-        (await node.RunAsync("export", node.FileIn("link"))).MustBe(0);
-        Assert.Equal(node.FileIn("target"), new FileInfo(node.FileIn("link")).LinkTarget);
-        Assert.Single(await File.ReadAllLinesAsync(node.FileIn("target")));
+        foreach (var there in new[] { false, true })
+        {
+            Assert.Contains("is a link to", (await node.RunAsync("export", node.FileIn("link"))).MustBe(2).ErrorMessage, StringComparison.Ordinal);
+            Assert.Equal((node.FileIn("target"), there), (new FileInfo(node.FileIn("link")).LinkTarget, File.Exists(node.FileIn("target"))));
+            await File.WriteAllTextAsync(node.FileIn("target"), "kept");
+        }
 
         using (var make = Process.Start("mkfifo", [node.FileIn("pipe")]))
         {

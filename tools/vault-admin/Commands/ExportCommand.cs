@@ -26,9 +26,9 @@ internal static class ExportCommand
     }
 
     // Under another name until it is whole: a file that has the name is complete.
-    private static async Task<int> ToFileAsync(string name, CommandContext context)
+    private static async Task<int> ToFileAsync(string path, CommandContext context)
     {
-        var path = FileOf(name);
+        RequireFile(path);
         var partial = path + ".partial";
         await using var client = context.Connect();
         await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
@@ -44,8 +44,8 @@ internal static class ExportCommand
             }
 
             await using var file = new FileStream(partial, created);
-            await using Stream target = name.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
-            history = await ProgressBar.RunAsync($"Exporting to {name}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
+            await using Stream target = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+            history = await ProgressBar.RunAsync($"Exporting to {path}", progress => WriteAsync(read, head, bytes => target.WriteAsync(bytes), progress));
         }
         catch
         {
@@ -67,26 +67,29 @@ internal static class ExportCommand
         }
         else
         {
-            context.Output.WriteLine($"{name}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+            context.Output.WriteLine($"{path}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
         }
 
         return ExitCode.Done;
     }
 
-    // A file takes the place of what has its name. That must not be a device, a pipe or a folder; and of a link, what it leads to.
-    private static string FileOf(string name)
+    // A file takes the place of what has its name: that must be nothing, or a file. Where a link leads the kernel knows, and only while it follows it.
+    private static void RequireFile(string path)
     {
-        if (Directory.Exists(name))
+        if (Directory.Exists(path))
         {
-            throw new UsageException($"'{name}' is a folder. Name a file, or - for stdout.");
+            throw new UsageException($"'{path}' is a folder. Name a file, or - for stdout.");
         }
 
-        if (NativeFileSystem.IsNoRegularFile(name))
+        if (NativeFileSystem.IsNoRegularFile(path))
         {
-            throw new UsageException($"'{name}' is no regular file. Name another, or write to stdout, by -, and from there into it.");
+            throw new UsageException($"'{path}' is no regular file. Name another, or write to stdout, by -, and from there into it.");
         }
 
-        return new FileInfo(name).LinkTarget is null ? name : File.ResolveLinkTarget(name, returnFinalTarget: true)!.FullName;
+        if (new FileInfo(path).LinkTarget is { } target)
+        {
+            throw new UsageException($"'{path}' is a link to '{target}'. Name the file itself.");
+        }
     }
 
     // Durable before it has the name: perhaps what it was made of is deleted next.

@@ -47,18 +47,20 @@ internal sealed class BlockWriter(IFile file)
     }
 
     /// <summary>Changes a slot. <see cref="Flush"/> must follow the last change.</summary>
-    public void Write(MappedFile map, long offset, ReadOnlySpan<byte> slot)
+    public void Write(long offset, ReadOnlySpan<byte> slot)
     {
         Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
-        Window(map, offset - (offset % BlockBytes));
+        Window(offset - (offset % BlockBytes));
         slot.CopyTo(_window.AsSpan((int)(offset - _start), SlotBytes));
     }
 
     /// <summary>
     /// The block that holds the slots from <paramref name="block"/> on, to be changed in place before the next call.
     /// </summary>
+    /// <param name="block">Its offset.</param>
+    /// <param name="isEmpty">It is known to hold zeros, so it is not read.</param>
     /// <exception cref="IndexDamageException">It was written since the last flush, and does not hold that.</exception>
-    public Span<byte> Window(MappedFile map, long block)
+    public Span<byte> Window(long block, bool isEmpty = false)
     {
         if (_start < 0 || block < _start || block >= _start + _length)
         {
@@ -68,10 +70,20 @@ internal sealed class BlockWriter(IFile file)
                 _start = block;
             }
 
-            // Not by the mapping: the block may be a hole of the file, for which a full disk in memory has no page, and a reader of the mapping dies of that.
             Span<byte> bytes = _window.AsSpan(_length, BlockBytes);
-            Invariant.Check(file.Read(block, bytes) == BlockBytes, "The file is as long as its blocks need.");
-            if (_written.TryGetValue(block, out UInt128 hash) && Hash(bytes) != hash)
+            bool wasWritten = _written.TryGetValue(block, out UInt128 hash);
+            Invariant.Check(!isEmpty || !wasWritten);
+            if (isEmpty)
+            {
+                bytes.Clear();
+            }
+            else
+            {
+                // Not by the mapping: the block may be a hole of the file, for which a full disk in memory has no page, and a reader of the mapping dies of that.
+                Invariant.Check(file.Read(block, bytes) == BlockBytes, "The file is as long as its blocks need.");
+            }
+
+            if (wasWritten && Hash(bytes) != hash)
             {
                 throw NotThere(block);
             }

@@ -47,7 +47,7 @@ internal readonly struct HeadsTable(string path, BlockWriter writer, MappedFile 
             CheckContinues(slot, at, head);
             HeadSlot.Write(slot, key, head);
             HeadSlot.Seal(slot, at);
-            writer.Write(map, at, slot);
+            writer.Write(at, slot);
         }
 
         return added;

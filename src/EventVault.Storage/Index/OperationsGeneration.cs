@@ -20,7 +20,7 @@ internal sealed class OperationsGeneration : IDisposable
     private readonly BlockWriter _writer;
     private readonly OperationsHeader _header;
 
-    // The first Put may repeat one that a failed flush ended. Then the page cache shows entries that the disk does not have,
+    // The next Put may repeat one that a failed flush or a refusal ended. Then the page cache shows entries that the disk does not have,
     // and a flush would write nothing for them: so every block on the way is written again, changed or not.
     private bool _mayRepeat = true;
     private uint? _firstBlock;
@@ -97,7 +97,9 @@ internal sealed class OperationsGeneration : IDisposable
 
         fileSystem.MoveFile(temporary, path);
         fileSystem.FlushDirectory(System.IO.Path.GetDirectoryName(path) ?? ".");
-        return Open(fileSystem, path);
+        OperationsGeneration created = Open(fileSystem, path);
+        created._mayRepeat = false;
+        return created;
     }
 
     /// <summary>Touches the bucket where a search begins, so that the caches fetch many generations' at once.</summary>
@@ -151,6 +153,8 @@ internal sealed class OperationsGeneration : IDisposable
         ulong[] order = ArrayPool<ulong>.Shared.Rent(count);
         var entries = ArrayPool<(ulong Fingerprint, Place Place)>.Shared.Rent(count);
         var touched = new ulong[_header.Written.Length];
+        bool mayRepeat = _mayRepeat;
+        _mayRepeat = true; // Until it has come to its end.
         try
         {
             for (int i = 0; i < count; i++)
@@ -161,11 +165,7 @@ internal sealed class OperationsGeneration : IDisposable
             }
 
             order.AsSpan(0, count).Sort();
-            foreach (ulong next in order.AsSpan(0, count))
-            {
-                (ulong fingerprint, Place place) = entries[(int)(uint)next];
-                Put((int)(next >> 32), fingerprint, place, touched);
-            }
+            PutInOrder(order.AsSpan(0, count), entries, touched, mayRepeat);
         }
         finally
         {
@@ -263,60 +263,95 @@ internal sealed class OperationsGeneration : IDisposable
 
     private int Next(int bucket) => bucket + 1 == _header.Buckets ? 0 : bucket + 1;
 
-    private void Put(int home, ulong fingerprint, Place place, ulong[] touched)
+    // Bucket by bucket: what finds no room goes on to the next one, and in there before those whose home that is.
+    private void PutInOrder(ReadOnlySpan<ulong> order, (ulong Fingerprint, Place Place)[] entries, ulong[] touched, bool mayRepeat)
     {
-        Span<byte> bucket = stackalloc byte[OperationBucket.Length];
-        int number = home;
-        for (int probes = 0; probes < _header.Buckets; probes++, number = Next(number))
+        var goOn = new List<int>();
+        int next = 0;
+        int passed = 0; // Behind the last one's home.
+        for (int number = 0; next < order.Length || goOn.Count > 0; number = Next(number))
         {
-            long offset = OffsetOf(number);
-            ReadForWriting(number, bucket, touched);
-            for (int i = 0; i < OperationBucket.Count(bucket); i++)
+            if (goOn.Count == 0)
             {
-                if (OperationBucket.Entry(bucket, i) == (fingerprint, place))
+                number = HomeOf(order[next]);
+            }
+            else if (next == order.Length && passed++ > _header.Buckets)
+            {
+                throw new IndexDamageException(Path, OperationsHeader.DataStart, "a table without room for its appends");
+            }
+
+            Span<byte> bucket = BucketForWriting(number, touched, mayRepeat);
+            bool isChanged = false;
+            int came = goOn.Count;
+            int full = 0;
+            for (int i = 0; i < came; i++)
+            {
+                if (!TryPut(bucket, entries[goOn[i]], ref isChanged))
                 {
-                    return; // Kept by a crash in an earlier try; its block is written again all the same (_mayRepeat).
+                    goOn[full++] = goOn[i];
                 }
             }
 
-            bool hasRoom = OperationBucket.Count(bucket) < OperationBucket.Capacity;
-            if (hasRoom)
+            goOn.RemoveRange(full, came - full);
+            for (; next < order.Length && HomeOf(order[next]) == number; next++)
             {
-                OperationBucket.Add(bucket, fingerprint, place);
-            }
-            else if (!OperationBucket.Overflowed(bucket))
-            {
-                OperationBucket.SetOverflowed(bucket);
-            }
-            else
-            {
-                continue;
+                if (!TryPut(bucket, entries[(int)(uint)order[next]], ref isChanged))
+                {
+                    goOn.Add((int)(uint)order[next]);
+                }
             }
 
-            OperationBucket.Seal(bucket, offset);
-            _writer.Write(_map, offset, bucket);
-            if (hasRoom)
+            if (isChanged)
             {
-                return;
+                OperationBucket.Seal(bucket, OffsetOf(number));
             }
         }
 
-        throw new IndexDamageException(Path, OperationsHeader.DataStart, "a table without room for its appends");
+        static int HomeOf(ulong ordered) => (int)(ordered >> 32);
+    }
+
+    // False: it has to go on to the next bucket.
+    private static bool TryPut(Span<byte> bucket, (ulong Fingerprint, Place Place) entry, ref bool isChanged)
+    {
+        int count = OperationBucket.Count(bucket);
+        for (int i = 0; i < count; i++)
+        {
+            if (OperationBucket.Entry(bucket, i) == entry)
+            {
+                return true; // Kept by a crash in an earlier try.
+            }
+        }
+
+        if (count < OperationBucket.Capacity)
+        {
+            OperationBucket.Add(bucket, entry.Fingerprint, entry.Place);
+            isChanged = true;
+            return true;
+        }
+
+        if (!OperationBucket.Overflowed(bucket))
+        {
+            OperationBucket.SetOverflowed(bucket);
+            isChanged = true;
+        }
+
+        return false;
     }
 
     /// <summary>
-    /// Reads a bucket that is about to change. A block that is touched for the first time gets empty buckets with
-    /// checksums, so that from then on zeros in it are damage.
+    /// A bucket to be changed in place, before the next call; its block is written, changed or not. A block that is touched for the first time
+    /// gets empty buckets with checksums, so that from then on zeros in it are damage.
     /// </summary>
-    private void ReadForWriting(int number, Span<byte> bucket, ulong[] touched)
+    private Span<byte> BucketForWriting(int number, ulong[] touched, bool mayRepeat)
     {
         int block = BlockOf(number);
+        long start = OperationsHeader.DataStart + ((long)block * BlockWriter.BlockBytes);
         bool isFirst = (touched[block / 64] & (1UL << (block % 64))) == 0;
         touched[block / 64] |= 1UL << (block % 64);
-        if (isFirst && (_mayRepeat || !_header.IsWritten(block)))
+        bool isNew = isFirst && !_header.IsWritten(block);
+        Span<byte> window = _writer.Window(start, isEmpty: isNew && !mayRepeat);
+        if (isNew || (isFirst && mayRepeat))
         {
-            long start = OperationsHeader.DataStart + ((long)block * BlockWriter.BlockBytes);
-            Span<byte> window = _writer.Window(_map, start);
             for (int at = 0; at < window.Length; at += OperationBucket.Length)
             {
                 // What a crash left of an earlier try stays.
@@ -330,11 +365,13 @@ internal sealed class OperationsGeneration : IDisposable
         }
 
         long offset = OffsetOf(number);
-        _writer.Read(_map, offset, bucket);
+        Span<byte> bucket = window.Slice((int)(offset - start), OperationBucket.Length);
         if (!OperationBucket.IsWhole(bucket, offset))
         {
             ThrowDamaged(bucket, offset);
         }
+
+        return bucket;
     }
 
     private void ReadStable(long offset, Span<byte> bucket)

@@ -233,6 +233,7 @@ internal sealed class VaultThread : IDisposable
 
     private void Run()
     {
+        Action letFinish = _completions.LetFinish;
         _turn.Enter();
         try
         {
@@ -243,7 +244,8 @@ internal sealed class VaultThread : IDisposable
 
             while (true)
             {
-                var worked = _loop.Step();
+                // Not the only caller: before it comes back this thread is to have parked, so that it may step itself.
+                var worked = _loop.Step(_lone == 0 ? letFinish : null);
                 worked |= Write();
                 worked |= LetTimePass();
                 if (!_leading.Task.IsCompleted && _replica.IsCaughtUp)

@@ -1,3 +1,6 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+
 namespace EventVault.Node.Replication;
 
 /// <summary>Runs what appends' callers are told, outside of the sequencer's step.</summary>
@@ -7,9 +10,16 @@ internal interface ICompletions
 }
 
 /// <summary>On the thread pool.</summary>
-internal sealed class PooledCompletions : ICompletions
+/// <param name="patience">How long <see cref="LetFinish"/> waits at the most; null: <see cref="UsualPatience"/>.</param>
+internal sealed class PooledCompletions(TimeSpan? patience = null) : ICompletions, IThreadPoolWorkItem
 {
+    /// <summary>50 µs, less than half of a flush: what waits already must not wait much longer (decision 0025).</summary>
+    public static readonly TimeSpan UsualPatience = TimeSpan.FromMicroseconds(50);
+
+    private readonly long _patience = (long)((patience ?? UsualPatience).TotalSeconds * Stopwatch.Frequency);
+    private readonly ConcurrentQueue<IThreadPoolWorkItem> _queued = new();
     private IThreadPoolWorkItem? _kept;
+    private int _unfinished;
 
     /// <summary>Whether the first item that comes is kept for whoever takes it. Who steps the sequencer sets it, and takes it.</summary>
     public bool KeepsNext { get; set; }
@@ -22,7 +32,9 @@ internal sealed class PooledCompletions : ICompletions
             return;
         }
 
-        ThreadPool.UnsafeQueueUserWorkItem(item, preferLocal: false);
+        Interlocked.Increment(ref _unfinished);
+        _queued.Enqueue(item);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
     /// <summary>The item that was kept; null: none came.</summary>
@@ -31,5 +43,32 @@ internal sealed class PooledCompletions : ICompletions
         var kept = _kept;
         _kept = null;
         return kept;
+    }
+
+    /// <summary>
+    /// Lets the items that were queued finish, if that is soon: many a caller comes back at once with the next append, and then it goes into the
+    /// next group instead of the one behind it. Not for a thread that runs items.
+    /// </summary>
+    public void LetFinish()
+    {
+        if (Volatile.Read(ref _unfinished) == 0)
+        {
+            return;
+        }
+
+        var until = Stopwatch.GetTimestamp() + _patience;
+        do
+        {
+            Thread.Yield(); // They may have to run where this thread does.
+        }
+        while (Volatile.Read(ref _unfinished) > 0 && Stopwatch.GetTimestamp() < until);
+    }
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        var taken = _queued.TryDequeue(out var item);
+        Invariant.Check(taken);
+        item!.Execute();
+        Interlocked.Decrement(ref _unfinished);
     }
 }

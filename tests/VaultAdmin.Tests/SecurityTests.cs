@@ -38,7 +38,11 @@ public sealed class SecurityTests : IDisposable
         // A role and a user.
         await File.WriteAllTextAsync(In("alice.password"), "alices-password\n");
         (await node.RunAsync(["roles", "set", "clerk", "--allow", "append:order", "--allow", "read:order", .. admin])).MustBe(0);
-        (await node.RunAsync(["users", "set", "alice", "--role", "clerk", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
+        var alice = (await node.RunAsync(["users", "set", "alice", "--role", "clerk", "--role", "clark", "--new-password-file", In("alice.password"), .. admin])).MustBe(0);
+        Assert.Contains("There is no role 'clark'", alice.Stderr, StringComparison.Ordinal);
+        Assert.DoesNotContain("There is no role 'clerk'", alice.Stderr, StringComparison.Ordinal);
+        alice = (await node.RunAsync(["users", "set", "alice", "--role", "clerk", .. admin])).MustBe(0);
+        Assert.DoesNotContain("There is no role", alice.Stderr, StringComparison.Ordinal);
         var variables = new Dictionary<string, string>
         {
             ["EVENTVAULT_ENDPOINT"] = node.Endpoint,
@@ -72,7 +76,7 @@ public sealed class SecurityTests : IDisposable
         Assert.Empty((await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles").EnumerateArray());
         (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
         Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
-        Assert.Equal(4, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+        Assert.Equal(5, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
     }
 
     [Fact]

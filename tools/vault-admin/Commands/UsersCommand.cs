@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Security.Cryptography;
+using EventVault.Client;
 
 namespace EventVault.Admin.Commands;
 
@@ -85,6 +86,7 @@ internal static class UsersCommand
             await using var client = context.Connect();
             await client.Access.SetUserAsync(parse.GetValue(name)!, parse.GetValue(noRoles) ? [] : given, secret, context.Stop);
             Tell(context, "user", parse.GetValue(name)!, $"The user {parse.GetValue(name)} is set.");
+            await TellUnknownRolesAsync(client, parse.GetValue(name)!, given ?? [], context.Stop);
             return ExitCode.Done;
         });
         return command;
@@ -120,6 +122,21 @@ internal static class UsersCommand
             return ExitCode.Done;
         });
         return command;
+    }
+
+    // No error: a role may be made behind those who are to have it. But until then it allows nothing, and perhaps its name is mistyped.
+    private static async Task TellUnknownRolesAsync(VaultClient client, string user, string[] given, CancellationToken stop)
+    {
+        if (given.Length == 0)
+        {
+            return;
+        }
+
+        var known = (await client.Access.ListRolesAsync(cancellationToken: stop)).Select(role => role.Name).ToArray();
+        foreach (var role in given.Except(known, StringComparer.Ordinal))
+        {
+            Output.Note($"vault-admin: There is no role '{role}', so it allows {user} nothing until it is made (vault-admin roles set). Roles: {string.Join(", ", known)}.");
+        }
     }
 
     private static Argument<string> NameArgument() => new("name") { Description = "Name of the user." };

@@ -3,7 +3,7 @@
 // Guarantees: appends are checked against everything before them, pending ones included; versions, positions and times
 // are given out without gaps; an append is completed only after the group it is in, or that its answer rests on, is
 // committed and visible; a conflict only once leadership was confirmed after it came; refusals are definite. A group is
-// whatever queued up while the last one was written, and while its callers were told (decision 0025). What goes into one group is taken as it
+// whatever queued up while the last one was written and, in a vault of one node, its callers were told (decision 0025). What goes into one group is taken as it
 // came; if more waits, clients take turns (AppendTurns), and the queue refuses whoever has most in it. Only a leader sequences.
 //
 // Owned by one thread at a time (VaultThread says which; GiveUpHeldUp what else there is), but for Enqueue, ReadIndex, AskAsync, Receive, OnUnreachable and CloseTimeAsync, which are for everyone. Knows no files, sockets or clocks of its own.

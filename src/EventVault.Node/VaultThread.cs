@@ -244,8 +244,8 @@ internal sealed class VaultThread : IDisposable
 
             while (true)
             {
-                // Not the only caller: before it comes back this thread is to have parked, so that it may step itself.
-                var worked = _loop.Step(_lone == 0 ? letFinish : null);
+                // Not if there is one caller: before it comes back this thread is to have parked, so that it may step itself.
+                var worked = _loop.Step(_lone == 0 && !_replica.NeedsTicks ? letFinish : null);
                 worked |= Write();
                 worked |= LetTimePass();
                 if (!_leading.Task.IsCompleted && _replica.IsCaughtUp)

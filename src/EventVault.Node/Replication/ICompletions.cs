@@ -13,13 +13,14 @@ internal interface ICompletions
 /// <param name="patience">How long <see cref="LetFinish"/> waits at the most; null: <see cref="UsualPatience"/>.</param>
 internal sealed class PooledCompletions(TimeSpan? patience = null) : ICompletions, IThreadPoolWorkItem
 {
-    /// <summary>50 µs, less than half of a flush: what waits already must not wait much longer (decision 0025).</summary>
+    /// <summary>50 µs, about half of the flushes that we measured: what waits already must not wait much longer (decision 0025).</summary>
     public static readonly TimeSpan UsualPatience = TimeSpan.FromMicroseconds(50);
 
     private readonly long _patience = (long)((patience ?? UsualPatience).TotalSeconds * Stopwatch.Frequency);
     private readonly ConcurrentQueue<IThreadPoolWorkItem> _queued = new();
     private IThreadPoolWorkItem? _kept;
     private int _unfinished;
+    private bool _hasNew; // Since the last wait.
 
     /// <summary>Whether the first item that comes is kept for whoever takes it. Who steps the sequencer sets it, and takes it.</summary>
     public bool KeepsNext { get; set; }
@@ -33,6 +34,7 @@ internal sealed class PooledCompletions(TimeSpan? patience = null) : ICompletion
         }
 
         Interlocked.Increment(ref _unfinished);
+        Volatile.Write(ref _hasNew, true);
         _queued.Enqueue(item);
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
@@ -46,22 +48,22 @@ internal sealed class PooledCompletions(TimeSpan? patience = null) : ICompletion
     }
 
     /// <summary>
-    /// Lets the items that were queued finish, if that is soon: many a caller comes back at once with the next append, and then it goes into the
-    /// next group instead of the one behind it. Not for a thread that runs items.
+    /// Lets the items finish that were queued since the last time, if that is soon: many a caller comes back at once with the next append, and then
+    /// it goes into the next group instead of the one behind it. One thread, which runs no items.
     /// </summary>
     public void LetFinish()
     {
-        if (Volatile.Read(ref _unfinished) == 0)
+        if (!Volatile.Read(ref _hasNew))
         {
             return;
         }
 
+        Volatile.Write(ref _hasNew, false);
         var until = Stopwatch.GetTimestamp() + _patience;
-        do
+        while (Volatile.Read(ref _unfinished) > 0 && Stopwatch.GetTimestamp() < until)
         {
             Thread.Yield(); // They may have to run where this thread does.
         }
-        while (Volatile.Read(ref _unfinished) > 0 && Stopwatch.GetTimestamp() < until);
     }
 
     void IThreadPoolWorkItem.Execute()

@@ -20,8 +20,8 @@ internal sealed class OperationsGeneration : IDisposable
     private readonly BlockWriter _writer;
     private readonly OperationsHeader _header;
 
-    // The next Put may repeat one that a failed flush or a refusal ended. Then the page cache shows entries that the disk does not have,
-    // and a flush would write nothing for them: so every block on the way is written again, changed or not.
+    // The next Put may repeat one that a crash, a failed flush or a refusal ended. Then blocks that the header does not know may hold
+    // entries, and the page cache may show some that the disk does not have: so they are read, and every block on the way is written again, changed or not.
     private bool _mayRepeat = true;
     private uint? _firstBlock;
 
@@ -318,7 +318,7 @@ internal sealed class OperationsGeneration : IDisposable
         {
             if (OperationBucket.Entry(bucket, i) == entry)
             {
-                return true; // Kept by a crash in an earlier try.
+                return true; // Kept of an earlier try.
             }
         }
 
@@ -350,11 +350,11 @@ internal sealed class OperationsGeneration : IDisposable
         touched[block / 64] |= 1UL << (block % 64);
         bool isNew = isFirst && !_header.IsWritten(block);
         Span<byte> window = _writer.Window(start, isEmpty: isNew && !mayRepeat);
-        if (isNew || (isFirst && mayRepeat))
+        if (isNew)
         {
             for (int at = 0; at < window.Length; at += OperationBucket.Length)
             {
-                // What a crash left of an earlier try stays.
+                // What is left of an earlier try stays.
                 Span<byte> fresh = window.Slice(at, OperationBucket.Length);
                 if (OperationBucket.IsUnwritten(fresh))
                 {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using EventVault.Node.Replication;
 
 namespace EventVault.Node.Tests.Replication;
@@ -40,6 +41,24 @@ public sealed class PooledCompletionsTests
         Assert.False(hasEnded.IsSet);
         mayEnd.Set();
         hasEnded.Wait();
+    }
+
+    [Fact]
+    public void What_was_waited_for_in_vain_is_not_waited_for_again()
+    {
+        using var mayEnd = new ManualResetEventSlim();
+        var waits = new Stopwatch();
+        var completions = new PooledCompletions(TimeSpan.FromSeconds(1));
+        completions.Queue(new Item(() => mayEnd.Wait()));
+        completions.LetFinish();
+        waits.Start();
+        for (var i = 0; i < 1000; i++)
+        {
+            completions.LetFinish();
+        }
+
+        Assert.True(waits.Elapsed < TimeSpan.FromSeconds(500), "each of them waited");
+        mayEnd.Set();
     }
 
     [Fact]

@@ -240,18 +240,38 @@ public sealed class OperationsFilesTests
             using OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, horizon, Generation);
             CheckContent(files, all, segments.Length - 1, horizon, Generation);
         }
+    }
 
-        static bool TryApply(OperationsFiles files, uint segment, OperationEntry[] entries)
+    [Fact]
+    public void What_was_refused_among_many_blocks_is_put_in_by_the_next_try()
+    {
+        OperationEntry[][] segments = Segments(new Random(9), 3, 300, minimum: 200);
+        List<OperationEntry> all = [.. segments.SelectMany(entries => entries)];
+        for (long at = 1; ; at += 7)
         {
-            try
+            var disk = new SimulatedFileSystem();
+            using (OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100_000, 100_000))
             {
-                files.Apply(segment, entries);
-                return true;
+                files.Apply(0, segments[0]);
+                var refusals = new Refusals(disk, at, (int)at);
+                for (uint s = 1; s < segments.Length; s++)
+                {
+                    while (!TryApply(files, s, segments[s]))
+                    {
+                    }
+                }
+
+                disk.OnOperation = null;
+                CheckContent(files, all, segments.Length - 1, 100_000, 100_000);
+                if (refusals.Count == 0)
+                {
+                    Assert.True(at > 100, $"only {at} operations");
+                    return;
+                }
             }
-            catch (DiskException e) when (e.IsRefusal)
-            {
-                return false;
-            }
+
+            using OperationsFiles reopened = OperationsFiles.Open(disk.Crash(new Random((int)at)), Folder, Key, 100_000, 100_000);
+            CheckContent(reopened, all, segments.Length - 1, 100_000, 100_000);
         }
     }
 
@@ -387,6 +407,24 @@ public sealed class OperationsFilesTests
     }
 
     [Fact]
+    public void A_written_block_that_reads_as_zeros_is_not_made_one_of_empty_buckets()
+    {
+        var disk = new SimulatedFileSystem(tracksLosses: false);
+        using (OperationsFiles files = OperationsFiles.Open(disk, Folder, Key, 100, 10))
+        {
+            files.Apply(0, [new(5, new(0, 8))]);
+        }
+
+        using (IFile file = disk.OpenFile(Folder + disk.ListFiles(Folder)[0], FileOpening.Existing))
+        {
+            file.Write(OperationsHeader.DataStart, new byte[file.Length - OperationsHeader.DataStart]);
+        }
+
+        using OperationsFiles opened = OperationsFiles.Open(disk, Folder, Key, 100, 10);
+        Assert.Throws<IndexDamageException>(() => opened.Apply(1, [new(6, new(1, 8))]));
+    }
+
+    [Fact]
     public void A_bucket_that_is_just_being_written_is_waited_for_and_not_taken_for_damage()
     {
         // 10 appends have 64 buckets. While an id is put into the first one, another looks there.
@@ -516,6 +554,19 @@ public sealed class OperationsFilesTests
                 Assert.True(write > 2 && seen >= write - 2, $"{seen} of {write - 1} seen"); // That of a header is redone.
                 return;
             }
+        }
+    }
+
+    private static bool TryApply(OperationsFiles files, uint segment, OperationEntry[] entries)
+    {
+        try
+        {
+            files.Apply(segment, entries);
+            return true;
+        }
+        catch (DiskException e) when (e.IsRefusal)
+        {
+            return false;
         }
     }
 

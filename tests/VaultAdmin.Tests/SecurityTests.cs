@@ -67,6 +67,11 @@ public sealed class SecurityTests : IDisposable
         Assert.Single((await node.RunAsync(["users", "ls", .. admin])).MustBe(0).Lines);
         Assert.Equal(6, (await node.RunAsync(["roles", "ls", .. admin])).MustBe(0).Lines.Count);
 
+        // Who gives away the right to look at roles has done it.
+        (await node.RunAsync(["users", "set", "alice", "--role", "admin", .. admin])).MustBe(0);
+        (await AdminProcess.RunWithAsync(variables, "users", "set", "alice", "--role", "clerk", "--json")).MustBe(0);
+        Assert.Equal("NOT_ALLOWED", (await AdminProcess.RunWithAsync(variables, "roles", "ls", "--json")).MustBe(1).ErrorCode);
+
         // Nor does that take any right.
         (await node.RunAsync(["users", "set", "alice", "--no-roles", .. admin])).MustBe(0);
         await File.WriteAllTextAsync(In("alice.password"), "another-password");
@@ -76,7 +81,7 @@ public sealed class SecurityTests : IDisposable
         Assert.Empty((await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles").EnumerateArray());
         (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
         Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
-        Assert.Equal(5, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+        Assert.Equal(7, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
     }
 
     [Fact]

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Security.Cryptography;
-using EventVault.Client;
 
 namespace EventVault.Admin.Commands;
 
@@ -84,9 +83,16 @@ internal static class UsersCommand
 
             var secret = parse.GetValue(password) is { } file ? await ReadAsync(file, context.Stop) : null;
             await using var client = context.Connect();
+            var known = given is null ? [] : (await client.Access.ListRolesAsync(cancellationToken: context.Stop)).Select(role => role.Name).ToArray(); // Before: who calls may be whose roles change.
             await client.Access.SetUserAsync(parse.GetValue(name)!, parse.GetValue(noRoles) ? [] : given, secret, context.Stop);
             Tell(context, "user", parse.GetValue(name)!, $"The user {parse.GetValue(name)} is set.");
-            await TellUnknownRolesAsync(client, parse.GetValue(name)!, given ?? [], context.Stop);
+
+            // No error: a role may be made behind those who are to have it. But until then it allows nothing, and perhaps its name is mistyped.
+            foreach (var role in (given ?? []).Except(known, StringComparer.Ordinal))
+            {
+                Output.Note($"vault-admin: There is no role '{role}', so it allows {parse.GetValue(name)} nothing until it is made (vault-admin roles set). Roles: {string.Join(", ", known)}.");
+            }
+
             return ExitCode.Done;
         });
         return command;
@@ -122,21 +128,6 @@ internal static class UsersCommand
             return ExitCode.Done;
         });
         return command;
-    }
-
-    // No error: a role may be made behind those who are to have it. But until then it allows nothing, and perhaps its name is mistyped.
-    private static async Task TellUnknownRolesAsync(VaultClient client, string user, string[] given, CancellationToken stop)
-    {
-        if (given.Length == 0)
-        {
-            return;
-        }
-
-        var known = (await client.Access.ListRolesAsync(cancellationToken: stop)).Select(role => role.Name).ToArray();
-        foreach (var role in given.Except(known, StringComparer.Ordinal))
-        {
-            Output.Note($"vault-admin: There is no role '{role}', so it allows {user} nothing until it is made (vault-admin roles set). Roles: {string.Join(", ", known)}.");
-        }
     }
 
     private static Argument<string> NameArgument() => new("name") { Description = "Name of the user." };

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Numerics;
 using EventVault.Storage.Io;
 
 namespace EventVault.Storage.Index;
@@ -149,7 +150,7 @@ internal sealed class OperationsGeneration : IDisposable
     /// </summary>
     public void Put(int count, Func<int, (UInt128 Hash, Place Place)> entry)
     {
-        // In bucket order, so that each block is written once; within a bucket by their numbers. Both in one integer: that sorts several times as fast.
+        // In bucket order, so that each block is written once; within a bucket by their numbers. Both in one integer.
         ulong[] order = ArrayPool<ulong>.Shared.Rent(count);
         var entries = ArrayPool<(ulong Fingerprint, Place Place)>.Shared.Rent(count);
         var touched = new ulong[_header.Written.Length];
@@ -164,7 +165,7 @@ internal sealed class OperationsGeneration : IDisposable
                 entries[i] = (FingerprintOf(hash), place);
             }
 
-            order.AsSpan(0, count).Sort();
+            SortByHome(order.AsSpan(0, count));
             PutInOrder(order.AsSpan(0, count), entries, touched, mayRepeat);
         }
         finally
@@ -262,6 +263,47 @@ internal sealed class OperationsGeneration : IDisposable
     private int HomeOf(UInt128 hash) => (int)(((ulong)(uint)hash * (uint)_header.Buckets) >> 32);
 
     private int Next(int bucket) => bucket + 1 == _header.Buckets ? 0 : bucket + 1;
+
+    // Their numbers rise already, and buckets are hashes: dealt out by one half of the bucket's number and then by the other, each time in the order in which they
+    // come. For a segment's hundreds of thousands several times as fast as comparing them.
+    private void SortByHome(Span<ulong> order)
+    {
+        const int LeastDealt = 4096; // Counting costs as much for fewer.
+        if (order.Length < LeastDealt)
+        {
+            order.Sort();
+            return;
+        }
+
+        int bits = (BitOperations.Log2((uint)_header.Buckets) + 2) / 2; // Of each half.
+        int[] ends = ArrayPool<int>.Shared.Rent(1 << bits);
+        ulong[] dealt = ArrayPool<ulong>.Shared.Rent(order.Length);
+        Deal(order, dealt, 32, ends.AsSpan(0, 1 << bits));
+        Deal(dealt.AsSpan(0, order.Length), order, 32 + bits, ends.AsSpan(0, 1 << bits));
+        ArrayPool<int>.Shared.Return(ends);
+        ArrayPool<ulong>.Shared.Return(dealt);
+    }
+
+    private static void Deal(ReadOnlySpan<ulong> from, Span<ulong> to, int shift, Span<int> ends)
+    {
+        uint mask = (uint)ends.Length - 1;
+        ends.Clear();
+        foreach (ulong item in from)
+        {
+            ends[(int)((uint)(item >> shift) & mask)]++;
+        }
+
+        int end = 0;
+        for (int i = 0; i < ends.Length; i++)
+        {
+            (ends[i], end) = (end, end + ends[i]);
+        }
+
+        foreach (ulong item in from)
+        {
+            to[ends[(int)((uint)(item >> shift) & mask)]++] = item;
+        }
+    }
 
     // Bucket by bucket: what finds no room goes on to the next one, and in there before those whose home that is.
     private void PutInOrder(ReadOnlySpan<ulong> order, (ulong Fingerprint, Place Place)[] entries, ulong[] touched, bool mayRepeat)

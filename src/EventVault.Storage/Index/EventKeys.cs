@@ -90,7 +90,7 @@ internal static class EventKeys
         Span<Range> tags = stackalloc Range[VaultLimits.Tags];
         var labels = EventFields.ReadLabels(e.EventData, tags);
         var count = 0;
-        keys[count++] = OfCategory(CategoryOf(e.Stream), key);
+        keys[count++] = Recent.Of(CategoryKind, CategoryOf(e.Stream), key);
         if (!labels.Id.IsEmpty)
         {
             keys[count++] = Compute(IdKind, labels.Id, key);
@@ -111,7 +111,7 @@ internal static class EventKeys
             return count;
         }
 
-        keys[count++] = OfType(labels.Type, key);
+        keys[count++] = Recent.Of(TypeKind, labels.Type, key);
         foreach (var range in tags[..labels.TagCount])
         {
             var tag = e.EventData[range];
@@ -122,11 +122,46 @@ internal static class EventKeys
         return count;
     }
 
-    private static ulong Compute(byte kind, ReadOnlySpan<byte> bytes, in SipKey key)
+    private static ulong Compute(byte kind, ReadOnlySpan<byte> bytes, in SipKey key) => SipHash128.ComputeLow(kind, bytes, key);
+
+    /// <summary>
+    /// Keys that this thread has computed: nearly all events are of a few types and categories, and to hash both would be a third of
+    /// what an event's keys cost.
+    /// </summary>
+    private sealed class Recent
     {
-        var hash = new SipHash128(key);
-        hash.Append([kind]);
-        hash.Append(bytes);
-        return hash.FinishLow();
+        private const int Slots = 32;
+        private const int LongestBytes = 64;
+
+        [ThreadStatic]
+        private static Recent? OfThread;
+
+        private readonly byte[] _bytes = new byte[Slots * LongestBytes];
+        private readonly (byte Kind, byte Length, ulong Key)[] _known = new (byte, byte, ulong)[Slots];
+        private SipKey _vault;
+
+        public static ulong Of(byte kind, ReadOnlySpan<byte> bytes, in SipKey key) =>
+            bytes.Length is 0 or > LongestBytes ? Compute(kind, bytes, key) : (OfThread ??= new Recent()).OfShort(kind, bytes, key);
+
+        private ulong OfShort(byte kind, ReadOnlySpan<byte> bytes, in SipKey key)
+        {
+            if (_vault != key)
+            {
+                Array.Clear(_known); // One process may have several vaults.
+                _vault = key;
+            }
+
+            // Names of one kind rarely share their ends and their length; two that do take turns.
+            var slot = ((bytes.Length * 7) + (bytes[^1] * 5) + (bytes[0] * 3) + kind) % Slots;
+            ref var known = ref _known[slot];
+            var kept = _bytes.AsSpan(slot * LongestBytes, bytes.Length);
+            if (known.Kind != kind || known.Length != bytes.Length || !bytes.SequenceEqual(kept))
+            {
+                bytes.CopyTo(kept);
+                known = (kind, (byte)bytes.Length, Compute(kind, bytes, key));
+            }
+
+            return known.Key;
+        }
     }
 }

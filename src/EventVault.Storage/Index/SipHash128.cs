@@ -35,6 +35,48 @@ internal ref struct SipHash128
         return hash.Finish();
     }
 
+    /// <summary>
+    /// The low half of the hash of a byte and of those behind it, as <see cref="FinishLow"/> gives it: for short keys in half the time, as all
+    /// of it stays in registers.
+    /// </summary>
+    public static ulong ComputeLow(byte first, ReadOnlySpan<byte> bytes, in SipKey key)
+    {
+        var hash = new SipHash128(key);
+        ulong v0 = hash._v0;
+        ulong v1 = hash._v1;
+        ulong v2 = hash._v2;
+        ulong v3 = hash._v3;
+        ulong last = (ulong)(bytes.Length + 1) << 56;
+
+        // Each word begins with the byte that the one before had no room for.
+        ulong carried = first;
+        while (bytes.Length >= 8)
+        {
+            ulong word = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+            Absorb(carried | (word << 8), ref v0, ref v1, ref v2, ref v3);
+            carried = word >> 56;
+            bytes = bytes[8..];
+        }
+
+        if (bytes.Length == 7)
+        {
+            Absorb(carried | (ReadPartial(bytes) << 8), ref v0, ref v1, ref v2, ref v3);
+            Absorb(last, ref v0, ref v1, ref v2, ref v3);
+        }
+        else
+        {
+            Absorb(last | carried | (ReadPartial(bytes) << 8), ref v0, ref v1, ref v2, ref v3);
+        }
+
+        v2 ^= 0xEE;
+        for (int i = 0; i < 4; i++)
+        {
+            Round(ref v0, ref v1, ref v2, ref v3);
+        }
+
+        return v0 ^ v1 ^ v2 ^ v3;
+    }
+
     /// <summary>Adds bytes behind those added before.</summary>
     public void Append(scoped ReadOnlySpan<byte> bytes)
     {
@@ -60,11 +102,7 @@ internal ref struct SipHash128
         ulong v3 = _v3;
         while (bytes.Length >= 8)
         {
-            ulong word = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
-            v3 ^= word;
-            Round(ref v0, ref v1, ref v2, ref v3);
-            Round(ref v0, ref v1, ref v2, ref v3);
-            v0 ^= word;
+            Absorb(BinaryPrimitives.ReadUInt64LittleEndian(bytes), ref v0, ref v1, ref v2, ref v3);
             bytes = bytes[8..];
         }
 
@@ -92,13 +130,7 @@ internal ref struct SipHash128
         return FourRounds();
     }
 
-    private void Mix(ulong word)
-    {
-        _v3 ^= word;
-        Round(ref _v0, ref _v1, ref _v2, ref _v3);
-        Round(ref _v0, ref _v1, ref _v2, ref _v3);
-        _v0 ^= word;
-    }
+    private void Mix(ulong word) => Absorb(word, ref _v0, ref _v1, ref _v2, ref _v3);
 
     private ulong FourRounds()
     {
@@ -132,6 +164,15 @@ internal ref struct SipHash128
         return length == 0
             ? 0
             : bytes[0] | ((ulong)bytes[length >> 1] << (8 * (length >> 1))) | ((ulong)bytes[length - 1] << (8 * (length - 1)));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Absorb(ulong word, ref ulong v0, ref ulong v1, ref ulong v2, ref ulong v3)
+    {
+        v3 ^= word;
+        Round(ref v0, ref v1, ref v2, ref v3);
+        Round(ref v0, ref v1, ref v2, ref v3);
+        v0 ^= word;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -118,6 +118,26 @@ public sealed class EventKeysTests
         }
     }
 
+    // Each thread knows the keys of types and categories that it has come across: those of this vault, and of this kind.
+    [Fact]
+    public void Types_and_categories_that_come_again_have_the_keys_that_they_had()
+    {
+        var random = new Random(4);
+        var names = Enumerable.Range(0, 200).Select(i => new string((char)('a' + (i % 26)), 1 + (i % 70)) + (i / 26)).ToArray();
+        var other = new SipKey(Key.K0 + 1, Key.K1);
+        for (int i = 0; i < 20_000; i++)
+        {
+            string type = names[random.Next(names.Length)];
+            string category = random.Next(3) == 0 ? type : names[random.Next(1 + random.Next(names.Length))];
+            SipKey key = random.Next(50) == 0 ? other : Key;
+            var found = new ulong[EventKeys.MostPerEvent];
+            var view = new EventView(Encoding.UTF8.GetBytes(category + "-1"), Encoded.Event(1, type, ""u8), new Position(0), new StreamVersion(0), 1, 0, 0);
+            int count = EventKeys.Of(view, key, found);
+            ulong[] expected = [EventKeys.OfCategory(Encoding.UTF8.GetBytes(category), key), EventKeys.OfType(Encoding.UTF8.GetBytes(type), key)];
+            Assert.Equal(expected, expected.Intersect(found[..count]));
+        }
+    }
+
     private static ulong[] Keys(string stream, byte[] eventData)
     {
         var keys = new ulong[EventKeys.MostPerEvent];

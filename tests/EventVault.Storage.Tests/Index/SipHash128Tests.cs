@@ -103,6 +103,16 @@ public sealed class SipHash128Tests
     }
 
     [Fact]
+    public void Of_a_byte_and_what_is_behind_it_there_is_the_low_half_at_once()
+    {
+        for (int length = 1; length <= 600; length++)
+        {
+            byte[] message = Message(length);
+            Assert.Equal((ulong)SipHash128.Compute(message, Key), SipHash128.ComputeLow(message[0], message.AsSpan(1), Key));
+        }
+    }
+
+    [Fact]
     public void Of_a_name_depends_on_the_key() =>
         Assert.NotEqual(StreamKey.Compute("order-17"u8, Key), StreamKey.Compute("order-17"u8, new SipKey(Key.K0, Key.K1 + 1)));
 

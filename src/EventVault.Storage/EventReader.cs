@@ -167,7 +167,8 @@ public sealed class EventReader
     {
         Span<uint> ordinals = stackalloc uint[PageEvents];
         var wanted = (int)Math.Min(PageEvents, Math.Abs(until.Value - from.Value) + 1);
-        var segment = Locate(stream.Key, from, backwards, ordinals[..wanted], out var count);
+        using var view = _storage.LeaseView();
+        var segment = Locate(view, stream.Key, from, backwards, ordinals[..wanted], out var count);
         return ReadOrdinals(segment, ordinals[..count], stream.Name, shown, ref sink);
     }
 
@@ -186,7 +187,8 @@ public sealed class EventReader
     public Position PositionOf(in StreamReference stream, StreamVersion version)
     {
         Span<uint> ordinal = stackalloc uint[1];
-        var segment = Locate(stream.Key, version, backwards: false, ordinal, out _);
+        using var view = _storage.LeaseView();
+        var segment = Locate(view, stream.Key, version, backwards: false, ordinal, out _);
         return ordinal[0] == NoOrdinal ? segment.FirstPosition : segment.FirstPosition + ordinal[0];
     }
 
@@ -196,7 +198,8 @@ public sealed class EventReader
     /// </summary>
     public long RecordedAt(Position position)
     {
-        var segment = SegmentOf(_storage.View, position, out _);
+        using var view = _storage.LeaseView();
+        var segment = SegmentOf(view, position, out _);
         var ordinal = segment.NextKept((uint)(position.Value - segment.FirstPosition.Value));
         if (segment.Sealed is { } @sealed && ordinal >= @sealed.Record.EventCount)
         {
@@ -210,7 +213,8 @@ public sealed class EventReader
     /// <summary>Whether a committed event is still there, or a scavenge removed it.</summary>
     public bool IsThere(Position position)
     {
-        var segment = SegmentOf(_storage.View, position, out _);
+        using var view = _storage.LeaseView();
+        var segment = SegmentOf(view, position, out _);
         var ordinal = (uint)(position.Value - segment.FirstPosition.Value);
         return segment.NextKept(ordinal) == ordinal;
     }
@@ -348,16 +352,17 @@ public sealed class EventReader
     public bool TryFindOperation(UInt128 operationId, out OperationPlace place)
     {
         var head = Head;
-        var view = _storage.View;
+        using var lease = _storage.LeaseView();
+        var view = lease.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var index = view.Unsealed[i].Index;
+            var index = view.Unsealed[i].Index(lease);
             var offset = index.FindOperation(operationId);
             if (offset != 0)
             {
                 // Groups are committed whole, and those of appends have events: a group before the last committed one's record is.
                 // Where another segment follows, the head says nothing of how many events this one has.
-                var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : head;
+                var end = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].FirstPosition + -1 : head;
                 var committed = CommittedIn(index, end < head ? end : head);
                 place = new OperationPlace(index.Segment, offset);
                 return committed > 0 && offset < index.OffsetOf(committed - 1);
@@ -416,10 +421,11 @@ public sealed class EventReader
 
     internal StreamVersion LastVersion(UInt128 key, Position head)
     {
-        var view = _storage.View;
+        using var lease = _storage.LeaseView();
+        var view = lease.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var index = view.Unsealed[i].Index;
+            var index = view.Unsealed[i].Index(lease);
             var number = index.FindStream(key);
             if (number >= 0)
             {
@@ -486,7 +492,8 @@ public sealed class EventReader
     private int ReadForwards<TSink>(Position from, Position last, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(_storage.View, from, out var end);
+        using var view = _storage.LeaseView();
+        var segment = SegmentOf(view, from, out var end);
         last = end < last ? end : last;
         var ordinal = (uint)(from.Value - segment.FirstPosition.Value);
         var removed = segment.NextKept(ordinal) - ordinal;
@@ -509,7 +516,8 @@ public sealed class EventReader
     private int ReadBackwards<TSink>(Position from, Position until, in Shown shown, ref TSink sink)
         where TSink : IEventSink, allows ref struct
     {
-        var segment = SegmentOf(_storage.View, from, out _);
+        using var view = _storage.LeaseView();
+        var segment = SegmentOf(view, from, out _);
         var first = until > segment.FirstPosition ? until : segment.FirstPosition;
         var ordinal = (uint)(from.Value - segment.FirstPosition.Value);
         var removed = ordinal - segment.LastKept(ordinal);
@@ -570,15 +578,15 @@ public sealed class EventReader
     }
 
     /// <summary>The segment that holds a committed position, and its last position.</summary>
-    internal static SegmentSource SegmentOf(LogView view, Position position, out Position last)
+    private static SegmentSource SegmentOf(in ViewLease lease, Position position, out Position last)
     {
+        var view = lease.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var index = view.Unsealed[i].Index;
-            if (index.FirstPosition <= position)
+            if (view.Unsealed[i].FirstPosition <= position)
             {
-                last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstPosition + -1 : new Position(long.MaxValue - 1);
-                return new SegmentSource(view.Unsealed[i]);
+                last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].FirstPosition + -1 : new Position(long.MaxValue - 1);
+                return new SegmentSource(view.Unsealed[i], lease);
             }
         }
 
@@ -588,13 +596,13 @@ public sealed class EventReader
     }
 
     // The segment that holds a version, and the ordinals of it and of those behind it in the given direction.
-    private SegmentSource Locate(UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out int count)
+    private SegmentSource Locate(in ViewLease lease, UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out int count)
     {
         var head = Head;
-        var view = _storage.View;
+        var view = _storage.View; // With a head that is newer than the lease: what may be looked into is the same.
         while (true)
         {
-            if (TryLocateUnsealed(view, head, key, version, backwards, ordinals, out var unsealed, out count))
+            if (TryLocateUnsealed(lease, view, head, key, version, backwards, ordinals, out var unsealed, out count))
             {
                 return unsealed;
             }
@@ -613,11 +621,11 @@ public sealed class EventReader
     }
 
     private static bool TryLocateUnsealed(
-        LogView view, Position head, UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out SegmentSource source, out int count)
+        in ViewLease lease, LogView view, Position head, UInt128 key, StreamVersion version, bool backwards, Span<uint> ordinals, out SegmentSource source, out int count)
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var index = view.Unsealed[i].Index;
+            var index = view.Unsealed[i].Index(lease);
             var number = index.FindStream(key);
             if (number < 0)
             {
@@ -635,7 +643,7 @@ public sealed class EventReader
                     ordinals[..count].Reverse();
                 }
 
-                source = new SegmentSource(view.Unsealed[i]);
+                source = new SegmentSource(view.Unsealed[i], lease);
                 return true;
             }
         }

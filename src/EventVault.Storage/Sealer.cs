@@ -49,7 +49,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         // since could pass for one that other groups made committed elsewhere.
         var committed = storage.CommitIndex;
         var view = storage.View;
-        if (view.Unsealed.Length < 2 || view.Unsealed[1].Index.FirstIndex > committed)
+        if (view.Unsealed.Length < 2 || view.Unsealed[1].FirstIndex > committed)
         {
             return false;
         }
@@ -75,7 +75,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     public SealedSegment Seal(UnsealedSegment segment, LogIndex lastIndex, LogView view)
     {
         var written = WriteFiles(segment, lastIndex, view, out var headsChanged, out var history);
-        Apply(written, headsChanged, segment.Index, history);
+        Apply(written, headsChanged, segment.OwnIndex, history);
         return written;
     }
 
@@ -166,8 +166,8 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     {
         // Room first: what is begun without it has to be done again, and a start that finds it half done can't wait for room.
         var segment = view.Unsealed[0];
-        var roomForOthers = RoomForOthers(segment.Index);
-        Volatile.Write(ref _room, (_applying is null ? RoomForIndexes(segment.Index) : 0) + roomForOthers);
+        var roomForOthers = RoomForOthers(segment.OwnIndex);
+        Volatile.Write(ref _room, (_applying is null ? RoomForIndexes(segment.OwnIndex) : 0) + roomForOthers);
 
         // What was refused before has part of its room already, nobody knows how much: trying shows it.
         if (storage.FreeBytes < (_applying is null ? Room : LeastRoom))
@@ -189,7 +189,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
                 _applying = new Applying(written, headsChanged, history);
             }
 
-            Apply(_applying.Written, _applying.Heads, segment.Index, _applying.History);
+            Apply(_applying.Written, _applying.Heads, segment.OwnIndex, _applying.History);
             storage.MoveToSealed(_applying.Written);
             _applying = null;
             _refusals = 0;
@@ -207,7 +207,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
     private SealedSegment WriteFiles(
         UnsealedSegment segment, LogIndex lastIndex, LogView view, out KeyValuePair<UInt128, StreamHead>[] headsChanged, out LogHistory? history)
     {
-        var number = segment.Index.Segment;
+        var number = segment.Number;
         history = number == state.AppliedThrough + 1 ? LogHistory.From(state) : null;
         Invariant.Check(history is not null || number <= state.AppliedThrough);
         var footer = MakeFooter(segment, lastIndex, history);
@@ -216,7 +216,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         var indexPath = IndexPath(storage, number);
         (var mark, headsChanged) = WriteIndex(segment, view, indexPath);
         var record = Record(footer, mark);
-        using var keys = new SealedKeysContent(segment.Index.Keys);
+        using var keys = new SealedKeysContent(segment.OwnIndex.Keys);
         var shape = SealedKeys.Measure(keys, (int)record.EventCount);
         _keysLength = (number, shape.FileLength);
         SealedKeys.Write(storage.Files, KeysPath(storage, number), KeyedSegment.Of(record, scavenged: null), keys, shape);
@@ -329,11 +329,11 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         }
         while (last.Index != lastIndex);
 
-        Invariant.Check(appends == segment.Index.OperationCount);
+        Invariant.Check(appends == segment.OwnIndex.OperationCount);
         var events = last.FirstPosition.Value + last.Events - first.FirstPosition.Value;
-        Invariant.Check(events == segment.Index.EventCount);
+        Invariant.Check(events == segment.OwnIndex.EventCount);
         return new SegmentFooter(
-            segment.Index.Segment, offset, checksum, first.Index, last.Index, first.Term, last.Term, first.FirstPosition, events,
+            segment.Number, offset, checksum, first.Index, last.Index, first.Term, last.Term, first.FirstPosition, events,
             appends, first.Time, last.LastTime, digest.Finish(), membership);
     }
 
@@ -348,7 +348,7 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
 
     private (SealedIndexMark Mark, KeyValuePair<UInt128, StreamHead>[] Heads) WriteIndex(UnsealedSegment segment, LogView view, string path)
     {
-        var index = segment.Index;
+        var index = segment.OwnIndex;
         var (keys, order) = StreamsByKey(index);
         var streams = order.Length;
         var runs = new StreamRun[streams];

@@ -179,13 +179,13 @@ internal sealed class StorageOpening
             if (segment == sealedCount && segment > 0)
             {
                 // A segment is sealed when the first group behind it is committed.
-                _log.Prove(_unsealed[0].Index.FirstIndex);
+                _log.Prove(_unsealed[0].FirstIndex);
             }
 
             if (_unsealed.Count > VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments)
             {
                 // So many segments are only begun behind one that is sealed.
-                _log.Prove(_unsealed[1].Index.FirstIndex);
+                _log.Prove(_unsealed[1].FirstIndex);
                 SealOldest(sealer, _unsealed[1].IndexBefore);
             }
         }
@@ -688,10 +688,10 @@ internal sealed class StorageOpening
     {
         for (var i = _unsealed.Count - 1; i >= 0; i--)
         {
-            var number = _unsealed[i].Index.FindStream(key);
+            var number = _unsealed[i].OwnIndex.FindStream(key);
             if (number >= 0)
             {
-                return new StreamVersion(_unsealed[i].Index.Tail(number));
+                return new StreamVersion(_unsealed[i].OwnIndex.Tail(number));
             }
         }
 

@@ -32,7 +32,7 @@ public sealed record StorageOptions
     /// <summary>
     /// Memory that the keys of one unsealed segment may take; then the next segment begins early. Events of usual size with a
     /// few tags stay under a third of it; it bounds what those of 16 tags each would take. There are four such segments at most,
-    /// and one append may go over it. Default 96 MiB.
+    /// for some seconds the memory of a fifth, and one append may go over it. Default 96 MiB.
     /// </summary>
     public long SegmentKeyBytes { get; init; } = 96L * 1024 * 1024;
 

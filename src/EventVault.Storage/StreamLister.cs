@@ -1,5 +1,6 @@
 // Streams in the order of their names. Each segment lists, sorted by name, the streams whose first event stands in it;
 // a page merges those lists, so listing needs no memory per stream and no index that grows with the vault.
+using EventVault.Storage.Index;
 using EventVault.Storage.Log;
 
 namespace EventVault.Storage;
@@ -117,15 +118,10 @@ public sealed class StreamLister
         ReadOnlySpan<byte> prefix, ReadOnlySpan<byte> after, int most, int mostLooks, Func<byte[], T?> look, out byte[]? lookedUntil)
         where T : class
     {
-        var head = _storage.Head;
-        var view = _storage.View;
         var withSystem = !prefix.IsEmpty && prefix[0] == (byte)'$';
         var lists = new PriorityQueue<NameList, byte[]>(Comparer<byte[]>.Create(static (a, b) => a.AsSpan().SequenceCompareTo(b)));
-        for (var i = 0; i < view.Sealed.Length + view.Unsealed.Length; i++)
+        foreach (var list in Lists())
         {
-            var list = i < view.Sealed.Length
-                ? NameList.Of(view.Sealed[i], _storage.Meta)
-                : NameList.Of(NamesOf(view.Unsealed[i - view.Sealed.Length], head));
             list.SkipTo(prefix, after);
             if (list.Current is { } name)
             {
@@ -163,13 +159,31 @@ public sealed class StreamLister
         return page;
     }
 
+    // New streams of each segment there is.
+    private List<NameList> Lists()
+    {
+        var head = _storage.Head;
+        using var lease = _storage.LeaseView();
+        var lists = new List<NameList>();
+        foreach (var segment in lease.View.Sealed)
+        {
+            lists.Add(NameList.Of(segment, _storage.Meta));
+        }
+
+        foreach (var segment in lease.View.Unsealed)
+        {
+            lists.Add(NameList.Of(NamesOf(segment, segment.Index(lease), head)));
+        }
+
+        return lists;
+    }
+
     // New streams of an unsealed segment, sorted: kept with its index until that has more streams. With the index and not by
     // the segment's number: after a truncation the segment may have as many streams as before, and others.
-    private byte[][] NamesOf(UnsealedSegment segment, Position head)
+    private byte[][] NamesOf(UnsealedSegment segment, ActiveIndex index, Position head)
     {
         lock (_sorting)
         {
-            var index = segment.Index;
             var streams = index.StreamCount;
             if (index.NamesInOrder is { } kept && kept.Streams == streams)
             {

@@ -57,6 +57,7 @@ public sealed class VaultStorage : IDisposable
         Reader = new EventReader(this);
         Streams = new StreamLister(this);
         Scavenger = new Scavenger(this);
+        RetiredIndexes = new RetiredIndexes(ViewLeases);
         Source = new ShipSource(this);
         Backups = new BackupSource(this);
         var opened = StorageOpening.Run(this);
@@ -72,7 +73,7 @@ public sealed class VaultStorage : IDisposable
         _closedTime = CommittedEnd.Time;
         Raft = opened.Log.Raft();
         _groups = new GroupReader(this);
-        Tail = new LogTail(this, _view.Unsealed[^1].Index, opened.Log.End);
+        Tail = new LogTail(this, _view.Unsealed[^1].OwnIndex, opened.Log.End);
         Log = new SegmentedLog(files, directory, opened.Meta, opened.ActiveFile, opened.Log.End, opened.IsMarked);
         CutBytes = opened.CutBytes;
         StoppedInOrder = opened.StoppedInOrder;
@@ -270,7 +271,16 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Where the log ends as far as it is committed.</summary>
     internal LogEnd CommittedEnd { get; private set; }
 
+    /// <summary>The newest view. Whoever looks into the index of an unsealed segment needs <see cref="LeaseView"/>.</summary>
     internal LogView View => Volatile.Read(ref _view);
+
+    /// <summary>Indexes of sealed segments, whose memory serves other ones.</summary>
+    internal RetiredIndexes RetiredIndexes { get; }
+
+    internal ViewLeases ViewLeases { get; } = new();
+
+    /// <summary>The newest view, and until it is disposed of all that it and newer ones lead to. Behind the head. For every thread.</summary>
+    internal ViewLease LeaseView() => new(this);
 
     internal int UnsealedSegments => View.Unsealed.Length;
 
@@ -442,7 +452,11 @@ public sealed class VaultStorage : IDisposable
     /// One background thread.
     /// </summary>
     /// <exception cref="DiskException">A failure other than a full disk: the node must stop.</exception>
-    public bool StepBackground() => _sealer.Step() || Spares.Step() || _sealer.StepFilter();
+    public bool StepBackground()
+    {
+        RetiredIndexes.LetGo();
+        return _sealer.Step() || Spares.Step() || _sealer.StepFilter();
+    }
 
     /// <summary>
     /// The last call before the files are closed, when all threads that write have ended and nothing failed: marks the log's end, and notes for the next
@@ -457,10 +471,10 @@ public sealed class VaultStorage : IDisposable
         }
 
         // Segments that wait for their sealing, and groups for their commit, are rare at a stop: then the next start walks.
-        if (Pending.Count == 0 && View.Unsealed is [var unsealed] && CanSpare(unsealed.Index.SavedBytes))
+        if (Pending.Count == 0 && View.Unsealed is [var unsealed] && CanSpare(unsealed.OwnIndex.SavedBytes))
         {
             Invariant.Check(CommittedEnd.Place == stop.End && CommittedEnd.Index == stop.Index && CommittedEnd.Checksum == stop.LastGroup);
-            UnlessFull(() => ActiveIndexFile.Save(Files, Directory, Meta, CommittedEnd, unsealed.Index));
+            UnlessFull(() => ActiveIndexFile.Save(Files, Directory, Meta, CommittedEnd, unsealed.OwnIndex));
         }
 
         UnlessFull(() => stop.Save(Files, Directory, Meta));
@@ -498,7 +512,7 @@ public sealed class VaultStorage : IDisposable
         _view.Sealing?.Close();
         foreach (var segment in _view.Unsealed)
         {
-            if (segment.Index.Segment != _view.Sealing?.Record.Segment)
+            if (segment.Number != _view.Sealing?.Record.Segment)
             {
                 segment.Reader.Close();
             }
@@ -529,23 +543,21 @@ public sealed class VaultStorage : IDisposable
     internal ActiveIndex TruncateView(uint first, Place committed, uint last)
     {
         // Segments with pending groups are never sealed, so nobody else changes these. Copying takes long: not in the lock.
-        var cut = _view.Unsealed.Where(s => s.Index.Segment >= first && s.Index.Segment <= last).Select(s => s with
-        {
-            Index = s.Index.CopyCommitted(s.Index.Segment == committed.Segment ? committed.Offset : s.Index.Segment < committed.Segment ? uint.MaxValue : Blocks.Size),
-        }).ToList();
+        var cut = _view.Unsealed.Where(s => s.Number >= first && s.Number <= last).Select(s => new UnsealedSegment(
+            s.OwnIndex.CopyCommitted(s.Number == committed.Segment ? committed.Offset : s.Number < committed.Segment ? uint.MaxValue : Blocks.Size), s.Reader)).ToList();
         UnsealedSegment[] before;
         lock (_viewChange)
         {
             before = _view.Unsealed;
-            Volatile.Write(ref _view, _view with { Unsealed = [.. before.Where(s => s.Index.Segment < first && s.Index.Segment <= last), .. cut] });
+            Volatile.Write(ref _view, _view with { Unsealed = [.. before.Where(s => s.Number < first && s.Number <= last), .. cut] });
         }
 
-        foreach (var removed in before.Where(s => s.Index.Segment > last))
+        foreach (var removed in before.Where(s => s.Number > last))
         {
             removed.Reader.Close();
         }
 
-        var end = View.Unsealed[^1].Index;
+        var end = View.Unsealed[^1].OwnIndex;
         Invariant.Check(end.Segment == last);
         return end;
     }
@@ -555,7 +567,7 @@ public sealed class VaultStorage : IDisposable
     {
         lock (_viewChange)
         {
-            Invariant.Check(_view.Sealing is null && _view.Unsealed[0].Index.Segment == segment.Record.Segment);
+            Invariant.Check(_view.Sealing is null && _view.Unsealed[0].Number == segment.Record.Segment);
             Volatile.Write(ref _view, _view with { Sealing = segment });
         }
     }
@@ -578,10 +590,14 @@ public sealed class VaultStorage : IDisposable
     /// <summary>Heads, operations and state know the segment: the memory of its index is given back.</summary>
     internal void MoveToSealed(SealedSegment segment)
     {
+        UnsealedSegment done;
         lock (_viewChange)
         {
             Invariant.Check(_view.Unsealed.Length > 1 && ReferenceEquals(_view.Sealing, segment));
+            done = _view.Unsealed[0];
             Volatile.Write(ref _view, _view with { Sealed = [.. _view.Sealed, segment], Unsealed = _view.Unsealed[1..], Sealing = null });
         }
+
+        RetiredIndexes.Add(done.OwnIndex);
     }
 }

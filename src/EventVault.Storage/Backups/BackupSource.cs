@@ -37,11 +37,11 @@ public sealed class BackupSource
         isEnd = number >= view.Sealed.Length;
         for (var i = 0; isEnd && i < view.Unsealed.Length; i++)
         {
-            var index = view.Unsealed[i].Index;
-            if (index.Segment >= from && index.FirstIndex <= commit)
+            var segment = view.Unsealed[i];
+            if (segment.Number >= from && segment.FirstIndex <= commit)
             {
-                var last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].Index.FirstIndex.Value - 1 : ulong.MaxValue;
-                list.Add(Unsealed(index.Segment, new LogIndex(Math.Min(last, commit.Value))));
+                var last = i + 1 < view.Unsealed.Length ? view.Unsealed[i + 1].FirstIndex.Value - 1 : ulong.MaxValue;
+                list.Add(Unsealed(segment.Number, new LogIndex(Math.Min(last, commit.Value))));
             }
         }
 
@@ -80,7 +80,7 @@ public sealed class BackupSource
         }
 
         var behind = segment.Segment - view.Sealed.Length;
-        return segment.Form == ShippedForm.Unsealed && behind < view.Unsealed.Length && view.Unsealed[behind].Index.FirstIndex == segment.FirstIndex;
+        return segment.Form == ShippedForm.Unsealed && behind < view.Unsealed.Length && view.Unsealed[behind].FirstIndex == segment.FirstIndex;
     }
 
     private ShippedSegment Unsealed(uint number, LogIndex last)

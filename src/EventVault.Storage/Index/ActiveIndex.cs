@@ -53,6 +53,31 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
 
     // ---- the sequencer's side ----
 
+    /// <summary>
+    /// Takes the memory of an index that nobody looks into any more, nor ever will, to use it while this one grows. Before the first entry.
+    /// </summary>
+    /// <remarks>Whoever looks into that one all the same nearly always fails: a net, not a promise.</remarks>
+    public void TakeOver(ActiveIndex done)
+    {
+        _streams.TakeOver(done._streams);
+        _streamEntries.TakeOver(done._streamEntries);
+        _events.TakeOver(done._events);
+        _operations.TakeOver(done._operations);
+        _operationGroups.TakeOver(done._operationGroups);
+        Keys.TakeOver(done.Keys);
+    }
+
+    /// <summary>Lets go of what it took over and has not used. For every thread.</summary>
+    public void LetGo()
+    {
+        _streams.LetGo();
+        _streamEntries.LetGo();
+        _events.LetGo();
+        _operations.LetGo();
+        _operationGroups.LetGo();
+        Keys.LetGo();
+    }
+
     /// <summary>The stream's number here, or −1.</summary>
     public int FindStream(UInt128 key) => _streams.Find(key);
 

@@ -40,11 +40,14 @@ internal sealed class ActiveKeys
 
     private readonly uint[]?[] _slots = new uint[]?[Tables]; // 0: empty.
     private readonly int[] _used = new int[Tables];
+    private readonly int[] _needed = new int[Tables]; // Slots that its keys need; there may be more.
     private readonly BlockList<Row> _rows;
-    private uint[][] _blocks = [new uint[BlockWords]];
+    private uint[][] _blocks = [];
     private uint _end;
+    private uint[]?[]? _keptSlots; // Of other keys: the first key of each table takes its slots,
+    private uint[][]? _keptBlocks; // and each block that is needed is the one there.
     private int _emptied; // Rows all of whose ordinals a truncation took back.
-    private int _slotCount;
+    private int _slotCount; // Those needed.
 
     public ActiveKeys()
         : this(new BlockList<Row>())
@@ -56,10 +59,29 @@ internal sealed class ActiveKeys
     /// <summary>How many different keys there are, those of pending events included.</summary>
     public int Count => _rows.Count - _emptied;
 
-    /// <summary>Bytes it holds.</summary>
-    public long Bytes => _rows.Bytes(Row.Length) + ((long)_blocks.Length * BlockWords * sizeof(uint)) + (sizeof(int) * (long)_slotCount);
+    /// <summary>Bytes it needs. Its tables may have more slots, as many as those of the segment whose memory it took over.</summary>
+    public long Bytes => _rows.Bytes(Row.Length) + ((long)BlocksUsed * BlockWords * sizeof(uint)) + (sizeof(int) * (long)_slotCount);
+
+    private int BlocksUsed => (int)((_end + BlockWords - 1) >> BlockShift);
 
     // ---- the sequencer's side ----
+
+    /// <summary>Takes the memory of keys that nobody looks for any more, nor ever will. Before the first key.</summary>
+    public void TakeOver(ActiveKeys done)
+    {
+        Invariant.Check(_rows.Count == 0 && !ReferenceEquals(this, done));
+        _rows.TakeOver(done._rows);
+        (_keptBlocks, done._blocks) = (done._blocks, []);
+        _keptSlots = [.. done._slots];
+        done._slots.AsSpan().Fill([]);
+    }
+
+    /// <summary>Lets go of what it took over and has not used. For every thread.</summary>
+    public void LetGo()
+    {
+        _rows.LetGo();
+        (_keptSlots, _keptBlocks) = (null, null);
+    }
 
     /// <summary>Adds the keys of an event, the newest one so far.</summary>
     public void Add(ReadOnlySpan<ulong> keys, uint ordinal)
@@ -88,15 +110,16 @@ internal sealed class ActiveKeys
         // All of it in one go, then what is too much is taken back: a truncation must not take as long as filling the segment.
         var copy = new ActiveKeys(_rows.Copy())
         {
-            _blocks = [.. _blocks.Select(block => (uint[])block.Clone())],
+            _blocks = [.. _blocks.Take(BlocksUsed).Select(block => (uint[])block.Clone())],
             _end = _end,
             _emptied = _emptied,
             _slotCount = _slotCount,
         };
         for (var table = 0; table < Tables; table++)
         {
-            copy._slots[table] = (uint[]?)_slots[table]?.Clone();
+            copy._slots[table] = _slots[table] is not { } slots ? null : slots.Length <= _needed[table] ? (uint[])slots.Clone() : Copied(slots, new uint[_needed[table]]);
             copy._used[table] = _used[table];
+            copy._needed[table] = _needed[table];
         }
 
         for (var i = 0; i < copy._rows.Count; i++)
@@ -116,18 +139,20 @@ internal sealed class ActiveKeys
     public void Save(ActiveIndexWriter writer)
     {
         _rows.Save(writer);
-        writer.Write(_blocks.Length);
+        writer.Write(BlocksUsed);
         writer.Write([_end, (uint)_emptied]);
-        foreach (var block in _blocks)
+        foreach (var block in _blocks.AsSpan(0, BlocksUsed))
         {
             writer.Write(block);
         }
 
         writer.Write(_used);
-        foreach (var slots in _slots)
+        for (var table = 0; table < Tables; table++)
         {
-            writer.Write(slots?.Length ?? 0);
-            writer.Write(slots ?? []);
+            var slots = _slots[table] ?? [];
+            slots = slots.Length <= _needed[table] ? slots : Copied(slots, new uint[_needed[table]]);
+            writer.Write(slots.Length);
+            writer.Write(slots);
         }
     }
 
@@ -151,7 +176,8 @@ internal sealed class ActiveKeys
         {
             if (reader.ReadCount(sizeof(uint)) is > 0 and var length)
             {
-                reader.Read((_slots[table] = NewSlots(length)).AsSpan());
+                reader.Read((_slots[table] = new uint[length]).AsSpan());
+                _slotCount += _needed[table] = length;
             }
         }
     }
@@ -226,7 +252,7 @@ internal sealed class ActiveKeys
     private void Add(ulong key, uint ordinal)
     {
         var table = (int)(key >> 56);
-        var slots = _slots[table] ??= NewSlots(FirstSlots);
+        var slots = _slots[table] ?? FirstSlotsOf(table);
         var mask = slots.Length - 1;
         var slot = (int)key & mask;
         for (; slots[slot] is > 0 and var entry; slot = (slot + 1) & mask)
@@ -251,9 +277,14 @@ internal sealed class ActiveKeys
         // Publishes the row: whoever sees its number sees the key.
         Invariant.Check((uint)_rows.Count <= RowMask, "More keys than a segment can have.");
         Volatile.Write(ref slots[slot], (uint)_rows.Count | Mark(key));
-        if (++_used[table] * 4 > slots.Length * 3)
+        if (++_used[table] * 4 > _needed[table] * 3)
         {
-            Grow(table, slots);
+            _slotCount += _needed[table];
+            _needed[table] *= 2;
+            if (slots.Length < _needed[table])
+            {
+                Volatile.Write(ref _slots[table], Copied(slots, new uint[_needed[table]]));
+            }
         }
     }
 
@@ -264,32 +295,35 @@ internal sealed class ActiveKeys
 
     private static int RowOf(uint entry) => (int)(entry & RowMask) - 1;
 
-    private void Grow(int table, uint[] slots)
+    // Of a table without keys. What was taken over is cleared one table at a time, so that no append waits long for it.
+    private uint[] FirstSlotsOf(int table)
     {
-        var grown = NewSlots(slots.Length * 2);
-        _slotCount -= slots.Length;
-        var mask = grown.Length - 1;
+        var slots = _keptSlots?[table] ?? new uint[FirstSlots];
+        Array.Clear(slots);
+
+        _slotCount += _needed[table] = FirstSlots;
+        Volatile.Write(ref _slots[table], slots);
+        return slots;
+    }
+
+    private uint[] Copied(uint[] slots, uint[] into)
+    {
+        var mask = into.Length - 1;
         foreach (var entry in slots)
         {
             if (entry > 0)
             {
                 var slot = (int)_rows[RowOf(entry)].Key & mask;
-                while (grown[slot] != 0)
+                while (into[slot] != 0)
                 {
                     slot = (slot + 1) & mask;
                 }
 
-                grown[slot] = entry;
+                into[slot] = entry;
             }
         }
 
-        Volatile.Write(ref _slots[table], grown);
-    }
-
-    private uint[] NewSlots(int length)
-    {
-        _slotCount += length;
-        return new uint[length];
+        return into;
     }
 
     private void Append(ref Row row, uint ordinal)
@@ -339,8 +373,12 @@ internal sealed class ActiveKeys
         if ((_end & (BlockWords - 1)) + words > BlockWords || _end >> BlockShift == _blocks.Length)
         {
             // No piece stands in two blocks.
-            _end = (uint)_blocks.Length << BlockShift;
-            Volatile.Write(ref _blocks, [.. _blocks, new uint[BlockWords]]);
+            _end = (_end + BlockWords - 1) & ~(uint)(BlockWords - 1);
+            if (_end >> BlockShift == _blocks.Length)
+            {
+                var block = _keptBlocks is { } kept && _blocks.Length < kept.Length ? kept[_blocks.Length] : new uint[BlockWords];
+                Volatile.Write(ref _blocks, [.. _blocks, block]);
+            }
         }
 
         var piece = _end;

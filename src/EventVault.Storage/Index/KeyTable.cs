@@ -33,12 +33,15 @@ internal sealed class KeyTable
     private UInt128[][] _blocks = new UInt128[4][];
     private readonly int[][] _slots = new int[Tables][]; // 0: empty, otherwise number + 1.
     private readonly int[] _used = new int[Tables];
+    private int[][]? _keptSlots; // Of another table: the first key of each of these takes its slots,
+    private UInt128[][]? _keptBlocks; // and each block that is needed is the one there.
     private int _indexed; // Keys that have a slot.
+    private int _count;
 
     public KeyTable() => _slots.AsSpan().Fill(NoSlots);
 
     /// <summary>Keys in the table.</summary>
-    public int Count { get; private set; }
+    public int Count => Volatile.Read(ref _count);
 
     /// <summary>The key with this number.</summary>
     public UInt128 this[int number] => Volatile.Read(ref _blocks)[number >> BlockShift][number & (BlockSize - 1)];
@@ -59,6 +62,18 @@ internal sealed class KeyTable
             }
         }
     }
+
+    /// <summary>Takes the memory of a table that nobody looks into any more, nor ever will. Before the first key.</summary>
+    public void TakeOver(KeyTable done)
+    {
+        Invariant.Check(Count == 0 && !ReferenceEquals(this, done));
+        (_keptBlocks, done._blocks) = (done._blocks, []);
+        _keptSlots = [.. done._slots];
+        done._slots.AsSpan().Clear();
+    }
+
+    /// <summary>Lets go of what it took over and has not used. For every thread.</summary>
+    public void LetGo() => (_keptSlots, _keptBlocks) = (null, null);
 
     /// <summary>Reads the slot where a lookup of this key begins, so that it is in the caches when that comes.</summary>
     public int Touch(UInt128 key)
@@ -93,7 +108,7 @@ internal sealed class KeyTable
         var slots = _slots[table];
         if (++_used[table] * 2 > slots.Length)
         {
-            slots = Grown(slots);
+            slots = Taken(table) ?? Grown(slots);
             Insert(slots, hash, number);
             Volatile.Write(ref _slots[table], slots);
         }
@@ -118,9 +133,11 @@ internal sealed class KeyTable
             Volatile.Write(ref _blocks, blocks);
         }
 
-        _blocks[block] ??= new UInt128[BlockSize];
+        _blocks[block] ??= _keptBlocks is { } kept && block < kept.Length && kept[block] is { } whole ? whole : new UInt128[BlockSize];
         _blocks[block][number & (BlockSize - 1)] = key;
-        Count = number + 1;
+
+        // Behind the key, and what belongs to it: some go by the count.
+        Volatile.Write(ref _count, number + 1);
         return number;
     }
 
@@ -137,7 +154,7 @@ internal sealed class KeyTable
         var tables = new int[Tables][];
         for (var table = 0; table < Tables; table++)
         {
-            tables[table] = _used[table] == 0 ? NoSlots : new int[Math.Max(FirstSlots, (int)BitOperations.RoundUpToPowerOf2(2 * (uint)_used[table]))];
+            tables[table] = _used[table] == 0 ? NoSlots : new int[SlotsFor(_used[table])];
         }
 
         for (var i = 0; i < Count; i++)
@@ -160,9 +177,12 @@ internal sealed class KeyTable
         writer.Write([_lowSecret, _highSecret]);
         for (var table = 0; table < Tables; table++)
         {
+            // Of a table that was taken over no more than its keys need.
+            var needed = SlotsFor(_used[table]);
+            var slots = _slots[table].Length <= needed ? _slots[table] : Copied(_slots[table], new int[needed]);
             writer.Write(_used[table]);
-            writer.Write(_slots[table].Length);
-            writer.Write(_slots[table]);
+            writer.Write(slots.Length);
+            writer.Write(slots);
         }
 
         for (var first = 0; first < Count; first += BlockSize)
@@ -193,24 +213,39 @@ internal sealed class KeyTable
             reader.Read((_blocks[first >> BlockShift] = new UInt128[BlockSize]).AsSpan(0, Math.Min(BlockSize, count - first)));
         }
 
-        Count = _indexed = count;
+        _count = _indexed = count;
     }
 
     private static int TableOf(int hash) => (int)((uint)hash >> (32 - TableBits));
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private int[] Grown(int[] slots)
+    private static int SlotsFor(int keys) => Math.Max(FirstSlots, (int)BitOperations.RoundUpToPowerOf2(2 * (uint)keys));
+
+    // What was taken over for a table whose first key this is; null: nothing. Cleared one table at a time, as they grow.
+    private int[]? Taken(int table)
     {
-        var grown = new int[Math.Max(FirstSlots, 2 * slots.Length)];
+        if (_used[table] != 1 || _keptSlots?[table] is not { } kept || kept.Length == NoSlots.Length)
+        {
+            return null;
+        }
+
+        Array.Clear(kept);
+        return kept;
+    }
+
+    private int[] Grown(int[] slots) => Copied(slots, new int[Math.Max(FirstSlots, 2 * slots.Length)]);
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private int[] Copied(int[] slots, int[] into)
+    {
         foreach (var number in slots)
         {
             if (number != 0)
             {
-                Insert(grown, Hash(this[number - 1]), number - 1);
+                Insert(into, Hash(this[number - 1]), number - 1);
             }
         }
 
-        return grown;
+        return into;
     }
 
     // Two rounds of multiplying and folding: one alone leaves the differences of counters visible.
@@ -253,6 +288,7 @@ internal sealed class BlockList<T>
     private const int BlockShift = 13;
     private const int BlockSize = 1 << BlockShift;
     private T[][] _blocks = new T[4][];
+    private T[][]? _kept; // Of another list: each block that is needed is the one there.
 
     public int Count { get; private set; }
 
@@ -262,8 +298,19 @@ internal sealed class BlockList<T>
     public ref T this[int i] => ref Volatile.Read(ref _blocks)[i >> BlockShift][i & (BlockSize - 1)];
 
     /// <summary>A list of its own with the same elements. The adding thread only.</summary>
-    public BlockList<T> Copy() => new() { _blocks = [.. _blocks.Select(block => (T[])block?.Clone()!)], Count = Count };
+    public BlockList<T> Copy() => new() { _blocks = [.. _blocks.Select((block, i) => i << BlockShift < Count ? (T[])block.Clone() : null!)], Count = Count };
 
+    /// <summary>Takes the memory of a list that nobody looks into any more, nor ever will. Before the first element.</summary>
+    public void TakeOver(BlockList<T> done)
+    {
+        Invariant.Check(Count == 0 && !ReferenceEquals(this, done));
+        (_kept, done._blocks) = (done._blocks, []);
+    }
+
+    /// <summary>Lets go of what it took over and has not used. For every thread.</summary>
+    public void LetGo() => _kept = null;
+
+    /// <summary>A new element, all zeros.</summary>
     public ref T Add()
     {
         var block = Count >> BlockShift;
@@ -274,9 +321,12 @@ internal sealed class BlockList<T>
             Volatile.Write(ref _blocks, blocks);
         }
 
-        _blocks[block] ??= new T[BlockSize];
-        return ref _blocks[block][Count++ & (BlockSize - 1)];
+        _blocks[block] ??= _kept is { } kept && block < kept.Length && kept[block] is { } whole ? whole : new T[BlockSize];
+        ref var added = ref _blocks[block][Count++ & (BlockSize - 1)];
+        added = default;
+        return ref added;
     }
+
     /// <summary>Writes its elements.</summary>
     public void Save(ActiveIndexWriter writer)
     {

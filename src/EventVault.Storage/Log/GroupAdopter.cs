@@ -100,6 +100,9 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
         Invariant.Check(appends == group.Appends);
     }
 
+    /// <summary>Holds on to no index: that of the segment before may be in nobody's way any more.</summary>
+    public void Forget() => _lastIndex = null;
+
     private StreamVersion LastVersion(ActiveIndex index, UInt128 key, StreamVersion expected)
     {
         var stream = index.FindStream(key);

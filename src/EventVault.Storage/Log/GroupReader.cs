@@ -108,9 +108,9 @@ internal sealed class GroupReader(VaultStorage storage)
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
             var unsealed = view.Unsealed[i];
-            if (unsealed.Index.FirstIndex <= index)
+            if (unsealed.FirstIndex <= index)
             {
-                Invariant.Check(unsealed.Index.TryMarkAtLogIndex(index, out mark));
+                Invariant.Check(unsealed.OwnIndex.TryMarkAtLogIndex(index, out mark));
                 return new SegmentSource(unsealed);
             }
         }

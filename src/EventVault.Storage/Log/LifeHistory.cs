@@ -143,7 +143,7 @@ internal sealed class LifeHistory
     /// <summary>Takes the next segment, all of which is committed, before it is sealed.</summary>
     public void Add(UnsealedSegment segment, in SipKey key)
     {
-        var index = segment.Index;
+        var index = segment.OwnIndex;
         var stream = index.FindStream(StreamKey.Compute(StreamLifeEvent.Stream, key));
         if (stream < 0)
         {

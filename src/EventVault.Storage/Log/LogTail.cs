@@ -154,7 +154,7 @@ public sealed class LogTail
     /// </summary>
     public bool CanOpenSegment(LogIndex last, int opened)
     {
-        var kept = _storage.View.Unsealed.Count(segment => segment.Index.FirstIndex <= last);
+        var kept = _storage.View.Unsealed.Count(segment => segment.FirstIndex <= last);
         return opened == 0 && _storage.Spares.State == SpareState.Ready && kept < VaultStorage.MaxUnsealedSegments + VaultStorage.ReservedSegments;
     }
 
@@ -201,7 +201,7 @@ public sealed class LogTail
         var touched = 0u;
         foreach (var unsealed in _storage.View.Unsealed)
         {
-            touched ^= (uint)unsealed.Index.TouchOperation(append.OperationId);
+            touched ^= (uint)unsealed.OwnIndex.TouchOperation(append.OperationId);
         }
 
         // The numbers of keys stand between them; they are read like keys, which does no harm.
@@ -424,7 +424,7 @@ public sealed class LogTail
         for (var i = 0; i < pending.Count; i++)
         {
             var group = pending[i];
-            _adopter.AdoptAgain(group, view.Unsealed[(int)group.Place.Segment - view.Sealed.Length].Index);
+            _adopter.AdoptAgain(group, view.Unsealed[(int)group.Place.Segment - view.Sealed.Length].OwnIndex);
         }
 
         return new TruncateOrder(kept, oldEnd, Term);
@@ -456,6 +456,8 @@ public sealed class LogTail
         group.Spare = _storage.Spares.Take();
         group.NewSegment = _end.Open(_storage.Meta, _active.Segment + 1);
         _active = new ActiveIndex(_active.Segment + 1, group.NewSegment.FirstPosition, group.NewSegment.FirstIndex);
+        _storage.RetiredIndexes.GiveTo(_active);
+        _adopter.Forget();
         _end = _end with { Place = new Place(_active.Segment, Blocks.Size) };
         _storage.AddUnsealed(new UnsealedSegment(_active, new SegmentReader(_active.Segment, group.Spare.Mapping, _seed)));
     }
@@ -508,10 +510,10 @@ public sealed class LogTail
         var view = _storage.View;
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var number = view.Unsealed[i].Index.FindStream(key);
+            var number = view.Unsealed[i].OwnIndex.FindStream(key);
             if (number >= 0)
             {
-                return new StreamVersion(view.Unsealed[i].Index.Tail(number));
+                return new StreamVersion(view.Unsealed[i].OwnIndex.Tail(number));
             }
         }
 
@@ -588,10 +590,10 @@ public sealed class LogTail
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var number = view.Unsealed[i].Index.FindStream(stream.Key);
+            var number = view.Unsealed[i].OwnIndex.FindStream(stream.Key);
             if (number >= 0)
             {
-                return new StreamVersion(view.Unsealed[i].Index.Tail(number));
+                return new StreamVersion(view.Unsealed[i].OwnIndex.Tail(number));
             }
         }
 
@@ -603,10 +605,10 @@ public sealed class LogTail
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            var offset = view.Unsealed[i].Index.FindOperation(append.OperationId);
+            var offset = view.Unsealed[i].OwnIndex.FindOperation(append.OperationId);
             if (offset != 0)
             {
-                known = new OperationPlace(view.Unsealed[i].Index.Segment, offset);
+                known = new OperationPlace(view.Unsealed[i].Number, offset);
                 return true;
             }
         }

@@ -2,16 +2,35 @@ using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
 
-/// <summary>A segment whose index is in memory.</summary>
-internal sealed record UnsealedSegment(ActiveIndex Index, SegmentReader Reader)
+/// <summary>A segment whose index is in memory. Once it is sealed, and everybody has gone who had a lease on a view that has it, the index's memory serves another one.</summary>
+internal sealed class UnsealedSegment(ActiveIndex index, SegmentReader reader)
 {
+    public uint Number => index.Segment;
+
+    public Position FirstPosition => index.FirstPosition;
+
+    public LogIndex FirstIndex => index.FirstIndex;
+
     /// <summary>Index of the last group before this segment.</summary>
-    public LogIndex IndexBefore => new(Index.FirstIndex.Value - 1);
+    public LogIndex IndexBefore => new(index.FirstIndex.Value - 1);
+
+    public SegmentReader Reader => reader;
+
+    /// <summary>Its index for whoever needs no lease: the sequencer's thread, who seals it, and an open or a stop, beside which nobody else is.</summary>
+    public ActiveIndex OwnIndex => index;
+
+    /// <summary>Its index, as long as the lease lasts. For every thread.</summary>
+    public ActiveIndex Index(in ViewLease lease)
+    {
+        Invariant.Check(lease.View is not null);
+        return index;
+    }
 }
 
 /// <summary>
 /// Which segments there are, at one moment. Immutable: a reader takes it once per page and keeps what it holds alive
-/// by leases. Read after the commit position, it covers all that is committed.
+/// by leases, of which one on the view itself is for the indexes of unsealed segments. Read after the commit position, it
+/// covers all that is committed.
 /// </summary>
 /// <param name="Sealed">By segment number, from 0.</param>
 /// <param name="Unsealed">Those behind them, oldest first; the last one is being written.</param>

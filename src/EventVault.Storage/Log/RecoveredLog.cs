@@ -95,7 +95,7 @@ internal sealed class RecoveredLog(VaultMeta meta, StreamLives lives, Func<UInt1
         for (var i = 0; i < Pending.Count; i++)
         {
             var group = Pending[i];
-            var reader = segments[(int)(group.Place.Segment - segments[0].Index.Segment)].Reader;
+            var reader = segments[(int)(group.Place.Segment - segments[0].Number)].Reader;
             var (length, place) = (group.Length, group.Place.Offset);
             group.Length = 0;
             group.Reserve(length);

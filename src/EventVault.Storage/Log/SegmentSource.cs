@@ -1,3 +1,4 @@
+using EventVault.Storage.Index;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
@@ -6,16 +7,22 @@ namespace EventVault.Storage.Log;
 internal readonly struct SegmentSource
 {
     private readonly UnsealedSegment? _unsealed;
+    private readonly ActiveIndex? _index;
     private readonly SealedSegment? _sealed;
 
+    /// <summary>An unsealed segment, as long as the lease lasts.</summary>
+    public SegmentSource(UnsealedSegment segment, in ViewLease lease)
+        : this(segment) => _index = segment.Index(lease);
+
+    /// <summary>The bytes alone of an unsealed segment: where its events stand can't be asked for.</summary>
     public SegmentSource(UnsealedSegment segment) => _unsealed = segment;
 
     public SegmentSource(SealedSegment segment) => _sealed = segment;
 
-    public Position FirstPosition => _unsealed?.Index.FirstPosition ?? _sealed!.FirstPosition;
+    public Position FirstPosition => _unsealed?.FirstPosition ?? _sealed!.FirstPosition;
 
     /// <summary>Offset of an event's record; 0: a scavenge removed it.</summary>
-    public uint OffsetOf(uint ordinal) => _unsealed?.Index.OffsetOf((int)ordinal) ?? _sealed!.Index.OffsetOf(ordinal);
+    public uint OffsetOf(uint ordinal) => _index?.OffsetOf((int)ordinal) ?? _sealed!.Index.OffsetOf(ordinal);
 
     /// <summary>The sealed segment; null: it is not sealed.</summary>
     public SealedSegment? Sealed => _sealed;

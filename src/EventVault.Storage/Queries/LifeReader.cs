@@ -65,10 +65,10 @@ internal sealed class LifeReader(VaultStorage storage)
     private bool TryFindNewest(in Search search, Position after, Position until, out LifeChange change)
     {
         change = default;
-        var view = storage.View;
-        for (var number = until > after ? QuerySegment.NumberOf(view, until) : -1; number >= 0; number--)
+        for (var number = until > after ? QuerySegment.NumberOf(storage.View, until) : -1; number >= 0; number--)
         {
-            var segment = QuerySegment.Of(view, number, until);
+            using var lease = storage.LeaseView();
+            var segment = QuerySegment.Of(lease, number, until);
             if (segment.Events == 0)
             {
                 continue;
@@ -96,7 +96,8 @@ internal sealed class LifeReader(VaultStorage storage)
         var last = until > after ? QuerySegment.NumberOf(view, until) : -1;
         for (var number = last < 0 ? 0 : QuerySegment.NumberOf(view, after + 1); number <= last; number++)
         {
-            var segment = QuerySegment.Of(view, number, until);
+            using var lease = storage.LeaseView();
+            var segment = QuerySegment.Of(lease, number, until);
             if (segment.Events > 0 && segment.TryFind(search.Key, out var postings) && TryFind(search, segment, postings, after, until, backwards: false, out change))
             {
                 return true;

@@ -33,13 +33,14 @@ internal sealed class MatchReader(VaultStorage storage)
         where TSink : IEventSink, allows ref struct
     {
         var head = storage.Head;
-        var view = storage.View;
+        using var lease = storage.LeaseView();
+        var view = lease.View;
         next = backwards ? Lower(from, head) : Upper(from, new Position(0));
         until = backwards ? Upper(until, new Position(0)) : Lower(until, head);
         var budget = Budget;
         for (var i = 0; i < Segments && budget > 0 && !IsBehind(next, until, backwards); i++)
         {
-            var segment = QuerySegment.Of(view, QuerySegment.NumberOf(view, next), head);
+            var segment = QuerySegment.Of(lease, QuerySegment.NumberOf(view, next), head);
             var read = filter.Ways.Length > 0
                 ? ReadByKeys(filter, segment, until, backwards, ref sink, ref next, ref budget)
                 : Scan(filter, segment, until, backwards, ref sink, ref next, ref budget);
@@ -56,14 +57,14 @@ internal sealed class MatchReader(VaultStorage storage)
     public long Count(EventFilter filter, Position from, Position until)
     {
         var head = storage.Head;
-        var view = storage.View;
         var next = Upper(from, new Position(0));
         var last = Lower(until, head);
         var sink = default(CountSink);
         var byKeys = filter.IsCountedByKeys;
         while (next <= last && !filter.IsOfSystem)
         {
-            var segment = QuerySegment.Of(view, QuerySegment.NumberOf(view, next), head);
+            using var lease = storage.LeaseView();
+            var segment = QuerySegment.Of(lease, QuerySegment.NumberOf(lease.View, next), head);
             // Behind the newest change of a stream's life all events are visible; before it the records must tell.
             if (byKeys && next > storage.Lives.LastChange)
             {
@@ -86,10 +87,10 @@ internal sealed class MatchReader(VaultStorage storage)
     /// <param name="tail">Has the events behind the head; null if none of them counts.</param>
     public Position Last(EventFilter filter, Position after, Position until, LogTail? tail)
     {
-        var view = storage.View;
-        for (var number = until > after ? QuerySegment.NumberOf(view, until) : -1; number >= 0; number--)
+        for (var number = until > after ? QuerySegment.NumberOf(storage.View, until) : -1; number >= 0; number--)
         {
-            var segment = QuerySegment.Of(view, number, until);
+            using var lease = storage.LeaseView(); // For each: there may be many, from the disk.
+            var segment = QuerySegment.Of(lease, number, until);
             if (segment.Events > 0)
             {
                 if (segment.First + (segment.Events - 1) <= after)

@@ -27,12 +27,13 @@ internal readonly struct QuerySegment
     /// <summary>How many of its events count; may be 0.</summary>
     public int Events { get; }
 
-    /// <summary>The segment with this number.</summary>
-    /// <param name="view">Has it.</param>
+    /// <summary>The segment with this number, as long as the lease lasts.</summary>
+    /// <param name="lease">Its view has the segment.</param>
     /// <param name="number">Its number.</param>
     /// <param name="head">No later event counts.</param>
-    public static QuerySegment Of(LogView view, int number, Position head)
+    public static QuerySegment Of(in ViewLease lease, int number, Position head)
     {
+        var view = lease.View;
         if (number < view.Sealed.Length)
         {
             var segment = view.Sealed[number];
@@ -41,9 +42,9 @@ internal readonly struct QuerySegment
 
         var unsealed = view.Unsealed[number - view.Sealed.Length];
         var next = number + 1 - view.Sealed.Length;
-        var first = unsealed.Index.FirstPosition;
-        var most = next < view.Unsealed.Length ? view.Unsealed[next].Index.FirstPosition.Value - first.Value : int.MaxValue;
-        return new QuerySegment(new SegmentSource(unsealed), first, Clamp(head, first, most), unsealed.Index.Keys, @sealed: null);
+        var first = unsealed.FirstPosition;
+        var most = next < view.Unsealed.Length ? view.Unsealed[next].FirstPosition.Value - first.Value : int.MaxValue;
+        return new QuerySegment(new SegmentSource(unsealed, lease), first, Clamp(head, first, most), unsealed.Index(lease).Keys, @sealed: null);
     }
 
     /// <summary>Number of the segment that holds a position at or before the head.</summary>
@@ -51,7 +52,7 @@ internal readonly struct QuerySegment
     {
         for (var i = view.Unsealed.Length - 1; i >= 0; i--)
         {
-            if (view.Unsealed[i].Index.FirstPosition <= position)
+            if (view.Unsealed[i].FirstPosition <= position)
             {
                 return view.Sealed.Length + i;
             }

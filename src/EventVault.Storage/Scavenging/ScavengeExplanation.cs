@@ -43,22 +43,28 @@ internal sealed class ScavengeExplanation : IScavengeRules
     /// <summary>Explains a segment.</summary>
     public SegmentExplanation Of(uint segment)
     {
-        if (segment >= _view.Sealed.Length)
+        SealedSegment isSealed;
+        using (var lease = _storage.LeaseView())
         {
-            return Of(_view.Unsealed[(int)segment - _view.Sealed.Length]);
+            if (segment >= lease.View.Sealed.Length)
+            {
+                return Of(_view.Unsealed[(int)segment - _view.Sealed.Length].Index(lease));
+            }
+
+            // As it was at the beginning, unless it was sealed since: its index in memory is gone then.
+            isSealed = segment < _view.Sealed.Length ? _view.Sealed[segment] : lease.View.Sealed[segment];
         }
 
         try
         {
-            return Of(_view.Sealed[segment]);
+            return Of(isSealed);
         }
         catch (Exception e) when (e is DamageException or IndexDamageException)
         {
             // A scavenge would pass it over, too.
-            var damaged = _view.Sealed[segment];
             return new SegmentExplanation(
-                segment, damaged.FirstPosition, damaged.Record.LastPosition, damaged.FileLength, damaged.Record.EventCount, 0, 0, 0, 0, 0,
-                Rewrites: false, $"it is damaged: {e.Message}", damaged.Scavenged?.Point ?? Position.None);
+                segment, isSealed.FirstPosition, isSealed.Record.LastPosition, isSealed.FileLength, isSealed.Record.EventCount, 0, 0, 0, 0, 0,
+                Rewrites: false, $"it is damaged: {e.Message}", isSealed.Scavenged?.Point ?? Position.None);
         }
     }
 
@@ -84,11 +90,10 @@ internal sealed class ScavengeExplanation : IScavengeRules
             plan.HeldEvents, plan.Why is null, plan.Why, at);
     }
 
-    private SegmentExplanation Of(UnsealedSegment segment)
+    private SegmentExplanation Of(ActiveIndex index)
     {
-        var index = segment.Index;
-        var next = (int)(index.Segment - _view.Unsealed[0].Index.Segment) + 1;
-        var last = next < _view.Unsealed.Length ? Math.Min(_head.Value, _view.Unsealed[next].Index.FirstPosition.Value - 1) : _head.Value;
+        var next = (int)(index.Segment - _view.Unsealed[0].Number) + 1;
+        var last = next < _view.Unsealed.Length ? Math.Min(_head.Value, _view.Unsealed[next].FirstPosition.Value - 1) : _head.Value;
         var events = (int)Math.Max(0, last - index.FirstPosition.Value + 1);
         long system = index.FindStream(_system) is var own and >= 0 ? index.Run(own, events, out _).Count : 0;
         var hidden = HiddenIn(index, events);

@@ -331,7 +331,7 @@ public sealed class Scavenger : IDisposable
         var count = 0;
         for (var i = 0; i + 1 < view.Unsealed.Length; i++)
         {
-            count += view.Unsealed[i + 1].Index.FirstPosition <= point ? 1 : 0;
+            count += view.Unsealed[i + 1].FirstPosition <= point ? 1 : 0;
         }
 
         return count;

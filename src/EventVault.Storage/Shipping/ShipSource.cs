@@ -33,7 +33,7 @@ public sealed class ShipSource
             list.Add(Of(view.Sealed[number]));
         }
 
-        if (list.Count < most && from <= view.Sealed.Length && view.Sealed.Length > 0 && view.Unsealed[0].Index.FirstIndex <= _storage.CommitIndex)
+        if (list.Count < most && from <= view.Sealed.Length && view.Sealed.Length > 0 && view.Unsealed[0].FirstIndex <= _storage.CommitIndex)
         {
             list.Add(Beginning((uint)view.Sealed.Length));
         }
@@ -73,7 +73,7 @@ public sealed class ShipSource
         ArgumentOutOfRangeException.ThrowIfGreaterThan(destination.Length, MostBytes);
         var view = _storage.View;
         var isThere = segment.Segment < view.Sealed.Length
-            || (segment.Segment == view.Sealed.Length && segment.Form == ShippedForm.Beginning && view.Unsealed[0].Index.FirstIndex <= _storage.CommitIndex);
+            || (segment.Segment == view.Sealed.Length && segment.Form == ShippedForm.Beginning && view.Unsealed[0].FirstIndex <= _storage.CommitIndex);
         if (!isThere || offset > segment.LengthBytes)
         {
             return -1;

@@ -124,7 +124,7 @@ public sealed class LogTailTests
             storage.Log.Write(group);
             storage.Log.Flush();
             storage.Commit(group.Index);
-            Assert.All(storage.View.Unsealed, s => Assert.InRange(s.Index.Keys.Bytes, 0, Most + 140_000)); // A block of rows at a time.
+            Assert.All(storage.View.Unsealed, s => Assert.InRange(s.OwnIndex.Keys.Bytes, 0, Most + 140_000)); // A block of rows at a time.
         }
 
         Assert.True(storage.SegmentCounts.Sealed >= 3);

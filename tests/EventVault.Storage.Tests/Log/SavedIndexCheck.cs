@@ -33,7 +33,7 @@ internal static class SavedIndexCheck
         Assert.Equal(walked.Raft.TermRuns, loaded.Raft.TermRuns);
         Assert.Equal(walked.Raft.Memberships, loaded.Raft.Memberships.AsEnumerable(), static (a, b) => a.Index == b.Index && a.Content.AsSpan().SequenceEqual(b.Content));
         Compare(walked.Lives, loaded.Lives);
-        Compare(Assert.Single(walked.View.Unsealed).Index, Assert.Single(loaded.View.Unsealed).Index);
+        Compare(Assert.Single(walked.View.Unsealed).OwnIndex, Assert.Single(loaded.View.Unsealed).OwnIndex);
         return true;
     }
 

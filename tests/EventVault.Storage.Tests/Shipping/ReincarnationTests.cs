@@ -169,7 +169,7 @@ public sealed class ReincarnationTests
         using (var storage = _pair.Open(files))
         {
             incarnation = storage.Incarnation;
-            for (var i = 1ul; i <= Groups || storage.View.Unsealed[^1].Index.FirstIndex.Value + 6 > i; i++)
+            for (var i = 1ul; i <= Groups || storage.View.Unsealed[^1].FirstIndex.Value + 6 > i; i++)
             {
                 _pair.Send(storage, i, i); // Each one flushed before the next: they say so of each other.
                 while (storage.StepBackground())
@@ -178,9 +178,9 @@ public sealed class ReincarnationTests
             }
 
             Assert.Single(storage.View.Unsealed);
-            index = storage.View.Unsealed[^1].Index.FirstIndex.Value + (ulong)Math.Max(0, groupInSegment);
-            place = new Place(storage.View.Unsealed[^1].Index.Segment, Blocks.Size);
-            for (var i = storage.View.Unsealed[^1].Index.FirstIndex.Value; i < index; i++)
+            index = storage.View.Unsealed[^1].FirstIndex.Value + (ulong)Math.Max(0, groupInSegment);
+            place = new Place(storage.View.Unsealed[^1].Number, Blocks.Size);
+            for (var i = storage.View.Unsealed[^1].FirstIndex.Value; i < index; i++)
             {
                 place = place with { Offset = place.Offset + (uint)storage.ReadGroup(new LogIndex(i)).Length };
             }

@@ -102,7 +102,7 @@ public sealed class ShipInstallTests
             folder.WritePlan();
         }
 
-        var last = pair.Leader.Storage.View.Unsealed[0].Index.Segment;
+        var last = pair.Leader.Storage.View.Unsealed[0].Number;
         files.FlipBit($"{SmallVault.Directory}/log/{SegmentHeader.FileName(last)}", Blocks.Size + GroupHeader.Length + 3, 1);
         Assert.Throws<DamageException>(() => pair.Open(files));
         Assert.False(files.FileExists(PlanPath));

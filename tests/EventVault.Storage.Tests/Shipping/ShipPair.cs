@@ -40,7 +40,7 @@ internal sealed class ShipPair
     public ulong LastIndex => (ulong)_groups.Count;
 
     /// <summary>The first index of the segment behind the last one that is sealed: with it a plan ends.</summary>
-    public LogIndex Beginning => Leader.Storage.View.Unsealed[0].Index.FirstIndex;
+    public LogIndex Beginning => Leader.Storage.View.Unsealed[0].FirstIndex;
 
     public VaultStorage Open(SimulatedFileSystem files) => VaultStorage.Open(
         files, SmallVault.Directory, new StorageOptions { NodeId = 2, Join = Leader.Storage.Identity, OperationHorizon = SmallVault.DefaultHorizon, Random = new Random(2) }, 2_000_000);

@@ -44,8 +44,8 @@ internal sealed class ActiveKeys
     private readonly BlockList<Row> _rows;
     private uint[][] _blocks = [];
     private uint _end;
-    private uint[]?[]? _keptSlots; // Of other keys: the first key of each table takes its slots,
-    private uint[][]? _keptBlocks; // and each block that is needed is the one there.
+    private uint[]?[]? _keptSlots; // Of other keys, as in KeyTable.
+    private uint[][]? _keptBlocks;
     private int _emptied; // Rows all of whose ordinals a truncation took back.
     private int _slotCount; // Those needed.
 
@@ -59,7 +59,7 @@ internal sealed class ActiveKeys
     /// <summary>How many different keys there are, those of pending events included.</summary>
     public int Count => _rows.Count - _emptied;
 
-    /// <summary>Bytes it needs. Its tables may have more slots, as many as those of the segment whose memory it took over.</summary>
+    /// <summary>Bytes it needs. Its tables may have more slots: up to twice what the segment needed whose memory it took over.</summary>
     public long Bytes => _rows.Bytes(Row.Length) + ((long)BlocksUsed * BlockWords * sizeof(uint)) + (sizeof(int) * (long)_slotCount);
 
     private int BlocksUsed => (int)((_end + BlockWords - 1) >> BlockShift);
@@ -72,7 +72,12 @@ internal sealed class ActiveKeys
         Invariant.Check(_rows.Count == 0 && !ReferenceEquals(this, done));
         _rows.TakeOver(done._rows);
         (_keptBlocks, done._blocks) = (done._blocks, []);
-        _keptSlots = [.. done._slots];
+        _keptSlots = new uint[]?[Tables];
+        for (var table = 0; table < Tables; table++)
+        {
+            _keptSlots[table] = done._slots[table] is { } slots && slots.Length <= 2 * done._needed[table] ? slots : null;
+        }
+
         done._slots.AsSpan().Fill([]);
     }
 
@@ -298,8 +303,9 @@ internal sealed class ActiveKeys
     // Of a table without keys. What was taken over is cleared one table at a time, so that no append waits long for it.
     private uint[] FirstSlotsOf(int table)
     {
-        var slots = _keptSlots?[table] ?? new uint[FirstSlots];
-        Array.Clear(slots);
+        var slots = _keptSlots?[table];
+        slots?.AsSpan().Clear();
+        slots ??= new uint[FirstSlots];
 
         _slotCount += _needed[table] = FirstSlots;
         Volatile.Write(ref _slots[table], slots);
@@ -376,7 +382,7 @@ internal sealed class ActiveKeys
             _end = (_end + BlockWords - 1) & ~(uint)(BlockWords - 1);
             if (_end >> BlockShift == _blocks.Length)
             {
-                var block = _keptBlocks is { } kept && _blocks.Length < kept.Length ? kept[_blocks.Length] : new uint[BlockWords];
+                var block = _keptBlocks?.ElementAtOrDefault(_blocks.Length) ?? new uint[BlockWords];
                 Volatile.Write(ref _blocks, [.. _blocks, block]);
             }
         }

@@ -33,8 +33,10 @@ internal sealed class KeyTable
     private UInt128[][] _blocks = new UInt128[4][];
     private readonly int[][] _slots = new int[Tables][]; // 0: empty, otherwise number + 1.
     private readonly int[] _used = new int[Tables];
-    private int[][]? _keptSlots; // Of another table: the first key of each of these takes its slots,
-    private UInt128[][]? _keptBlocks; // and each block that is needed is the one there.
+    // Of another table: the first key of each table here takes its slots, each block that is needed is the one there. Another thread may let go of them: each
+    // use reads the field once, and finds them there or not.
+    private int[][]? _keptSlots;
+    private UInt128[][]? _keptBlocks;
     private int _indexed; // Keys that have a slot.
     private int _count;
 
@@ -68,7 +70,13 @@ internal sealed class KeyTable
     {
         Invariant.Check(Count == 0 && !ReferenceEquals(this, done));
         (_keptBlocks, done._blocks) = (done._blocks, []);
-        _keptSlots = [.. done._slots];
+        _keptSlots = new int[Tables][];
+        for (var table = 0; table < Tables; table++)
+        {
+            // Not what was much too large already, or one burst's tables would go on from segment to segment.
+            _keptSlots[table] = done._slots[table].Length <= 2 * SlotsFor(done._used[table]) ? done._slots[table] : NoSlots;
+        }
+
         done._slots.AsSpan().Clear();
     }
 
@@ -133,7 +141,7 @@ internal sealed class KeyTable
             Volatile.Write(ref _blocks, blocks);
         }
 
-        _blocks[block] ??= _keptBlocks is { } kept && block < kept.Length && kept[block] is { } whole ? whole : new UInt128[BlockSize];
+        _blocks[block] ??= _keptBlocks?.ElementAtOrDefault(block) ?? new UInt128[BlockSize];
         _blocks[block][number & (BlockSize - 1)] = key;
 
         // Behind the key, and what belongs to it: some go by the count.
@@ -288,7 +296,7 @@ internal sealed class BlockList<T>
     private const int BlockShift = 13;
     private const int BlockSize = 1 << BlockShift;
     private T[][] _blocks = new T[4][];
-    private T[][]? _kept; // Of another list: each block that is needed is the one there.
+    private T[][]? _kept; // Of another list: each block that is needed is the one there. Another thread may let go of them.
 
     public int Count { get; private set; }
 
@@ -321,7 +329,7 @@ internal sealed class BlockList<T>
             Volatile.Write(ref _blocks, blocks);
         }
 
-        _blocks[block] ??= _kept is { } kept && block < kept.Length && kept[block] is { } whole ? whole : new T[BlockSize];
+        _blocks[block] ??= _kept?.ElementAtOrDefault(block) ?? new T[BlockSize];
         ref var added = ref _blocks[block][Count++ & (BlockSize - 1)];
         added = default;
         return ref added;

@@ -165,7 +165,7 @@ internal sealed class OperationsGeneration : IDisposable
                 entries[i] = (FingerprintOf(hash), place);
             }
 
-            SortByHome(order.AsSpan(0, count));
+            SortByHome(order.AsSpan(0, count), _header.Buckets);
             PutInOrder(order.AsSpan(0, count), entries, touched, mayRepeat);
         }
         finally
@@ -264,18 +264,21 @@ internal sealed class OperationsGeneration : IDisposable
 
     private int Next(int bucket) => bucket + 1 == _header.Buckets ? 0 : bucket + 1;
 
-    // Their numbers rise already, and buckets are hashes: dealt out by one half of the bucket's number and then by the other, each time in the order in which they
-    // come. For a segment's hundreds of thousands several times as fast as comparing them.
-    private void SortByHome(Span<ulong> order)
+    /// <summary>Sorts entries by their bucket, in the high half, and then by their number, in the low half, by which they are sorted already.</summary>
+    /// <remarks>
+    /// Dealt out by one half of the bucket's number and then by the other, each time in the order in which they come: for a segment's hundreds of thousands several
+    /// times as fast as comparing them.
+    /// </remarks>
+    internal static void SortByHome(Span<ulong> order, int buckets)
     {
-        const int LeastDealt = 4096; // Counting costs as much for fewer.
+        const int LeastDealt = 4096; // For fewer the counting alone, over all values of half a number, costs as much.
         if (order.Length < LeastDealt)
         {
             order.Sort();
             return;
         }
 
-        int bits = (BitOperations.Log2((uint)_header.Buckets) + 2) / 2; // Of each half.
+        int bits = (BitOperations.Log2((uint)buckets) + 2) / 2; // Of each half.
         int[] ends = ArrayPool<int>.Shared.Rent(1 << bits);
         ulong[] dealt = ArrayPool<ulong>.Shared.Rent(order.Length);
         Deal(order, dealt, 32, ends.AsSpan(0, 1 << bits));

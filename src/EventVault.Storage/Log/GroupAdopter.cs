@@ -100,7 +100,7 @@ internal sealed class GroupAdopter(VaultMeta meta, StreamLives lives, Func<UInt1
         Invariant.Check(appends == group.Appends);
     }
 
-    /// <summary>Holds on to no index: that of the segment before may be in nobody's way any more.</summary>
+    /// <summary>Forgets which index it looked into last, or a sealed segment's would stay in memory for as long as nothing is adopted.</summary>
     public void Forget() => _lastIndex = null;
 
     private StreamVersion LastVersion(ActiveIndex index, UInt128 key, StreamVersion expected)

@@ -7,23 +7,29 @@ namespace EventVault.Storage.Log;
 /// then the garbage collector has it.
 /// </summary>
 /// <remarks>
-/// For segments that are filled in seconds, of which the garbage would be some 100 bytes an event. What is not used within <see cref="KeptMs"/> is let go: a vault that
-/// rests holds no more than its unsealed events need, but for slots of tables, which are as many as those of the segment before.
+/// For segments that are filled in seconds, of which the garbage would be some 100 bytes an event. What is not used within <see cref="KeptMs"/> of the seal is let go, or at the end of
+/// the seal that is under way then: a vault that rests holds no more than its unsealed events need, but for slots of tables, which may be as many as the segment before needed, twice.
 /// </remarks>
 internal sealed class RetiredIndexes(ViewLeases leases)
 {
     private volatile Retired? _retired;
     private volatile Drawing? _drawing;
 
-    /// <summary>How long memory is kept for the next index, and for it to grow. Milliseconds.</summary>
+    /// <summary>How long behind a seal memory is kept for the next index, and for it to grow. Milliseconds.</summary>
     public long KeptMs { get; set; } = 10_000;
 
-    /// <summary>How many indexes got the memory of another one. For every thread.</summary>
+    /// <summary>How many indexes got the memory of another one; for tests.</summary>
     public long Reused { get; private set; }
 
     /// <summary>A segment was sealed, and the view that is published does not have its index any more. The background thread.</summary>
     public void Add(ActiveIndex index)
     {
+        if (_drawing is { } drawing && ReferenceEquals(drawing.Index, index))
+        {
+            drawing.Index.LetGo(); // It grows no more.
+            Interlocked.CompareExchange(ref _drawing, null, drawing);
+        }
+
         // One that is still there was not needed, or not free.
         _retired = leases.TryEndTurn(out var turn) ? new Retired(index, turn, Environment.TickCount64) : null;
     }
@@ -34,7 +40,7 @@ internal sealed class RetiredIndexes(ViewLeases leases)
         if (_retired is { } retired && leases.HasEnded(retired.Turn) && ReferenceEquals(Interlocked.CompareExchange(ref _retired, null, retired), retired))
         {
             fresh.TakeOver(retired.Index);
-            _drawing = new Drawing(fresh, Environment.TickCount64);
+            _drawing = new Drawing(fresh, retired.Since);
             Reused++;
         }
     }
@@ -57,10 +63,10 @@ internal sealed class RetiredIndexes(ViewLeases leases)
 
     /// <param name="Index">Nobody gets it any more.</param>
     /// <param name="Turn">Of the leases, in which somebody may have got it.</param>
-    /// <param name="Since">By the system's tick count, ms.</param>
+    /// <param name="Since">When it was sealed, by the system's tick count, ms.</param>
     private sealed record Retired(ActiveIndex Index, long Turn, long Since);
 
     /// <param name="Index">Has memory of another one, and uses it as it grows.</param>
-    /// <param name="Since">By the system's tick count, ms.</param>
+    /// <param name="Since">When that one was sealed, by the system's tick count, ms.</param>
     private sealed record Drawing(ActiveIndex Index, long Since);
 }

@@ -65,6 +65,7 @@ internal sealed class MatchReader(VaultStorage storage)
         {
             using var lease = storage.LeaseView();
             var segment = QuerySegment.Of(lease, QuerySegment.NumberOf(lease.View, next), head);
+
             // Behind the newest change of a stream's life all events are visible; before it the records must tell.
             if (byKeys && next > storage.Lives.LastChange)
             {

@@ -118,7 +118,7 @@ public sealed class EventKeysTests
         }
     }
 
-    // Each thread knows the keys of types and categories that it has come across: those of this vault, and of this kind.
+    // Each thread knows the keys of types and categories that it has come across, and of which vault they are.
     [Fact]
     public void Types_and_categories_that_come_again_have_the_keys_that_they_had()
     {

@@ -85,6 +85,31 @@ public sealed class OperationsFilesTests
     }
 
     [Fact]
+    public void Entries_are_dealt_out_to_buckets_in_the_order_of_a_sort()
+    {
+        var random = new Random(6);
+        foreach (int count in (int[])[0, 1, 4_095, 4_096, 20_000])
+        {
+            foreach (int buckets in (int[])[1, 2, 3, 64, 127, 128, 1_000, 32_767, 65_536, 3_000_000, int.MaxValue])
+            {
+                ulong[] order = [.. Enumerable.Range(0, count).Select(i => ((ulong)(random.Next(4) == 0 ? buckets - 1 : random.Next(buckets)) << 32) | (uint)i)];
+                ulong[] expected = [.. order.Order()];
+                OperationsGeneration.SortByHome(order, buckets);
+                Assert.Equal(expected, order);
+            }
+        }
+    }
+
+    [Fact]
+    public void All_of_a_large_segment_are_found()
+    {
+        OperationEntry[][] segments = Segments(new Random(4), 1, 1, minimum: 20_000);
+        using OperationsFiles files = OperationsFiles.Open(new SimulatedFileSystem(tracksLosses: false), Folder, Key, 600_000, 300_000);
+        files.Apply(0, segments[0]);
+        CheckContent(files, [.. segments[0]], 0, 600_000, 300_000);
+    }
+
+    [Fact]
     public void A_segment_larger_than_several_generations_is_spread_over_them()
     {
         OperationEntry[][] segments = Segments(new Random(4), 1, 1, minimum: 1_000);

@@ -35,7 +35,7 @@ public sealed class RetiredIndexesTests
                 Assert.Equal(0u, found.FindOperation(new UInt128(0, (ulong)events)));
                 Assert.Equal(-1, found.FindStream(new UInt128(1, ulong.MaxValue)));
 
-                // Nor is there anything of the other one in what is saved, and in what a truncation keeps.
+                // What is saved, and what a truncation keeps, is no longer either, and reads the same.
                 var (saved, savedLength) = SaveAndLoad(found);
                 SavedIndexCheck.Compare(expected, saved);
                 Assert.Equal(SaveAndLoad(expected).Length, savedLength);
@@ -88,49 +88,85 @@ public sealed class RetiredIndexesTests
     }
 
     [Fact]
-    public async Task Turns_end_only_behind_who_came_in_them_on_many_threads()
+    public void Turns_end_only_behind_who_came_in_them_on_many_threads()
     {
+        const int Turns = 100;
+
         // A cell that belongs to a turn is spoiled as soon as the turn is said to have ended.
         var leases = new ViewLeases();
         var current = new StrongBox(true);
-        using var stop = new CancellationTokenSource();
-        var looks = 0L;
-        var readers = Enumerable.Range(0, 4).Select(_ => Task.Run(() =>
+        var (stop, spoiledCells) = (false, 0);
+        var readers = Enumerable.Range(0, 3).Select(_ => new Thread(() =>
         {
-            while (!stop.IsCancellationRequested)
+            while (!Volatile.Read(ref stop))
             {
                 var at = leases.Enter();
-                try
+                var seen = Volatile.Read(ref current);
+                for (var i = 0; i < 20; i++)
                 {
-                    var seen = Volatile.Read(ref current);
-                    for (var i = 0; i < 20; i++)
+                    if (!Volatile.Read(ref seen.IsWhole))
                     {
-                        Assert.True(Volatile.Read(ref seen.IsWhole));
+                        Interlocked.Increment(ref spoiledCells);
                     }
                 }
-                finally
-                {
-                    leases.Exit(at);
-                }
 
-                Interlocked.Increment(ref looks);
+                leases.Exit(at);
+                Thread.Yield();
             }
         })).ToList();
-        var spoiled = 0;
-        for (var until = DateTime.UtcNow + TimeSpan.FromSeconds(60); (spoiled < 2000 || Interlocked.Read(ref looks) < 20_000) && DateTime.UtcNow < until && !readers.Any(r => r.IsFaulted);)
+        readers.ForEach(reader => reader.Start());
+        for (var ended = 0; ended < Turns;)
         {
             var old = current;
             Volatile.Write(ref current, new StrongBox(true));
-            if (leases.TryEndTurn(out var turn) && SpinWait.SpinUntil(() => leases.HasEnded(turn), TimeSpan.FromSeconds(10)))
+            if (leases.TryEndTurn(out var turn))
             {
+                Assert.True(SpinWait.SpinUntil(() => leases.HasEnded(turn), TimeSpan.FromSeconds(60)));
                 Volatile.Write(ref old.IsWhole, false);
-                spoiled++;
+                ended++;
             }
         }
 
-        await stop.CancelAsync();
-        await Task.WhenAll(readers).WaitAsync(TimeSpan.FromSeconds(60));
-        Assert.True(spoiled >= 2000 && looks >= 20_000, $"{spoiled} turns ended, {looks} looks");
+        Volatile.Write(ref stop, true);
+        readers.ForEach(reader => Assert.True(reader.Join(TimeSpan.FromSeconds(60))));
+        Assert.Equal(0, spoiledCells);
+    }
+
+    [Fact]
+    public void Tables_that_were_much_too_large_do_not_go_on_from_index_to_index()
+    {
+        const int Many = 100_000;
+        const int Few = 100;
+        KeyTable[] tables = [new(), new(), new()];
+        ActiveKeys[] keys = [new(), new(), new()];
+        Add(Many, 0);
+        tables[1].TakeOver(tables[0]);
+        keys[1].TakeOver(keys[0]);
+        Add(Few, 1);
+        tables[2].TakeOver(tables[1]);
+        keys[2].TakeOver(keys[1]);
+
+        // The blocks serve, of 64 KiB and more; the slots, some bytes for each key, are their own.
+        var (tableBytes, keyBytes) = Add(Few, 2);
+        Assert.InRange(tableBytes, 2000, 20_000);
+        Assert.InRange(keyBytes, 2000, 20_000);
+
+        (long Table, long Keys) Add(int count, int to)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0u; i < count; i++)
+            {
+                tables[to].Add(i);
+            }
+
+            var between = GC.GetAllocatedBytesForCurrentThread();
+            for (var i = 0u; i < count; i++)
+            {
+                keys[to].Add([(i + 1) * 0x9E3779B97F4A7C15], i);
+            }
+
+            return (between - before, GC.GetAllocatedBytesForCurrentThread() - between);
+        }
     }
 
     [Fact]
@@ -188,8 +224,13 @@ public sealed class RetiredIndexesTests
         retired.GiveTo(fresh);
         Assert.Equal(1, retired.Reused);
         retired.LetGo();
+        return AllocatedBy(fresh, 20_000);
+    }
+
+    private static long AllocatedBy(ActiveIndex index, int events)
+    {
         var before = GC.GetAllocatedBytesForCurrentThread();
-        Fill(fresh, 1, 20_000);
+        Fill(index, 1, events);
         return GC.GetAllocatedBytesForCurrentThread() - before;
     }
 

@@ -125,8 +125,7 @@ internal static class EventKeys
     private static ulong Compute(byte kind, ReadOnlySpan<byte> bytes, in SipKey key) => SipHash128.ComputeLow(kind, bytes, key);
 
     /// <summary>
-    /// Keys that this thread has computed: nearly all events are of a few types and categories, and to hash both would be a third of
-    /// what an event's keys cost.
+    /// Keys that this thread has computed: nearly all events are of a few types and categories, and to compare a name costs less than to hash it.
     /// </summary>
     private sealed class Recent
     {

@@ -266,12 +266,12 @@ internal sealed class OperationsGeneration : IDisposable
 
     /// <summary>Sorts entries by their bucket, in the high half, and then by their number, in the low half, by which they are sorted already.</summary>
     /// <remarks>
-    /// Dealt out by one half of the bucket's number and then by the other, each time in the order in which they come: for a segment's hundreds of thousands several
-    /// times as fast as comparing them.
+    /// Dealt out by one half of the bucket's number and then by the other, each time in the order in which they come: for a segment's hundreds of thousands
+    /// less work than comparing them.
     /// </remarks>
     internal static void SortByHome(Span<ulong> order, int buckets)
     {
-        const int LeastDealt = 4096; // For fewer the counting alone, over all values of half a number, costs as much.
+        const int LeastDealt = 4096; // For few there would be more values of half a number to count than entries.
         if (order.Length < LeastDealt)
         {
             order.Sort();

@@ -36,8 +36,8 @@ internal ref struct SipHash128
     }
 
     /// <summary>
-    /// The low half of the hash of a byte and of those behind it, as <see cref="FinishLow"/> gives it: for short keys in half the time, as all
-    /// of it stays in registers.
+    /// The low half of the hash of a byte and of those behind it, as <see cref="FinishLow"/> gives it, without putting pieces together: all of
+    /// it can stay in registers.
     /// </summary>
     public static ulong ComputeLow(byte first, ReadOnlySpan<byte> bytes, in SipKey key)
     {

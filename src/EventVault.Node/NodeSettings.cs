@@ -86,7 +86,7 @@ internal sealed class NodeSettings
         new("heartbeat", "MS", "how often a leader is heard from, at most half the election timeout (100)"),
         new("ship-rate", "BYTES", "what a node sends of sealed segments a second at the most, 0 as much as it can (64MiB)"),
         new("otlp-endpoint", "URL", "send metrics and traces by OTLP to a collector, such as http://localhost:4317 (OTEL_EXPORTER_OTLP_ENDPOINT)"),
-        new("log-level", "LEVEL", "trace, debug, information, warning, error or critical (information)"),
+        new("log-level", "LEVEL", "trace, debug, information, warning, error, critical or none (information)"),
         new("log-format", "FORMAT", "line or json, on stderr (line)"),
         new("config", "FILE", "settings file (appsettings.json in the working directory, if there is one)"),
     ];
@@ -276,12 +276,20 @@ internal sealed class NodeSettings
         try
         {
             using var json = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
-            if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty(FileSection, out var section))
+            if (json.RootElement.ValueKind != JsonValueKind.Object)
             {
-                return;
+                throw new SettingException(path, $"is not a JSON object; settings stand in its property {FileSection}.");
             }
 
-            ReadSection(section, path);
+            var sections = json.RootElement.EnumerateObject().Where(static p => p.NameEquals(FileSection)).ToList();
+            if (sections.Count == 1)
+            {
+                ReadSection(sections[0].Value, path);
+            }
+            else if (isNamed || sections.Count > 1)
+            {
+                throw new SettingException(path, $"has the property {FileSection} {(sections.Count > 1 ? "twice" : "nowhere")}; settings stand in it, once.");
+            }
         }
         catch (JsonException e)
         {
@@ -300,12 +308,18 @@ internal sealed class NodeSettings
             throw new SettingException($"{FileSection} in {path}", "is not an object of settings.");
         }
 
+        var seen = new HashSet<string>(StringComparer.Ordinal);
         foreach (var property in section.EnumerateObject())
         {
             var origin = $"{FileSection}.{property.Name} in {path}";
             if (Find(property.Name) is not { } setting || setting.Name == "config")
             {
                 throw new SettingException(origin, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Name))}.");
+            }
+
+            if (!seen.Add(setting.Name))
+            {
+                throw new SettingException(origin, "stands there twice: leave one out.");
             }
 
             var value = property.Value.ValueKind switch
@@ -535,7 +549,7 @@ internal sealed class NodeSettings
             var v when v.EndsWith("GiB", StringComparison.Ordinal) => (v[..^3], 1L << 30),
             var v => (v, 1L),
         };
-        return !long.TryParse(digits.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) || number > long.MaxValue / unit
+        return !long.TryParse(digits.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) || Math.Abs((decimal)number) > long.MaxValue / unit
             ? throw Wrong(name, $"{set.Value} is not a whole number (bytes may end in KiB, MiB or GiB).")
             : number * unit < least || number * unit > most
                 ? throw Wrong(name, $"is {set.Value}; {least} to {most} are allowed.")

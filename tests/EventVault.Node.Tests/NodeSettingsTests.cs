@@ -50,13 +50,20 @@ public sealed class NodeSettingsTests : IDisposable
         File.WriteAllText(other, """{"EventVault": {"data": "/other"}}""");
         Assert.Equal("/other", Read(["--config", other, "--insecure"]).Directory);
         Assert.Equal("/usual", Read(["--insecure"]).Directory);
+
+        // The usual one may belong to other programs, too; a named one is for this one.
+        File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"Logging": {}}""");
+        File.WriteAllText(other, """{"eventvault": {"data": "/other"}}""");
+        Assert.Equal("/d", Read(["--insecure", "--data", "/d"]).Directory);
+        Assert.Contains("nowhere", Assert.Throws<SettingException>(() => Read(["--config", other, "--insecure", "--data", "/d"])).Message, StringComparison.Ordinal);
     }
 
     [Theory]
     [InlineData("--data", "")]
     [InlineData("--port", "--data /d --port x")]
     [InlineData("--port", "--data /d --port 65536")]
-    [InlineData("--port", "--data /d --port -1")]
+    [InlineData("0 to 65535 are allowed", "--data /d --port -1")]
+    [InlineData("is not a whole number", "--data /d --segment-size -9999999999GiB")]
     [InlineData("--port", "--data /d --port")]
     [InlineData("--port", "--data /d --port 1 --port 2")]
     [InlineData("--http-port", "--data /d --insecure --port 7 --http-port 7")]
@@ -110,6 +117,9 @@ public sealed class NodeSettingsTests : IDisposable
     [InlineData("""{"EventVault": {"port": 1.5}}""", "EventVault.port")]
     [InlineData("""{"EventVault": {"config": "x"}}""", "EventVault.config")]
     [InlineData("""{"EventVault": 1}""", "EventVault")]
+    [InlineData("""{"EventVault": {"port": 1, "http-port": 2, "port": 3}}""", "EventVault.port")]
+    [InlineData("""{"EventVault": {"port": 1}, "EventVault": {}}""", "twice")]
+    [InlineData("[]", "object")]
     [InlineData("""{"EventVault": """, "appsettings.json")]
     public void A_wrong_settings_file_is_refused_by_name_and_place(string json, string named)
     {
@@ -133,6 +143,16 @@ public sealed class NodeSettingsTests : IDisposable
         string[] node = ["--data", "/d", "--listen", "0.0.0.0"];
         Assert.Equal((IPAddress.Any, null), (Read([.. node, "--insecure"]).Address, Read([.. node, "--insecure"]).Access));
         Assert.NotNull(Read([.. node, "--clear-text", "--admin-password-file", PasswordFile()]).Access);
+    }
+
+    [Fact]
+    public void An_admin_password_that_is_no_UTF_8_is_refused()
+    {
+        // Read as text, all bytes that are none become the same character, and any such password would do.
+        var file = Path.Combine(_directory, "bytes");
+        File.WriteAllBytes(file, [.. Enumerable.Range(0x80, 16).Select(i => (byte)i)]);
+        var error = Assert.Throws<SettingException>(() => Read(["--data", "/d", "--admin-password-file", file]));
+        Assert.Contains("is not UTF-8", error.Message, StringComparison.Ordinal);
     }
 
     private string PasswordFile()

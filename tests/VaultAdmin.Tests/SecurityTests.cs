@@ -67,6 +67,11 @@ public sealed class SecurityTests : IDisposable
         Assert.Single((await node.RunAsync(["users", "ls", .. admin])).MustBe(0).Lines);
         Assert.Equal(6, (await node.RunAsync(["roles", "ls", .. admin])).MustBe(0).Lines.Count);
 
+        // Bytes that are no text would all be the same character, and another password as good as the right one.
+        await File.WriteAllBytesAsync(In("no.text"), [.. Enumerable.Range(0x80, 16).Select(i => (byte)i)]);
+        Assert.Equal("USAGE", (await node.RunAsync(["users", "set", "bob", "--new-password-file", In("no.text"), .. admin])).MustBe(2).ErrorCode);
+        (await AdminProcess.RunAsync("whoami", "--endpoint", node.Endpoint, "--user", "alice", "--password-file", In("no.text"), "--json")).MustBe(1);
+
         // Who gives away the right to look at roles has done it.
         (await node.RunAsync(["users", "set", "alice", "--role", "admin", .. admin])).MustBe(0);
         (await AdminProcess.RunWithAsync(variables, "users", "set", "alice", "--role", "clerk", "--json")).MustBe(0);

@@ -94,11 +94,24 @@ public sealed class VaultCredentials
             Tuple<string, long>? last = Volatile.Read(ref known);
             if (last is null || Environment.TickCount64 - last.Item2 >= ReadEveryMs)
             {
-                last = Tuple.Create(header(File.ReadAllText(path).TrimEnd('\r', '\n')), Environment.TickCount64);
+                last = Tuple.Create(header(ReadSecret(path)), Environment.TickCount64);
                 Volatile.Write(ref known, last);
             }
 
             return ValueTask.FromResult(last.Item1);
         });
+    }
+
+    // Strictly, or all bytes that are no UTF-8 would be the same character, and another secret as good as the right one.
+    private static string ReadSecret(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true)).TrimEnd('\r', '\n');
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new InvalidDataException($"'{path}' is not UTF-8.", e);
+        }
     }
 }

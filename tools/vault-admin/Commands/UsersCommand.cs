@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace EventVault.Admin.Commands;
 
@@ -132,7 +133,18 @@ internal static class UsersCommand
 
     private static Argument<string> NameArgument() => new("name") { Description = "Name of the user." };
 
-    private static async Task<string> ReadAsync(string file, CancellationToken stop) => (await File.ReadAllTextAsync(file, stop)).TrimEnd('\r', '\n');
+    // Strictly, or all bytes that are no UTF-8 would be the same character, and another password as good as the right one.
+    private static async Task<string> ReadAsync(string file, CancellationToken stop)
+    {
+        try
+        {
+            return (await File.ReadAllTextAsync(file, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true), stop)).TrimEnd('\r', '\n');
+        }
+        catch (DecoderFallbackException)
+        {
+            throw new UsageException($"The password in {file} is not UTF-8: write it anew.");
+        }
+    }
 
     private static void Tell(CommandContext context, string property, string value, string text)
     {

@@ -20,7 +20,7 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
     private readonly BlockList<EventEntry> _events = new();
     private readonly KeyTable _operations = new();
     private readonly BlockList<uint> _operationGroups = new();
-    private readonly List<SparseMark> _marks = [];
+    private List<SparseMark> _marks = [];
     private readonly List<uint> _consensusGroups = [];
     private Term _lastTerm;
     private GatheredKeys? _gathered; // While the segment is walked.
@@ -65,6 +65,8 @@ internal sealed class ActiveIndex(uint segment, Position firstPosition, LogIndex
         _operations.TakeOver(done._operations);
         _operationGroups.TakeOver(done._operationGroups);
         Keys.TakeOver(done.Keys);
+        (_marks, done._marks) = (done._marks, []);
+        _marks.Clear();
     }
 
     /// <summary>Lets go of what it took over and has not used. For every thread.</summary>

@@ -23,8 +23,13 @@ internal sealed class BlockWriter(IFile file)
     // Not a CRC: that of slots which end with their own CRC is the same whatever they hold.
     private static readonly SipKey AnyKey = new(1, 2);
 
-    private readonly byte[] _window = new byte[WindowBytes];
-    private readonly Dictionary<long, UInt128> _written = []; // by the block's offset; a block may be written more than once
+    // Of written blocks that a spare's table has room for; a larger one is not kept.
+    private const int MostKept = 16 * 1024;
+
+    [ThreadStatic]
+    private static Buffers? Spare;
+
+    private Buffers? _buffers; // From the first change to a flush. There are files that nobody writes to any more.
     private long _start = -1;
     private int _length;
     private int _sequence;
@@ -38,7 +43,7 @@ internal sealed class BlockWriter(IFile file)
         Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
         if (_start >= 0 && offset >= _start && offset < _start + _length)
         {
-            _window.AsSpan((int)(offset - _start), SlotBytes).CopyTo(slot);
+            _buffers!.Window.AsSpan((int)(offset - _start), SlotBytes).CopyTo(slot);
         }
         else
         {
@@ -50,8 +55,8 @@ internal sealed class BlockWriter(IFile file)
     public void Write(long offset, ReadOnlySpan<byte> slot)
     {
         Invariant.Check(slot.Length == SlotBytes && offset % SlotBytes == 0);
-        Window(offset - (offset % BlockBytes));
-        slot.CopyTo(_window.AsSpan((int)(offset - _start), SlotBytes));
+        Span<byte> window = Window(offset - (offset % BlockBytes));
+        slot.CopyTo(window[(int)(offset % BlockBytes)..]);
     }
 
     /// <summary>
@@ -62,6 +67,7 @@ internal sealed class BlockWriter(IFile file)
     /// <exception cref="IndexDamageException">It was written since the last flush, and does not hold that.</exception>
     public Span<byte> Window(long block, bool isEmpty = false)
     {
+        Buffers buffers = _buffers ??= TakeSpare();
         if (_start < 0 || block < _start || block >= _start + _length)
         {
             if (_start < 0 || block != _start + _length || _length == WindowBytes)
@@ -70,8 +76,8 @@ internal sealed class BlockWriter(IFile file)
                 _start = block;
             }
 
-            Span<byte> bytes = _window.AsSpan(_length, BlockBytes);
-            bool wasWritten = _written.TryGetValue(block, out UInt128 hash);
+            Span<byte> bytes = buffers.Window.AsSpan(_length, BlockBytes);
+            bool wasWritten = buffers.Written.TryGetValue(block, out UInt128 hash);
             Invariant.Check(!isEmpty || !wasWritten);
             if (isEmpty)
             {
@@ -91,7 +97,7 @@ internal sealed class BlockWriter(IFile file)
             _length += BlockBytes;
         }
 
-        return _window.AsSpan((int)(block - _start), BlockBytes);
+        return buffers.Window.AsSpan((int)(block - _start), BlockBytes);
     }
 
     /// <summary>Hands all changes to the system. Durable only after <see cref="Flush"/>. What is refused is handed over again by the next call.</summary>
@@ -99,7 +105,7 @@ internal sealed class BlockWriter(IFile file)
     {
         if (_start >= 0)
         {
-            WriteThrough(_start, _window.AsSpan(0, _length));
+            WriteThrough(_start, _buffers!.Window.AsSpan(0, _length));
             _start = -1;
             _length = 0;
         }
@@ -114,7 +120,15 @@ internal sealed class BlockWriter(IFile file)
     {
         WriteOut();
         file.Flush();
-        long[] blocks = [.. _written.Keys.Order()];
+        if (_buffers is not { Written: var written })
+        {
+            return;
+        }
+
+        long[] rented = ArrayPool<long>.Shared.Rent(written.Count);
+        written.Keys.CopyTo(rented, 0);
+        Span<long> blocks = rented.AsSpan(0, written.Count);
+        blocks.Sort();
         byte[] read = ArrayPool<byte>.Shared.Rent(WindowBytes);
         for (int first = 0, next = 0; first < blocks.Length; first = next)
         {
@@ -127,24 +141,28 @@ internal sealed class BlockWriter(IFile file)
             for (int i = first; i < next; i++)
             {
                 int at = (i - first) * BlockBytes;
-                if (at + BlockBytes > count || Hash(read.AsSpan(at, BlockBytes)) != _written[blocks[i]])
+                if (at + BlockBytes > count || Hash(read.AsSpan(at, BlockBytes)) != written[blocks[i]])
                 {
                     throw NotThere(blocks[i]);
                 }
             }
         }
 
-        _written.Clear();
         ArrayPool<byte>.Shared.Return(read);
+        ArrayPool<long>.Shared.Return(rented);
+        written.Clear();
+        Spare = written.Capacity <= MostKept ? _buffers : null;
+        _buffers = null;
     }
 
     /// <summary>Writes bytes past the window, under the same protection of readers.</summary>
     public void WriteThrough(long offset, ReadOnlySpan<byte> bytes)
     {
         Invariant.Check(offset % BlockBytes == 0 && bytes.Length % BlockBytes == 0);
+        Buffers buffers = _buffers ??= TakeSpare();
         for (int at = 0; at < bytes.Length; at += BlockBytes)
         {
-            _written[offset + at] = Hash(bytes.Slice(at, BlockBytes));
+            buffers.Written[offset + at] = Hash(bytes.Slice(at, BlockBytes));
         }
 
         Interlocked.Increment(ref _sequence);
@@ -160,10 +178,25 @@ internal sealed class BlockWriter(IFile file)
 
     private IndexDamageException NotThere(long block) => new(file.Path, block, "the block that was written there does not stand there");
 
+    private static Buffers TakeSpare()
+    {
+        Buffers taken = Spare ?? new Buffers();
+        Spare = null;
+        return taken;
+    }
+
     private static UInt128 Hash(ReadOnlySpan<byte> block)
     {
         var hash = new SipHash128(AnyKey);
         hash.Append(block);
         return hash.Finish();
+    }
+
+    private sealed class Buffers
+    {
+        public byte[] Window { get; } = new byte[WindowBytes];
+
+        /// <summary>What was written since the last flush, by the block's offset; a block may be written more than once.</summary>
+        public Dictionary<long, UInt128> Written { get; } = [];
     }
 }

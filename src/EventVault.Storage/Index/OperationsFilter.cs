@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 using EventVault.Storage.Io;
 
@@ -122,7 +123,8 @@ internal sealed class OperationsFilter : IDisposable
     {
         Invariant.Check(generations.Length is > 0 and <= MostLanes && (before is null) == (generations.Length == 1));
         Layout layout = new(generations.Length, LinesFor(generations[0].Header.GenerationAppends));
-        ulong[] newest = Collect(generations[^1], layout.Lines);
+        ulong[] newest = ArrayPool<ulong>.Shared.Rent(layout.Lines);
+        Collect(generations[^1], newest.AsSpan(0, layout.Lines));
         string temporary = path + SealedIndexFormat.TemporarySuffix;
         fileSystem.DeleteFile(temporary);
         bool isWhole;
@@ -142,6 +144,7 @@ internal sealed class OperationsFilter : IDisposable
             throw;
         }
 
+        ArrayPool<ulong>.Shared.Return(newest);
         if (!isWhole)
         {
             fileSystem.DeleteFile(temporary);
@@ -230,16 +233,16 @@ internal sealed class OperationsFilter : IDisposable
     private static Tie TieOf(OperationsGeneration generation) => new(generation.Header.AppliedThrough, generation.FirstBlockChecksum);
 
     // The lane of a generation. One that can't be read in full gets all bits: it is looked into for every id.
-    private static ulong[] Collect(OperationsGeneration generation, int lines)
+    private static void Collect(OperationsGeneration generation, Span<ulong> words)
     {
-        var words = new ulong[lines];
+        words.Clear();
         int entries = 0;
         try
         {
             foreach ((ulong fingerprint, _) in generation.ReadAll())
             {
                 ulong mixed = Mix(fingerprint);
-                words[LineOf(mixed, lines)] |= BitsOf(mixed);
+                words[LineOf(mixed, words.Length)] |= BitsOf(mixed);
                 entries++;
             }
         }
@@ -251,10 +254,8 @@ internal sealed class OperationsFilter : IDisposable
 
         if (entries < generation.Header.GenerationAppends)
         {
-            Array.Fill(words, ulong.MaxValue);
+            words.Fill(ulong.MaxValue);
         }
-
-        return words;
     }
 
     private static byte[] Header(in Layout layout, ReadOnlySpan<OperationsGeneration> generations)
@@ -286,11 +287,11 @@ internal sealed class OperationsFilter : IDisposable
         Invariant.Check(firstLane >= 0 && (before is null || firstLane + layout.Lanes - 1 <= before._layout.Lanes));
         byte[] header = Header(layout, generations);
         file.Write(0, header);
-        var piece = new byte[PieceBytes];
+        byte[] rented = ArrayPool<byte>.Shared.Rent(PieceBytes);
         int line = 0;
         for (long at = HeaderLength; at < layout.FileLength; at += PieceBytes)
         {
-            Span<byte> bytes = piece.AsSpan(0, (int)Math.Min(PieceBytes, layout.FileLength - at));
+            Span<byte> bytes = rented.AsSpan(0, (int)Math.Min(PieceBytes, layout.FileLength - at));
             bytes.Clear();
             before?._map.Prefetch(before._layout.OffsetOf(line), 2 * PieceBytes);
             for (; line < layout.Lines && layout.OffsetOf(line) < at + bytes.Length; line++)
@@ -316,6 +317,7 @@ internal sealed class OperationsFilter : IDisposable
             file.WriteOut(at, bytes.Length); // So that the flush at the end holds up no append's.
         }
 
+        ArrayPool<byte>.Shared.Return(rented); // Not behind a failure: then the collector has it.
         Invariant.Check(line == layout.Lines);
         return true;
     }

@@ -24,12 +24,6 @@ internal sealed class RetiredIndexes(ViewLeases leases)
     /// <summary>A segment was sealed, and the view that is published does not have its index any more. The background thread.</summary>
     public void Add(ActiveIndex index)
     {
-        if (_drawing is { } drawing && ReferenceEquals(drawing.Index, index))
-        {
-            drawing.Index.LetGo(); // It grows no more.
-            Interlocked.CompareExchange(ref _drawing, null, drawing);
-        }
-
         // One that is still there was not needed, or not free.
         _retired = leases.TryEndTurn(out var turn) ? new Retired(index, turn, Environment.TickCount64) : null;
     }
@@ -37,6 +31,12 @@ internal sealed class RetiredIndexes(ViewLeases leases)
     /// <summary>Gives an index that has no entries yet the memory of another one, if nobody has that in hand any more. The sequencer's thread.</summary>
     public void GiveTo(ActiveIndex fresh)
     {
+        if (_drawing is { } drawing)
+        {
+            drawing.Index.LetGo(); // Little is still to come there, however long it waits to be sealed.
+            Interlocked.CompareExchange(ref _drawing, null, drawing);
+        }
+
         if (_retired is { } retired && leases.HasEnded(retired.Turn) && ReferenceEquals(Interlocked.CompareExchange(ref _retired, null, retired), retired))
         {
             fresh.TakeOver(retired.Index);

@@ -216,6 +216,21 @@ public sealed class RetiredIndexesTests
         Assert.InRange(letGo, 1_000_000, long.MaxValue);
     }
 
+    [Fact]
+    public void Only_the_newest_index_keeps_memory_that_it_has_not_come_to_need()
+    {
+        // A full disk may hold up the seal of the one before for as long as it is full.
+        var retired = new RetiredIndexes(new ViewLeases()) { KeptMs = long.MaxValue };
+        var (before, newest) = (Empty(), Empty());
+        retired.Add(Fill(Empty(), 1, 20_000));
+        retired.GiveTo(before);
+        retired.Add(Fill(Empty(), 1, 20_000));
+        retired.GiveTo(newest);
+        Assert.Equal(2, retired.Reused);
+        Assert.InRange(AllocatedBy(before, 20_000), 1_000_000, long.MaxValue);
+        Assert.InRange(AllocatedBy(newest, 20_000), 0, 100_000);
+    }
+
     private static long AllocatedBySecond(bool letGo)
     {
         var retired = new RetiredIndexes(new ViewLeases()) { KeptMs = letGo ? 0 : long.MaxValue };

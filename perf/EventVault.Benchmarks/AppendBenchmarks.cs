@@ -4,7 +4,7 @@ using EventVault.Storage.Log;
 
 namespace EventVault.Benchmarks;
 
-/// <summary>Durable appends in process, beside the bare disk and FasterLog in the same run.</summary>
+/// <summary>Durable appends in process, beside the bare disk, FasterLog and a group commit that does nothing else in the same run.</summary>
 internal static class AppendBenchmarks
 {
     private const int PayloadBytes = 256;
@@ -15,17 +15,19 @@ internal static class AppendBenchmarks
     {
         report.Section(
             "Durable appends in process",
-            $"One event of {PayloadBytes} B per append; each appender waits for its answer before the next. Bare loop: 4 KiB `pwrite` + `fdatasync` into space written before, one thread. FasterLog: enqueue and wait for commit. All three turn by turn in the same run; medians of {repetitions}.");
-        report.Head("appenders", "bare loop, ops/s (p50 µs)", "FasterLog, events/s (p50 µs)", "EventVault, events/s (p50 / p99 µs)", "to bare loop", "to FasterLog", "B allocated per event");
+            $"One event of {PayloadBytes} B per append; each appender waits for its answer before the next. Bare loop: 4 KiB `pwrite` + `fdatasync` into space written before, one thread. FasterLog: enqueue and wait for commit. Group commit: a queue, a version for each stream, a checksum, the same writes and flushes, and nothing else of a vault. All four turn by turn in the same run; medians of {repetitions}.");
+        report.Head("appenders", "bare loop, ops/s (p50 µs)", "FasterLog, events/s (p50 µs)", "group commit, events/s (p50 µs)", "EventVault, events/s (p50 / p99 µs)", "to bare loop", "to FasterLog", "to group commit", "B allocated per event");
         foreach (var appenders in appenderCounts)
         {
             var bare = new List<Measured>();
             var faster = new List<Measured>();
+            var group = new List<Measured>();
             var vault = new List<Measured>();
             for (var i = 0; i < repetitions; i++)
             {
                 bare.Add(DiskLimit.BlockAndFlush(directory, length / 4, length));
                 faster.Add(await FasterAnchor.AppendAsync(directory, appenders, PayloadBytes, length / 4, length));
+                group.Add(await GroupCommitAnchor.AppendAsync(directory, appenders, PayloadBytes, length / 4, length));
                 vault.Add(await AppendAsync(directory, appenders, length / 2, length));
             }
 
@@ -33,9 +35,11 @@ internal static class AppendBenchmarks
                 $"{appenders}",
                 $"{Report.Figure(Median(bare, m => m.PerSecond))} ({Report.Figure(Median(bare, m => m.Percentile(0.5)))})",
                 $"{Report.Figure(Median(faster, m => m.PerSecond))} ({Report.Figure(Median(faster, m => m.Percentile(0.5)))})",
+                $"{Report.Figure(Median(group, m => m.PerSecond))} ({Report.Figure(Median(group, m => m.Percentile(0.5)))})",
                 $"{Report.Figure(Median(vault, m => m.PerSecond))} ({Report.Figure(Median(vault, m => m.Percentile(0.5)))} / {Report.Figure(Median(vault, m => m.Percentile(0.99)))})",
                 Report.Ratio(Measure.Median(vault.Zip(bare, (v, b) => v.PerSecond / b.PerSecond))),
                 Report.Ratio(Measure.Median(vault.Zip(faster, (v, f) => v.PerSecond / f.PerSecond))),
+                Report.Ratio(Measure.Median(vault.Zip(group, (v, g) => v.PerSecond / g.PerSecond))),
                 Report.Figure(Median(vault, m => m.AllocatedPerOperation)));
         }
     }

@@ -15,26 +15,28 @@ internal sealed class GroupCommitAnchor : IDisposable
 {
     private const int HeaderBytes = 48;
     private const int Block = 4096;
-    private const int MostBytes = 1 << 20;
-    private const long FileBytes = 256L << 20;
-    private const int Files = 4; // Zeroed ahead; behind them it begins at the first one again.
+    private const long FileBytes = 64L << 20;
+    private const int FilesASecond = 4;
+    private const int MostFiles = 16; // Zeroed ahead; behind them it begins at the first one again.
 
     private readonly string _folder;
-    private readonly IFile[] _files = new IFile[Files];
+    private readonly IFile[] _files;
     private readonly Thread _thread;
     private readonly ManualResetEventSlim _wake = new(initialState: false, spinCount: 0);
     private readonly Dictionary<int, long> _versions = [];
-    private readonly byte[] _bytes = new byte[MostBytes + (2 * Block)];
+    private readonly byte[] _bytes;
     private Append? _queue;
     private int _parked;
     private volatile bool _stopping;
 
-    private GroupCommitAnchor(string folder)
+    private GroupCommitAnchor(string folder, int fileCount, int mostGroupBytes)
     {
         _folder = folder;
+        _files = new IFile[fileCount];
+        _bytes = new byte[mostGroupBytes + (2 * Block)];
         Directory.CreateDirectory(folder);
         var files = new NativeFileSystem();
-        for (var i = 0; i < Files; i++)
+        for (var i = 0; i < fileCount; i++)
         {
             _files[i] = files.OpenFile(Path.Combine(folder, $"{i}"), FileOpening.New);
             _files[i].WriteZeros(0, FileBytes);
@@ -46,7 +48,8 @@ internal sealed class GroupCommitAnchor : IDisposable
 
     public static async Task<Measured> AppendAsync(string directory, int appenders, int payloadBytes, TimeSpan warmUp, TimeSpan length)
     {
-        using var anchor = new GroupCommitAnchor(Path.Combine(directory, "group-commit"));
+        var fileCount = Math.Clamp((int)Math.Ceiling((warmUp + length).TotalSeconds * FilesASecond), 1, MostFiles);
+        using var anchor = new GroupCommitAnchor(Path.Combine(directory, "group-commit"), fileCount, appenders * (HeaderBytes + payloadBytes));
         anchor._thread.Start();
         return await Measure.WorkersAsync<long>(appenders, warmUp, length, worker =>
         {
@@ -125,7 +128,7 @@ internal sealed class GroupCommitAnchor : IDisposable
                 at = ((at / FileBytes) + 1) * FileBytes;
             }
 
-            var file = _files[at / FileBytes % Files];
+            var file = _files[at / FileBytes % _files.Length];
             file.Write(at % FileBytes, _bytes.AsSpan(0, whole));
             file.Flush();
             ThreadPool.UnsafeQueueUserWorkItem(group, preferLocal: false);

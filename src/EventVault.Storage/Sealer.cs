@@ -130,17 +130,25 @@ internal sealed class Sealer(VaultStorage storage, Catalog catalog, HeadsFile he
         return content;
     }
 
-    /// <summary>A sealed segment's footer; null if it is damaged.</summary>
+    /// <summary>A sealed segment's footer; null if it is damaged, or its file is gone.</summary>
     public static SegmentFooter? ReadFooter(VaultStorage storage, uint segment)
     {
         var block = new byte[Blocks.Size];
-        using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
-        if (file.Length < 2 * Blocks.Size)
+        try
+        {
+            using var file = storage.Files.OpenFile(LogPath(storage, segment), FileOpening.ReadExisting);
+            if (file.Length < 2 * Blocks.Size)
+            {
+                return null;
+            }
+
+            file.ReadFromDisk(file.Length - Blocks.Size, block); // A scavenged segment's file is shorter.
+        }
+        catch (DiskException e) when (e.IsAbsence)
         {
             return null;
         }
 
-        file.ReadFromDisk(file.Length - Blocks.Size, block); // A scavenged segment's file is shorter.
         return SegmentFooter.Decode(block, storage.Meta.ChecksumSeed) is { } footer && footer.Segment == segment ? footer : null;
     }
 

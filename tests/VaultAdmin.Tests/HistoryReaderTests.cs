@@ -89,6 +89,22 @@ public sealed class HistoryReaderTests
     }
 
     [Fact]
+    public async Task A_wrong_checksum_is_found_before_the_first_event_but_through_a_pipe_behind_the_last()
+    {
+        var bytes = Gzip(string.Join('\n', Enumerable.Range(0, 3_000).Select(i => HistoryLine.Good(i, i))), 1); // More than is unpacked at once.
+        bytes[^8] ^= 1;
+        using var file = new MemoryStream(bytes);
+        var seen = 0;
+        var refused = await Assert.ThrowsAsync<HistoryException>(() => ReadAsync(file, _ => seen++));
+        Assert.Equal((0, null), (seen, refused.Line));
+        Assert.Contains("Nothing of it was imported", refused.Message, StringComparison.Ordinal);
+        using var pipe = new TricklingStream(bytes, 10);
+        var late = await Assert.ThrowsAsync<HistoryException>(() => ReadAsync(pipe, _ => seen++));
+        Assert.Contains("what was imported may be wrong", late.Message, StringComparison.Ordinal);
+        Assert.True(seen > 0);
+    }
+
+    [Fact]
     public void The_operation_id_is_a_function_of_the_event_ids_and_never_changes()
     {
         var line = "{\"batch\":1,\"stream\":\"s\",\"id\":\"92dcc1be-40bf-5d74-998d-daeb3835c277\",\"type\":\"T\",\"data\":{}}"u8.ToArray();
@@ -111,12 +127,20 @@ public sealed class HistoryReaderTests
     {
         using var stream = new TricklingStream(bytes, step);
         var batches = new List<HistoryBatch>();
+        await ReadAsync(stream, batches.Add);
+        using var file = new MemoryStream(bytes);
+        var ofFile = new List<HistoryBatch>();
+        await ReadAsync(file, ofFile.Add);
+        Assert.Equal(batches.Select(b => b.OperationId()), ofFile.Select(b => b.OperationId()));
+        return batches;
+    }
+
+    private static async Task ReadAsync(Stream stream, Action<HistoryBatch> seen)
+    {
         await foreach (var batch in new HistoryReader(stream, maxEvents: 10, maxBytes: 1 << 20).BatchesAsync())
         {
-            batches.Add(batch);
+            seen(batch);
         }
-
-        return batches;
     }
 
     // A gzip file may be several ones, one behind the other.

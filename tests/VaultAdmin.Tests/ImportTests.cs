@@ -176,11 +176,19 @@ public sealed class ImportTests
             Assert.Contains("cut off", cut.ErrorMessage, StringComparison.Ordinal);
         }
 
-        whole[whole.Length / 3] ^= 0x10;
-        await File.WriteAllBytesAsync(node.FileIn("damaged.gz"), whole);
-        Assert.Equal("INVALID_HISTORY", (await node.RunAsync("import", node.FileIn("damaged.gz"))).MustBe(1).ErrorCode);
+        // A byte of the checksum as well, so that all else of it can be unpacked.
+        foreach (var at in new[] { whole.Length / 3, whole.Length - 7 })
+        {
+            var damaged = whole.ToArray();
+            damaged[at] ^= 0x10;
+            await File.WriteAllBytesAsync(node.FileIn("damaged.gz"), damaged);
+            var refused = (await node.RunAsync("import", node.FileIn("damaged.gz"))).MustBe(1);
+            Assert.Equal("INVALID_HISTORY", refused.ErrorCode);
+            Assert.Contains("Nothing of it was imported", refused.ErrorMessage, StringComparison.Ordinal);
+        }
 
-        // Once the whole file is there, the import goes on behind what was written.
+        // Nothing of these was written.
+        Assert.Equal(JsonValueKind.Null, (await node.RunAsync("status")).Json.GetProperty("head").ValueKind);
         Assert.Equal(25213, (await node.RunAsync("import", History)).MustBe(0).Json.GetProperty("lastPosition").GetInt32());
     }
 

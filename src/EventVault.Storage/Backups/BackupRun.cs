@@ -13,6 +13,9 @@ public sealed record BackupOrigin(Func<uint, Task<IReadOnlyList<ShippedSegment>>
 /// <summary>Runs backups.</summary>
 public static class BackupRun
 {
+    /// <summary>A scavenge needs a flush from the file to the list: no reason to list thousands of times meanwhile.</summary>
+    private static readonly TimeSpan UntilListedAnew = TimeSpan.FromMilliseconds(50);
+
     /// <summary>Makes a backup.</summary>
     /// <param name="folder">Just opened.</param>
     /// <param name="origin">Whose log.</param>
@@ -41,6 +44,7 @@ public static class BackupRun
             {
                 if (!folder.TryKeep(segment) && !await TakeAsync(folder, origin, segment).ConfigureAwait(false))
                 {
+                    await Task.Delay(UntilListedAnew).ConfigureAwait(false);
                     break;
                 }
 

@@ -53,6 +53,7 @@ public sealed class BackupSource
     /// <param name="offset">Where they begin.</param>
     /// <param name="destination">Filled as far as the segment goes.</param>
     /// <returns>How many; −1: the segment has another form now.</returns>
+    /// <exception cref="DamageException">Its file is gone, or not as long as it should be.</exception>
     public int Read(in ShippedSegment segment, long offset, Span<byte> destination)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
@@ -62,9 +63,11 @@ public sealed class BackupSource
         }
 
         // The file that is open stays what it is, whatever gets its name meanwhile: what is looked at is what is read.
-        using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Segment), FileOpening.ReadExisting);
-        var length = segment.Form == ShippedForm.Scavenged ? segment.LengthBytes : _storage.SegmentSizeBytes;
-        return file.Length == length && Exists(segment) ? file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]) : -1;
+        var view = _storage.View;
+        using var file = segment.Segment < view.Sealed.Length
+            ? view.Sealed[segment.Segment].TryOpenFile()
+            : _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Segment), FileOpening.ReadExisting);
+        return file is not null && Exists(segment) ? file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]) : -1;
     }
 
     // A segment that was unsealed when it was listed may be sealed by now: its groups are the same, unless it was scavenged.

@@ -1,3 +1,5 @@
+using EventVault.Storage.Io;
+
 namespace EventVault.Storage.Index;
 
 /// <summary>
@@ -11,6 +13,20 @@ public sealed class IndexDamageException(string path, long offset, string observ
     : IOException($"'{path}', offset {offset}: {observed}. {nextStep}")
 {
     private const string ByHand = "This file is rebuildable: stop the node, delete it and start again; start rebuilds it from the log.";
+
+    /// <summary>Opens a rebuildable file that must be there.</summary>
+    /// <exception cref="IndexDamageException">It is gone.</exception>
+    internal static IFile OpenFile(IFileSystem files, string path, string nextStep = ByHand)
+    {
+        try
+        {
+            return files.OpenFile(path, FileOpening.ReadExisting);
+        }
+        catch (DiskException e) when (e.IsAbsence)
+        {
+            throw new IndexDamageException(path, 0, "the file is gone", nextStep);
+        }
+    }
 
     /// <summary>The damaged file.</summary>
     public string Path { get; } = path;

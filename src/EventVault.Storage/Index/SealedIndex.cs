@@ -83,11 +83,11 @@ internal sealed class SealedIndex : IDisposable
         SealedIndexWriter.Write(fileSystem, path, content);
 
     /// <summary>Opens and checks all of an index.</summary>
-    /// <exception cref="IndexDamageException">It is damaged, or that of another segment.</exception>
+    /// <exception cref="IndexDamageException">It is gone, damaged, or that of another segment.</exception>
     /// <exception cref="UnsupportedFormatException">It is of a later format.</exception>
     public static SealedIndex Open(IFileSystem fileSystem, string path, uint expectedSegment)
     {
-        using IFile file = fileSystem.OpenFile(path, FileOpening.ReadExisting);
+        using IFile file = IndexDamageException.OpenFile(fileSystem, path);
         if (file.Length < SealedIndexFormat.FixedHeaderLength)
         {
             throw new IndexDamageException(

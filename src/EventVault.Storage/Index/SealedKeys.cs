@@ -121,11 +121,11 @@ internal sealed class SealedKeys : IDisposable
     }
 
     /// <summary>Opens a key file and checks its header and its checksums.</summary>
-    /// <exception cref="IndexDamageException">They are damaged, or it is the file of another segment.</exception>
+    /// <exception cref="IndexDamageException">They are damaged, or the file is gone, or that of another segment.</exception>
     /// <exception cref="UnsupportedFormatException">It is of a later format.</exception>
     public static SealedKeys Open(IFileSystem fileSystem, string path, uint expectedSegment)
     {
-        using IFile file = fileSystem.OpenFile(path, FileOpening.ReadExisting);
+        using IFile file = IndexDamageException.OpenFile(fileSystem, path, NextStep);
         if (file.Length < SealedKeysFormat.HeaderLength)
         {
             throw new IndexDamageException(path, 0, $"{file.Length} bytes, expected at least a header of {SealedKeysFormat.HeaderLength}", NextStep);

@@ -8,6 +8,7 @@ namespace EventVault.Storage.Io;
 public sealed class DiskException(string operation, string path, int errorNumber, string text)
     : IOException($"{operation} on '{path}' failed: {text} (errno {errorNumber}).")
 {
+    private const int NoEntry = 2;       // ENOENT
     private const int NoSpace = 28;      // ENOSPC
     private const int QuotaExceeded = 122; // EDQUOT
 
@@ -19,6 +20,9 @@ public sealed class DiskException(string operation, string path, int errorNumber
 
     /// <summary>The system's errno.</summary>
     public int ErrorNumber { get; } = errorNumber;
+
+    /// <summary>Whether there is no such file or folder.</summary>
+    public bool IsAbsence => ErrorNumber == NoEntry;
 
     /// <summary>Whether the disk (or the quota) is full.</summary>
     public bool IsFull => ErrorNumber is NoSpace or QuotaExceeded;

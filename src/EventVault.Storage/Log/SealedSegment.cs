@@ -19,7 +19,7 @@ internal sealed class SealedSegment(
     private volatile SealedIndex? _index;
     private volatile SealedKeys? _keys;
     private volatile bool _isKeyFileDamaged; // It could not even be opened.
-    private volatile bool _isNoFile; // Not as long as it should be.
+    private volatile bool _hasNoFile; // It is gone, or not as long as it should be.
     private bool _closed;
     private object? _retired;
 
@@ -54,7 +54,7 @@ internal sealed class SealedSegment(
     public bool HasDamagedKeys => _isKeyFileDamaged || _keys is { IsDamaged: true };
 
     /// <summary>Whether somebody who read in the segment's file met damage.</summary>
-    public bool HasMetDamage => _isNoFile || _reader is { HasMetDamage: true };
+    public bool HasMetDamage => _hasNoFile || _reader is { HasMetDamage: true };
 
     /// <summary>The segment's records; takes a lease that the caller must release.</summary>
     public SegmentReader Lease()
@@ -63,6 +63,32 @@ internal sealed class SealedSegment(
         var isLeased = reader.TryLease();
         GC.KeepAlive(this);
         return isLeased ? reader : throw new ObjectDisposedException(nameof(VaultStorage));
+    }
+
+    /// <summary>Opens the segment's file, to be read past the mapping.</summary>
+    /// <returns>The file; null: a newer form of the segment has taken its place.</returns>
+    /// <exception cref="DamageException">It is gone, or as long as no form of the segment is.</exception>
+    public IFile? TryOpenFile()
+    {
+        try
+        {
+            var file = files.OpenFile(logPath, FileOpening.ReadExisting);
+            if (file.Length == FileLength)
+            {
+                return file;
+            }
+
+            using (file)
+            {
+                RequireNewer(file);
+                return null;
+            }
+        }
+        catch (Exception e) when (e is DamageException or DiskException { IsAbsence: true })
+        {
+            _hasNoFile = true;
+            throw e as DamageException ?? Damage("the file is gone.");
+        }
     }
 
     /// <summary>Opens all of its files, so that they stay what they are whatever stands under their names later.</summary>
@@ -156,6 +182,18 @@ internal sealed class SealedSegment(
         }
     }
 
+    // A scavenge renames its file before the view has it. What it wrote is of a later scavenge, and as long as it says itself.
+    private void RequireNewer(IFile file)
+    {
+        using var scanner = SegmentScanner.Open(file, Record.Segment, meta);
+        if (scanner.Header.Scavenged is not { } found || (scavenged is not null && found.Point <= scavenged.Point))
+        {
+            throw Damage($"the file should have {FileLength} bytes.");
+        }
+    }
+
+    private DamageException Damage(string expected) => new(Path.GetFileName(logPath), 0, expected, LogRecovery.NextStep);
+
     private SegmentReader OpenReader()
     {
         lock (_opening)
@@ -163,13 +201,7 @@ internal sealed class SealedSegment(
             ObjectDisposedException.ThrowIf(_closed, typeof(VaultStorage));
             if (_reader is null)
             {
-                using var file = files.OpenFile(logPath, FileOpening.ReadExisting);
-                if (file.Length != FileLength)
-                {
-                    _isNoFile = true;
-                    throw new DamageException(Path.GetFileName(logPath), file.Length, $"the file should have {FileLength} bytes.", LogRecovery.NextStep);
-                }
-
+                using var file = TryOpenFile() ?? throw Damage("the form of the segment that the catalog has should stand here."); // A scavenge opens what it replaces.
                 _reader = new SegmentReader(Record.Segment, file.Map(FileLength, MappedAccess.Normal), meta.ChecksumSeed);
             }
 

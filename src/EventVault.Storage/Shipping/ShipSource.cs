@@ -67,6 +67,7 @@ public sealed class ShipSource
     /// <param name="offset">Where they begin.</param>
     /// <param name="destination">At most <see cref="MostBytes"/>; filled as far as the segment goes.</param>
     /// <returns>How many; −1: the segment has another form now.</returns>
+    /// <exception cref="DamageException">Its file is gone, or not as long as it should be.</exception>
     public int Read(in ShippedSegment segment, long offset, Span<byte> destination)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
@@ -80,15 +81,18 @@ public sealed class ShipSource
         }
 
         // The file that is open stays what it is, whatever gets its name meanwhile: what is looked at is what is read.
-        using var file = _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Segment), FileOpening.ReadExisting);
-        var known = segment.Form == ShippedForm.Beginning ? Describe(file, segment.Segment) : segment.Segment < view.Sealed.Length ? Of(view.Sealed[segment.Segment]) : default;
-        var length = segment.Form == ShippedForm.Scavenged ? segment.LengthBytes : _storage.SegmentSizeBytes;
-        if (known != segment || file.Length != length)
+        var isSealed = segment.Segment < view.Sealed.Length;
+        using var file = isSealed
+            ? view.Sealed[segment.Segment].TryOpenFile()
+            : _storage.Files.OpenFile(Sealer.LogPath(_storage, segment.Segment), FileOpening.ReadExisting);
+        if (file is null)
         {
             return -1;
         }
 
-        return file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]);
+        // What was the beginning of the log's last part when it was listed may be sealed, or scavenged, by now.
+        var known = segment.Form == ShippedForm.Beginning ? Describe(file, segment.Segment) : isSealed ? Of(view.Sealed[segment.Segment]) : default;
+        return known == segment ? file.Read(offset, destination[..(int)Math.Min(destination.Length, segment.LengthBytes - offset)]) : -1;
     }
 
     /// <summary>CRC32C of bytes on their way between nodes; not seeded.</summary>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using EventVault.Node.Services;
@@ -156,12 +157,12 @@ internal sealed class TestCluster : IAsyncDisposable
     public Task<AppendResponse> AppendAsync(string stream, params EventData[] events) =>
         OnLeaderAsync(Methods.Append, Make.Append(Make.Stream(stream, Make.Any, events)));
 
-    /// <summary>Ends when all running members have committed and made durable what the leader has; then all logs are compared.</summary>
+    /// <summary>Ends when all running members have committed and made durable what the leader has, whoever that is by then; then all logs are compared.</summary>
     public async Task UntilEqualAsync()
     {
         var leader = await LeaderAsync();
         await UntilAsync(
-            () => leader.Node is { } l && l.Loop.Leads
+            () => (leader = Leader ?? leader).Node is { } l && l.Loop.Leads
                 && Running.Where(n => n.Node is not null && l.Standing.Membership.RoleOf(n.Node.Peers.Self) != 0).All(n => n.Node!.Storage.CommitIndex.Value == l.Storage.CommitIndex.Value),
             "all nodes to be as far as the leader");
         var expected = await ReadLogAsync(leader);
@@ -181,10 +182,14 @@ internal sealed class TestCluster : IAsyncDisposable
         var end = DateTime.UtcNow + Wait.Limit;
         while (!condition())
         {
-            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for: {what}. The nodes' logs:{Environment.NewLine}{Log}");
+            Assert.True(DateTime.UtcNow < end, $"Waited {Wait.Limit} for: {what}. {string.Join(' ', _nodes.Select(Describe))} The nodes' logs:{Environment.NewLine}{Log}");
             await Task.Delay(5);
         }
     }
+
+    private static string Describe(ClusterNodeUnderTest node) => node.Node is not { } n
+        ? $"{node.Name} has no vault open."
+        : $"{node.Name} is {n.State}, leads: {n.Loop.Leads}, leader {n.Standing.Leader}, term {n.Standing.Term.Value}, committed up to {n.Storage.CommitIndex.Value}.";
 
     public async ValueTask DisposeAsync()
     {
@@ -230,13 +235,22 @@ internal sealed class TestCluster : IAsyncDisposable
 
     private sealed class TestLog
     {
+        private const string TimeFormat = "HH:mm:ss.fff";
+
         private readonly ConcurrentQueue<string> _lines = new();
 
         public ILoggerProvider For(int node) => new Provider(this, node);
 
         public bool Contains(string text) => _lines.Any(l => l.Contains(text, StringComparison.Ordinal));
 
-        public override string ToString() => string.Join(Environment.NewLine, _lines.TakeLast(200));
+        // The newest lines, but of those that say the same only the newest few: a loop's would be all that there is.
+        public override string ToString() => string.Join(Environment.NewLine, _lines
+            .Select((line, number) => (Line: line, Number: number))
+            .GroupBy(l => l.Line[TimeFormat.Length..])
+            .SelectMany(g => g.TakeLast(5))
+            .OrderBy(l => l.Number)
+            .Select(l => l.Line)
+            .TakeLast(200));
 
         private sealed class Provider(TestLog log, int node) : ILoggerProvider, ILogger
         {
@@ -248,7 +262,7 @@ internal sealed class TestCluster : IAsyncDisposable
             public bool IsEnabled(LogLevel logLevel) => true;
 
             public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-                log._lines.Enqueue($"{DateTime.UtcNow:HH:mm:ss.fff} node{node} {logLevel} {formatter(state, exception)} {exception}");
+                log._lines.Enqueue($"{DateTime.UtcNow.ToString(TimeFormat, CultureInfo.InvariantCulture)} node{node} {logLevel} {formatter(state, exception)} {exception}");
 
             public void Dispose()
             {

@@ -14,8 +14,15 @@ internal sealed class HistoryException : Exception
         Field = field;
     }
 
-    /// <summary>1-based line.</summary>
-    public long Line { get; }
+    /// <param name="message">What is wrong with the file as a whole.</param>
+    /// <param name="inner">How that showed.</param>
+    public HistoryException(string message, Exception inner)
+        : base(message, inner)
+    {
+    }
+
+    /// <summary>1-based line; null: the whole file is concerned.</summary>
+    public long? Line { get; }
 
     /// <summary>The field concerned; null: the whole line.</summary>
     public string? Field { get; }

@@ -109,10 +109,35 @@ internal sealed class HistoryReader
         var head = start.Buffer.Slice(0, Math.Min(3, start.Buffer.Length)).ToArray();
         var isGzip = head.AsSpan().StartsWith<byte>([0x1f, 0x8b]);
         var isMarked = head.AsSpan().SequenceEqual<byte>([0xef, 0xbb, 0xbf]);
+        if (isGzip && _file.CanSeek)
+        {
+            await raw.CompleteAsync();
+            _file.Position = 0;
+            await CheckAsync(cancellation);
+            return Unpack(_file);
+        }
+
         raw.AdvanceTo(isMarked ? start.Buffer.GetPosition(3) : start.Buffer.Start);
-        return isGzip
-            ? PipeReader.Create(new GZipStream(raw.AsStream(), CompressionMode.Decompress), new StreamPipeReaderOptions(bufferSize: BufferBytes))
-            : raw;
+        return isGzip ? Unpack(raw.AsStream()) : raw;
+    }
+
+    private static PipeReader Unpack(Stream packed) =>
+        PipeReader.Create(new GZipStream(packed, CompressionMode.Decompress, leaveOpen: true), new StreamPipeReaderOptions(bufferSize: BufferBytes));
+
+    // The checksum stands at the end: by then all events would have been written, whatever they had become. A pipe can't be read twice.
+    private async Task CheckAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await using var unpacked = new GZipStream(_file, CompressionMode.Decompress, leaveOpen: true);
+            await unpacked.CopyToAsync(Stream.Null, cancellation);
+        }
+        catch (Exception e) when (e is InvalidDataException or EndOfStreamException)
+        {
+            throw new HistoryException("The file can't be unpacked: its gzip data is cut off or damaged. Nothing of it was imported. Get the file again.", e);
+        }
+
+        _file.Position = 0;
     }
 
     private async Task<(ReadOnlySequence<byte> Buffer, bool IsCompleted)> ReadAsync(PipeReader reader, CancellationToken cancellation)
@@ -124,7 +149,8 @@ internal sealed class HistoryReader
         }
         catch (Exception e) when (e is InvalidDataException or EndOfStreamException)
         {
-            throw new HistoryException(_line + 1, null, "can't be unpacked: the gzip data is cut off or damaged there or a little later. Get the file again", e);
+            throw new HistoryException(
+                _line + 1, null, "can't be unpacked: the gzip data is cut off or damaged, perhaps before this line, too, so what was imported may be wrong. A file that is named is checked before anything is imported, a pipe can't be. Get the data again", e);
         }
     }
 

@@ -45,15 +45,22 @@ internal sealed class SegmentShelf : IDisposable
     }
 
     /// <summary>Bytes of one, without waiting: for whoever has other ways to keep the rate.</summary>
-    /// <exception cref="PeerRequestException">Refused: it has another form now, or the request is none.</exception>
+    /// <exception cref="PeerRequestException">Refused: it has another form now or is damaged, or the request is none.</exception>
     public byte[] SegmentBytes(ReadOnlySpan<byte> content)
     {
         var (segment, offset, length) = ShipMessages.ReadSegmentBytes(content, _storage.SegmentSizeBytes);
         length = (int)Math.Min(length, segment.LengthBytes - offset);
         var answer = ShipMessages.BytesAnswer(length, out var bytes);
-        return _storage.Source.Read(segment, offset, bytes) == length
-            ? ShipMessages.Seal(answer)
-            : throw new PeerRequestException($"Segment {segment.Segment} has another form here now. Ask for the list again.");
+        try
+        {
+            return _storage.Source.Read(segment, offset, bytes) == length
+                ? ShipMessages.Seal(answer)
+                : throw new PeerRequestException($"Segment {segment.Segment} has another form here now. Ask for the list again.");
+        }
+        catch (DamageException e)
+        {
+            throw new PeerRequestException(e.Message, e);
+        }
     }
 
     /// <summary>Bytes of one, when the rate allows it and others have had theirs.</summary>

@@ -11,7 +11,11 @@ namespace EventVault.Storage;
 /// <param name="Segment">File name, without its folder.</param>
 /// <param name="Offset">Where in it, in bytes.</param>
 /// <param name="Expected">What was expected there.</param>
-public sealed record Damage(string Segment, long Offset, string Expected);
+public sealed record Damage(string Segment, long Offset, string Expected)
+{
+    /// <summary>What makes it good again without another copy, in a sentence; null: nothing does.</summary>
+    public string? Remedy { get; init; }
+}
 
 /// <summary>
 /// A torn tail, written but never acknowledged, or what a truncation that a crash cut short left; the next start cuts it off.
@@ -37,6 +41,9 @@ public sealed class LogVerifier
     /// </summary>
     private const int StrayBits = 1;
 
+    /// <summary>Of a damaged copy that has a sound one beside it.</summary>
+    internal const string OtherCopy = "The next start writes it again from the other copy.";
+
     private readonly IFileSystem _files;
     private readonly string _directory;
     private readonly VaultMeta? _meta;
@@ -54,7 +61,13 @@ public sealed class LogVerifier
         var path = Path.Combine(directory, VaultMeta.FileName);
         if (!files.FileExists(path))
         {
-            throw new FileNotFoundException($"'{directory}' is not a vault's data directory: it has no file {VaultMeta.FileName}.");
+            if (!files.DirectoryExists(Path.Combine(directory, VaultStorage.LogFolder)))
+            {
+                throw new FileNotFoundException($"'{directory}' is not a vault's data directory: it has neither a file {VaultMeta.FileName} nor a folder {VaultStorage.LogFolder}.");
+            }
+
+            _damage.Add(new Damage(VaultMeta.FileName, 0, "the vault's identity, without which nothing else can be checked; the file is missing"));
+            return;
         }
 
         using var file = files.OpenFile(path, FileOpening.ReadExisting);
@@ -62,7 +75,7 @@ public sealed class LogVerifier
         _meta = VaultMeta.Read(file, damaged);
         foreach (var offset in damaged)
         {
-            _damage.Add(new Damage(VaultMeta.FileName, offset, "a copy of the vault's identity that matches its checksum"));
+            _damage.Add(new Damage(VaultMeta.FileName, offset, "a copy of the vault's identity that matches its checksum") { Remedy = _meta is null ? null : OtherCopy });
         }
     }
 
@@ -79,8 +92,21 @@ public sealed class LogVerifier
             throw new FileNotFoundException(files.FileExists(directory) ? $"'{directory}' is a file, not a data directory." : $"'{directory}' does not exist.");
         }
 
-        using var held = files.LockFile(Path.Combine(directory, VaultStorage.LockName));
+        using var held = Lock(files, Path.Combine(directory, VaultStorage.LockName));
         return new LogVerifier(files, directory).Run(progress);
+    }
+
+    // Null: it is a file system that can only be read, on which no node runs.
+    private static IDisposable? Lock(IFileSystem files, string path)
+    {
+        try
+        {
+            return files.LockFile(path);
+        }
+        catch (DiskException e) when (e.IsReadOnly)
+        {
+            return null;
+        }
     }
 
     private VerifyReport Run(Action<int, int>? progress)
@@ -286,8 +312,12 @@ public sealed class LogVerifier
             && f.LastGroup == scanner.LastGroup && f.LastIndex.Value + 1 == scanner.NextIndex.Value
             && (!isWhole || (f.LastTerm == _lastTerm && f.Membership == _membership));
 
-        // The last segment has none; the others get theirs when they are sealed.
-        if (isLast ? !isZero : !isZero && !fits)
+        // The last segment has none; the others get theirs when they are sealed, and that is when there is another one behind them.
+        if (isLast && fits && isWhole)
+        {
+            _damage.Add(new Damage(SegmentHeader.FileName(scanner.Header.Segment + 1), 0, "this segment: the one before it is sealed"));
+        }
+        else if (isLast ? !isZero : !isZero && !fits)
         {
             _damage.Add(new Damage(name, offset, isLast ? "zeros: the segment is not finalised" : "a footer that matches the segment"));
         }
@@ -350,7 +380,10 @@ public sealed class LogVerifier
             }
             catch (IndexDamageException e)
             {
-                _damage.Add(new Damage(name, e.Offset, $"an intact {(isKeys ? "key" : "index")} file; it can be rebuilt: delete it and start the node"));
+                _damage.Add(new Damage(name, e.Offset, $"an intact {(isKeys ? "key" : "index")} file")
+                {
+                    Remedy = "Delete the file: the next start makes it again from the log.",
+                });
             }
         }
     }

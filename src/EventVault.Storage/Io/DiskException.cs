@@ -10,6 +10,7 @@ public sealed class DiskException(string operation, string path, int errorNumber
 {
     private const int NoEntry = 2;       // ENOENT
     private const int NoSpace = 28;      // ENOSPC
+    private const int ReadOnly = 30;     // EROFS
     private const int QuotaExceeded = 122; // EDQUOT
 
     /// <summary>What was tried.</summary>
@@ -23,6 +24,9 @@ public sealed class DiskException(string operation, string path, int errorNumber
 
     /// <summary>Whether there is no such file or folder.</summary>
     public bool IsAbsence => ErrorNumber == NoEntry;
+
+    /// <summary>Whether the file system can only be read.</summary>
+    public bool IsReadOnly => ErrorNumber == ReadOnly;
 
     /// <summary>Whether the disk (or the quota) is full.</summary>
     public bool IsFull => ErrorNumber is NoSpace or QuotaExceeded;

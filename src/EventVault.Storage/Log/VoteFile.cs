@@ -190,7 +190,7 @@ public sealed class VoteFile
             }
 
             return copies.IndexOf(null) is >= 0 and var bad
-                ? new Damage(FileName, bad * Blocks.Size, "a copy of the node's last vote that matches its checksum")
+                ? new Damage(FileName, bad * Blocks.Size, "a copy of the node's last vote that matches its checksum") { Remedy = LogVerifier.OtherCopy }
                 : null;
         }
         catch (DamageException e)

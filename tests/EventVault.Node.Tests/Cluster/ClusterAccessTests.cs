@@ -24,6 +24,7 @@ public sealed class ClusterAccessTests : IDisposable
     public ClusterAccessTests()
     {
         File.WriteAllText(In("admin.password"), SecureNode.AdminPassword);
+        File.WriteAllText(In("alice.password"), Password + "\n");
         File.WriteAllText(In("authority.pem"), _authority.Pem);
         _authority.Issue("node:localhost", _folder, "localhost");
     }
@@ -251,7 +252,7 @@ public sealed class ClusterAccessTests : IDisposable
 
     private VaultClient NewClient(params ClusterNodeUnderTest[] nodes) => VaultClient.Connect(
         "eventvaults://" + string.Join(',', nodes.Select(n => $"localhost:{n.Options.Port}")),
-        new VaultClientOptions { Tls = VaultTls.FromFiles(In("authority.pem")), Credentials = VaultCredentials.Password("alice", Password) });
+        new VaultClientOptions { Tls = VaultTls.FromFiles(In("authority.pem")), Credentials = VaultCredentials.PasswordFile("alice", In("alice.password")) });
 
     private static RpcCallOptions As(string user, string password) => new(Wait.Limit, SecureNode.As(user, password));
 

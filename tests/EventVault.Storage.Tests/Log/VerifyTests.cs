@@ -8,6 +8,7 @@ namespace EventVault.Storage.Tests.Log;
 public sealed class VerifyTests
 {
     private const string VotePath = SmallVault.Directory + "/vote";
+    private const string MetaPath = SmallVault.Directory + "/meta";
     private readonly SmallVault _vault = new();
 
     public VerifyTests()
@@ -46,8 +47,77 @@ public sealed class VerifyTests
             var files = _vault.Copy();
             Change(files, VotePath, offset, b => (byte)(b ^ 4));
             var damage = Assert.Single(Verify(files).Damage);
-            Assert.Equal((VoteFile.FileName, offset / Blocks.Size * Blocks.Size), (damage.Segment, damage.Offset));
+            Assert.Equal((VoteFile.FileName, offset / Blocks.Size * Blocks.Size, LogVerifier.OtherCopy), (damage.Segment, damage.Offset, damage.Remedy));
         }
+    }
+
+    [Theory]
+    [InlineData(5)]
+    [InlineData(Blocks.Size + 200)]
+    public void A_bad_copy_of_the_identity_is_made_again_by_the_next_start(int offset)
+    {
+        _vault.Stop();
+        var files = _vault.Copy();
+        Change(files, MetaPath, offset, b => (byte)(b ^ 4));
+        var damage = Assert.Single(Verify(files).Damage);
+        Assert.Equal((VaultMeta.FileName, offset / Blocks.Size * Blocks.Size, LogVerifier.OtherCopy), (damage.Segment, damage.Offset, damage.Remedy));
+        SmallVault.Open(files).Dispose();
+        Assert.Empty(Verify(files).Damage);
+    }
+
+    [Fact]
+    public void Without_the_identity_nothing_else_is_checked_and_that_is_damage()
+    {
+        _vault.Stop();
+        var files = _vault.Copy();
+        files.DeleteFile(MetaPath);
+        var damage = Assert.Single(Verify(files).Damage);
+        Assert.Equal((VaultMeta.FileName, null), (damage.Segment, damage.Remedy));
+        Assert.Throws<FileNotFoundException>(() => LogVerifier.Verify(files, SmallVault.Directory + "/log"));
+    }
+
+    [Fact]
+    public void The_last_segment_is_missed_once_the_one_before_it_is_sealed()
+    {
+        _vault.Stop();
+        var files = _vault.Copy();
+        files.DeleteFile($"{SmallVault.Directory}/log/{SegmentHeader.FileName(1)}");
+        var damage = Assert.Single(Verify(files).Damage);
+        Assert.Equal((SegmentHeader.FileName(1), 0L, null), (damage.Segment, damage.Offset, damage.Remedy));
+    }
+
+    [Theory]
+    [InlineData(".ix", 0)]
+    [InlineData(".kx", 0)]
+    [InlineData(".kx", Blocks.Size)]
+    public void What_is_made_from_the_log_says_how_it_is_made_again(string extension, int offset)
+    {
+        _vault.Stop();
+        var files = _vault.Copy();
+        var path = files.AllFiles().First(f => f.EndsWith(extension, StringComparison.Ordinal));
+        Change(files, path, offset, b => (byte)(b ^ 4));
+        var damage = Assert.Single(Verify(files).Damage);
+        Assert.Contains("the next start makes it again", damage.Remedy, StringComparison.Ordinal);
+        files.DeleteFile(path);
+        SmallVault.Open(files).Dispose();
+        Assert.Empty(Verify(files).Damage);
+    }
+
+    [Fact]
+    public void A_disk_that_can_only_be_read_is_verified_without_its_lock()
+    {
+        _vault.Stop();
+        var files = _vault.Copy();
+        files.OnOpening = path =>
+        {
+            if (path.EndsWith(VaultStorage.LockName, StringComparison.Ordinal))
+            {
+                throw new DiskException("open", path, 30, "Read-only file system");
+            }
+        };
+        var report = Verify(files);
+        Assert.Equal(_vault.Model.Count, report.Events);
+        Assert.Empty(report.Damage);
     }
 
     [Fact]

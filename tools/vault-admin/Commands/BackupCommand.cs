@@ -62,7 +62,7 @@ internal sealed class BackupCommand
             Show(context.Output, report.Content);
             context.Output.WriteLine(report.Damage.Count == 0
                 ? $"{path}: no damage."
-                : $"{path}: {report.Damage.Count} damaged segments. Delete their files in {Path.Combine(path, "segments")} and back up again: they are read anew. If the vault is gone, use another backup.");
+                : $"{path}: {Rows.Count(report.Damage.Count, "damaged segment")}. Delete their files in {Path.Combine(path, "segments")} and back up again: they are read anew. If the vault is gone, use another backup.");
             return report.Damage.Count == 0 ? ExitCode.Done : ExitCode.Damage;
         });
         return command;
@@ -142,9 +142,9 @@ internal sealed class BackupCommand
 
     private static void Show(Output output, BackupContent content) => output.Show(Rows.Of(
         ("vault", content.VaultId.ToString()),
-        ("backup", $"number {Rows.Number((ulong)content.Number)}, begun {Time(content.BegunAt)}"),
-        ("events", content.Last == Storage.Position.None ? "none" : $"positions 0 to {Rows.Number((ulong)content.Last.Value)}, up to {Time(content.LastTime)}"),
-        ("size", $"{Rows.Bytes((ulong)content.Bytes)} in {Rows.Number((ulong)content.Segments)} segments"),
+        ("backup", $"number {Rows.Place((ulong)content.Number)}, begun {Time(content.BegunAt)}"),
+        ("events", content.Last == Storage.Position.None ? "none" : $"positions 0 to {Rows.Place((ulong)content.Last.Value)}, up to {Time(content.LastTime)}"),
+        ("size", $"{Rows.Bytes((ulong)content.Bytes)} in {Rows.Count(content.Segments, "segment")}"),
         ("follows", content.FollowsBegunAt == 0 ? "none: it is the first" : $"that of {Time(content.FollowsBegunAt)}, up to position {content.FollowsLast}")));
 
     private static void Write(Utf8JsonWriter w, BackupContent content, long? read, IReadOnlyList<Damage>? damage)

@@ -47,7 +47,7 @@ internal sealed class CountCommand
         }
         else
         {
-            context.Output.WriteLine($"{Rows.Number(count.Count)} events; head: {Rows.Head(count.Head.LastPosition, count.Head.RecordedAt)}");
+            context.Output.WriteLine($"{Rows.Count((long)count.Count, "event")}; head: {Rows.Head(count.Head.LastPosition, count.Head.RecordedAt)}");
         }
 
         return ExitCode.Done;

@@ -67,7 +67,7 @@ internal static class ExportCommand
         }
         else
         {
-            context.Output.WriteLine($"{path}: {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+            context.Output.WriteLine($"{path}: {Rows.Count(history.Events, "event")} in {Rows.Count(history.Appends, "append")}.");
         }
 
         return ExitCode.Done;
@@ -111,7 +111,7 @@ internal static class ExportCommand
         await using var read = client.ReadAllAsync(cancellationToken: context.Stop);
         var head = await context.OpenAsync(read.GetHeadAsync());
         var history = await WriteAsync(read, head, context.Output.WriteAsync, _ => { });
-        Output.Note($"Exported {Rows.Number((ulong)history.Events)} events in {Rows.Number((ulong)history.Appends)} appends.");
+        Output.Note($"Exported {Rows.Count(history.Events, "event")} in {Rows.Count(history.Appends, "append")}.");
         return ExitCode.Done;
     }
 

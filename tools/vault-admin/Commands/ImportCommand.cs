@@ -35,7 +35,7 @@ internal static class ImportCommand
         else
         {
             context.Output.WriteLine(
-                $"{path}: {Rows.Number((ulong)figures.Events)} events in {Rows.Number((ulong)figures.Appends)} appends are in the vault; "
+                $"{path}: {Rows.Count(figures.Events, "event")} in {Rows.Count(figures.Appends, "append")}, now in the vault; "
                 + $"{Rows.Number((ulong)figures.Deduplicated)} of the appends were there before.");
         }
 

@@ -60,7 +60,7 @@ internal static class InfoCommand
             ("vault", info.VaultId.ToString()),
             ("head", Rows.Head(info.Head, info.HeadRecordedAt)),
             ("segment size", Rows.Bytes(info.SegmentSizeBytes)),
-            ("operation ids", info.OperationFloor is { } floor ? $"kept behind position {Rows.Number(floor)}" : "all kept")));
+            ("operation ids", info.OperationFloor is { } floor ? $"kept behind position {Rows.Place(floor)}" : "all kept")));
         var limits = new Table().AddColumn("limit").AddColumn(new TableColumn("allowed").RightAligned()).AddColumn("setting");
         foreach (var limit in info.Limits)
         {

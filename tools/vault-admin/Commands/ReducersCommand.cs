@@ -110,7 +110,7 @@ internal static class ReducersCommand
         output.WriteLine($"  categories  {(reducer.Categories.Count == 0 ? "none" : string.Join(", ", reducer.Categories))}");
         output.WriteLine($"  eager       {(reducer.Eager ? "yes" : "no")}");
         output.WriteLine($"  hash        {reducer.Hash}");
-        output.WriteLine($"  recorded    {JsonText.Time(reducer.RecordedAt)}, at position {Rows.Number(reducer.Position)}");
+        output.WriteLine($"  recorded    {JsonText.Time(reducer.RecordedAt)}, at position {Rows.Place(reducer.Position)}");
     }
 
     private static void Write(Utf8JsonWriter w, NamedReducer reducer, bool? changed)

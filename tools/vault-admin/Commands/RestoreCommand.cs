@@ -91,7 +91,7 @@ internal sealed class RestoreCommand
 
         context.Output.WriteLine(report.Last == Storage.Position.None
             ? $"{data}: a vault without events, as vault {report.From.VaultId} was then. It is vault {report.VaultId} from now on."
-            : $"{data}: positions 0 to {Rows.Number((ulong)report.Last.Value)} of vault {report.From.VaultId}, up to {BackupCommand.Time(report.LastTime)}, all checked. It is vault {report.VaultId} from now on.");
+            : $"{data}: positions 0 to {Rows.Place((ulong)report.Last.Value)} of vault {report.From.VaultId}, up to {BackupCommand.Time(report.LastTime)}, all checked. It is vault {report.VaultId} from now on.");
         context.Output.WriteLine($"Start a node on it with --data {data}{(node == 1 ? "" : $" --node-id {node}")}. Its first start makes the indexes.");
         return ExitCode.Done;
     }

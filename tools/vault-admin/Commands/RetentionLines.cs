@@ -58,7 +58,7 @@ internal static class RetentionLines
     {
         if (!output.Json)
         {
-            output.WriteLine($"{entry.Scope}  {Text(entry.Rule)}, set at position {Rows.Number(entry.SetAt)}");
+            output.WriteLine($"{entry.Scope}  {Text(entry.Rule)}, set at position {Rows.Place(entry.SetAt)}");
             return;
         }
 

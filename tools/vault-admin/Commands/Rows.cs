@@ -18,10 +18,19 @@ internal static class Rows
     }
 
     public static string Head(ulong? head, DateTimeOffset? recordedAt) => head is { } position
-        ? $"{Number(position)}, recorded {(recordedAt is { } time ? JsonText.Time(time) : "at an unknown time")}"
+        ? $"{Place(position)}, recorded {(recordedAt is { } time ? JsonText.Time(time) : "at an unknown time")}"
         : "none: the vault is empty";
 
     public static string Bytes(ulong bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / (1024.0 * 1024):N1} MiB");
 
+    /// <summary>How many, in groups of three digits.</summary>
     public static string Number(ulong number) => number.ToString("N0", CultureInfo.InvariantCulture);
+
+    /// <summary>A position, a version or a segment's number: as options take it.</summary>
+    public static string Place(ulong number) => number.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>How many of what.</summary>
+    /// <param name="count">How many.</param>
+    /// <param name="one">What, if it is one; an s makes it more.</param>
+    public static string Count(long count, string one) => $"{Number((ulong)count)} {one}{(count == 1 ? string.Empty : "s")}";
 }

@@ -135,7 +135,7 @@ internal sealed class ScavengeCommand
 
         output.Show(Rows.Of(
             ("state", status.State.ToString().ToLowerInvariant() + (status.Why.Length > 0 ? $": {status.Why}" : "")),
-            ("started", $"{(status.StartedAt is { } at ? JsonText.Time(at) : "at an unknown time")}, point {(status.Point is { } point ? Rows.Number(point) : "unknown")}"),
+            ("started", $"{(status.StartedAt is { } at ? JsonText.Time(at) : "at an unknown time")}, point {(status.Point is { } point ? Rows.Place(point) : "unknown")}"),
             ("segments", $"{Rows.Number(status.SegmentsDone)} of {Rows.Number(status.SegmentsTotal)} looked at, {Rows.Number(status.SegmentsRewritten)} written anew"),
             ("given back", $"{Rows.Bytes(status.BytesFreed)}, by all scavenges so far")));
     }

@@ -76,8 +76,8 @@ internal static class ScavengeExplanation
         foreach (var s in all)
         {
             table.AddRow(
-                Rows.Number(s.Segment),
-                s.LastPosition is { } last ? $"{Rows.Number(s.FirstPosition)} – {Rows.Number(last)}" : "none",
+                Rows.Place(s.Segment),
+                s.LastPosition is { } last ? $"{Rows.Place(s.FirstPosition)} – {Rows.Place(last)}" : "none",
                 Rows.Bytes(s.Bytes),
                 Rows.Number(s.Events),
                 Rows.Number(s.VisibleEvents),
@@ -85,7 +85,7 @@ internal static class ScavengeExplanation
                 Rows.Number(s.HeldEvents),
                 Rows.Number(s.RemovableEvents),
                 Rows.Bytes(s.RemovableBytes),
-                Markup.Escape((s.Rewrites ? "writes it anew" : $"leaves it: {s.Why}") + (s.ScavengedAt is { } at ? $" (scavenged at {Rows.Number(at)})" : "")));
+                Markup.Escape((s.Rewrites ? "writes it anew" : $"leaves it: {s.Why}") + (s.ScavengedAt is { } at ? $" (scavenged at {Rows.Place(at)})" : "")));
         }
 
         return table;

@@ -55,7 +55,7 @@ internal static class StreamsCommand
                 }
                 else
                 {
-                    context.Output.WriteLine($"{stream.Stream}  {Rows.Number(stream.EventCount)} events, last version {Rows.Number(stream.LastVersion)} at position {Rows.Number(stream.LastPosition)}, {JsonText.Time(stream.LastRecordedAt)}");
+                    context.Output.WriteLine($"{stream.Stream}  {Rows.Count((long)stream.EventCount, "event")}, last version {Rows.Place(stream.LastVersion)} at position {Rows.Place(stream.LastPosition)}, {JsonText.Time(stream.LastRecordedAt)}");
                 }
 
                 await context.Output.FlushIfFullAsync();
@@ -89,9 +89,9 @@ internal static class StreamsCommand
                 context.Output.Show(Rows.Of(
                     ("stream", stream.Stream),
                     ("events", Rows.Number(stream.EventCount)),
-                    ("first version", Rows.Number(stream.FirstVersion)),
-                    ("last version", Rows.Number(stream.LastVersion)),
-                    ("last position", Rows.Number(stream.LastPosition)),
+                    ("first version", Rows.Place(stream.FirstVersion)),
+                    ("last version", Rows.Place(stream.LastVersion)),
+                    ("last position", Rows.Place(stream.LastPosition)),
                     ("last recorded", JsonText.Time(stream.LastRecordedAt))));
             }
 

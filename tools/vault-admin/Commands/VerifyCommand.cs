@@ -42,6 +42,11 @@ internal static class VerifyCommand
             w.WriteString("segment", damage.Segment);
             w.WriteNumber("offset", damage.Offset);
             w.WriteString("expected", damage.Expected);
+            if (damage.Remedy is { } remedy)
+            {
+                w.WriteString("remedy", remedy);
+            }
+
             w.WriteEndObject();
         }
 
@@ -62,7 +67,7 @@ internal static class VerifyCommand
     {
         foreach (var damage in report.Damage)
         {
-            output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged; expected {damage.Expected}");
+            output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged; expected {damage.Expected}.{(damage.Remedy is { } remedy ? " " + remedy : string.Empty)}");
         }
 
         if (report.Torn is { } torn)
@@ -70,8 +75,12 @@ internal static class VerifyCommand
             output.WriteLine($"{torn.Segment}, offset {torn.Offset}: {torn.Bytes} bytes of a torn tail, never acknowledged; the next start cuts them off. This is no damage.");
         }
 
-        output.WriteLine(report.Damage.Count == 0
-            ? $"{path}: {Rows.Number((ulong)report.Events)} events in {report.Segments} segments, no damage."
-            : $"{path}: {report.Damage.Count} damaged places; {Rows.Number((ulong)report.Events)} events are intact. Keep this directory as it is and restore the vault from another node or a backup.");
+        var events = Rows.Count(report.Events, "event");
+        output.WriteLine($"{path}: " + report switch
+        {
+            { Damage.Count: 0 } => $"{events} in {Rows.Count(report.Segments, "segment")}, no damage.",
+            _ when report.Damage.All(d => d.Remedy is not null) => $"{Rows.Count(report.Damage.Count, "damaged place")}, and no event is lost: {events}. What can be made again is damaged, as said above; a disk that changes what it holds may be failing.",
+            _ => $"{Rows.Count(report.Damage.Count, "damaged place")}; {Rows.Count(report.Events, "intact event")}. Keep this directory as it is and restore the vault from another node or a backup.",
+        });
     }
 }

@@ -51,7 +51,14 @@ internal static class ClusterCommand
         global.Run(command, async (parse, context) =>
         {
             await using var client = await context.ConnectForChangeAsync(context.Endpoint);
-            var status = await client.Cluster.RemoveAsync(parse.GetValue(id), parse.GetValue(force), context.Stop);
+            var number = parse.GetValue(id);
+            var before = await client.Cluster.StatusAsync(context.Stop);
+            var status = await client.Cluster.RemoveAsync(number, parse.GetValue(force), context.Stop);
+            if (before.Nodes.All(n => n.NodeId != number))
+            {
+                Output.Note($"vault-admin: the vault has no node {number}: nothing was changed."); // As after a removal that is repeated.
+            }
+
             return await EndAsync(context, client, status, waits: false);
         });
         return command;

@@ -16,7 +16,7 @@ internal static class ClusterTable
         new("term", n => n.IsReachable ? Number(n.Term) : "", IsNumber: true, Spare: 3),
         new("commit", n => n.IsReachable ? Number(n.CommitIndex) : "", IsNumber: true, Spare: 2),
         new("last", n => n.IsReachable ? Number(n.LastIndex) : "", IsNumber: true),
-        new("head", n => n.Head is { } head ? Number(head) : "", IsNumber: true, Spare: 1),
+        new("head", n => n.Head is { } head ? Rows.Place(head) : "", IsNumber: true, Spare: 1),
         new("lag", n => n.LagGroups is { } lag ? Number(lag) : "", IsNumber: true),
         new("clock", n => n.IsReachable ? string.Create(CultureInfo.InvariantCulture, $"{n.ClockAhead.TotalMilliseconds:+0;-0;0} ms") : "", IsNumber: true, Spare: 4),
         new("address", n => n.Address),

@@ -156,4 +156,7 @@ public enum VaultErrorCode
 
     /// <summary>The client was disposed before the call was answered.</summary>
     Closed = 103,
+
+    /// <summary>At the client's address there is another vault now than the one that it began with, such as a restored one. Nothing was sent to it; a new client takes it.</summary>
+    OtherVault = 104,
 }

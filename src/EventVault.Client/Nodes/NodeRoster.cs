@@ -137,6 +137,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         {
             node.FailedAt = ++_failures;
             node.Looks = 0;
+            node.IsGreeted &= failure.Code != VaultErrorCode.Unreachable; // Who comes back there may be somebody else.
             _hasFailed = true;
             if (failure.Code != VaultErrorCode.NotLeader)
             {
@@ -218,17 +219,18 @@ internal sealed class NodeRoster : IAsyncDisposable
     public bool MayPass(VaultException failure) => failure.IsTransient || (failure.Code == VaultErrorCode.StoreFull && _count > 1);
 
     /// <summary>
-    /// Before the first call to a node: whether it is of the same vault as the others. What nodes call themselves, such as 127.0.0.1, may be another
-    /// one from here.
+    /// Before the first call to a node, and the first since it was away: whether it is of the same vault as the others, and as before. What nodes call
+    /// themselves, such as 127.0.0.1, may be another one from here; and a backup that was restored at an address is another vault, in which positions mean something else.
     /// </summary>
     /// <param name="node">The node.</param>
     /// <param name="cancellation">Cancels the asking.</param>
-    /// <exception cref="RpcException">It does not answer, or belongs to another vault; nothing was sent to it.</exception>
+    /// <exception cref="RpcException">It does not answer, or belongs to another vault than other nodes; nothing was sent to it.</exception>
+    /// <exception cref="VaultException">Another vault has taken the place of the one that this client knows.</exception>
     public async ValueTask GreetAsync(VaultNode node, CancellationToken cancellation)
     {
-        if (node.IsGreeted || _count == 1)
+        if (node.IsGreeted || (_count == 1 && Volatile.Read(ref _vaultId) is null))
         {
-            return;
+            return; // Or there is nothing to compare it with, as for a program's first call.
         }
 
         if (!node.IsGiven && Volatile.Read(ref _vaultId) is null)
@@ -247,7 +249,11 @@ internal sealed class NodeRoster : IAsyncDisposable
         {
             // It has looked at the call and refused it, as a node without a vault does: it refuses others as well, or is a member by then.
         }
-        catch (VaultException e)
+        catch (RpcException e)
+        {
+            throw new RpcException(e.Code, e.Message, inner: e.InnerException) { NotProcessed = true };
+        }
+        catch (VaultException e) when (e.Code != VaultErrorCode.OtherVault)
         {
             throw new RpcException(RpcCode.Unavailable, e.Message, inner: e) { NotProcessed = true };
         }
@@ -256,14 +262,15 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// <summary>A node said which vault it belongs to.</summary>
     /// <param name="node">The node.</param>
     /// <param name="vaultId">The vault.</param>
-    /// <exception cref="VaultException">It is another vault than that of the other nodes: nothing may be sent there.</exception>
+    /// <exception cref="VaultException">It is another vault than that of the other nodes, or than the one that this client knows: nothing may be sent there.</exception>
     public void CheckVault(VaultNode node, ByteString vaultId)
     {
-        if (_count == 1 || vaultId.IsEmpty)
+        if (vaultId.IsEmpty)
         {
             return;
         }
 
+        bool isReplaced;
         lock (_lock)
         {
             _vaultId ??= vaultId;
@@ -273,12 +280,18 @@ internal sealed class NodeRoster : IAsyncDisposable
                 return;
             }
 
-            node.Standing = NodeStanding.Outsider;
+            (node.Standing, node.IsGreeted) = (NodeStanding.Outsider, false);
+            isReplaced = _nodes.TrueForAll(static n => n.Standing == NodeStanding.Outsider);
         }
 
-        throw new VaultException(
-            VaultErrorCode.Unreachable,
-            $"The node at {node.Address.Host}:{node.Address.Port} belongs to another vault than the others of this client's address. Take it out of the address.");
+        throw isReplaced
+            ? new VaultException(
+                VaultErrorCode.OtherVault,
+                $"At {node.Address.Host}:{node.Address.Port} there is another vault now than the one that this client began with: a new one, or one restored from a backup. "
+                + "Positions and versions of the one mean nothing in the other, so nothing was sent. Make a new client, and begin anew what rests on positions.")
+            : new VaultException(
+                VaultErrorCode.Unreachable,
+                $"The node at {node.Address.Host}:{node.Address.Port} belongs to another vault than the others of this client's address. Take it out of the address.");
     }
 
     public async ValueTask DisposeAsync()
@@ -486,7 +499,8 @@ internal sealed class NodeRoster : IAsyncDisposable
             Protocol.ClusterNode? self = answer.Nodes.OrderBy(static n => n.IsReachable).LastOrDefault(n => n.NodeId == answer.NodeId);
             if (answer.VaultId.IsEmpty || self is null || !(_vaultId ??= answer.VaultId).Equals(answer.VaultId))
             {
-                // It was removed, or was never one of this vault.
+                // It was removed, or was never one of this vault, or is not any more.
+                asked.IsGreeted = false;
                 Drop(asked, lost);
                 isUsable = false;
             }

@@ -14,18 +14,19 @@ internal static class WatchedCalls
     /// <param name="timeout">How long it may take.</param>
     /// <param name="cancellation">Cancels it.</param>
     /// <exception cref="RpcException">It failed, or the node was lost meanwhile.</exception>
+    /// <exception cref="VaultException">Another vault has taken the place of the one that this client knows.</exception>
     public static async Task<TResponse> UnaryAsync<TRequest, TResponse>(
         this NodeRoster roster, VaultNode node, RpcMethod<TRequest, TResponse> method, TRequest request, TimeSpan timeout, CancellationToken cancellation)
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
         var options = new RpcCallOptions(timeout);
+        await roster.GreetAsync(node, cancellation).ConfigureAwait(false);
         if (roster.Count == 1)
         {
             return await node.Reads.UnaryAsync(method, request, options, cancellation).ConfigureAwait(false);
         }
 
-        await roster.GreetAsync(node, cancellation).ConfigureAwait(false);
         bool led = !roster.LeadsElsewhere(node);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, node.Lost);
         Task<TResponse> answer = node.Reads.UnaryAsync(method, request, options, stop.Token).AsTask();

@@ -15,7 +15,7 @@ internal sealed class NodeProcess : IAsyncDisposable
         typeof(NodeProcess).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "NodeAssembly").Value!;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("eventvault-client-").FullName;
-    private readonly int _port = FreePort();
+    private int _port = FreePort();
     private string[] _settings = [];
     private IReadOnlyDictionary<string, string> _environment = new Dictionary<string, string>();
     private readonly StringBuilder _output = new();
@@ -43,6 +43,15 @@ internal sealed class NodeProcess : IAsyncDisposable
     public static async Task<NodeProcess> StartAsync(params string[] settings)
     {
         var node = new NodeProcess { _settings = settings };
+        await node.StartAgainAsync();
+        return node;
+    }
+
+    /// <summary>Starts a node on a new directory, so with another vault, at the port of one that does not run.</summary>
+    /// <param name="other">That one.</param>
+    public static async Task<NodeProcess> StartInPlaceOfAsync(NodeProcess other)
+    {
+        var node = new NodeProcess { _port = other._port };
         await node.StartAgainAsync();
         return node;
     }

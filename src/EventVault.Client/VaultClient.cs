@@ -486,6 +486,7 @@ public sealed class VaultClient : IAsyncDisposable
     public async Task<VaultInfo> GetInfoAsync(CancellationToken cancellationToken = default)
     {
         Protocol.GetInfoResponse info = await CallAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), cancellationToken).ConfigureAwait(false);
+        _nodes.Know(info.VaultId);
         return new VaultInfo(
             info.Version,
             info.VaultId.Length == 16 ? new Guid(info.VaultId.Span, bigEndian: true) : Guid.Empty,

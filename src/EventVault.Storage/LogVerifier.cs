@@ -30,7 +30,11 @@ public sealed record TornTail(string Segment, long Offset, long Bytes);
 /// <param name="Segments">Segment files looked at.</param>
 /// <param name="Torn">A torn tail, if there is one. No damage.</param>
 /// <param name="Damage">All damage, in log order; empty: the vault is whole.</param>
-public sealed record VerifyReport(long Events, int Segments, TornTail? Torn, IReadOnlyList<Damage> Damage);
+public sealed record VerifyReport(long Events, int Segments, TornTail? Torn, IReadOnlyList<Damage> Damage)
+{
+    /// <summary>Whether it had the directory's lock; false: the file system can only be read, and a node that writes to it elsewhere may have misled it.</summary>
+    public bool IsLocked { get; init; }
+}
 
 /// <summary>Verifies a data directory.</summary>
 public sealed class LogVerifier
@@ -93,10 +97,10 @@ public sealed class LogVerifier
         }
 
         using var held = Lock(files, Path.Combine(directory, VaultStorage.LockName));
-        return new LogVerifier(files, directory).Run(progress);
+        return new LogVerifier(files, directory).Run(progress) with { IsLocked = held is not null };
     }
 
-    // Null: it is a file system that can only be read, on which no node runs.
+    // Null: it can only be read from here. A node may run on it elsewhere, so that has to be told.
     private static IDisposable? Lock(IFileSystem files, string path)
     {
         try

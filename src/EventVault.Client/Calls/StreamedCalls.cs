@@ -37,7 +37,7 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
             TimeSpan limit = waits ? waitLeft : options.CallTimeout;
             TRequest request = nextRequest(waits);
             VaultNode node = refusals.For(request);
-            if (await GreetAsync(node, cancellation).ConfigureAwait(false) is { } foreign)
+            if (await GreetAsync(node, limit, cancellation).ConfigureAwait(false) is { } foreign)
             {
                 await WaitAsync(node, foreign, backoff, refusals, cancellation).ConfigureAwait(false);
                 continue;
@@ -98,11 +98,11 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
     }
 
     // Why it can't be asked; null: it can.
-    private async ValueTask<VaultException?> GreetAsync(VaultNode node, CancellationToken cancellation)
+    private async ValueTask<VaultException?> GreetAsync(VaultNode node, TimeSpan limit, CancellationToken cancellation)
     {
         try
         {
-            await nodes.GreetAsync(node, cancellation).ConfigureAwait(false);
+            await nodes.GreetAsync(node, limit, cancellation).ConfigureAwait(false);
             return null;
         }
         catch (RpcException e)

@@ -81,7 +81,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         {
             return await nodes.UnaryAsync(nodes.Leader, method, request, options.CallTimeout, cancellation).ConfigureAwait(false);
         }
-        catch (RpcException)
+        catch (Exception e) when (e is RpcException or VaultException)
         {
             cancellation.ThrowIfCancellationRequested();
             return null;
@@ -120,6 +120,10 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
                 TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
                 nodes.Led(node);
                 return answer;
+            }
+            catch (VaultException e) when (mayBeDone)
+            {
+                throw unknown(e); // Another vault stands there now: this attempt was not sent, an earlier one may have been done where it went.
             }
             catch (RpcException e)
             {

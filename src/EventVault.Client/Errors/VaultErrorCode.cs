@@ -157,6 +157,9 @@ public enum VaultErrorCode
     /// <summary>The client was disposed before the call was answered.</summary>
     Closed = 103,
 
-    /// <summary>At the client's address there is another vault now than the one that it began with, such as a restored one. Nothing was sent to it; a new client takes it.</summary>
+    /// <summary>
+    /// At the client's address there is another vault now than the one that it began with, such as a restored one. The call was not sent; a new client takes that vault. A client finds
+    /// out when it comes back to a node where a call of it has failed, and once a minute; what it calls before, without an open session or subscription, may go there.
+    /// </summary>
     OtherVault = 104,
 }

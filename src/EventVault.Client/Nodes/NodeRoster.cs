@@ -137,7 +137,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         {
             node.FailedAt = ++_failures;
             node.Looks = 0;
-            node.IsGreeted &= failure.Code != VaultErrorCode.Unreachable; // Who comes back there may be somebody else.
+            node.IsGreeted &= failure.Code is VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.TimedOutBehind; // Or it was away, and who comes back may be somebody else.
             _hasFailed = true;
             if (failure.Code != VaultErrorCode.NotLeader)
             {
@@ -223,39 +223,52 @@ internal sealed class NodeRoster : IAsyncDisposable
     /// themselves, such as 127.0.0.1, may be another one from here; and a backup that was restored at an address is another vault, in which positions mean something else.
     /// </summary>
     /// <param name="node">The node.</param>
+    /// <param name="limit">How long it may take; where there are others to ask, 2 s at the most.</param>
     /// <param name="cancellation">Cancels the asking.</param>
-    /// <exception cref="RpcException">It does not answer, or belongs to another vault than other nodes; nothing was sent to it.</exception>
+    /// <exception cref="RpcException">It does not answer, or belongs to another vault than other nodes; the call was not sent to it.</exception>
     /// <exception cref="VaultException">Another vault has taken the place of the one that this client knows.</exception>
-    public async ValueTask GreetAsync(VaultNode node, CancellationToken cancellation)
+    public async ValueTask GreetAsync(VaultNode node, TimeSpan limit, CancellationToken cancellation)
     {
-        if (node.IsGreeted || (_count == 1 && Volatile.Read(ref _vaultId) is null))
+        bool knowsVault = Volatile.Read(ref _vaultId) is not null;
+        if (node.IsGreeted || (_count == 1 && !knowsVault))
         {
             return; // Or there is nothing to compare it with, as for a program's first call.
         }
 
-        if (!node.IsGiven && Volatile.Read(ref _vaultId) is null)
+        if (!node.IsGiven && !knowsVault)
         {
             // It was named by a node that was never asked itself, and that is the one to be believed.
-            await GreetAsync(LastFailedGiven(), cancellation).ConfigureAwait(false);
+            await GreetAsync(LastFailedGiven(), limit, cancellation).ConfigureAwait(false);
         }
 
         try
         {
-            Protocol.GetInfoResponse info = await node.Reads.UnaryAsync(
-                VaultMethods.GetInfo, new Protocol.GetInfoRequest(), new RpcCallOptions(AskTimeout), cancellation).ConfigureAwait(false);
+            var options = new RpcCallOptions(_count == 1 || limit < AskTimeout ? limit : AskTimeout);
+            Protocol.GetInfoResponse info = await node.Reads.UnaryAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), options, cancellation).ConfigureAwait(false);
             CheckVault(node, info.VaultId);
         }
-        catch (RpcException e) when (e.Trailers.Count > 0)
+        catch (RpcException e) when (e.Trailers.Count > 0 && (!knowsVault || e.Code is RpcCode.Unauthenticated or RpcCode.PermissionDenied))
         {
             // It has looked at the call and refused it, as a node without a vault does: it refuses others as well, or is a member by then.
         }
         catch (RpcException e)
         {
-            throw new RpcException(e.Code, e.Message, inner: e.InnerException) { NotProcessed = true };
+            string message = e.Trailers.Count > 0 ? e.Message : $"the call was not sent, as the node could not be asked first which vault it has: {e.Message}";
+            throw new RpcException(e.Code, message, e.Trailers, e.InnerException) { NotProcessed = true };
         }
         catch (VaultException e) when (e.Code != VaultErrorCode.OtherVault)
         {
             throw new RpcException(RpcCode.Unavailable, e.Message, inner: e) { NotProcessed = true };
+        }
+    }
+
+    /// <summary>A node has told the program which vault it belongs to: if none was known, that is the one.</summary>
+    /// <param name="vaultId">The vault.</param>
+    public void Know(ByteString vaultId)
+    {
+        lock (_lock)
+        {
+            _vaultId ??= vaultId.IsEmpty ? null : vaultId;
         }
     }
 
@@ -276,22 +289,34 @@ internal sealed class NodeRoster : IAsyncDisposable
             _vaultId ??= vaultId;
             if (_vaultId.Equals(vaultId))
             {
-                node.IsGreeted = true;
+                (node.IsGreeted, node.IsForeign) = (true, false);
                 return;
             }
 
-            (node.Standing, node.IsGreeted) = (NodeStanding.Outsider, false);
-            isReplaced = _nodes.TrueForAll(static n => n.Standing == NodeStanding.Outsider);
+            (node.Standing, node.IsGreeted, node.IsForeign) = (NodeStanding.Outsider, false, true);
+            isReplaced = _nodes.TrueForAll(static n => n.IsForeign);
+            if (isReplaced && _count > 1)
+            {
+                // The call ends here, and the next one asks another node: its own vault may be back there.
+                node.FailedAt = ++_failures;
+                node.FailsReads = _failsReads = _hasFailed = true;
+                _reader = _reader == node ? null : _reader;
+                if (_leader == node)
+                {
+                    Move(named: null);
+                }
+            }
         }
 
+        WantRefresh();
         throw isReplaced
             ? new VaultException(
                 VaultErrorCode.OtherVault,
                 $"At {node.Address.Host}:{node.Address.Port} there is another vault now than the one that this client began with: a new one, or one restored from a backup. "
-                + "Positions and versions of the one mean nothing in the other, so nothing was sent. Make a new client, and begin anew what rests on positions.")
+                + "Positions and versions of the one mean nothing in the other, so the call was not sent. Make a new client, and begin anew what rests on positions.")
             : new VaultException(
                 VaultErrorCode.Unreachable,
-                $"The node at {node.Address.Host}:{node.Address.Port} belongs to another vault than the others of this client's address. Take it out of the address.");
+                $"The node at {node.Address.Host}:{node.Address.Port} belongs to another vault than the others of this client's address. Take it out of the address; or make a new client, if all of them were replaced by a restored vault.");
     }
 
     public async ValueTask DisposeAsync()
@@ -501,13 +526,14 @@ internal sealed class NodeRoster : IAsyncDisposable
             {
                 // It was removed, or was never one of this vault, or is not any more.
                 asked.IsGreeted = false;
+                asked.IsForeign = _vaultId is not null && !answer.VaultId.IsEmpty && !_vaultId.Equals(answer.VaultId);
                 Drop(asked, lost);
                 isUsable = false;
             }
             else
             {
                 SetName(asked, self.Address);
-                asked.IsGreeted = true;
+                (asked.IsGreeted, asked.IsForeign) = (true, false);
                 asked.Standing = StandingOf(self);
                 isUsable = answer.Term >= _term;
                 if (isUsable)

@@ -67,6 +67,9 @@ internal sealed class VaultNode : IAsyncDisposable
     /// <summary>Looks by the leader in a row: above 0 in which it was there, since its last failure; below 0 in which it was not.</summary>
     public int Looks { get; set; }
 
+    /// <summary>It said last that it belongs to another vault.</summary>
+    public bool IsForeign { get; set; }
+
     /// <summary>What the vault has said of it.</summary>
     public NodeStanding Standing { get; set; }
 

@@ -20,8 +20,14 @@ internal static class WatchedCalls
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
+        if (!node.IsGreeted)
+        {
+            long began = Environment.TickCount64;
+            await roster.GreetAsync(node, timeout, cancellation).ConfigureAwait(false);
+            timeout = TimeSpan.FromMilliseconds(Math.Max(1, timeout.TotalMilliseconds - (Environment.TickCount64 - began)));
+        }
+
         var options = new RpcCallOptions(timeout);
-        await roster.GreetAsync(node, cancellation).ConfigureAwait(false);
         if (roster.Count == 1)
         {
             return await node.Reads.UnaryAsync(method, request, options, cancellation).ConfigureAwait(false);

@@ -192,7 +192,11 @@ internal sealed class SealedSegment(
         }
     }
 
-    private DamageException Damage(string expected) => new(Path.GetFileName(logPath), 0, expected, LogRecovery.NextStep);
+    private DamageException Damage(string expected)
+    {
+        _hasNoFile = true;
+        return new DamageException(Path.GetFileName(logPath), 0, expected, LogRecovery.NextStep);
+    }
 
     private SegmentReader OpenReader()
     {

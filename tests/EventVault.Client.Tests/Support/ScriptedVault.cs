@@ -87,6 +87,9 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>As <see cref="NoLeader"/>, for reads and subscriptions.</summary>
     public Func<Protocol.Failure?> NoReads { get; set; } = () => null;
 
+    /// <summary>As <see cref="NoLeader"/>, for the question who it is.</summary>
+    public Func<Protocol.Failure?> NoInfo { get; set; } = () => null;
+
     /// <summary>Which vault it says it belongs to.</summary>
     public Guid VaultId { get; set; } = new("00112233-4455-6677-8899-aabbccddeeff");
 
@@ -546,6 +549,7 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
     {
+        RefuseIf(NoInfo);
         var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(VaultId.ToByteArray(bigEndian: true)) };
         info.Limits.AddRange(Limits);
         Protocol.ReadHead head = Vault.Head(null);

@@ -116,7 +116,7 @@ public sealed class VerifyTests
             }
         };
         var report = Verify(files);
-        Assert.Equal(_vault.Model.Count, report.Events);
+        Assert.Equal((_vault.Model.Count, false), (report.Events, report.IsLocked));
         Assert.Empty(report.Damage);
     }
 

@@ -17,6 +17,11 @@ internal static class VerifyCommand
             var path = Path.GetFullPath(parse.GetValue(directory) is { Length: > 0 } given ? given : throw new UsageException("Name the data directory."));
             var report = await ProgressBar.RunAsync($"Verifying {path}", progress => Task.Run(
                 () => LogVerifier.Verify(new NativeFileSystem(), path, (done, all) => progress((double)done / all)), context.Stop).WaitAsync(context.Stop));
+            if (!report.IsLocked)
+            {
+                Output.Note("vault-admin: the file system can only be read, so the directory could not be locked. If a node writes to it elsewhere, what follows may be wrong.");
+            }
+
             if (context.Output.Json)
             {
                 context.Output.WriteJson(w => Write(w, report));

@@ -103,6 +103,7 @@ internal sealed class HistoryReader
     // Told by its first bytes, not by its name: it may come through a pipe.
     private async Task<PipeReader> OpenAsync(CancellationToken cancellation)
     {
+        var begin = _file.CanSeek ? _file.Position : 0;
         var options = new StreamPipeReaderOptions(bufferSize: BufferBytes, leaveOpen: true);
         var raw = PipeReader.Create(_file, options);
         var start = await raw.ReadAtLeastAsync(3, cancellation);
@@ -112,8 +113,9 @@ internal sealed class HistoryReader
         if (isGzip && _file.CanSeek)
         {
             await raw.CompleteAsync();
-            _file.Position = 0;
+            _file.Position = begin;
             await CheckAsync(cancellation);
+            _file.Position = begin;
             return Unpack(_file);
         }
 
@@ -136,8 +138,6 @@ internal sealed class HistoryReader
         {
             throw new HistoryException("The file can't be unpacked: its gzip data is cut off or damaged. Nothing of it was imported. Get the file again.", e);
         }
-
-        _file.Position = 0;
     }
 
     private async Task<(ReadOnlySequence<byte> Buffer, bool IsCompleted)> ReadAsync(PipeReader reader, CancellationToken cancellation)

@@ -131,7 +131,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
                 VaultException failure = VaultErrors.From(e);
 
                 mayBeDone |= !e.NotProcessed && LeavesOpen(failure.Code);
-                if (Settles(failure))
+                if (!e.NotProcessed && Settles(failure))
                 {
                     throw failure;
                 }

@@ -26,8 +26,19 @@ internal static class VaultErrors
         }
 
         // A reset call ended without a status: whatever the reset's reason, the peer has said nothing about the request.
-        RpcCode status = failure.InnerException is HttpProtocolException ? RpcCode.Unavailable : failure.Code;
-        return From(status, failure.Status.Message, detail, failure);
+        return From(IsReset(failure) ? RpcCode.Unavailable : failure.Code, failure.Status.Message, detail, failure);
+    }
+
+    // Also where a later use of the call tells what ended it.
+    private static bool IsReset(Exception failure)
+    {
+        Exception? e = failure;
+        while (e is not (null or HttpProtocolException))
+        {
+            e = e.InnerException;
+        }
+
+        return e is not null;
     }
 
     public static VaultException From(RpcCode status, string message, Protocol.ErrorDetail? detail, Exception? inner = null)

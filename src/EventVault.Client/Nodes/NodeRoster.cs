@@ -125,6 +125,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         if (failure.Code == VaultErrorCode.TimedOut)
         {
             Suspect(node);
+            node.IsGreeted &= _count > 1; // Others are asked about it there.
         }
 
         if (failure.Code is not (VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.Opening or VaultErrorCode.Draining
@@ -247,14 +248,20 @@ internal sealed class NodeRoster : IAsyncDisposable
             Protocol.GetInfoResponse info = await node.Reads.UnaryAsync(VaultMethods.GetInfo, new Protocol.GetInfoRequest(), options, cancellation).ConfigureAwait(false);
             CheckVault(node, info.VaultId);
         }
-        catch (RpcException e) when (e.Trailers.Count > 0 && (!knowsVault || e.Code is RpcCode.Unauthenticated or RpcCode.PermissionDenied))
+        catch (RpcException e) when (e.Trailers.Count > 0 && !(knowsVault && e.Code == RpcCode.Unavailable))
         {
-            // It has looked at the call and refused it, as a node without a vault does: it refuses others as well, or is a member by then.
+            // It has looked at the call and refused it, as a node without a vault does: it refuses others as well, or is a member by then. Or this question alone has a fault.
+        }
+        catch (RpcException e) when (e.Trailers.Count > 0)
+        {
+            throw new RpcException(e.Code, e.Message, e.Trailers, e.InnerException) { NotProcessed = true };
         }
         catch (RpcException e)
         {
-            string message = e.Trailers.Count > 0 ? e.Message : $"the call was not sent, as the node could not be asked first which vault it has: {e.Message}";
-            throw new RpcException(e.Code, message, e.Trailers, e.InnerException) { NotProcessed = true };
+            // Whatever is wrong: it can't be asked now, and that is all that is known.
+            RpcCode code = e.Code is RpcCode.DeadlineExceeded or RpcCode.Unauthenticated or RpcCode.PermissionDenied ? e.Code : RpcCode.Unavailable;
+            string message = $"the call was not sent, as the node could not be asked first which vault it has: {e.Message}";
+            throw new RpcException(code, message, inner: e.InnerException) { NotProcessed = true };
         }
         catch (VaultException e) when (e.Code != VaultErrorCode.OtherVault)
         {
@@ -264,8 +271,15 @@ internal sealed class NodeRoster : IAsyncDisposable
 
     /// <summary>A node has told the program which vault it belongs to: if none was known, that is the one.</summary>
     /// <param name="vaultId">The vault.</param>
+    /// <exception cref="VaultException">It is another one than before, at the only node.</exception>
     public void Know(ByteString vaultId)
     {
+        if (_count == 1)
+        {
+            CheckVault(First, vaultId);
+            return;
+        }
+
         lock (_lock)
         {
             _vaultId ??= vaultId.IsEmpty ? null : vaultId;
@@ -309,6 +323,7 @@ internal sealed class NodeRoster : IAsyncDisposable
         }
 
         WantRefresh();
+        node.Lose(); // What got there unseen.
         throw isReplaced
             ? new VaultException(
                 VaultErrorCode.OtherVault,

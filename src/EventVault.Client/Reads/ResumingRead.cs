@@ -151,7 +151,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         _headBy = _plan.IsEndless ? long.MaxValue : Environment.TickCount64 + (long)_headTimeout.TotalMilliseconds;
         TRequest request = _plan.NextRequest();
         _node = _refusals.For(request);
-        await _nodes.GreetAsync(_node, TimeSpan.FromMilliseconds(Math.Clamp(_headBy - Environment.TickCount64, 1, _headTimeout.TotalMilliseconds)), StopToken).ConfigureAwait(false);
+        await _nodes.GreetAsync(_node, TimeSpan.FromMilliseconds(Math.Clamp(_headBy - Environment.TickCount64, 1, Math.Max(1, _headTimeout.TotalMilliseconds))), StopToken).ConfigureAwait(false);
         RpcCall<TRequest, Protocol.ReadResponse> call = _node.Reads.Start(_method, request, default, StopToken);
         _lost = _node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, Protocol.ReadResponse>)c!).Cancel(), call);
         _call = call;

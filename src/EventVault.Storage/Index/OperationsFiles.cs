@@ -309,6 +309,7 @@ internal sealed class OperationsFiles : IDisposable
 
     private List<(OperationsGeneration Generation, int Count)> PutAll(uint segment, int all, Func<int, OperationEntry> entry)
     {
+        using var arrays = new OperationsRoom(all);
         var parts = new List<(OperationsGeneration, int)>();
         long number = _totalAppends;
         int at = 0;
@@ -325,7 +326,7 @@ internal sealed class OperationsFiles : IDisposable
                 {
                     OperationEntry next = entry(first + i);
                     return (Hash(next.Id), next.Place);
-                });
+                }, arrays);
             }
 
             parts.Add((generation, count));

@@ -148,32 +148,26 @@ internal sealed class OperationsGeneration : IDisposable
     /// Puts entries into their buckets and flushes; the header stays as it is until <see cref="Commit"/>. The same
     /// entries in the same order give the same buckets, whatever a crash or a refusal kept of an earlier try.
     /// </summary>
-    public void Put(int count, Func<int, (UInt128 Hash, Place Place)> entry)
+    /// <param name="count">How many.</param>
+    /// <param name="entry">Each of them, by number.</param>
+    /// <param name="room">Of at least so many.</param>
+    public void Put(int count, Func<int, (UInt128 Hash, Place Place)> entry, OperationsRoom room)
     {
         // In bucket order, so that each block is written once; within a bucket by their numbers. Both in one integer.
-        ulong[] order = ArrayPool<ulong>.Shared.Rent(count);
-        var entries = ArrayPool<(ulong Fingerprint, Place Place)>.Shared.Rent(count);
+        Span<ulong> order = room.Order.AsSpan(0, count);
+        (ulong Fingerprint, Place Place)[] entries = room.Entries;
         var touched = new ulong[_header.Written.Length];
         bool mayRepeat = _mayRepeat;
         _mayRepeat = true; // Until it has come to its end.
-        try
+        for (int i = 0; i < count; i++)
         {
-            for (int i = 0; i < count; i++)
-            {
-                (UInt128 hash, Place place) = entry(i);
-                order[i] = ((ulong)(uint)HomeOf(hash) << 32) | (uint)i;
-                entries[i] = (FingerprintOf(hash), place);
-            }
-
-            SortByHome(order.AsSpan(0, count), _header.Buckets);
-            PutInOrder(order.AsSpan(0, count), entries, touched, mayRepeat);
-        }
-        finally
-        {
-            ArrayPool<ulong>.Shared.Return(order);
-            ArrayPool<(ulong, Place)>.Shared.Return(entries);
+            (UInt128 hash, Place place) = entry(i);
+            order[i] = ((ulong)(uint)HomeOf(hash) << 32) | (uint)i;
+            entries[i] = (FingerprintOf(hash), place);
         }
 
+        SortByHome(order, room.Spare, _header.Buckets);
+        PutInOrder(order, entries, touched, mayRepeat);
         _writer.Flush();
         _mayRepeat = false;
         for (int i = 0; i < touched.Length; i++)
@@ -269,7 +263,10 @@ internal sealed class OperationsGeneration : IDisposable
     /// Dealt out by one half of the bucket's number and then by the other, each time in the order in which they come: for a segment's hundreds of thousands
     /// less work than comparing them.
     /// </remarks>
-    internal static void SortByHome(Span<ulong> order, int buckets)
+    /// <param name="order">The entries.</param>
+    /// <param name="spare">At least as many, of no content.</param>
+    /// <param name="buckets">How many buckets there are.</param>
+    internal static void SortByHome(Span<ulong> order, Span<ulong> spare, int buckets)
     {
         const int LeastDealt = 4096; // For few there would be more values of half a number to count than entries.
         if (order.Length < LeastDealt)
@@ -280,11 +277,10 @@ internal sealed class OperationsGeneration : IDisposable
 
         int bits = (BitOperations.Log2((uint)buckets) + 2) / 2; // Of each half.
         int[] ends = ArrayPool<int>.Shared.Rent(1 << bits);
-        ulong[] dealt = ArrayPool<ulong>.Shared.Rent(order.Length);
+        Span<ulong> dealt = spare[..order.Length];
         Deal(order, dealt, 32, ends.AsSpan(0, 1 << bits));
-        Deal(dealt.AsSpan(0, order.Length), order, 32 + bits, ends.AsSpan(0, 1 << bits));
+        Deal(dealt, order, 32 + bits, ends.AsSpan(0, 1 << bits));
         ArrayPool<int>.Shared.Return(ends);
-        ArrayPool<ulong>.Shared.Return(dealt);
     }
 
     private static void Deal(ReadOnlySpan<ulong> from, Span<ulong> to, int shift, Span<int> ends)

@@ -94,7 +94,7 @@ public sealed class OperationsFilesTests
             {
                 ulong[] order = [.. Enumerable.Range(0, count).Select(i => ((ulong)(random.Next(4) == 0 ? buckets - 1 : random.Next(buckets)) << 32) | (uint)i)];
                 ulong[] expected = [.. order.Order()];
-                OperationsGeneration.SortByHome(order, buckets);
+                OperationsGeneration.SortByHome(order, new ulong[order.Length], buckets);
                 Assert.Equal(expected, order);
             }
         }

@@ -20,4 +20,10 @@ public sealed record SubscribeOptions
     /// <see cref="RetryPolicy.GiveUpAfter"/>; from then on without end (with <see cref="RetryPolicy.None"/>: not at all).
     /// </summary>
     public TimeSpan? GiveUpAfter { get; init; }
+
+    /// <summary>
+    /// Told why, each time that the connection was lost or could not be made, before it is tried again: what is delivered until the next message may be
+    /// behind. Not told what ends the subscription, which is thrown. It holds the subscription up, and what it throws ends it. Null: nobody is told.
+    /// </summary>
+    public Action<VaultException>? Interrupted { get; init; }
 }

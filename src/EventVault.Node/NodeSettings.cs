@@ -3,9 +3,11 @@
 using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using EventVault.Node.Peers;
 using EventVault.Node.Security;
+using EventVault.Node.Services;
 using EventVault.Storage;
 using EventVault.Storage.Log;
 
@@ -17,6 +19,7 @@ internal sealed class NodeSettings
     private const string EnvironmentPrefix = "EVENTVAULT_";
     private const string FileSection = "EventVault";
     private const string DefaultFile = "appsettings.json";
+    private const int MostFileBytes = 1024 * 1024;
     private const string Endpoint = "otlp-endpoint";
 
     /// <summary>What OpenTelemetry calls that setting everywhere.</summary>
@@ -97,8 +100,8 @@ internal sealed class NodeSettings
     {
     }
 
-    /// <summary>Whether only the usage was asked for.</summary>
-    public bool WantsHelp { get; private set; }
+    /// <summary>What is printed instead of starting the node: its usage or its version, if that was asked for.</summary>
+    public string? Answer { get; private set; }
 
     /// <summary>Lowest level that is logged.</summary>
     public LogLevel LogLevel { get; private set; }
@@ -115,7 +118,7 @@ internal sealed class NodeSettings
         Table.Select(s => $"  --{s.Name + (s.Value.Length > 0 ? " " + s.Value : ""),-28} {s.Description}")
             .Prepend("EventVault.Node --data DIR [--port N] [--http-port N] [--dev] [--listen ADDRESS] ...")
             .Append("Each is also a setting EVENTVAULT_… of the environment (EVENTVAULT_HTTP_PORT) and a property of the object \"EventVault\" in the settings file.")
-            .Append("Flags come before the environment, the environment before the file."));
+            .Append("Flags come before the environment, the environment before the file. --version prints the version, --help this."));
 
     /// <summary>Reads the settings.</summary>
     /// <param name="arguments">The program's.</param>
@@ -126,7 +129,7 @@ internal sealed class NodeSettings
     {
         var settings = new NodeSettings();
         settings.ReadFlags(arguments);
-        if (!settings.WantsHelp)
+        if (settings.Answer is null)
         {
             settings.ReadEnvironment([.. environment]);
             settings.ReadFile(workingDirectory);
@@ -216,7 +219,13 @@ internal sealed class NodeSettings
             var argument = arguments[i];
             if (argument is "--help" or "-h")
             {
-                WantsHelp = true;
+                Answer = Usage;
+                return;
+            }
+
+            if (argument == "--version")
+            {
+                Answer = AdminService.Version;
                 return;
             }
 
@@ -275,7 +284,7 @@ internal sealed class NodeSettings
 
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
+            using var json = JsonDocument.Parse(ReadBytes(path), new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true });
             if (json.RootElement.ValueKind != JsonValueKind.Object)
             {
                 throw new SettingException(path, $"is not a JSON object; settings stand in its property {FileSection}.");
@@ -295,10 +304,26 @@ internal sealed class NodeSettings
         {
             throw new SettingException(path, $"is not JSON: {e.Message}");
         }
-        catch (UnauthorizedAccessException e)
+        catch (Exception e) when (e is UnauthorizedAccessException or IOException)
         {
             throw new SettingException(path, $"can't be read: {e.Message}");
         }
+    }
+
+    // Bounded: a device named by mistake may have no end.
+    private static ReadOnlyMemory<byte> ReadBytes(string path)
+    {
+        using var file = File.OpenRead(path);
+        var bytes = new byte[MostFileBytes + 1];
+        var length = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        if (length > MostFileBytes)
+        {
+            throw new SettingException(path, $"has more than {MostFileBytes / 1024 / 1024} MiB: that is no settings file.");
+        }
+
+        // Some editors begin a file with a byte order mark.
+        var read = bytes.AsMemory(0, length);
+        return read.Span.StartsWith(Encoding.UTF8.Preamble) ? read[Encoding.UTF8.Preamble.Length..] : read;
     }
 
     private void ReadSection(JsonElement section, string path)

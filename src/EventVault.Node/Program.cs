@@ -13,9 +13,9 @@ try
     var environment = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
         .Select(e => new KeyValuePair<string, string>((string)e.Key, (string?)e.Value ?? string.Empty));
     settings = NodeSettings.Read(args, environment, Environment.CurrentDirectory);
-    if (settings.WantsHelp)
+    if (settings.Answer is { } answer)
     {
-        Console.WriteLine(NodeSettings.Usage);
+        Console.WriteLine(answer);
         return ExitCode.Ok;
     }
 

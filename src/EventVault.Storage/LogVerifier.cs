@@ -83,7 +83,7 @@ public sealed class LogVerifier
         }
     }
 
-    /// <summary>Checks everything. Takes the directory's lock, so no node may be running on it.</summary>
+    /// <summary>Checks everything. Takes the directory's lock, unless its file system can only be read: no node may be running on it.</summary>
     /// <param name="files">Where it stands.</param>
     /// <param name="directory">The data directory.</param>
     /// <param name="progress">Told after each segment: how many are done, and how many there are.</param>

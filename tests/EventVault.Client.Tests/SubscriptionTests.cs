@@ -153,8 +153,10 @@ public sealed class SubscriptionTests
             AppendTimeout = TimeSpan.FromSeconds(30),
         };
         await using VaultClient client = node.Connect(options);
-        Subscription subscription = client.SubscribeToAllAsync();
+        var told = new List<VaultException>();
+        Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { Interrupted = told.Add });
         await subscription.GetHeadAsync();
+        Assert.Empty(told);
         await node.DisposeAsync();
 
         VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.SubscribeToAllAsync().GetHeadAsync());
@@ -167,6 +169,8 @@ public sealed class SubscriptionTests
         await using VaultClient other = again.Connect();
         await ReadTests.Fill(other, "a", 1);
         Assert.Single(await follower.WaitAsync(Wait.Limit));
+        Assert.NotEmpty(told);
+        Assert.All(told, failure => Assert.Equal(VaultErrorCode.Unreachable, failure.Code));
 
         static async Task<List<RecordedEvent>> Take(Subscription subscription, int count)
         {

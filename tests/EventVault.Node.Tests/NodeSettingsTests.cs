@@ -130,6 +130,29 @@ public sealed class NodeSettingsTests : IDisposable
     }
 
     [Fact]
+    public void A_settings_file_may_begin_with_a_byte_order_mark()
+    {
+        File.WriteAllText(Path.Combine(_directory, "appsettings.json"), """{"EventVault": {"data": "/marked"}}""", new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: true));
+        Assert.Equal("/marked", Read(["--insecure"]).Directory);
+    }
+
+    [Fact]
+    public void A_device_without_end_is_no_settings_file()
+    {
+        var error = Assert.Throws<SettingException>(() => Read(["--data", "/d", "--config", "/dev/zero"]));
+        Assert.Contains("/dev/zero", error.Message, StringComparison.Ordinal);
+        Assert.Contains("no settings file", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Usage_and_version_are_printed_instead_of_starting_whatever_stands_beside_them()
+    {
+        Assert.Equal(NodeSettings.Usage, NodeSettings.Read(["--data", "/d", "--help", "--nonsense"], [], _directory).Answer);
+        Assert.Matches(@"^\d+\.\d+\.\d+", NodeSettings.Read(["--version"], [], _directory).Answer);
+        Assert.Null(NodeSettings.Read(["--data", "/d"], [], _directory).Answer);
+    }
+
+    [Fact]
     public void A_misspelt_variable_of_the_environment_is_refused()
     {
         var error = Assert.Throws<SettingException>(() => Read(["--data", "/d"], ("EVENTVAULT_PROT", "1")));

@@ -90,7 +90,7 @@ public sealed class ReadTests
     {
         await using var node = await TestNode.NewAsync();
         await ImportAsync(node, 3);
-        foreach (var signal in new[] { "TERM", "INT" })
+        foreach (var signal in TestNode.EndingSignals)
         {
             using var tail = AdminProcess.Start("tail", "new", "--endpoint", node.Endpoint, "--json");
             Assert.Contains("Following new", await tail.StandardError.ReadLineAsync(), StringComparison.Ordinal);
@@ -102,6 +102,27 @@ public sealed class ReadTests
             await TestNode.SignalAsync(signal, tail);
             (await AdminProcess.EndAsync(tail)).MustBe(0);
         }
+    }
+
+    [Fact]
+    public async Task Tail_says_when_its_node_is_away_and_goes_on_without_a_gap()
+    {
+        await using var node = await TestNode.NewAtAsync(TestNode.FreePort());
+        using var tail = AdminProcess.Start("tail", "--all", "--endpoint", node.Endpoint, "--json");
+        Assert.Contains("Following all streams", await LineAsync(tail.StandardError), StringComparison.Ordinal);
+        (await node.RunAsync("append", "s", "--type", "T", "--data", "1")).MustBe(0);
+        Assert.Equal(0, PositionOf(await LineAsync(tail.StandardOutput)));
+        Assert.Equal(0, await node.StopAsync());
+        Assert.Contains("Nothing comes until a node answers again", await LineAsync(tail.StandardError), StringComparison.Ordinal);
+        await node.StartAsync();
+        (await node.RunAsync("append", "s", "--type", "T", "--data", "2")).MustBe(0);
+        Assert.Equal(1, PositionOf(await LineAsync(tail.StandardOutput)));
+        Assert.Contains("Following again, without a gap", await LineAsync(tail.StandardError), StringComparison.Ordinal);
+        await TestNode.SignalAsync("TERM", tail);
+        (await AdminProcess.EndAsync(tail)).MustBe(0);
+
+        static async Task<string> LineAsync(StreamReader from) => (await from.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(1)))!;
+        static long PositionOf(string line) => JsonDocument.Parse(line).RootElement.GetProperty("position").GetInt64();
     }
 
     [Fact]

@@ -24,6 +24,11 @@ public sealed class SecurityTests : IDisposable
         string[] trust = ["--authority", In("authority.pem")];
         string[] admin = [.. trust, "--user", "admin", "--password-file", In("admin.password")];
 
+        // In clear text it seems to talk nonsense.
+        var port = new Uri(node.Endpoint).Port;
+        Assert.Contains("its address begins with https", (await AdminProcess.RunAsync("status", "--endpoint", $"http://localhost:{port}", "--json")).MustBe(5).ErrorMessage, StringComparison.Ordinal);
+        Assert.Contains("https://", (await AdminProcess.RunAsync("health", "--http", node.HttpEndpoint.Replace("https", "http", StringComparison.Ordinal), "--json")).MustBe(5).ErrorMessage, StringComparison.Ordinal);
+
         // Nobody, nobody known, and an administrator by either way.
         Assert.Equal("NOT_AUTHENTICATED", (await node.RunAsync(["status", .. trust])).MustBe(1).ErrorCode);
         Assert.Equal(5, (await node.RunAsync("status")).ExitCode); // The system trusts no such authority.

@@ -45,6 +45,18 @@ public sealed class UnreachableTests
         }
     }
 
+    [Fact]
+    public async Task Who_asks_a_node_in_clear_text_by_TLS_is_told_of_http()
+    {
+        await using var node = await TestNode.NewAsync();
+        foreach (string[] command in new string[][] { ["status", "--endpoint", Https(node.Endpoint)], ["health", "--http", Https(node.HttpEndpoint)] })
+        {
+            Assert.Matches("http(://|[.)])", (await AdminProcess.RunAsync([.. command, "--json"])).MustBe(5).ErrorMessage);
+        }
+
+        static string Https(string address) => address.Replace("http:", "https:", StringComparison.Ordinal);
+    }
+
     private static async Task MustGiveUpAsync(string endpoint, string? code)
     {
         string[][] commands =

@@ -13,6 +13,9 @@ internal abstract class ReadPlan<TRequest>
     /// <summary>How long failures may last; null: the plan leaves that to the retry policy.</summary>
     public virtual TimeSpan? GiveUpAfter => null;
 
+    /// <summary>Told of a failure, before it is tried again; null: nobody is.</summary>
+    public virtual Action<VaultException>? Interrupted => null;
+
     /// <summary>What the last request must have seen; null: no position.</summary>
     public ulong? AwaitedPosition { get; private set; }
 

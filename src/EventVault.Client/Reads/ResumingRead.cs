@@ -214,6 +214,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
             throw failure;
         }
 
+        _plan.Interrupted?.Invoke(failure);
         try
         {
             await Task.Delay(wait, StopToken).ConfigureAwait(false);

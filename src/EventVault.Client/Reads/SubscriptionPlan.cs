@@ -15,6 +15,8 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options,
 
     public override TimeSpan? GiveUpAfter => options.GiveUpAfter;
 
+    public override Action<VaultException>? Interrupted => options.Interrupted;
+
     public override Protocol.SubscribeRequest NextRequest()
     {
         var request = new Protocol.SubscribeRequest { IncludeSystem = options.IncludeSystem, Filter = options.Filter?.ToMessage() };

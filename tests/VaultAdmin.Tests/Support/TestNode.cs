@@ -14,6 +14,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
 
     private readonly string _folder = Directory.CreateTempSubdirectory("vault-admin-tests-").FullName;
     private string[] _settings = [];
+    private int _port; // 0: any, another one at each start.
     private bool _asksForCredentials;
     private Process? _process;
 
@@ -36,6 +37,14 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public static async Task<TestNode> NewAsync(params string[] settings)
     {
         var node = new TestNode { _settings = settings };
+        await node.StartAsync();
+        return node;
+    }
+
+    /// <summary>A node that is reached at the same address when it starts again.</summary>
+    public static async Task<TestNode> NewAtAsync(int port)
+    {
+        var node = new TestNode { _port = port };
         await node.StartAsync();
         return node;
     }
@@ -65,7 +74,7 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
     public async Task StartAsync()
     {
         _process = Process.Start(new ProcessStartInfo(
-            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", "0", "--http-port", "0", "--log-level", "warning", .. _asksForCredentials ? SmallSegments : ["--dev"], .. _settings.Length > 0 ? _settings : SmallSegments])
+            AdminProcess.Dotnet, [AdminProcess.Built("src/EventVault.Node", "EventVault.Node"), "--data", DataDirectory, "--port", $"{_port}", "--http-port", "0", "--log-level", "warning", .. _asksForCredentials ? SmallSegments : ["--dev"], .. _settings.Length > 0 ? _settings : SmallSegments])
         {
             RedirectStandardOutput = true,
         })!;
@@ -109,11 +118,19 @@ public sealed class TestNode : IAsyncLifetime, IAsyncDisposable
         return _process.ExitCode;
     }
 
+    /// <summary>Those that end a process in good order. Without SIGINT where it is ignored, as shells have it for what they start in the background: then what is started from here ignores it, too.</summary>
+    public static string[] EndingSignals { get; } = IsInterruptIgnored() ? ["TERM"] : ["TERM", "INT"];
+
     public static async Task SignalAsync(string signal, Process process)
     {
         using var kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"]);
         await kill.WaitForExitAsync();
     }
+
+    // From proc(5): a mask of hexadecimal digits, whose lowest bit is signal 1.
+    private static bool IsInterruptIgnored() => File.Exists("/proc/self/status")
+        && File.ReadLines("/proc/self/status").First(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)) is var line
+        && (Convert.ToUInt64(line["SigIgn:".Length..].Trim(), 16) & (1 << 1)) != 0;
 
     /// <summary>A port that nobody listens on, below those that systems give out by themselves: nobody gets it by chance before whoever asked has opened it.</summary>
     public static int FreePort()

@@ -61,9 +61,20 @@ internal static class HealthCommand
         }
         catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !context.Stop.IsCancellationRequested))
         {
-            return await ErrorReport.UnreachableAsync(context.Output, $"No node answered at {address}. Start one there, or name another's HTTP port with --http. ({e.Message})");
+            return await ErrorReport.UnreachableAsync(
+                context.Output, $"No node answered at {address}. Start one there, or name another's HTTP port with --http{SchemeHint(e, address)}. ({(e.InnerException ?? e).Message})");
         }
     }
+
+    // Something listens there, and what it said is none of what was asked for.
+    private static string SchemeHint(Exception failure, Uri address) => failure switch
+    {
+        HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } =>
+            ", that of one without TLS as http://…; the certificate of one with TLS has to be signed by --authority, or by who the system trusts",
+        HttpRequestException { HttpRequestError: HttpRequestError.ResponseEnded or HttpRequestError.InvalidResponse } when address.Scheme == Uri.UriSchemeHttp =>
+            ", that of one with TLS as https://…",
+        _ => "",
+    };
 
     private static void Show(Output output, HttpStatusCode code, string text)
     {

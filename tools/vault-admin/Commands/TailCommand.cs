@@ -22,12 +22,21 @@ internal sealed class TailCommand
         var stream = _range.StreamOf(parse);
         var from = _range.BoundOf(parse, _range.From, _range.FromTime);
         var limit = _range.LimitOf(parse);
+        var isFollowing = false;
         var options = new SubscribeOptions
         {
             From = from,
             FromEnd = from is null,
             IncludeSystem = parse.GetValue(_range.System),
             Filter = _range.FilterOf(parse),
+            Interrupted = failure =>
+            {
+                if (isFollowing)
+                {
+                    isFollowing = false;
+                    Output.Note($"Nothing comes until a node answers again. ({failure.Message})");
+                }
+            },
         };
         await using var client = context.Connect();
         await using var subscription = stream is null
@@ -37,9 +46,16 @@ internal sealed class TailCommand
         {
             await context.OpenAsync(subscription.GetHeadAsync());
             Output.Note($"Following {stream ?? (options.Filter is null ? "all streams" : "what matches")}; Ctrl-C ends it.");
+            isFollowing = true;
             ulong count = 0;
             await foreach (var page in subscription.PagesAsync())
             {
+                if (!isFollowing)
+                {
+                    isFollowing = true;
+                    Output.Note("Following again, without a gap.");
+                }
+
                 for (var i = 0; i < page.Count; i++)
                 {
                     EventLine.Write(context.Output, page[i].ToEvent());

@@ -44,6 +44,20 @@ public sealed class ClusterTableTests
         Assert.StartsWith("Node 2 knows of no leader: unless others have one, no append succeeds until", ClusterTable.SentencesOf(Status(Node(2)) with { LeaderNodeId = null }).First(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_read_replica_that_was_just_added_is_waited_for_until_it_has_the_log()
+    {
+        var newcomer = Node(5) with { Role = ClusterRole.ReadReplica, PeerAddress = "10.0.0.5:7403" };
+        Assert.True(Settled.IsInPlace(newcomer, "10.0.0.5:7403"));
+        foreach (var behind in new[] { newcomer with { LagGroups = 4_321 }, newcomer with { LagGroups = null }, newcomer with { State = "catching_up" }, newcomer with { IsReachable = false } })
+        {
+            Assert.False(Settled.IsInPlace(behind, "10.0.0.5:7403"));
+            Assert.True(Settled.IsInPlace(behind, "10.0.0.6:7403")); // Another change does not wait for it.
+        }
+
+        Assert.False(Settled.IsInPlace(newcomer with { Role = ClusterRole.Learner }, newcomer: null));
+    }
+
     private static ClusterStatus Status(params ClusterNodeStatus[] nodes) => new()
     {
         VaultId = Guid.Parse("5f0f6a0e-1c7b-4b0c-9d51-d5d3a1f0c001"),

@@ -26,7 +26,7 @@ internal static class ClusterCommand
         var noWait = NoWait();
         var command = new CommandWithExamples(
             "add",
-            "Add a node. It gets the log, and votes when it has caught up.",
+            "Add a node. It gets the log, and votes when it has caught up. Returns when it has.",
             "cluster add 10.0.0.4:7400",
             "cluster add 10.0.0.5:7400 --read-replica")
         { node, id, readReplica, noWait };
@@ -36,7 +36,7 @@ internal static class ClusterCommand
             var peer = await PeerAddresses.OfAsync(context, parse.GetValue(node)!);
             var options = new AddNodeOptions { NodeId = parse.GetValue(id), IsReadReplica = parse.GetValue(readReplica) };
             var status = await client.Cluster.AddAsync(peer, options, context.Stop);
-            return await EndAsync(context, client, status, waits: !parse.GetValue(noWait));
+            return await EndAsync(context, client, status, waits: !parse.GetValue(noWait), peer);
         });
         return command;
     }
@@ -82,7 +82,7 @@ internal static class ClusterCommand
             await using var client = await context.ConnectForChangeAsync(context.Endpoint);
             var peer = await PeerAddresses.OfAsync(context, parse.GetValue(with)!);
             var status = await client.Cluster.ReplaceAsync(parse.GetValue(id), peer, context.Stop);
-            return await EndAsync(context, client, status, waits: !parse.GetValue(noWait));
+            return await EndAsync(context, client, status, waits: !parse.GetValue(noWait), peer);
         });
         return command;
     }
@@ -106,11 +106,11 @@ internal static class ClusterCommand
     public static Option<bool> NoWait() => new("--no-wait") { Description = "Return at once; the nodes go on by themselves." };
 
     /// <summary>Shows how the nodes stand, perhaps after having waited for all to be in their places.</summary>
-    public static async Task<int> EndAsync(CommandContext context, VaultClient client, ClusterStatus status, bool waits)
+    public static async Task<int> EndAsync(CommandContext context, VaultClient client, ClusterStatus status, bool waits, string? newcomer = null)
     {
         if (waits)
         {
-            status = await Settled.WaitAsync(client, context.Stop);
+            status = await Settled.WaitAsync(client, newcomer, context.Stop);
         }
 
         ClusterTable.Write(context.Output, status);

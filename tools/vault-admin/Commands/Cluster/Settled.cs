@@ -8,16 +8,20 @@ internal static class Settled
     // Often enough not to be waited for, seldom enough to cost the nodes nothing.
     private static readonly TimeSpan LookAgain = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>Waits until a node leads, no change is under way, and no node is a learner or on its way out. As long as it takes: a log may be long.</summary>
+    // A read replica has its role before it has the log. So near it is in the midst of appends, too.
+    private const ulong NearGroups = 1000;
+
+    /// <summary>Waits until a node leads, no change is under way, and all nodes are in their places. As long as it takes: a log may be long.</summary>
     /// <param name="client">A client of the vault.</param>
+    /// <param name="newcomer">Peer address of a node that has to have the log, too; null: only that none is a learner or on its way out.</param>
     /// <param name="stop">Ends the waiting; the nodes go on.</param>
-    public static async Task<ClusterStatus> WaitAsync(VaultClient client, CancellationToken stop)
+    public static async Task<ClusterStatus> WaitAsync(VaultClient client, string? newcomer, CancellationToken stop)
     {
         var said = "";
         while (true)
         {
             var status = await client.Cluster.StatusAsync(stop);
-            var unsettled = status.Nodes.Where(n => n.Role is not (ClusterRole.Voter or ClusterRole.ReadReplica)).ToList();
+            var unsettled = status.Nodes.Where(n => !IsInPlace(n, newcomer)).ToList();
             if (status is { LeaderNodeId: not null, IsChanging: false } && unsettled.Count == 0)
             {
                 return status;
@@ -34,4 +38,8 @@ internal static class Settled
             await Task.Delay(LookAgain, stop);
         }
     }
+
+    /// <summary>Whether a node is what it is to be, and has the log if it is the newcomer.</summary>
+    public static bool IsInPlace(ClusterNodeStatus node, string? newcomer) => node.Role is ClusterRole.Voter or ClusterRole.ReadReplica
+        && (node.PeerAddress != newcomer || node is { IsReachable: true, State: "serving", LagGroups: <= NearGroups });
 }

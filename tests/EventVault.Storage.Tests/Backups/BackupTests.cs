@@ -112,6 +112,27 @@ public sealed class BackupTests
     }
 
     [Fact]
+    public async Task A_node_that_never_has_what_it_lists_ends_the_backup_and_leaves_the_one_before()
+    {
+        var vault = ScavengeVaults.Mixed();
+        var files = new SimulatedFileSystem();
+        var (before, _) = await BackupOf.TakeAsync(vault.Storage, files);
+        vault.ScavengeAll();
+        using (var folder = BackupFolder.Open(files, BackupOf.Directory, vault.Storage.Identity))
+        {
+            var asked = 0;
+            var origin = new BackupOrigin(
+                from => Task.FromResult(vault.Storage.Backups.List(from, 100, out _)),
+                (_, _) => Task.FromResult(++asked < 0));
+            var e = await Assert.ThrowsAsync<DamageException>(() => BackupRun.RunAsync(folder, origin, 88, patience: TimeSpan.FromMilliseconds(120)));
+            Assert.Contains("in another form than it has on its disk", e.Message, StringComparison.Ordinal);
+            Assert.InRange(asked, 2, 100); // Not at once, and not without a pause.
+        }
+
+        Assert.Equal(before.Last, BackupOf.Restore(files).Last);
+    }
+
+    [Fact]
     public async Task Power_may_go_at_any_operation_and_the_directory_holds_the_last_finished_backup()
     {
         var vault = SmallVault.WithSealedSegments();

@@ -37,7 +37,7 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
             TimeSpan limit = waits ? waitLeft : options.CallTimeout;
             TRequest request = nextRequest(waits);
             VaultNode node = refusals.For(request);
-            if (await GreetAsync(node, limit, cancellation).ConfigureAwait(false) is { } foreign)
+            if (await GreetAsync(node, limit, stop.Token, cancellation).ConfigureAwait(false) is { } foreign)
             {
                 await WaitAsync(node, foreign, backoff, refusals, cancellation).ConfigureAwait(false);
                 continue;
@@ -98,17 +98,20 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
     }
 
     // Why it can't be asked; null: it can.
-    private async ValueTask<VaultException?> GreetAsync(VaultNode node, TimeSpan limit, CancellationToken cancellation)
+    private async ValueTask<VaultException?> GreetAsync(VaultNode node, TimeSpan limit, CancellationToken stop, CancellationToken cancellation)
     {
         try
         {
-            await nodes.GreetAsync(node, limit, cancellation).ConfigureAwait(false);
+            await nodes.GreetAsync(node, limit, stop).ConfigureAwait(false);
             return null;
         }
-        catch (RpcException e)
+        catch (RpcException e) when (!stop.IsCancellationRequested)
         {
-            cancellation.ThrowIfCancellationRequested();
             return VaultErrors.From(e);
+        }
+        catch (Exception e) when (e is RpcException or OperationCanceledException)
+        {
+            throw Cancelled(cancellation);
         }
     }
 

@@ -76,7 +76,7 @@ internal static class VaultAddress
 
         // http and https have default ports of their own, which are never meant here unless they are written.
         bool hasPort = !uri.IsDefaultPort || hostAndPort.EndsWith($":{uri.Port}", StringComparison.Ordinal);
-        return new UriBuilder(scheme, uri.Host, hasPort && uri.Port > 0 ? uri.Port : DefaultPort).Uri;
+        return uri.Port == 0 ? null : new UriBuilder(scheme, uri.Host, hasPort ? uri.Port : DefaultPort).Uri;
     }
 
     // Takes it out of the address, so that no message can show it.

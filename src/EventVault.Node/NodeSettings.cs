@@ -19,7 +19,7 @@ internal sealed class NodeSettings
     private const string EnvironmentPrefix = "EVENTVAULT_";
     private const string FileSection = "EventVault";
     private const string DefaultFile = "appsettings.json";
-    private const int MostFileBytes = 1024 * 1024;
+    private const int MostFileBytes = 1024 * 1024; // Of the settings file: a thousand times what all settings take.
     private const string Endpoint = "otlp-endpoint";
 
     /// <summary>What OpenTelemetry calls that setting everywhere.</summary>
@@ -339,7 +339,7 @@ internal sealed class NodeSettings
             var origin = $"{FileSection}.{property.Name} in {path}";
             if (Find(property.Name) is not { } setting || setting.Name == "config")
             {
-                throw new SettingException(origin, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Name))}.");
+                throw new SettingException(origin, $"is not a setting of this program. They are: {string.Join(", ", Table.Select(s => s.Name).Where(s => s != "config"))}.");
             }
 
             if (!seen.Add(setting.Name))

@@ -1,4 +1,5 @@
 // Who a data directory belongs to: the first thing that an opening reads, and what it makes if nothing is there.
+using EventVault.Storage.Backups;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 
@@ -18,6 +19,10 @@ internal static class MetaOpening
         {
             CheckOwner(directory, meta, options);
             VoteFile.TakePrepared(files, directory, meta);
+        }
+        else
+        {
+            RequireNoBackup(files, directory);
         }
 
         meta ??= options.Join is { } vault
@@ -92,7 +97,20 @@ internal static class MetaOpening
         if (meta.NodeId != options.NodeId || (options.Join is { } vault && vault.VaultId != meta.VaultId))
         {
             throw new ForeignDirectoryException(
-                directory, $"node {meta.NodeId} of vault {meta.VaultId}", $"node {options.NodeId} of vault {options.Join?.VaultId ?? meta.VaultId}");
+                directory,
+                $"'{directory}' is the data directory of node {meta.NodeId} of vault {meta.VaultId}; it was opened as that of node {options.NodeId} of vault {options.Join?.VaultId ?? meta.VaultId}. "
+                + "Start this node on its own data directory, or with the settings that this one was created with. A new node needs an empty directory.");
+        }
+    }
+
+    /// <summary>For a directory without a vault: whoever forgets to restore would get an empty one, which looks well.</summary>
+    /// <exception cref="ForeignDirectoryException">It is a backup.</exception>
+    public static void RequireNoBackup(IFileSystem files, string directory)
+    {
+        if (BackupFolder.IsOne(files, directory))
+        {
+            throw new ForeignDirectoryException(
+                directory, $"'{directory}' is a backup, not a data directory. Restore it into another one, and start the node there: vault-admin restore --from {directory} --data DIRECTORY.");
         }
     }
 }

@@ -354,8 +354,18 @@ public sealed class VaultStorage : IDisposable
 
     /// <summary>The node's number in a data directory; null: no vault was made in it, nor was one damaged.</summary>
     /// <exception cref="DamageException">There is a log, and nothing says whose.</exception>
+    /// <exception cref="ForeignDirectoryException">It is a backup.</exception>
     /// <exception cref="DiskException">It can't be read.</exception>
-    public static uint? NodeIdOf(IFileSystem files, string directory) => MetaOpening.Read(files, directory)?.NodeId;
+    public static uint? NodeIdOf(IFileSystem files, string directory)
+    {
+        var meta = MetaOpening.Read(files, directory);
+        if (meta is null)
+        {
+            MetaOpening.RequireNoBackup(files, directory);
+        }
+
+        return meta?.NodeId;
+    }
 
     private static Position HighestScavenge(LogView view)
     {

@@ -30,6 +30,7 @@ public sealed class VaultClientTests
     [InlineData("eventvault://a,,b", "\"\"")]
     [InlineData("eventvault://a,b:7400:1", "b:7400:1")]
     [InlineData("eventvault://a,b:70000", "b:70000")]
+    [InlineData("eventvault://a,b:0", "b:0")]
     [InlineData("eventvault://::1:7400", "::1:7400")]
     [InlineData("eventvault://a,http://b", "http://b")]
     [InlineData("eventvault://a/x,b", "a/x")]

@@ -201,6 +201,20 @@ public sealed class ProgramTests : IDisposable
         Assert.Contains($"'{second}' is the data directory of node 2 of vault ", foreignErrors, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_backup_is_no_data_directory(bool joins)
+    {
+        Directory.CreateDirectory(Path.Combine(_directory, "segments"));
+        File.WriteAllText(Path.Combine(_directory, "manifest"), "");
+        using var process = Start(["--data", _directory, "--port", "0", "--http-port", "0", "--dev", .. joins ? new[] { "--join", "--peer-port", "0" } : []]);
+        var (code, _, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Contains($"vault-admin restore --from {_directory} --data", errors, StringComparison.Ordinal);
+        Assert.Equal(["manifest", "segments"], Directory.GetFileSystemEntries(_directory).Select(Path.GetFileName).Where(name => name != "lock").Order());
+    }
+
     private static async Task<string> ReceiveAsync(Socket socket)
     {
         var bytes = new byte[1000];

@@ -92,9 +92,14 @@ internal static partial class AdminCommandLine
             foreach (var child in command.Children)
             {
                 var (name, help) = child is OptionResult option ? (option.Option.Name, option.Option.HelpName) : child is ArgumentResult argument ? (argument.Argument.Name, argument.Argument.Name) : ("", null);
-                if (help is "file" or "folder" or "directory" or "address" && child.Tokens.Any(static t => t.Value.Length == 0))
+                if (name is not ("--user" or "--content-type") && help is not ("file" or "folder" or "directory" or "address"))
                 {
-                    return $"The value of {name} is empty. Name a{(help == "address" ? "n address" : $" {help}")}.";
+                    continue;
+                }
+
+                if (child.Tokens.Any(static t => t.Value.Length == 0))
+                {
+                    return $"The value of {name} is empty. {(help is null or "name" ? "Give one, or leave it out" : $"Name a{(help == "address" ? "n address" : $" {help}")}")}.";
                 }
             }
         }

@@ -44,6 +44,18 @@ internal sealed class CredentialOptions
     {
         var (user, passwordFile) = (Given(parse, _user, "USER"), Given(parse, _passwordFile, "PASSWORD_FILE"));
         var (password, token, tokenFile) = (Variable("PASSWORD"), Variable("TOKEN"), Given(parse, _tokenFile, "TOKEN_FILE"));
+        if (parse.GetValue(_passwordFile) is not null && user is null)
+        {
+            throw new UsageException($"{_passwordFile.Name} needs {_user.Name}: whose password is it?");
+        }
+
+        RequireFile(passwordFile, _passwordFile);
+        RequireFile(tokenFile, _tokenFile);
+        if (token?.Any(char.IsControl) == true)
+        {
+            throw new UsageException($"{Prefix}TOKEN holds a line break or another control character. A token is one word.");
+        }
+
         var credentials = (user, tokenFile ?? token) switch
         {
             (not null, not null) => throw new UsageException($"Give a user or a token, not both: {_user.Name} or {_tokenFile.Name}, or their variables."),
@@ -65,6 +77,15 @@ internal sealed class CredentialOptions
     }
 
     private static string? Given(ParseResult parse, Option<string?> option, string variable) => parse.GetValue(option) ?? Variable(variable);
+
+    // A pipe may be read once, so nothing is read here.
+    private static void RequireFile(string? path, Option<string?> option)
+    {
+        if (path is not null && !File.Exists(path))
+        {
+            throw new UsageException($"{option.Name}: {(Directory.Exists(path) ? $"'{path}' is a directory" : $"there is no file '{path}'")}. Name the file.");
+        }
+    }
 
     private static string? Variable(string name) => Environment.GetEnvironmentVariable(Prefix + name) is { Length: > 0 } set ? set : null;
 

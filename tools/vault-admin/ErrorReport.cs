@@ -36,7 +36,7 @@ internal static class ErrorReport
         OtherNodeUnreachableException => UnreachableAsync(output, failure.Message),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
-        VaultException e => WriteAsync(output, CodeOf(e.Code), e.Message, ExitCodeOf(e), w => WriteFailures(w, e)),
+        VaultException e => WriteAsync(output, CodeOf(e.Code), CommandWords.In(e.Message), ExitCodeOf(e), w => WriteFailures(w, e)),
         DamageException e => WriteAsync(output, "DAMAGED", e.Message, ExitCode.Damage, w =>
         {
             w.WriteString("segment", e.File);
@@ -56,7 +56,7 @@ internal static class ErrorReport
     {
         if (!output.Json)
         {
-            output.WriteLine($"{stream}: {failure.Message}");
+            output.WriteLine($"{stream}: {CommandWords.In(failure.Message)}");
             return;
         }
 
@@ -66,7 +66,7 @@ internal static class ErrorReport
             w.WriteString("stream", stream);
             w.WriteStartObject("error");
             w.WriteString("code", CodeOf(failure.Code));
-            w.WriteString("message", failure.Message);
+            w.WriteString("message", CommandWords.In(failure.Message));
             WriteFailures(w, failure);
             w.WriteEndObject();
             w.WriteEndObject();

@@ -204,7 +204,7 @@ internal static class Errors
         StreamChangeProblem.Held => new Refusal(RpcCode.FailedPrecondition, new Failure
         {
             Reason = Reason.StreamHeld,
-            Message = $"The stream {name} is under a legal hold, its own or its category's, which forbids to delete or truncate it. GetRetention says whose (vault-admin streams retention).",
+            Message = $"The stream {name} is under a legal hold, its own or its category's, which forbids to delete or truncate it. GetRetention says whose.",
             Stream = name,
             Field = "stream",
         }),
@@ -345,7 +345,7 @@ internal static class Errors
         var failure = new Failure
         {
             Reason = Reason.VersionNotReached,
-            Message = Text($"The stream {stream} does not have {(wanted is { } version ? Text($"version {version}") : "the version")} yet: {(last == StreamVersion.None ? "it has no events" : Text($"its last one is {last}"))}. Ask later, or set wait (vault-admin: --wait)."),
+            Message = Text($"The stream {stream} does not have {(wanted is { } version ? Text($"version {version}") : "the version")} yet: {(last == StreamVersion.None ? "it has no events" : Text($"its last one is {last}"))}. Ask later, or set wait."),
             Stream = stream,
             Field = field,
         };
@@ -363,7 +363,7 @@ internal static class Errors
         var failure = new Failure
         {
             Reason = Reason.PositionNotReached,
-            Message = Text($"There is no position {wanted} yet: the last one is {(head == Position.None ? "before the first event" : Text($"{head}"))}. Ask later, or set wait (vault-admin: --wait)."),
+            Message = Text($"There is no position {wanted} yet: the last one is {(head == Position.None ? "before the first event" : Text($"{head}"))}. Ask later, or set wait."),
             Field = field,
         };
         if (head != Position.None)
@@ -378,7 +378,7 @@ internal static class Errors
     public static Refusal AsOfInFuture(string field, long wanted, long closed) => new(RpcCode.FailedPrecondition, new Failure
     {
         Reason = Reason.AsOfInFuture,
-        Message = Text($"The time {TimeText(wanted)} in {field} has not passed by the leader's clock, so what will be recorded up to it is not known yet. Ask later, or set wait (vault-admin: --wait)."),
+        Message = Text($"The time {TimeText(wanted)} in {field} has not passed by the leader's clock, so what will be recorded up to it is not known yet. Ask later, or set wait."),
         Field = field,
         ClosedTime = closed,
     });
@@ -416,7 +416,7 @@ internal static class Errors
         HistoryTruncatedException gone => new Refusal(RpcCode.OutOfRange, NotTold(Reason.HistoryTruncated, stream, gone.Earliest, "the events up to there were truncated, or deleted and scavenged")),
         IncompleteHistoryException partial => new Refusal(
             RpcCode.FailedPrecondition,
-            NotTold(Reason.IncompleteHistory, stream, partial.Earliest, "events that went into it were truncated, and no anchor of this reducer stands in for them. allow_partial folds what is left (vault-admin: --allow-partial)")),
+            NotTold(Reason.IncompleteHistory, stream, partial.Earliest, "events that went into it were truncated, and no anchor of this reducer stands in for them. allow_partial folds what is left")),
         StateTooLargeException large => StateTooLarge(limits[NodeLimits.StateBytes], large.Bytes, stream),
         FoldTooLongException @long => ScanLimit(limits[NodeLimits.FoldEvents], @long.Events, stream),
         StreamChangedException => StreamChanges(stream),

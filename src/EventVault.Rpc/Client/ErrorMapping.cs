@@ -28,7 +28,7 @@ internal static class ErrorMapping
             HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.ProxyTunnelError }
                 => NotConnected(error, address, path, error.Message),
             HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError }
-                => NotConnected(error, address, path, $"TLS failed: {(error.InnerException ?? error).Message.TrimEnd('.')}; its certificate has to be signed by an authority that this client trusts, and a server without TLS is reached by http"),
+                => NotConnected(error, address, path, $"TLS failed: {error.GetBaseException().Message.TrimEnd('.')}; its certificate has to be signed by an authority that this client trusts, and a server without TLS is reached by http"),
             HttpRequestException { HttpRequestError: HttpRequestError.VersionNegotiationError }
                 => NotConnected(error, address, path, "it does not speak HTTP/2; check scheme and port"),
             HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
@@ -67,7 +67,7 @@ internal static class ErrorMapping
     }
 
     private static RpcException Lost(Exception error, Uri address, string path, string hint = "") =>
-        new(RpcCode.Unavailable, $"{path}: the connection to {address} was lost: {error.Message}{hint} Whether the call had its effect is unknown.", inner: error);
+        new(RpcCode.Unavailable, $"{path}: the connection to {address} was lost: {error.GetBaseException().Message}{hint} Whether the call had its effect is unknown.", inner: error);
 
     private static RpcException NotConnected(Exception error, Uri address, string path, string why) =>
         new(RpcCode.Unavailable, $"{path}: can't reach {address}: {why}.", inner: error) { NotProcessed = true };

@@ -77,6 +77,10 @@ public sealed class BackupFolder : IDisposable
 
     private LogEnd End => _taken.Count == 0 ? LogEnd.Empty : _taken[^1].End;
 
+    /// <summary>Whether a directory holds a backup, or what a run that was ended has left of its first one.</summary>
+    internal static bool IsOne(IFileSystem files, string directory) =>
+        files.FileExists(Path.Combine(directory, BackupManifest.FileName)) || files.DirectoryExists(Path.Combine(directory, BackupManifest.SegmentsFolder));
+
     /// <summary>Opens a directory, which may be missing or empty.</summary>
     /// <param name="files">Where it stands.</param>
     /// <param name="directory">The backup directory.</param>

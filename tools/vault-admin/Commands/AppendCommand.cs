@@ -104,7 +104,7 @@ internal sealed class AppendCommand
         var contentType = parse.GetValue(_contentType) ?? "";
         if (contentType is "" or RecordedEvent.JsonContentType && !JsonText.IsJson(data))
         {
-            throw new UsageException("--data is not valid JSON. Quote it for the shell, as in --data '{\"amount\":1}', or name its --content-type.");
+            throw new UsageException($"--data is not valid JSON, or nested deeper than {JsonText.MaxDepth}. Quote it for the shell, as in --data '{{\"amount\":1}}', or name its --content-type.");
         }
 
         DateTimeOffset? occurredAt = null;

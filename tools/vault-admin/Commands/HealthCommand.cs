@@ -28,6 +28,11 @@ internal static class HealthCommand
         { http, live };
         global.Run(command, async (parse, context) =>
         {
+            if (parse.GetResult(global.Endpoint) is { Implicit: false })
+            {
+                throw new UsageException($"health asks a node's HTTP port, not its gRPC port: name it with {http.Name} instead of {global.Endpoint.Name}.");
+            }
+
             var question = parse.GetValue(live) ? "/health/live" : "/health/ready";
             if (!Uri.TryCreate(parse.GetValue(http), UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
             {
@@ -62,7 +67,7 @@ internal static class HealthCommand
         catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !context.Stop.IsCancellationRequested))
         {
             return await ErrorReport.UnreachableAsync(
-                context.Output, $"No node answered at {address}. Start one there, or name another's HTTP port with --http{SchemeHint(e, address)}. ({(e.InnerException ?? e).Message})");
+                context.Output, $"No node answered at {address}. Start one there, or name another's HTTP port with --http{SchemeHint(e, address)}. ({e.GetBaseException().Message})");
         }
     }
 

@@ -42,9 +42,14 @@ internal sealed class RestoreCommand
             throw new UsageException($"Say one of {_position.Name} and {_time.Name}.");
         }
 
-        if (position < 0 || node is 0 or > ushort.MaxValue)
+        if (position < 0)
         {
-            throw new UsageException($"{_position.Name} is 0 or more, {_nodeId.Name} 1 to 65,535.");
+            throw new UsageException($"{_position.Name} is {position}; positions are counted from 0.");
+        }
+
+        if (node is 0 or > ushort.MaxValue)
+        {
+            throw new UsageException($"{_nodeId.Name} is {node}; numbers of nodes go from 1 to {ushort.MaxValue}.");
         }
 
         if ((data + Path.DirectorySeparatorChar).StartsWith(from + Path.DirectorySeparatorChar, StringComparison.Ordinal))

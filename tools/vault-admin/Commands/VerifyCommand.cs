@@ -72,7 +72,7 @@ internal static class VerifyCommand
     {
         foreach (var damage in report.Damage)
         {
-            output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged; expected {damage.Expected}.{(damage.Remedy is { } remedy ? " " + remedy : string.Empty)}");
+            output.WriteLine($"{damage.Segment}, offset {damage.Offset}: damaged: {damage.Expected.TrimEnd('.')}.{(damage.Remedy is { } remedy ? " " + remedy : string.Empty)}");
         }
 
         if (report.Torn is { } torn)

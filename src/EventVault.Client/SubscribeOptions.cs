@@ -22,8 +22,9 @@ public sealed record SubscribeOptions
     public TimeSpan? GiveUpAfter { get; init; }
 
     /// <summary>
-    /// Told why, each time that the connection was lost or could not be made, before it is tried again: what is delivered until the next message may be
-    /// behind. Not told what ends the subscription, which is thrown. It holds the subscription up, and what it throws ends it. Null: nobody is told.
+    /// Told of each failure, such as a lost connection, before it is tried again: from then until the next message nothing is delivered. Also before the
+    /// subscription was established for the first time. Not told of what ends the subscription: that is thrown. Called by whoever reads it, one call at a time,
+    /// and waited for; what it throws ends the subscription. Null: nobody is told.
     /// </summary>
     public Action<VaultException>? Interrupted { get; init; }
 }

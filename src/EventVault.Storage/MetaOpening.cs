@@ -110,7 +110,8 @@ internal static class MetaOpening
         if (BackupFolder.IsOne(files, directory))
         {
             throw new ForeignDirectoryException(
-                directory, $"'{directory}' is a backup, not a data directory. Restore it into another one, and start the node there: vault-admin restore --from {directory} --data DIRECTORY.");
+                directory,
+                $"'{directory}' holds a backup, or one that was begun; it is no data directory. Name another one. To get the vault that was backed up: vault-admin restore --from '{directory}' --data DIRECTORY.");
         }
     }
 }

@@ -189,6 +189,27 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public async Task What_is_thrown_by_who_is_told_of_an_interruption_ends_the_subscription()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await ReadTests.Fill(client, "a", 3);
+        node.CutReadAfter = n => n == 1 ? 0 : null;
+        await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { Interrupted = static _ => throw new NotSupportedException("enough") });
+        NotSupportedException thrown = await Assert.ThrowsAsync<NotSupportedException>(() => First(subscription));
+        Assert.Equal("enough", thrown.Message);
+        Assert.Equal(1, node.ReadCalls);
+
+        static async Task First(Subscription subscription)
+        {
+            await foreach (RecordedEvent e in subscription.EventsAsync(Wait.Token))
+            {
+                return;
+            }
+        }
+    }
+
+    [Fact]
     public async Task Without_retries_the_first_failure_is_final_also_after_it_was_established()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -211,7 +211,7 @@ public sealed class ProgramTests : IDisposable
         using var process = Start(["--data", _directory, "--port", "0", "--http-port", "0", "--dev", .. joins ? new[] { "--join", "--peer-port", "0" } : []]);
         var (code, _, errors) = await EndAsync(process);
         Assert.Equal(ExitCode.Usage, code);
-        Assert.Contains($"vault-admin restore --from {_directory} --data", errors, StringComparison.Ordinal);
+        Assert.Contains($"vault-admin restore --from '{_directory}' --data", errors, StringComparison.Ordinal);
         Assert.Equal(["manifest", "segments"], Directory.GetFileSystemEntries(_directory).Select(Path.GetFileName).Where(name => name != "lock").Order());
     }
 

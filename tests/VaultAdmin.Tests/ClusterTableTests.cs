@@ -49,6 +49,7 @@ public sealed class ClusterTableTests
     {
         var newcomer = Node(5) with { Role = ClusterRole.ReadReplica, PeerAddress = "10.0.0.5:7403" };
         Assert.True(Settled.IsInPlace(newcomer, "10.0.0.5:7403"));
+        Assert.True(Settled.IsInPlace(newcomer with { State = "full" }, "10.0.0.5:7403"));
         foreach (var behind in new[] { newcomer with { LagGroups = 4_321 }, newcomer with { LagGroups = null }, newcomer with { State = "catching_up" }, newcomer with { IsReachable = false } })
         {
             Assert.False(Settled.IsInPlace(behind, "10.0.0.5:7403"));

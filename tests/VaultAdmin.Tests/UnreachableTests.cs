@@ -49,10 +49,8 @@ public sealed class UnreachableTests
     public async Task Who_asks_a_node_in_clear_text_by_TLS_is_told_of_http()
     {
         await using var node = await TestNode.NewAsync();
-        foreach (string[] command in new string[][] { ["status", "--endpoint", Https(node.Endpoint)], ["health", "--http", Https(node.HttpEndpoint)] })
-        {
-            Assert.Matches("http(://|[.)])", (await AdminProcess.RunAsync([.. command, "--json"])).MustBe(5).ErrorMessage);
-        }
+        Assert.Contains("a server without TLS is reached by http", (await AdminProcess.RunAsync("status", "--endpoint", Https(node.Endpoint), "--json")).MustBe(5).ErrorMessage, StringComparison.Ordinal);
+        Assert.Contains("that of one without TLS as http://", (await AdminProcess.RunAsync("health", "--http", Https(node.HttpEndpoint), "--json")).MustBe(5).ErrorMessage, StringComparison.Ordinal);
 
         static string Https(string address) => address.Replace("http:", "https:", StringComparison.Ordinal);
     }

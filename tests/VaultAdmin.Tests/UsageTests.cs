@@ -26,7 +26,7 @@ public sealed class UsageTests
     [InlineData("read --all --consistency -1", "--consistency")]
     [InlineData("tail a --tag t", "--all")]
     [InlineData("status --password-file nofile", "--password-file needs --user")]
-    [InlineData("status --user bob --password-file /nonexistent", "--password-file: there is no file")]
+    [InlineData("status --user bob --password-file /nonexistent", "--password-file: no file '/nonexistent' can be found")]
     [InlineData("status --token-file /", "--token-file: '/' is a directory")]
     [InlineData("status --endpoint http://127.0.0.1:0", "127.0.0.1:0")]
     [InlineData("health --endpoint http://127.0.0.1:9", "--http instead of --endpoint")]

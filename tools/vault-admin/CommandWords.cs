@@ -1,57 +1,49 @@
+using System.CommandLine;
 using System.Text.RegularExpressions;
 
 namespace EventVault.Admin;
 
 /// <summary>Nodes speak of the fields and calls of their API: here these are called as they are typed.</summary>
-internal static partial class CommandWords
+internal static class CommandWords
 {
+    // A field becomes an option only of a command that has it.
     private static readonly (Regex Api, string Typed)[] Words =
     [
-        (Expected(), "--expected"),
-        (Required(), "--require"),
-        (Slots(), "--slots"),
-        (Grants(), "--allow"),
-        .. new (string Api, string Typed)[]
-        {
-            ("as_of.time", "--at-time"),
-            ("as_of.token", "--token"),
-            ("rule.forever", "--forever"),
-            ("rule.max_events", "--max-events"),
-            ("rule.max_bytes", "--max-bytes"),
-            ("rule.max_age_seconds", "--max-age"),
-            ("scope.category", "--category"),
-            ("roles.names", "--role"),
-            ("set wait", "give --wait"),
-            ("allow_partial", "--allow-partial"),
-            ("DefineReducer", "reducers define"),
-            ("ListReducers", "reducers ls"),
-            ("GetReducer", "reducers show"),
-            ("GetRetention", "streams retention"),
-            ("GetInfo's operation_floor", "the operation floor in info"),
-        }.Select(static w => (new Regex($@"(?<![\w.]){Regex.Escape(w.Api)}(?!\w|\.\w)"), w.Typed)),
+        Word(@"streams\[\d+\]\.expected(\.version)?", "--expected"),
+        Word(@"requires\[\d+\](\.\w+)*", "--require"),
+        Word(@"(reducer\.inline|definition)\.slots", "--slots"),
+        Word(@"grants\[\d+\]", "--allow"),
+        Word(@"as_of\.time", "--at-time"),
+        Word(@"as_of\.token", "--token"),
+        Word(@"rule\.forever", "--forever"),
+        Word(@"rule\.max_events", "--max-events"),
+        Word(@"rule\.max_bytes", "--max-bytes"),
+        Word(@"rule\.max_age_seconds", "--max-age"),
+        Word(@"scope\.category", "--category"),
+        Word(@"roles\.names", "--role"),
+        Word(@"(?<=Ask later, or )set wait", "--wait"),
+        Word("allow_partial", "--allow-partial"),
+        Word("DefineReducer", "reducers define"),
+        Word("ListReducers", "reducers ls"),
+        Word("GetReducer", "reducers show"),
+        Word("GetRetention", "streams retention"),
+        Word("GetInfo's operation_floor", "the operation floor in info"),
     ];
 
     /// <summary>A node's message in the words of the command line.</summary>
     /// <param name="message">The message.</param>
-    public static string In(string message)
+    /// <param name="command">What was run.</param>
+    public static string In(string message, Command command)
     {
+        var options = command.Options.Select(static o => o.Name).ToHashSet(StringComparer.Ordinal);
         foreach (var (api, typed) in Words)
         {
-            message = api.Replace(message, typed);
+            message = !typed.StartsWith('-') || options.Contains(typed) ? api.Replace(message, typed) : message;
         }
 
         return message;
     }
 
-    [GeneratedRegex(@"streams\[\d+\]\.expected(\.version)?")]
-    private static partial Regex Expected();
-
-    [GeneratedRegex(@"requires\[\d+\](\.\w+)*")]
-    private static partial Regex Required();
-
-    [GeneratedRegex(@"(reducer\.inline|definition)\.slots")]
-    private static partial Regex Slots();
-
-    [GeneratedRegex(@"grants\[\d+\]")]
-    private static partial Regex Grants();
+    // Not in the midst of a name or of a call's path.
+    private static (Regex Api, string Typed) Word(string api, string typed) => (new Regex($@"(?<![\w./-]){api}(?![\w/-]|\.\w)"), typed);
 }

@@ -49,13 +49,9 @@ internal sealed class CredentialOptions
             throw new UsageException($"{_passwordFile.Name} needs {_user.Name}: whose password is it?");
         }
 
-        RequireFile(passwordFile, _passwordFile);
-        RequireFile(tokenFile, _tokenFile);
-        if (token?.Any(char.IsControl) == true)
-        {
-            throw new UsageException($"{Prefix}TOKEN holds a line break or another control character. A token is one word.");
-        }
-
+        // Variables are there for all commands, and many need no credentials.
+        RequireFile(parse, _passwordFile);
+        RequireFile(parse, _tokenFile);
         var credentials = (user, tokenFile ?? token) switch
         {
             (not null, not null) => throw new UsageException($"Give a user or a token, not both: {_user.Name} or {_tokenFile.Name}, or their variables."),
@@ -79,11 +75,11 @@ internal sealed class CredentialOptions
     private static string? Given(ParseResult parse, Option<string?> option, string variable) => parse.GetValue(option) ?? Variable(variable);
 
     // A pipe may be read once, so nothing is read here.
-    private static void RequireFile(string? path, Option<string?> option)
+    private static void RequireFile(ParseResult parse, Option<string?> option)
     {
-        if (path is not null && !File.Exists(path))
+        if (parse.GetValue(option) is { } path && !File.Exists(path))
         {
-            throw new UsageException($"{option.Name}: {(Directory.Exists(path) ? $"'{path}' is a directory" : $"there is no file '{path}'")}. Name the file.");
+            throw new UsageException($"{option.Name}: {(Directory.Exists(path) ? $"'{path}' is a directory" : $"no file '{path}' can be found")}. Name the file.");
         }
     }
 

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -27,8 +28,9 @@ internal static class ErrorReport
     /// <param name="output">Where to.</param>
     /// <param name="failure">The failure.</param>
     /// <param name="endpoint">Address of the node.</param>
+    /// <param name="command">What was run.</param>
     /// <returns>The exit code.</returns>
-    public static Task<int> WriteAsync(Output output, Exception failure, string endpoint) => failure switch
+    public static Task<int> WriteAsync(Output output, Exception failure, string endpoint, Command command) => failure switch
     {
         UsageException => UsageAsync(output, failure.Message),
         ImportException e => WriteAsync(output, CodeOf(e), e.Message, ExitCodeOf(e), e.WriteDetails),
@@ -36,7 +38,7 @@ internal static class ErrorReport
         OtherNodeUnreachableException => UnreachableAsync(output, failure.Message),
         VaultException { Code: VaultErrorCode.Unreachable } e => WriteAsync(
             output, CodeOf(e.Code), $"No node could be reached at {endpoint}. Start one there, or name another with --endpoint. ({e.Message})", ExitCode.Unreachable, null),
-        VaultException e => WriteAsync(output, CodeOf(e.Code), CommandWords.In(e.Message), ExitCodeOf(e), w => WriteFailures(w, e)),
+        VaultException e => WriteAsync(output, CodeOf(e.Code), CommandWords.In(e.Message, command), ExitCodeOf(e), w => WriteFailures(w, e)),
         DamageException e => WriteAsync(output, "DAMAGED", e.Message, ExitCode.Damage, w =>
         {
             w.WriteString("segment", e.File);
@@ -52,11 +54,12 @@ internal static class ErrorReport
     /// <param name="output">Where to.</param>
     /// <param name="stream">The one.</param>
     /// <param name="failure">The failure.</param>
-    public static void WriteOne(Output output, string stream, VaultException failure)
+    /// <param name="command">What was run.</param>
+    public static void WriteOne(Output output, string stream, VaultException failure, Command command)
     {
         if (!output.Json)
         {
-            output.WriteLine($"{stream}: {CommandWords.In(failure.Message)}");
+            output.WriteLine($"{stream}: {CommandWords.In(failure.Message, command)}");
             return;
         }
 
@@ -66,7 +69,7 @@ internal static class ErrorReport
             w.WriteString("stream", stream);
             w.WriteStartObject("error");
             w.WriteString("code", CodeOf(failure.Code));
-            w.WriteString("message", CommandWords.In(failure.Message));
+            w.WriteString("message", CommandWords.In(failure.Message, command));
             WriteFailures(w, failure);
             w.WriteEndObject();
             w.WriteEndObject();

@@ -50,7 +50,7 @@ internal sealed class GlobalOptions
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            return await ErrorReport.WriteAsync(output, e, CredentialOptions.WithoutUser(parse.GetValue(Endpoint)!));
+            return await ErrorReport.WriteAsync(output, e, CredentialOptions.WithoutUser(parse.GetValue(Endpoint)!), command);
         }
 
         void Stop(PosixSignalContext signal)

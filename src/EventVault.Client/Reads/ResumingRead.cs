@@ -214,7 +214,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
             throw failure;
         }
 
-        _plan.Interrupted?.Invoke(failure);
+        Tell(failure);
         try
         {
             await Task.Delay(wait, StopToken).ConfigureAwait(false);
@@ -222,6 +222,24 @@ internal sealed class ResumingRead<TRequest> : PageReader
         catch (OperationCanceledException)
         {
             throw Cancelled();
+        }
+    }
+
+    private void Tell(VaultException failure)
+    {
+        if (StopToken.IsCancellationRequested)
+        {
+            throw Cancelled();
+        }
+
+        try
+        {
+            _plan.Interrupted?.Invoke(failure);
+        }
+        catch
+        {
+            _ended = true; // It is the program's wish.
+            throw;
         }
     }
 

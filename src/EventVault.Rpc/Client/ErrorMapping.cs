@@ -28,12 +28,12 @@ internal static class ErrorMapping
             HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.ProxyTunnelError }
                 => NotConnected(error, address, path, error.Message),
             HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError }
-                => NotConnected(error, address, path, $"TLS failed: {error.GetBaseException().Message.TrimEnd('.')}; its certificate has to be signed by an authority that this client trusts, and a server without TLS is reached by http"),
+                => NotConnected(error, address, path, $"TLS failed: {error.GetBaseException().Message.TrimEnd('.')}; its certificate has to be valid, for this name, and signed by an authority that this client trusts; a server without TLS is reached by http"),
             HttpRequestException { HttpRequestError: HttpRequestError.VersionNegotiationError }
                 => NotConnected(error, address, path, "it does not speak HTTP/2; check scheme and port"),
             HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
                 => new RpcException(RpcCode.ResourceExhausted, $"{path}: the server's headers or trailers are over the limit of this client.", inner: error),
-            HttpRequestException { HttpRequestError: HttpRequestError.InvalidResponse } when address.Scheme == Uri.UriSchemeHttp
+            HttpRequestException { HttpRequestError: HttpRequestError.InvalidResponse or HttpRequestError.ResponseEnded } when address.Scheme == Uri.UriSchemeHttp
                 => Lost(error, address, path, " If it speaks TLS, its address begins with https."),
             HttpRequestException or IOException or OperationCanceledException => Lost(error, address, path),
             _ => new RpcException(RpcCode.Unknown, $"{path}: the call failed unexpectedly: {error.Message}", inner: error),
@@ -67,7 +67,7 @@ internal static class ErrorMapping
     }
 
     private static RpcException Lost(Exception error, Uri address, string path, string hint = "") =>
-        new(RpcCode.Unavailable, $"{path}: the connection to {address} was lost: {error.GetBaseException().Message}{hint} Whether the call had its effect is unknown.", inner: error);
+        new(RpcCode.Unavailable, $"{path}: the connection to {address} was lost: {error.GetBaseException().Message.TrimEnd('.')}.{hint} Whether the call had its effect is unknown.", inner: error);
 
     private static RpcException NotConnected(Exception error, Uri address, string path, string why) =>
         new(RpcCode.Unavailable, $"{path}: can't reach {address}: {why}.", inner: error) { NotProcessed = true };

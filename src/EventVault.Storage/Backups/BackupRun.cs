@@ -1,6 +1,5 @@
 // One run of a backup: lists what a node has, and takes segment by segment, in the order of the log, until what was taken is a state that the vault was
 // in. Ends where the log was committed when it listed, so it ends however fast others append; only a scavenge on the way makes it list again.
-using System.Diagnostics;
 using EventVault.Storage.Io;
 using EventVault.Storage.Log;
 using EventVault.Storage.Shipping;
@@ -18,24 +17,24 @@ public static class BackupRun
     /// <summary>A scavenge needs a flush from the file to the list: no reason to list thousands of times meanwhile.</summary>
     private static readonly TimeSpan UntilListedAnew = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>For so long a node may list a segment in a form that it does not have: a busy disk may take seconds for that flush.</summary>
-    private static readonly TimeSpan UsualPatience = TimeSpan.FromSeconds(30);
+    /// <summary>So often a node may list a segment in a form that it does not have: half a minute at the least, as a busy disk may take seconds for that flush.</summary>
+    private const int UsualTries = 600;
 
     /// <summary>Makes a backup.</summary>
     /// <param name="folder">Just opened.</param>
     /// <param name="origin">Whose log.</param>
     /// <param name="begunAt">The clock, 100 ns ticks since 1970, before anything was listed.</param>
     /// <param name="progress">Told of bytes that are there and in all, behind each segment.</param>
-    /// <param name="patience">How long the node may list a segment in a form that it does not have; null: 30 s.</param>
+    /// <param name="tries">How often in a row the node may list a segment in a form that it does not have, 50 ms apart.</param>
     /// <exception cref="BackupException">The node can't follow the backup before.</exception>
     /// <exception cref="DamageException">What the node has is damaged, or the backup's disk changes what it is given.</exception>
     /// <exception cref="DiskException">The disk failed, or is full.</exception>
-    public static async Task<BackupContent> RunAsync(BackupFolder folder, BackupOrigin origin, long begunAt, Action<long, long>? progress = null, TimeSpan? patience = null)
+    public static async Task<BackupContent> RunAsync(BackupFolder folder, BackupOrigin origin, long begunAt, Action<long, long>? progress = null, int tries = UsualTries)
     {
         ArgumentNullException.ThrowIfNull(folder);
         ArgumentNullException.ThrowIfNull(origin);
         var done = 0L;
-        (ShippedSegment? Segment, long Since) missing = (null, 0);
+        (ShippedSegment? Segment, int Times) missing = (null, 0);
         do
         {
             folder.DropUnsealed(); // Of an earlier round, whose end was not far enough.
@@ -51,12 +50,12 @@ public static class BackupRun
             {
                 if (!folder.TryKeep(segment) && !await TakeAsync(folder, origin, segment).ConfigureAwait(false))
                 {
-                    missing = segment == missing.Segment ? missing : (segment, Stopwatch.GetTimestamp());
-                    if (Stopwatch.GetElapsedTime(missing.Since) > (patience ?? UsualPatience))
+                    missing = (segment, segment == missing.Segment ? missing.Times + 1 : 1);
+                    if (missing.Times >= tries)
                     {
                         throw new DamageException(
                             SegmentHeader.FileName(segment.Segment), 0, "The node lists this segment in another form than it has on its disk.",
-                            "Somebody has put another file in its place: stop the node, put the right one back, and start it again; or back up from another node. The backup before is as it was.");
+                            "A scavenge hangs there, or somebody has put another file in its place. Try again; if it stays so, back up from another node, and restart this one or put the right file back. The backup before is as it was.");
                     }
 
                     await Task.Delay(UntilListedAnew).ConfigureAwait(false);

@@ -16,9 +16,12 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
     public void Run(IReadOnlyList<SimulatedNode> nodes, Func<SimulatedNode, VaultStorage> reopen)
     {
         CheckNothingLost(nodes.Select(node => node.Storage));
+        var membership = nodes.MaxBy(node => node.Storage.CommitIndex.Value)!.Replica.Membership;
+        var members = nodes.Where(node => membership.RoleOf(node.Id!.Value) != 0).Select(node => node.Number).ToHashSet();
         foreach (var node in nodes)
         {
             CheckNode(node.Number, node.Storage, "as it ran");
+            RequireWhole(node.Number, node.Storage, "as it ran");
         }
 
         foreach (var node in nodes)
@@ -32,7 +35,11 @@ internal sealed class FinalCheck(Ledger ledger, AppendChecker appends)
             }
 
             CheckNode(node.Number, storage, "with its index rebuilt");
+            RequireWhole(node.Number, storage, "with its index rebuilt");
         }
+
+        void RequireWhole(int node, VaultStorage storage, string what) => Require.That(
+            Rules.IndexEqualsLog, storage.IsWhole || !members.Contains(node), $"node {node}, {what}: it shows nothing before {storage.WholeFrom}, and all that there is ends at {storage.Head}.");
     }
 
     /// <summary>Some node has everything that was ever committed.</summary>

@@ -75,7 +75,7 @@ internal static class HealthCommand
     private static string SchemeHint(Exception failure, Uri address) => failure switch
     {
         HttpRequestException { HttpRequestError: HttpRequestError.SecureConnectionError } =>
-            ", that of one without TLS as http://…; the certificate of one with TLS has to be signed by --authority, or by who the system trusts",
+            ", that of one without TLS as http://…; the certificate of one with TLS has to be valid, for this name, and signed by --authority, or by who the system trusts",
         HttpRequestException { HttpRequestError: HttpRequestError.ResponseEnded or HttpRequestError.InvalidResponse } when address.Scheme == Uri.UriSchemeHttp =>
             ", that of one with TLS as https://…",
         _ => "",

@@ -50,7 +50,7 @@ internal sealed class StatesCommand
             else
             {
                 code = ExitCode.Failed;
-                ErrorReport.WriteOne(context.Output, result.Stream, result.Failure!);
+                ErrorReport.WriteOne(context.Output, result.Stream, result.Failure!, parse.CommandResult.Command);
             }
 
             await context.Output.FlushIfFullAsync();

@@ -11,7 +11,7 @@ internal sealed class ImportException : Exception
     /// <param name="line">The line concerned; null: unknown.</param>
     /// <param name="field">The field concerned; null: unknown.</param>
     public ImportException(string message, Exception cause, ImportFigures done, long? line, string? field)
-        : base($"{message} In the vault so far, at least: {Commands.Rows.Count(done.Appends, "append")} with {Commands.Rows.Count(done.Events, "event")}. Import the same file again behind that: nothing is added twice.", cause)
+        : base($"{message} In the vault so far, at least: {Commands.Rows.Count(done.Appends, "append")} with {Commands.Rows.Count(done.Events, "event")}. Once this is put right, import the same file again: nothing is added twice.", cause)
     {
         Done = done;
         Line = line;

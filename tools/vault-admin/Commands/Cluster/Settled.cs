@@ -28,7 +28,7 @@ internal static class Settled
             }
 
             // Every node that is not in its place is named once, not each time it is looked at.
-            var now = unsettled.Count == 0 ? "" : $"Waiting for {string.Join(", ", unsettled.Select(n => $"node {n.NodeId} ({ClusterTable.RoleOf(n.Role)})"))}.";
+            var now = unsettled.Count == 0 ? "" : $"Waiting for {string.Join(", ", unsettled.Select(Say))}.";
             if (now != said && now.Length > 0)
             {
                 Output.Note(now);
@@ -39,7 +39,10 @@ internal static class Settled
         }
     }
 
-    /// <summary>Whether a node is what it is to be, and has the log if it is the newcomer.</summary>
-    public static bool IsInPlace(ClusterNodeStatus node, string? newcomer) => node.Role is ClusterRole.Voter or ClusterRole.ReadReplica
-        && (node.PeerAddress != newcomer || node is { IsReachable: true, State: "serving", LagGroups: <= NearGroups });
+    /// <summary>Whether a node is what it is to be, and has the log: voters do by then, of read replicas the newcomer is asked.</summary>
+    public static bool IsInPlace(ClusterNodeStatus node, string? newcomer) => node.Role == ClusterRole.Voter
+        || (node.Role == ClusterRole.ReadReplica && (node.PeerAddress != newcomer || node is { IsReachable: true, State: "serving" or "full", LagGroups: <= NearGroups }));
+
+    private static string Say(ClusterNodeStatus node) =>
+        $"node {node.NodeId} ({ClusterTable.RoleOf(node.Role)}{(!node.IsReachable ? ", away" : node.State == "serving" ? "" : $", {node.State}")}{(node.Problem.Length == 0 ? "" : $": {node.Problem.TrimEnd('.')}")})";
 }

@@ -68,9 +68,9 @@ internal sealed class BackupBenchmarks(Report report, string directory, string t
 
         var ratios = beside.Select((stretch, i) => 2 * stretch.PerSecond / (alone[i].PerSecond + alone[i + 1].PerSecond)).ToList();
         report.Row(
-            rate, Report.Figure(Median(alone.Select(s => s.PerSecond))), Report.Figure(Median(beside.Select(s => s.PerSecond))), Report.Ratio(Median(ratios)), Report.Ratio(ratios.Min()),
-            Report.Figure(Median(alone.Select(s => s.SlowestMs))), Report.Figure(Median(beside.Select(s => s.SlowestMs))), Report.Figure(Median(backups.Select(b => b.Bytes)) / length.TotalSeconds / (1 << 20)),
-            Report.Figure(Median(alone.Select(s => s.NodeProcessor))), Report.Figure(Median(beside.Select(s => s.NodeProcessor))), Report.Figure(Median(backups.Select(b => b.Processor)) / length.TotalSeconds));
+            rate, Report.Figure(Measure.Median(alone.Select(s => s.PerSecond))), Report.Figure(Measure.Median(beside.Select(s => s.PerSecond))), Report.Ratio(Measure.Median(ratios)), Report.Ratio(ratios.Min()),
+            Report.Figure(Measure.Median(alone.Select(s => s.SlowestMs))), Report.Figure(Measure.Median(beside.Select(s => s.SlowestMs))), Report.Figure(Measure.Median(backups.Select(b => b.Bytes)) / length.TotalSeconds / (1 << 20)),
+            Report.Figure(Measure.Median(alone.Select(s => s.NodeProcessor))), Report.Figure(Measure.Median(beside.Select(s => s.NodeProcessor))), Report.Figure(Measure.Median(backups.Select(b => b.Processor)) / length.TotalSeconds));
     }
 
     // One after the other, until it is stopped; how many bytes came over, and how much processor time that took.
@@ -114,12 +114,6 @@ internal sealed class BackupBenchmarks(Report report, string directory, string t
         var stream = $"backup-{i}";
         return () => new ValueTask<AppendResult>(client.AppendAsync(stream, ExpectedVersion.Any, new EventData("ItemRecorded", _payload)));
     }, static _ => { });
-
-    private static double Median(IEnumerable<double> values)
-    {
-        var sorted = values.Order().ToList();
-        return sorted.Count % 2 == 1 ? sorted[sorted.Count / 2] : (sorted[(sorted.Count / 2) - 1] + sorted[sorted.Count / 2]) / 2;
-    }
 
     private readonly record struct Stretch(double PerSecond, double SlowestMs, double NodeProcessor);
 }

@@ -46,11 +46,11 @@ internal sealed class LatencyLog(int capacity)
 
 internal static class Measure
 {
-    /// <summary>Median of the figures of some runs.</summary>
+    /// <summary>Median of the figures of some runs; of two in the middle, their mean.</summary>
     public static double Median(IEnumerable<double> values)
     {
         var sorted = values.Order().ToArray();
-        return sorted[sorted.Length / 2];
+        return (sorted[sorted.Length / 2] + sorted[(sorted.Length - 1) / 2]) / 2;
     }
 
     /// <summary>Runs a closed loop on this thread for a while, after a warm-up.</summary>

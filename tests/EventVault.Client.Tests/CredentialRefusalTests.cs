@@ -1,11 +1,21 @@
 using System.Collections.Concurrent;
 using EventVault.Client.Tests.Support;
+using EventVault.Rpc;
 
 namespace EventVault.Client.Tests;
 
 /// <summary>Users stand in the log: a node that is behind does not know all of them, and what it says of credentials is not the last word.</summary>
 public sealed class CredentialRefusalTests
 {
+    [Fact]
+    public async Task A_token_that_no_header_can_hold_is_told_without_showing_it_and_nothing_is_sent()
+    {
+        RpcException e = await Assert.ThrowsAsync<RpcException>(() => VaultCredentials.Token("secret\nword").AddToAsync(new RpcMetadata()).AsTask());
+        Assert.Equal((RpcCode.Unauthenticated, true), (e.Code, e.NotProcessed));
+        Assert.Contains("U+000A", e.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", e.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(Protocol.Reason.NotAuthenticated)]
     [InlineData(Protocol.Reason.NotAllowed)]

@@ -47,16 +47,16 @@ public sealed class ClusterTableTests
     [Fact]
     public void A_read_replica_that_was_just_added_is_waited_for_until_it_has_the_log()
     {
-        var newcomer = Node(5) with { Role = ClusterRole.ReadReplica, PeerAddress = "10.0.0.5:7403" };
-        Assert.True(Settled.IsInPlace(newcomer, "10.0.0.5:7403"));
-        Assert.True(Settled.IsInPlace(newcomer with { State = "full" }, "10.0.0.5:7403"));
-        foreach (var behind in new[] { newcomer with { LagGroups = 4_321 }, newcomer with { LagGroups = null }, newcomer with { State = "catching_up" }, newcomer with { IsReachable = false } })
+        const string Address = "10.0.0.5:7403";
+        var newcomer = Node(5) with { Role = ClusterRole.ReadReplica, PeerAddress = Address, CommitIndex = 1_000 };
+        Assert.True(Settled.IsInPlace(newcomer, Address, wanted: 1_000));
+        foreach (var behind in new[] { newcomer with { CommitIndex = 999 }, newcomer with { IsReachable = false } })
         {
-            Assert.False(Settled.IsInPlace(behind, "10.0.0.5:7403"));
-            Assert.True(Settled.IsInPlace(behind, "10.0.0.6:7403")); // Another change does not wait for it.
+            Assert.False(Settled.IsInPlace(behind, Address, wanted: 1_000));
+            Assert.True(Settled.IsInPlace(behind, "10.0.0.6:7403", wanted: 1_000)); // Another change does not wait for it.
         }
 
-        Assert.False(Settled.IsInPlace(newcomer with { Role = ClusterRole.Learner }, newcomer: null));
+        Assert.False(Settled.IsInPlace(newcomer with { Role = ClusterRole.Learner }, newcomer: null, wanted: 0));
     }
 
     private static ClusterStatus Status(params ClusterNodeStatus[] nodes) => new()

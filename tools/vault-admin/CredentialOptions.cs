@@ -49,7 +49,7 @@ internal sealed class CredentialOptions
             throw new UsageException($"{_passwordFile.Name} needs {_user.Name}: whose password is it?");
         }
 
-        // Variables are there for all commands, and many need no credentials.
+        // Of the options alone: a variable may name a file that this very command makes.
         RequireFile(parse, _passwordFile);
         RequireFile(parse, _tokenFile);
         var credentials = (user, tokenFile ?? token) switch

@@ -65,21 +65,18 @@ public sealed class VaultCredentials
     public ValueTask<string> AuthorizationAsync(CancellationToken cancellation = default) => _header(cancellation);
 
     /// <summary>Adds them to a call.</summary>
-    /// <exception cref="RpcException">UNAUTHENTICATED: the provider failed, or the file can't be read. Nothing was sent.</exception>
+    /// <exception cref="RpcException">UNAUTHENTICATED: the provider failed, the file can't be read, or no header can hold a token, as it has a line break. Nothing was sent.</exception>
     internal async ValueTask AddToAsync(RpcMetadata headers)
     {
-        string header;
         try
         {
-            header = await _header(CancellationToken.None).ConfigureAwait(false);
+            headers.Add("authorization", await _header(CancellationToken.None).ConfigureAwait(false));
         }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             // Code of the user's.
-            throw new RpcException(RpcCode.Unauthenticated, $"The client's credentials could not be got: {e.Message}", inner: e) { NotProcessed = true };
+            throw new RpcException(RpcCode.Unauthenticated, $"The client's credentials can't be used: {e.Message}", inner: e) { NotProcessed = true };
         }
-
-        headers.Add("authorization", header);
     }
 
     private static string Basic(string user, string password) => "Basic " + Convert.ToBase64String(Encoding.UTF8.GetBytes($"{user}:{password}"));

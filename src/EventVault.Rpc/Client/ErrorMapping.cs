@@ -33,7 +33,7 @@ internal static class ErrorMapping
                 => NotConnected(error, address, path, "it does not speak HTTP/2; check scheme and port"),
             HttpRequestException { HttpRequestError: HttpRequestError.ConfigurationLimitExceeded }
                 => new RpcException(RpcCode.ResourceExhausted, $"{path}: the server's headers or trailers are over the limit of this client.", inner: error),
-            HttpRequestException { HttpRequestError: HttpRequestError.InvalidResponse or HttpRequestError.ResponseEnded } when address.Scheme == Uri.UriSchemeHttp
+            HttpRequestException { HttpRequestError: HttpRequestError.InvalidResponse } when address.Scheme == Uri.UriSchemeHttp
                 => Lost(error, address, path, " If it speaks TLS, its address begins with https."),
             HttpRequestException or IOException or OperationCanceledException => Lost(error, address, path),
             _ => new RpcException(RpcCode.Unknown, $"{path}: the call failed unexpectedly: {error.Message}", inner: error),

@@ -295,7 +295,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="options">How.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
     /// <exception cref="DirectoryInUseException">Another node has it.</exception>
-    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's, or a backup.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     /// <exception cref="OperationCanceledException">It was ended by <see cref="StorageOptions.Watch"/>; the next opening goes on.</exception>
@@ -341,7 +341,7 @@ public sealed class VaultStorage : IDisposable
     /// <param name="options">As it will be opened with.</param>
     /// <param name="now">The clock, 100 ns ticks since 1970.</param>
     /// <exception cref="DirectoryInUseException">Another node has it.</exception>
-    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's.</exception>
+    /// <exception cref="ForeignDirectoryException">It is another node's or another vault's, or a backup.</exception>
     /// <exception cref="DamageException">Durable bytes are damaged. Nothing was changed.</exception>
     /// <exception cref="DiskException">The disk failed.</exception>
     public static (Guid VaultId, Guid Incarnation) Found(IFileSystem files, string directory, StorageOptions options, long now)

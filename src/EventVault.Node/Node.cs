@@ -127,7 +127,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
         _guard.IsCutOff = IsCutOff;
-        _server = NewServer(options, limits, _figures, _guard, _log);
+        _server = NewServer(options, limits, _figures, _guard, (bytes, call) => _streams!.Pages.Large.HoldAsync(bytes, call), _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
         var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, _figures, limits, options, _guard);
@@ -147,6 +147,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             ReflectionService.AddTo(_server);
         }
 
+        _server.LimitRequests(NodeLimits.MostRequestBytes, static path => !TakesLargeRequests(path));
         _web.Serve(_guard, _server);
         Metrics = MapPages();
     }
@@ -471,7 +472,12 @@ internal sealed class Node : IHosted, IAsyncDisposable
         }
     }
 
-    private static RpcServer NewServer(NodeOptions options, NodeLimits limits, NodeFigures figures, AccessGuard guard, ILogger log)
+    // Those that bring events, or what a fold made of them.
+    private static bool TakesLargeRequests(string path) =>
+        path is "/eventvault.v1.Streams/Append" or "/eventvault.v1.Streams/AppendSession" or "/eventvault.v1.Temporal/PutFoldSnapshot";
+
+    private static RpcServer NewServer(
+        NodeOptions options, NodeLimits limits, NodeFigures figures, AccessGuard guard, Func<int, RpcContext, ValueTask<IDisposable>> holdAnswer, ILogger log)
     {
         var server = new RpcServer(new RpcServerOptions
         {
@@ -480,6 +486,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
             Ended = figures.Calls.Ended,
             MaxReceiveBytes = options.MessageBytes,
             MaxSendBytes = options.MessageBytes,
+            HoldAnswer = holdAnswer,
             MaxReceivingBytes = NodeOptions.ReceivingBytes,
             OverloadRefusal = static () => Errors.NotDone(AppendOutcome.Overloaded).ToException(),
             Logger = log,

@@ -25,6 +25,8 @@ internal sealed class NodeLimits
     public const string TagBytes = "tag_bytes";
     public const string MetadataBytes = "metadata_bytes";
     public const string MessageBytes = "message_bytes";
+    public const string RequestBytes = "request_bytes";
+    public const string FilterBytes = "filter_bytes";
     public const string ListPageStreams = "list_page_streams";
     public const string ExplainPageSegments = "explain_page_segments";
     public const string ListPageRules = "list_page_rules";
@@ -43,6 +45,9 @@ internal sealed class NodeLimits
     public const string UserRoles = "user_roles";
     public const string Roles = "roles";
     public const string RoleGrants = "role_grants";
+
+    /// <summary>Of all calls but appends and folds' states: 1,000 names of streams with room to spare. What such a call asks is decoded before it is known who may ask it.</summary>
+    public const int MostRequestBytes = 2 << 20;
 
     private readonly Dictionary<string, NodeLimit> _byName;
 
@@ -67,6 +72,8 @@ internal sealed class NodeLimits
             new(ItemTypes, 32),
             new(ItemTags, VaultLimits.Tags), // An event has no more, so more could never match.
             new(MessageBytes, options.MessageBytes, "append-bytes"),
+            new(RequestBytes, Math.Min(MostRequestBytes, options.MessageBytes)),
+            new(FilterBytes, 128 * 1024), // Kept as long as a subscription is open; the longest correlation id fits, and 1,000 types of usual names.
             new(ListPageStreams, 1_000),
             new(ExplainPageSegments, 1_000),
             new(ListPageRules, 1_000),

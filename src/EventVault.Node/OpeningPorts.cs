@@ -32,6 +32,7 @@ internal sealed class OpeningPorts : IAsyncDisposable
         var refusal = () => Errors.Opening(options.Access is null ? watch.Doing : null).ToException();
         _server = new RpcServer(new RpcServerOptions
         {
+            MaxReceiveBytes = NodeLimits.MostRequestBytes,
             Logger = log,
             UnknownRefusal = refusal,
             DrainRefusal = refusal,

@@ -47,6 +47,7 @@ internal sealed class UnjoinedNode : IHosted, IPeerReceiver, IAsyncDisposable
         _server = new RpcServer(new RpcServerOptions
         {
             Inspect = _guard.InspectAsync,
+            MaxReceiveBytes = NodeLimits.MostRequestBytes,
             Logger = _log,
             UnknownRefusal = static () => Errors.NotJoined().ToException(),
             DrainRefusal = static () => Errors.Draining("the call was not taken").ToException(),

@@ -152,6 +152,11 @@ public sealed class RpcContext
         }
     }
 
+    /// <summary>
+    /// Gives back what the request of a call with one request takes, before its end. For handlers that were given its bytes and have read them: they are valid no more.
+    /// </summary>
+    public void DropRequest() => Reader?.Release();
+
     internal HttpContext Http => _http;
 
     internal RpcServerOptions Options { get; }
@@ -162,6 +167,8 @@ public sealed class RpcContext
     internal string ConnectionId => _http.Connection.Id;
 
     internal bool RequestIsGzip { get; }
+
+    internal int MaxReceiveBytes { get; init; }
 
     internal RpcFrameReader? Reader { get; set; }
 

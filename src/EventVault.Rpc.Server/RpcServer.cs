@@ -19,6 +19,9 @@ namespace EventVault.Rpc.Server;
 public sealed class RpcServer
 #pragma warning restore CA1001
 {
+    /// <summary>As much is in the connection's own buffer, which bounds it.</summary>
+    private const int LargeAnswerBytes = 64 << 10;
+
     private readonly RpcServerOptions _options;
     private readonly Dictionary<string, MethodEntry> _added = new(StringComparer.Ordinal);
     private readonly List<RpcService> _services = [];
@@ -64,7 +67,7 @@ public sealed class RpcServer
         return Add(method, clientStreams: false, serverStreams: false, async context =>
         {
             var request = await ReadSingleAsync(method, context).ConfigureAwait(false);
-            NewWriter<TResponse>(context).Write(await handler(request, context).ConfigureAwait(false));
+            await AnswerAsync(await handler(request, context).ConfigureAwait(false), context).ConfigureAwait(false);
         });
     }
 
@@ -87,7 +90,7 @@ public sealed class RpcServer
                 await inspect(reader.Message, context).ConfigureAwait(false);
             }
 
-            NewWriter<TResponse>(context).Write(await handler(reader.Message, context).ConfigureAwait(false));
+            await AnswerAsync(await handler(reader.Message, context).ConfigureAwait(false), context).ConfigureAwait(false);
         });
     }
 
@@ -215,6 +218,25 @@ public sealed class RpcServer
         {
             CheckNotFrozen();
             _filters.Add(filter);
+        }
+
+        return this;
+    }
+
+    /// <summary>Gives methods that were added so far a smaller limit for their requests than <see cref="RpcServerOptions.MaxReceiveBytes"/>.</summary>
+    /// <param name="bytes">The limit, also after decompression; above it: RESOURCE_EXHAUSTED. One that a method has already, and is smaller, stays.</param>
+    /// <param name="which">Tells of a path whether it is concerned.</param>
+    /// <returns>This server.</returns>
+    public RpcServer LimitRequests(int bytes, Func<string, bool> which)
+    {
+        ArgumentNullException.ThrowIfNull(which);
+        lock (_lock)
+        {
+            CheckNotFrozen();
+            foreach (var (path, entry) in _added.Where(added => which(added.Key)).ToList())
+            {
+                _added[path] = entry with { MaxReceiveBytes = Math.Min(entry.MaxReceiveBytes, bytes) };
+            }
         }
 
         return this;
@@ -361,8 +383,7 @@ public sealed class RpcServer
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
-        var options = context.Options;
-        var reader = new RpcReader<TRequest>(context, context.Http.Request.BodyReader, options.MaxReceiveBytes, context.RequestIsGzip, method.RequestParser);
+        var reader = new RpcReader<TRequest>(context, context.Http.Request.BodyReader, context.MaxReceiveBytes, context.RequestIsGzip, method.RequestParser);
         context.Reader = reader;
         return reader;
     }
@@ -374,6 +395,27 @@ public sealed class RpcServer
         var writer = new RpcWriter<TResponse>(context, context.Http.Response.BodyWriter, options.MaxSendBytes, options.FlushThreshold);
         context.Writer = writer;
         return writer;
+    }
+
+    // A call that has ended has its answer in memory all the same, as long as its client does not take it.
+    private ValueTask AnswerAsync<TResponse>(TResponse answer, RpcContext context)
+        where TResponse : class, IMessage<TResponse>, new()
+    {
+        var writer = NewWriter<TResponse>(context);
+        if (_options.HoldAnswer is { } hold && answer.CalculateSize() is var bytes and > LargeAnswerBytes)
+        {
+            return AnswerHeldAsync();
+        }
+
+        writer.Write(answer);
+        return ValueTask.CompletedTask;
+
+        async ValueTask AnswerHeldAsync()
+        {
+            using var room = await hold(bytes, context).ConfigureAwait(false);
+            writer.Write(answer);
+            await writer.FlushAsync().ConfigureAwait(false);
+        }
     }
 
     private RpcServer Add<TRequest, TResponse>(RpcMethod<TRequest, TResponse> method, bool clientStreams, bool serverStreams, RpcHandler handler)
@@ -389,7 +431,7 @@ public sealed class RpcServer
         lock (_lock)
         {
             CheckNotFrozen();
-            if (!_added.TryAdd(method.Path, new MethodEntry(handler, ServesWhileDraining: false)))
+            if (!_added.TryAdd(method.Path, new MethodEntry(handler)))
             {
                 throw new ArgumentException($"{method.Path} has a handler already.", nameof(method));
             }

@@ -24,6 +24,12 @@ public sealed class RpcServerOptions
     /// <summary>What a message is refused with for which there is no room; null: RESOURCE_EXHAUSTED with a plain message.</summary>
     public Func<RpcException>? OverloadRefusal { get; init; }
 
+    /// <summary>
+    /// Waits for room for a unary answer of more than 64 KiB, given its bytes. What it returns is disposed when the client has taken the answer but for some 64 KiB, or
+    /// its call has ended. Handlers that write their answer themselves are not concerned. Null: such answers wait for their clients, however many there are.
+    /// </summary>
+    public Func<int, RpcContext, ValueTask<IDisposable>>? HoldAnswer { get; init; }
+
     /// <summary>Largest response message in bytes; above it: RESOURCE_EXHAUSTED. Default 16 MiB.</summary>
     public int MaxSendBytes { get; init; } = 16 << 20;
 

@@ -123,7 +123,7 @@ internal static class ServerCall
             bodySize.MaxRequestBodySize = null;
         }
 
-        return new RpcContext(server, options, http, path, timeout, gzip);
+        return new RpcContext(server, options, http, path, timeout, gzip) { MaxReceiveBytes = Math.Min(options.MaxReceiveBytes, method.MaxReceiveBytes) };
     }
 
     /// <summary>The status that an exception becomes; null if the client is gone.</summary>

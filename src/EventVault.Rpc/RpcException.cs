@@ -33,6 +33,9 @@ public sealed class RpcException : Exception
     /// <summary>The trailers that came, or will be sent, with the status. Never null.</summary>
     public RpcMetadata Trailers { get; }
 
+    /// <summary>Of a message that was over a limit: its bytes, as far as they were counted, and how many were allowed; null: it is something else.</summary>
+    public (long Bytes, long Allowed)? OverLimit { get; init; }
+
     /// <summary>
     /// True if the server certainly did not start to work on the call (never sent, or refused by the connection),
     /// so that sending it again can't have an effect twice. False means unknown.

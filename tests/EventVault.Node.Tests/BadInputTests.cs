@@ -107,6 +107,53 @@ public sealed class BadInputTests
         await another.UnaryAsync(Methods.Append, Make.Append(Make.Stream("a", Make.NoStream)));
     }
 
+    // What is not an append is small, and is decoded before it is known who may ask it.
+    [Fact]
+    public async Task Requests_that_bring_no_events_have_a_smaller_limit_and_so_have_filters()
+    {
+        await using var node = await TestNode.StartAsync();
+        var limit = (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.Channel.UnaryAsync(Methods.ListStreams, new ListStreamsRequest { PageToken = new string('a', 2 << 20) }).AsTask())).Limit;
+        Assert.Equal(("request_bytes", 2ul << 20), (limit.Limit, limit.Allowed));
+
+        var filter = new EventFilter { Query = new Query() };
+        for (var i = 0; i < 32; i++)
+        {
+            var item = new QueryItem();
+            item.Types_.AddRange(Enumerable.Range(0, 32).Select(j => $"{i}-{j}-".PadRight(200, 't')));
+            filter.Query.Items.Add(item);
+        }
+
+        limit = (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.Channel.UnaryAsync(Methods.CountEvents, new CountEventsRequest { Filter = filter }).AsTask())).Limit;
+        Assert.Equal(("filter_bytes", 128ul << 10), (limit.Limit, limit.Allowed));
+
+        // Short enough, it is taken: as many keys as there may be.
+        foreach (var item in filter.Query.Items)
+        {
+            var shorter = item.Types_.Select(t => t[..100]).ToList();
+            item.Types_.Clear();
+            item.Types_.AddRange(shorter);
+        }
+
+        Assert.Equal(0ul, (await node.Channel.UnaryAsync(Methods.CountEvents, new CountEventsRequest { Filter = filter })).Count);
+    }
+
+    [Fact]
+    public async Task Lists_within_lists_count_together()
+    {
+        await using var node = await TestNode.StartAsync();
+        var filter = new EventFilter { Query = new Query() };
+        for (var i = 0; i < 100; i++)
+        {
+            var item = new QueryItem();
+            item.Types_.AddRange(Enumerable.Repeat("t", 100));
+            filter.Query.Items.Add(item);
+        }
+
+        var failure = await Fails.WithAsync(Invalid, Reason.InvalidRequest, () => node.Channel.UnaryAsync(Methods.CountEvents, new CountEventsRequest { Filter = filter }).AsTask());
+        Assert.Equal("filter.query.items.types", failure.Field);
+        Assert.Contains("far too long", failure.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_message_that_is_too_long_leaves_its_connection_as_it_was()
     {

@@ -154,6 +154,98 @@ public class LimitTests
     }
 
     [Fact]
+    public async Task Room_for_a_large_answer_is_held_until_its_client_has_taken_it()
+    {
+        const int InitialWindowSize = 4; // RFC 9113, section 6.5.2.
+        const int Length = 1 << 20;
+        long held = 0;
+        await using var host = await TestHost.StartAsync(options: log => new RpcServerOptions
+        {
+            Logger = log,
+            HoldAnswer = (bytes, _) =>
+            {
+                Interlocked.Add(ref held, bytes);
+                return ValueTask.FromResult<IDisposable>(new Then(() => Interlocked.Add(ref held, -bytes)));
+            },
+        });
+        using var peer = await Http2Peer.ConnectAsync(host.Address, (InitialWindowSize, 0));
+        var request = new EchoRequest { ResponseSizes = { Length } }.ToByteArray();
+        await peer.SendRequestAsync(1, EchoService.Unary.Path);
+        await peer.SendDataAsync(1, [0, 0, 0, 0, (byte)request.Length, .. request], endStream: true);
+        await Wait.UntilAsync(() => Volatile.Read(ref held) >= Length, "room to be taken for the answer");
+        Assert.Equal(1, host.Server.ActiveCalls);
+        await peer.SendWindowUpdateAsync(0, 2 * Length);
+        await peer.SendWindowUpdateAsync(1, 2 * Length);
+        await Wait.UntilAsync(() => Volatile.Read(ref held) == 0, "room to be given back");
+
+        // Who goes away gives it back, too.
+        await peer.SendRequestAsync(3, EchoService.Unary.Path);
+        await peer.SendDataAsync(3, [0, 0, 0, 0, (byte)request.Length, .. request], endStream: true);
+        await Wait.UntilAsync(() => Volatile.Read(ref held) >= Length, "room to be taken for the answer");
+        peer.Dispose();
+        await Wait.UntilAsync(() => Volatile.Read(ref held) == 0, "room to be given back");
+        await Wait.UntilAsync(() => host.Server.ActiveCalls == 0, "the calls to end");
+    }
+
+    [Fact]
+    public async Task A_request_that_its_handler_has_dropped_takes_no_room_any_more()
+    {
+        var go = new TaskCompletionSource();
+        await using var host = await TestHost.StartAsync(configure: server => server.ServerStreamingRaw(EchoService.ServerStreamRaw, async (request, writer, context) =>
+        {
+            var text = EchoRequest.Parser.ParseFrom(request).Payload.Length;
+            context.DropRequest();
+            writer.Write(new EchoResponse { Bytes = text });
+            await writer.FlushAsync();
+            await go.Task;
+        }));
+        await using var channel = host.Connect();
+        foreach (var gzip in (bool[])[false, true])
+        {
+            await using var call = channel.Start(EchoService.ServerStreamRaw, new EchoRequest { Payload = ByteString.CopyFrom(new byte[1 << 20]) }, new RpcCallOptions(Gzip: gzip));
+            Assert.True(await call.MoveNextAsync());
+            Assert.Equal(1 << 20, call.Current.Bytes);
+            Assert.NotEqual(0, host.Server.ActiveCalls);
+            Assert.Equal(0, host.Server.Receiving.Taken);
+        }
+
+        go.SetResult();
+    }
+
+    [Fact]
+    public async Task A_method_may_have_a_smaller_limit_and_health_has_one()
+    {
+        await using var host = await TestHost.StartAsync(configure: server =>
+        {
+            new Server.Health.HealthService().AddTo(server);
+            server.LimitRequests(1000, path => path == EchoService.Unary.Path);
+        });
+        await using var channel = host.Connect();
+        var text = new string('a', 2000);
+        foreach (var gzip in (bool[])[false, true])
+        {
+            var options = new RpcCallOptions(Gzip: gzip);
+            var error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = text }, options));
+            Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+            error = await Assert.ThrowsAsync<RpcException>(async () => await channel.UnaryAsync(HealthClient.Check, new Server.Health.HealthCheckRequest { Service = text }, options));
+            Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+            await using var watch = channel.Start(HealthClient.Watch, new Server.Health.HealthCheckRequest { Service = text }, options);
+            error = await Assert.ThrowsAsync<RpcException>(async () => await watch.MoveNextAsync());
+            Assert.Equal(RpcCode.ResourceExhausted, error.Code);
+        }
+
+        Assert.Equal("short", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "short" })).Text);
+        await using var stream = channel.Start(EchoService.ServerStream, new EchoRequest { Text = text });
+        Assert.True(await stream.MoveNextAsync());
+        Assert.Equal(text, stream.Current.Text);
+    }
+
+    private sealed class Then(Action action) : IDisposable
+    {
+        public void Dispose() => action();
+    }
+
+    [Fact]
     public async Task A_call_that_has_ended_is_not_cut_short_any_more_nor_is_the_next_one()
     {
         RpcContext? ended = null;

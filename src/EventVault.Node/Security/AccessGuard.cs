@@ -117,6 +117,9 @@ internal sealed class AccessGuard : IDisposable
         }
     }
 
+    /// <summary>Tells the log that a call which was let in has shown a wrong password.</summary>
+    public void TellRefused(RpcContext context, string user, string why) => _refused.Tell(new CallOrigin(context), user, why);
+
     private async ValueTask LetInAsync(AccessRule? rule, RpcContext context, RpcHandler next)
     {
         var caller = await FindAsync(new CallOrigin(context));

@@ -102,7 +102,9 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
 
         if (!await guard.Passwords.MatchesAsync(user.Password, Encoding.UTF8.GetBytes(parsed.OldPassword), new CallOrigin(context), context.Cancellation))
         {
-            throw Errors.BadCredentials().ToException();
+            var refusal = Errors.BadCredentials().ToException();
+            guard.TellRefused(context, caller.Name, refusal.Status.Message);
+            throw refusal;
         }
 
         var hash = await HashAsync(parsed.NewPassword, "new_password", parsed.OperationId, context);
@@ -117,10 +119,10 @@ internal sealed class AccessService(AccessRegistry registry, AccessGuard guard, 
 
             // Written only if nothing has come since: it may be an administrator's reset, which must not be undone with the old password.
             var append = NewAppend(id, AccessEvent.UserSet, AccessEvent.OwnPassword(caller.Name, hash), context, state.Through);
-            var refusal = await appends.DecideAsync(append);
-            if (refusal is not null || append.Outcome != AppendOutcome.Conflict)
+            var refused = await appends.DecideAsync(append);
+            if (refused is not null || append.Outcome != AppendOutcome.Conflict)
             {
-                return appends.Answer(append, refusal);
+                return appends.Answer(append, refused);
             }
         }
     }

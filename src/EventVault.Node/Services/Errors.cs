@@ -690,8 +690,8 @@ internal static class Errors
                 return Damaged(e).ToException(e);
             case RpcException { Code: RpcCode.ResourceExhausted } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
                 // The transport refuses a message by its announced length, before there is anything to look at.
-                var limit = limits[NodeLimits.MessageBytes];
-                return LimitExceeded(limit, limit.Allowed + 1, string.Empty).ToException(e);
+                var limit = limits[e.OverLimit?.Allowed == NodeLimits.MostRequestBytes ? NodeLimits.RequestBytes : NodeLimits.MessageBytes];
+                return LimitExceeded(limit, Math.Max(e.OverLimit?.Bytes ?? 0, limit.Allowed + 1), string.Empty).ToException(e);
             case RpcException { Code: RpcCode.Unavailable } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
                 return Draining("the call was cut short").ToException(e);
             default:

@@ -32,6 +32,11 @@ internal sealed class EventFilters(VaultStorage storage, NodeLimits limits)
             return null;
         }
 
+        if (filter.CalculateSize() is var bytes && bytes > limits[NodeLimits.FilterBytes].Allowed)
+        {
+            throw Errors.LimitExceeded(limits[NodeLimits.FilterBytes], bytes, "filter").ToException();
+        }
+
         var category = StreamNames.CheckLength(filter.Category, "filter.category", limits);
         CheckCategory(category, "filter.category");
         if (needed is not null && category is [(byte)'$', ..])

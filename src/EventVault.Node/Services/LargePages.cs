@@ -3,6 +3,8 @@
 // holds least is given first, and of those who hold as much, who was given longest ago. A call that takes nothing would keep its
 // part for ever, and others from theirs: while somebody waits, whoever has held a part for long loses its call, and its client
 // goes on from where it is.
+using EventVault.Rpc.Server;
+
 namespace EventVault.Node.Services;
 
 /// <summary>Bounds pages of large events. Thread-safe.</summary>
@@ -87,6 +89,11 @@ internal sealed class LargePages(TimeProvider clock)
             throw;
         }
     }
+
+    /// <summary>Waits for memory for the answer of a call, until it is disposed.</summary>
+    /// <exception cref="OperationCanceledException">The call has ended meanwhile.</exception>
+    public async ValueTask<IDisposable> HoldAsync(int bytes, RpcContext context) =>
+        new Holding(this, await TakeAsync(bytes, context.Connection, context.CutShort, context.Cancellation));
 
     /// <summary>Gives a part back, or takes back that it was asked for.</summary>
     public void GiveBack(Part part)
@@ -199,6 +206,11 @@ internal sealed class LargePages(TimeProvider clock)
         public long Turn { get; set; }
 
         public LinkedList<Part> Waiting { get; } = new();
+    }
+
+    private sealed class Holding(LargePages pages, Part part) : IDisposable
+    {
+        public void Dispose() => pages.GiveBack(part);
     }
 
     /// <summary>The memory of one page.</summary>

@@ -17,10 +17,10 @@ internal static class RequestFields
     private const int MostLevels = 16;
 
     /// <summary>
-    /// Entries of one list, so that a message of nothing but empty ones does not become millions of objects. Every list has
-    /// a smaller limit of its own, which is checked, and named, once the request is decoded.
+    /// Entries of all lists, also of those within others, so that a message of nothing but empty ones does not become millions of objects. Every list
+    /// has a smaller limit of its own, which is checked, and named, once the request is decoded.
     /// </summary>
-    private const int MostEntries = 2_000;
+    private const int MostEntries = 4_000;
 
     /// <summary>Checks and decodes a request.</summary>
     /// <exception cref="Rpc.RpcException">INVALID_ARGUMENT with the path of the field concerned.</exception>
@@ -46,12 +46,15 @@ internal static class RequestFields
     }
 
     /// <summary>Why a request is refused; null if it may be parsed.</summary>
-    public static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes) => Find(message, bytes, string.Empty, 0);
+    public static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes)
+    {
+        var entries = 0;
+        return Find(message, bytes, string.Empty, 0, ref entries);
+    }
 
-    private static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes, string path, int level)
+    private static Refusal? Find(MessageDescriptor message, ReadOnlySpan<byte> bytes, string path, int level, ref int entries)
     {
         var seen = new HashSet<string>();
-        var entries = 0;
         var reader = new WireReader(bytes);
         while (reader.Next())
         {
@@ -101,7 +104,7 @@ internal static class RequestFields
                     return Errors.InvalidRequest(name, "is nested too deep");
                 }
 
-                if (Find(field.MessageType, reader.Bytes, name + ".", level + 1) is { } inner)
+                if (Find(field.MessageType, reader.Bytes, name + ".", level + 1, ref entries) is { } inner)
                 {
                     return inner;
                 }

@@ -152,10 +152,13 @@ internal sealed class StreamsService(
     private async ValueTask SubscribeAsync(ReadOnlySequence<byte> request, RpcWriter<ReadResponse> writer, RpcContext context)
     {
         var parsed = RequestFields.Parse(SubscribeRequest.Parser, request);
+        context.DropRequest(); // It may be open for ever, and nobody else's request would find room.
         using var state = figures.Subscriptions.Begin();
         await reads.Consistent.WholeAsync(context);
         using var call = new SubscriptionCall(storage.Reader, committed, options.Clock, options.ProgressInterval, reads.Pages, state, figures.Delivered, writer, context);
-        await call.RunAsync(parsed, limits, reads.Filters.Read(parsed.Filter, parsed.IncludeSystem));
+        var filter = reads.Filters.Read(parsed.Filter, parsed.IncludeSystem);
+        parsed.Filter = null; // Nor is it kept twice.
+        await call.RunAsync(parsed, limits, filter);
     }
 
     private async ValueTask<StreamInfo> GetStreamAsync(ReadOnlySequence<byte> request, RpcContext context)

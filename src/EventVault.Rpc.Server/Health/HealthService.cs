@@ -1,11 +1,14 @@
 namespace EventVault.Rpc.Server.Health;
 
 /// <summary>
-/// The standard health service, <c>grpc.health.v1</c>. The empty name stands for the whole server. When the server
+/// The standard health service, <c>grpc.health.v1</c>. Requests are of 1 KiB at the most. The empty name stands for the whole server. When the server
 /// drains, all names become NOT_SERVING and watches end. Thread-safe.
 /// </summary>
 public sealed class HealthService
 {
+    /// <summary>Of a request: it is a name, and anybody may ask.</summary>
+    private const int MostRequestBytes = 1024;
+
     private static readonly RpcService Service = new("grpc.health.v1.Health", static () => HealthReflection.Descriptor.Services[0]);
 
     private readonly Lock _lock = new();
@@ -36,6 +39,7 @@ public sealed class HealthService
             .Unary(RpcMethod<HealthCheckRequest, HealthCheckResponse>.Of(Service, "Check"), Check)
             .ServerStreaming(RpcMethod<HealthCheckRequest, HealthCheckResponse>.Of(Service, "Watch"), WatchAsync);
         server.ServeWhileDraining(Service);
+        server.LimitRequests(MostRequestBytes, static path => path.StartsWith($"/{Service.FullName}/", StringComparison.Ordinal));
         server.Draining.UnsafeRegister(static state => ((HealthService)state!).Drain(), this);
     }
 

@@ -1,7 +1,6 @@
 using System.Net;
 using EventVault.Node.Peers;
 using EventVault.Node.Replication;
-using EventVault.Node.Security;
 
 namespace EventVault.Node;
 
@@ -11,11 +10,7 @@ internal static class NodePorts
     /// <summary>What reaches the other nodes.</summary>
     public static IPeerNetwork NewNetwork(NodeOptions options, PeerHello hello, ILogger log, Func<DiskMark>? mark = null, Func<string, bool>? onOldDisk = null)
     {
-        if (options.PeerTls is { } tls)
-        {
-            tls.OnBad = e => SecurityLogMessages.FileNotRead(log, e, "A certificate for other nodes");
-        }
-
+        options.PeerTls?.LogTo(log);
         var network = new PeerNetworkOptions
         {
             Hello = hello,

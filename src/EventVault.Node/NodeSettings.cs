@@ -10,6 +10,7 @@ using EventVault.Node.Security;
 using EventVault.Node.Services;
 using EventVault.Storage;
 using EventVault.Storage.Log;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EventVault.Node;
 
@@ -60,7 +61,7 @@ internal sealed class NodeSettings
         new("token-user-claim", "NAME", "claim with the name of the user (sub)"),
         new("token-roles-claim", "NAME", "claim with roles that a token gives beside those of the user"),
         new("reflection", "", "let clients ask which services there are (on with --dev)"),
-        new("segment-size", "BYTES", "size of a log file, counts when the vault is created (256MiB)"),
+        new("segment-size", "BYTES", "size of a log file, a multiple of 4096, counts when the vault is created (256MiB)"),
         new("operation-horizon", "N", "appends whose ids are remembered at the least (16777216)"),
         new("event-bytes", "BYTES", "largest event (4MiB)"),
         new("append-bytes", "BYTES", "largest append (16MiB)"),
@@ -85,7 +86,7 @@ internal sealed class NodeSettings
         new("peer-tls-cert", "FILE", "PEM certificate (with its chain) that the node shows to other nodes"),
         new("peer-tls-key", "FILE", "PEM key of that certificate"),
         new("peer-tls-ca", "FILE", "PEM certificates that the other nodes' ones must be signed by"),
-        new("election-timeout", "MS", "shortest time without a leader before a node wants to be one (1500)"),
+        new("election-timeout", "MS", "shortest time without a leader before a node wants to be one, two heartbeats at least (1500)"),
         new("heartbeat", "MS", "how often a leader is heard from, at most half the election timeout (100)"),
         new("ship-rate", "BYTES", "what a node sends of sealed segments a second at the most, 0 as much as it can (64MiB)"),
         new("otlp-endpoint", "URL", "send metrics and traces by OTLP to a collector, such as http://localhost:4317 (OTEL_EXPORTER_OTLP_ENDPOINT)"),
@@ -507,7 +508,7 @@ internal sealed class NodeSettings
         var files = new TlsFiles(_values["tls-cert"].Value, _values["tls-key"].Value, Text("tls-client-ca"));
         return Usable("tls-cert", () =>
         {
-            _ = new ServerTls(files, static _ => { });
+            _ = new ServerTls(files, NullLogger.Instance);
             return files;
         });
     }

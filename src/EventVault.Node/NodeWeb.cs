@@ -28,7 +28,7 @@ internal sealed class NodeWeb : IAsyncDisposable
         _options = options;
         Logs = options.Logging?.Invoke() ?? NullLoggerFactory.Instance;
         var log = Logs.CreateLogger("EventVault.Node");
-        var tls = Tls = options.Tls is { } files ? new ServerTls(files, e => SecurityLogMessages.FileNotRead(log, e, files.Certificate)) : null;
+        var tls = Tls = options.Tls is { } files ? new ServerTls(files, log) : null;
         _tls = tls is null ? null : TlsServices();
         var services = new Services(Logs, _tls?.Services);
         var kestrel = new KestrelServerOptions { ApplicationServices = services };

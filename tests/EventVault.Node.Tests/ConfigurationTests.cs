@@ -18,7 +18,7 @@ public sealed partial class ConfigurationTests
         choose them: [OPERATIONS](OPERATIONS.md#settings).
 
         Each is a flag, a variable, or a property of the object `EventVault` in the settings file, under the name of the flag without its hyphens. Flags come before
-        variables, variables before the file, the file before the default. What is not in this table is refused, wherever it stands, and so is a value out of
+        variables, variables before the file, the file before the default. What is not in this table is refused, but for variables of `vault-admin`, and so is a value out of
         its range (exit code 2). All are read when the node starts. Bytes may end in KiB, MiB or GiB.
 
         | Setting | Variable | Value | Default | Range | |

@@ -7,6 +7,7 @@ using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using EventVault.Node.Security;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace EventVault.Node.Peers;
 
@@ -22,8 +23,16 @@ internal sealed class PeerTls
     public const string NodeName = "node:";
 
     private readonly Func<Shown> _shown;
+    private readonly string? _file;
+    private volatile ILogger _log = NullLogger.Instance;
 
-    private PeerTls(Func<Shown> shown) => _shown = shown;
+    private PeerTls(string certificateFile, string keyFile, string authorityFile)
+    {
+        _file = certificateFile;
+        var files = new FileValue<Shown>(
+            [certificateFile, keyFile, authorityFile], () => Read(certificateFile, keyFile, authorityFile), e => SecurityLogMessages.FileNotRead(_log, e, certificateFile));
+        _shown = () => files.Current;
+    }
 
     /// <param name="certificate">Of this node, with its private key; others of its chain may stand in <paramref name="authorities"/>.</param>
     /// <param name="authorities">Whose signatures count.</param>
@@ -37,8 +46,12 @@ internal sealed class PeerTls
     /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
     public DateTime ValidUntil => _shown().Certificate.TargetCertificate.NotAfter.ToUniversalTime();
 
-    /// <summary>Told when files have changed and can't be used.</summary>
-    public Action<Exception>? OnBad { get; set; }
+    /// <summary>From now on the log is told of files that have changed and can't be used, and of certificates outside their time; also of the present one.</summary>
+    public void LogTo(ILogger log)
+    {
+        _log = log;
+        TellOfTime(_shown().Certificate.TargetCertificate);
+    }
 
     private static Shown Checked(X509Certificate2 certificate, X509Certificate2Collection authorities)
     {
@@ -64,19 +77,7 @@ internal sealed class PeerTls
     /// <summary>Reads PEM files, and again when they have changed.</summary>
     /// <exception cref="CryptographicException">A file holds no certificate or key, or they don't belong together.</exception>
     /// <exception cref="IOException">A file can't be read.</exception>
-    public static PeerTls Load(string certificateFile, string keyFile, string authorityFile)
-    {
-        PeerTls? tls = null;
-        var files = new FileValue<Shown>([certificateFile, keyFile, authorityFile], Read, e => tls?.OnBad?.Invoke(e));
-        return tls = new PeerTls(() => files.Current);
-
-        Shown Read()
-        {
-            var authorities = new X509Certificate2Collection();
-            authorities.ImportFromPemFile(authorityFile);
-            return Checked(X509Certificate2.CreateFromPemFile(certificateFile, keyFile), authorities);
-        }
-    }
+    public static PeerTls Load(string certificateFile, string keyFile, string authorityFile) => new(certificateFile, keyFile, authorityFile);
 
     /// <summary>Encrypts a connection that this node has dialled.</summary>
     /// <exception cref="AuthenticationException">The other side shows no certificate that counts; the message says what is wrong with it.</exception>
@@ -103,6 +104,17 @@ internal sealed class PeerTls
             RemoteCertificateValidationCallback = validate,
         },
         cancellation));
+
+    private Shown Read(string certificateFile, string keyFile, string authorityFile)
+    {
+        var authorities = new X509Certificate2Collection();
+        authorities.ImportFromPemFile(authorityFile);
+        var shown = Checked(X509Certificate2.CreateFromPemFile(certificateFile, keyFile), authorities);
+        TellOfTime(shown.Certificate.TargetCertificate);
+        return shown;
+    }
+
+    private void TellOfTime(X509Certificate2 certificate) => SecurityLogMessages.TellOfTime(_log, _file ?? "no file", certificate);
 
     private async Task<SslStream> SecureAsync(Stream stream, Func<SslStream, RemoteCertificateValidationCallback, Task> authenticate)
     {

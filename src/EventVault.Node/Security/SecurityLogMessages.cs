@@ -1,3 +1,5 @@
+using System.Security.Cryptography.X509Certificates;
+
 namespace EventVault.Node.Security;
 
 /// <summary>What the node logs about security. Nothing here shows a password, a hash, a token or a key.</summary>
@@ -29,4 +31,17 @@ internal static partial class SecurityLogMessages
 
     [LoggerMessage(EventId = 108, Level = LogLevel.Error, Message = "{Method} is in no event of $audit, only here: to record it has failed.")]
     public static partial void AuditFailed(ILogger logger, Exception error, string method);
+
+    [LoggerMessage(EventId = 109, Level = LogLevel.Error, Message = "The certificate {Subject} in {File} is valid from {From:u} until {Until:u} only, so who is shown it now refuses this node. Write a new one to the file, which needs no restart; or set this machine's clock, if that is wrong.")]
+    private static partial void OutsideItsTime(ILogger logger, string file, string subject, DateTime from, DateTime until);
+
+    /// <summary>Says so if a certificate that was just read has expired, or is not valid yet.</summary>
+    public static void TellOfTime(ILogger logger, string file, X509Certificate2 certificate)
+    {
+        var (from, until, now) = (certificate.NotBefore.ToUniversalTime(), certificate.NotAfter.ToUniversalTime(), DateTime.UtcNow);
+        if (now < from || now > until)
+        {
+            OutsideItsTime(logger, file, certificate.Subject, from, until);
+        }
+    }
 }

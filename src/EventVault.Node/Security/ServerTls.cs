@@ -23,10 +23,10 @@ internal sealed class ServerTls
 
     /// <exception cref="System.Security.Cryptography.CryptographicException">A file holds no certificate or key, or they don't belong together.</exception>
     /// <exception cref="IOException">A file can't be read.</exception>
-    public ServerTls(TlsFiles files, Action<Exception> onBad)
+    public ServerTls(TlsFiles files, ILogger log)
     {
         string[] all = files.ClientAuthorities is { } authorities ? [files.Certificate, files.Key, authorities] : [files.Certificate, files.Key];
-        _files = new FileValue<Loaded>(all, () => Load(files), onBad);
+        _files = new FileValue<Loaded>(all, () => Load(files, log), e => SecurityLogMessages.FileNotRead(log, e, files.Certificate));
     }
 
     /// <summary>Until when the certificate is valid that the next handshake shows.</summary>
@@ -86,11 +86,12 @@ internal sealed class ServerTls
         return true;
     }
 
-    private static Loaded Load(TlsFiles files)
+    private static Loaded Load(TlsFiles files, ILogger log)
     {
         var chain = new X509Certificate2Collection();
         chain.ImportFromPemFile(files.Certificate);
         var certificate = SslStreamCertificateContext.Create(X509Certificate2.CreateFromPemFile(files.Certificate, files.Key), chain, offline: true);
+        SecurityLogMessages.TellOfTime(log, files.Certificate, certificate.TargetCertificate);
         if (files.ClientAuthorities is null)
         {
             return new Loaded(certificate, null);

@@ -49,6 +49,17 @@ public sealed class PeerTlsTests
     }
 
     [Fact]
+    public void A_certificate_that_has_expired_is_told_of()
+    {
+        using var authority = new Authority("right");
+        var log = new KeptLog();
+        authority.Issue("one").LogTo(log);
+        Assert.Empty(log.All);
+        authority.Issue("two", untilHours: -1).LogTo(log);
+        Assert.Contains("The certificate CN=node:two in ", log.All, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_certificate_of_another_authority_is_refused_and_named()
     {
         using var authority = new Authority("right");
@@ -154,10 +165,10 @@ public sealed class PeerTlsTests
             _certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
         }
 
-        public PeerTls Issue(string name, Authority? alsoTrusts = null, bool forClients = false)
+        public PeerTls Issue(string name, Authority? alsoTrusts = null, bool forClients = false, int untilHours = 1)
         {
             using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-            using var signed = Sign(name, key, forClients);
+            using var signed = Sign(name, key, forClients, untilHours: untilHours);
             X509Certificate2Collection authorities = alsoTrusts is null ? [Public()] : [Public(), alsoTrusts.Public()];
             return new PeerTls(signed.CopyWithPrivateKey(key), authorities);
         }
@@ -193,7 +204,7 @@ public sealed class PeerTlsTests
 
         private X509Certificate2 Public() => X509CertificateLoader.LoadCertificate(_certificate.RawData);
 
-        private X509Certificate2 Sign(string name, ECDsa key, bool forClients = false, string prefix = PeerTls.NodeName)
+        private X509Certificate2 Sign(string name, ECDsa key, bool forClients = false, string prefix = PeerTls.NodeName, int untilHours = 1)
         {
             var request = new CertificateRequest($"CN={prefix}{name}", key, HashAlgorithmName.SHA256);
             if (forClients)
@@ -201,7 +212,7 @@ public sealed class PeerTlsTests
                 request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.2")], critical: false));
             }
 
-            return request.Create(_certificate, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
+            return request.Create(_certificate, DateTimeOffset.UtcNow.AddHours(untilHours - 2), DateTimeOffset.UtcNow.AddHours(untilHours), RandomNumberGenerator.GetBytes(8));
         }
     }
 }

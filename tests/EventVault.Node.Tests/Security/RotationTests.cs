@@ -67,6 +67,29 @@ public sealed class RotationTests
     }
 
     [Fact]
+    public async Task A_certificate_outside_its_time_is_told_of_when_it_is_read()
+    {
+        static string FolderOf(SecureNode node) => Path.GetDirectoryName(node.FileIn("node.pem"))!;
+        await using var node = await SecureNode.StartAsync(tls: true, (node, access) =>
+        {
+            node.Authority.Issue("node", FolderOf(node), "localhost", fromHours: -20);
+            return access;
+        });
+        Assert.Contains($"The certificate CN=node in {node.FileIn("node.pem")} is valid from ", node.Log.All, StringComparison.Ordinal);
+        Assert.Equal(1, Told(node));
+
+        // Renewed, but too early.
+        var early = node.Authority.Issue("node", FolderOf(node), "localhost", fromHours: 20);
+        await Wait.UntilAsync(async () => await SerialAsync(node) == early, "new connections see the new certificate");
+        Assert.NotEqual(1, Told(node));
+
+        await using var good = await SecureNode.StartAsync(tls: true);
+        Assert.Equal(0, Told(good));
+
+        static int Told(SecureNode node) => node.Log.All.Split('\n').Count(line => line.Contains("refuses this node", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task Authorities_of_clients_are_replaced_under_load_without_a_failed_request()
     {
         await using var node = await SecureNode.StartAsync(tls: true);

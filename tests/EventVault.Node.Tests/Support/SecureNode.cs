@@ -134,7 +134,12 @@ internal sealed class TestAuthority : IDisposable
     public string Pem => _certificate.ExportCertificatePem();
 
     /// <summary>Writes NAME.pem and NAME.key; without a host it is for clients alone. Returns the serial number.</summary>
-    public string Issue(string name, string folder, string? host = null)
+    /// <param name="name">Whose.</param>
+    /// <param name="folder">Where to.</param>
+    /// <param name="host">For which host.</param>
+    /// <param name="fromHours">From when it is valid, counted from now.</param>
+    /// <param name="hours">How long.</param>
+    public string Issue(string name, string folder, string? host = null, int fromHours = -1, int hours = 2)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
@@ -146,7 +151,7 @@ internal sealed class TestAuthority : IDisposable
             request.CertificateExtensions.Add(names.Build());
         }
 
-        using var signed = request.Create(_certificate, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(16));
+        using var signed = request.Create(_certificate, DateTimeOffset.UtcNow.AddHours(fromHours), DateTimeOffset.UtcNow.AddHours(fromHours + hours), RandomNumberGenerator.GetBytes(16));
         File.WriteAllText(Path.Combine(folder, name + ".key"), key.ExportPkcs8PrivateKeyPem());
         File.WriteAllText(Path.Combine(folder, name + ".pem"), signed.ExportCertificatePem());
         return signed.SerialNumber;

@@ -117,8 +117,14 @@ public sealed class LogVerifier
     {
         var logDirectory = Path.Combine(_directory, VaultStorage.LogFolder);
         var names = _files.DirectoryExists(logDirectory)
-            ? _files.ListFiles(logDirectory).Where(n => n.EndsWith(".seg", StringComparison.Ordinal)).ToList()
+            ? _files.ListFiles(logDirectory).Where(StorageOpening.IsSegment).ToList()
             : [];
+        foreach (var stray in names.Where(name => !SegmentHeader.IsFileName(name)))
+        {
+            _damage.Add(new Damage(stray, 0, $"{StorageOpening.StrayName} {StorageOpening.StrayNext}"));
+        }
+
+        names.RemoveAll(name => !SegmentHeader.IsFileName(name));
         while (_meta?.Truncation is { } truncation && names.Count > 1
             && HeaderOf(Path.Combine(logDirectory, names[^1]), (uint)names.Count - 1) is { } header && header.FirstIndex > truncation.LastKept)
         {

@@ -15,6 +15,9 @@ namespace EventVault.Storage;
 
 internal sealed class StorageOpening
 {
+    /// <summary>What is wrong with a file in the log's folder that only calls itself a segment, and what to do about it.</summary>
+    public const string StrayName = "no segment has such a name: 20 digits and .seg.", StrayNext = "If it is a copy, move it out of the folder; if a segment was renamed, give it its name back.";
+
     private readonly VaultStorage _storage;
     private readonly IFileSystem _files;
     private readonly VaultMeta _meta;
@@ -355,6 +358,7 @@ internal sealed class StorageOpening
         entry.LastLogIndex.Value + 1 == next.FirstIndex.Value && entry.LastPosition + 1 == next.FirstPosition
         && entry.LastGroupChecksum == next.PreviousGroup;
 
+    /// <summary>Whether it is a segment, or somebody wanted it to be one.</summary>
     public static bool IsSegment(string name) => name.EndsWith(".seg", StringComparison.Ordinal);
 
     private LogView View(HeadsFile heads) => new([.. _sealed], [.. _unsealed], heads, null);
@@ -362,6 +366,12 @@ internal sealed class StorageOpening
     private int ListSegments()
     {
         var names = _files.ListFiles(_storage.LogDirectory).Where(IsSegment).ToList();
+        if (names.Find(name => !SegmentHeader.IsFileName(name)) is { } stray)
+        {
+            // Not passed over: it may be the last segment, and the events in it would be gone without a word.
+            throw new DamageException(stray, 0, StrayName, $"Nothing was changed. {StrayNext}");
+        }
+
         for (var i = 0; i < names.Count; i++)
         {
             if (names[i] != SegmentHeader.FileName((uint)i))

@@ -8,7 +8,12 @@ namespace EventVault.Storage.Io;
 public sealed class DiskException(string operation, string path, int errorNumber, string text)
     : IOException($"{operation} on '{path}' failed: {text} (errno {errorNumber}).")
 {
+    private const int NotPermitted = 1;  // EPERM
     private const int NoEntry = 2;       // ENOENT
+    private const int NoAccess = 13;     // EACCES
+    private const int Exists = 17;       // EEXIST
+    private const int NotAFolder = 20;   // ENOTDIR
+    private const int IsAFolder = 21;    // EISDIR
     private const int NoSpace = 28;      // ENOSPC
     private const int ReadOnly = 30;     // EROFS
     private const int QuotaExceeded = 122; // EDQUOT
@@ -24,6 +29,12 @@ public sealed class DiskException(string operation, string path, int errorNumber
 
     /// <summary>Whether there is no such file or folder.</summary>
     public bool IsAbsence => ErrorNumber == NoEntry;
+
+    /// <summary>Whether the process has no right to do that there.</summary>
+    public bool IsForbidden => ErrorNumber is NotPermitted or NoAccess;
+
+    /// <summary>Whether something else has the name: a file where a folder should be, or the reverse.</summary>
+    public bool IsOtherKind => ErrorNumber is NotAFolder or IsAFolder || (ErrorNumber == Exists && Operation == "mkdir");
 
     /// <summary>Whether the file system can only be read.</summary>
     public bool IsReadOnly => ErrorNumber == ReadOnly;

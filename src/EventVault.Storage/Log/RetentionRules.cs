@@ -3,7 +3,6 @@
 // reads `$streams` up to it.
 //
 // A stream's own rule replaces its category's as a whole, but for the legal hold, which holds if either says so.
-using System.Diagnostics.CodeAnalysis;
 using EventVault.Storage.Index;
 
 namespace EventVault.Storage.Log;
@@ -26,7 +25,7 @@ public sealed class RetentionRules
 
     /// <summary>No rules.</summary>
     public RetentionRules()
-        : this(new(NameComparer.Instance), new(NameComparer.Instance), Position.None)
+        : this(new(Utf8Comparer.Ordinal), new(Utf8Comparer.Ordinal), Position.None)
     {
     }
 
@@ -65,7 +64,7 @@ public sealed class RetentionRules
 
     /// <summary>All rules: categories first, then streams, each in the order of their names' bytes.</summary>
     public IEnumerable<RetentionEntry> InOrder() =>
-        _categories.Values.OrderBy(e => e.Name, NameComparer.Instance).Concat(_streams.Values.OrderBy(e => e.Name, NameComparer.Instance));
+        _categories.Values.OrderBy(e => e.Name, Utf8Comparer.Ordinal).Concat(_streams.Values.OrderBy(e => e.Name, Utf8Comparer.Ordinal));
 
     /// <summary>Rules that were written down.</summary>
     internal static RetentionRules Of(IEnumerable<RetentionEntry> entries, Position lastChange)
@@ -82,7 +81,7 @@ public sealed class RetentionRules
 
     /// <summary>The same rules, to be changed apart from these.</summary>
     internal RetentionRules Copy() =>
-        new(new(_streams, NameComparer.Instance), new(_categories, NameComparer.Instance), LastChange);
+        new(new(_streams, Utf8Comparer.Ordinal), new(_categories, Utf8Comparer.Ordinal), LastChange);
 
     /// <summary>Takes the next event of <c>$streams</c>; false if it is not about retention.</summary>
     /// <exception cref="UnsupportedFormatException">A later version wrote it.</exception>
@@ -115,27 +114,4 @@ public sealed class RetentionRules
     }
 
     private static bool IsSystem(ReadOnlySpan<byte> stream) => !stream.IsEmpty && stream[0] == (byte)'$';
-
-    private sealed class NameComparer : IEqualityComparer<byte[]>, IAlternateEqualityComparer<ReadOnlySpan<byte>, byte[]>, IComparer<byte[]>
-    {
-        public static readonly NameComparer Instance = new();
-
-        public bool Equals(byte[]? x, byte[]? y) => x.AsSpan().SequenceEqual(y);
-
-        public bool Equals(ReadOnlySpan<byte> alternate, byte[] other) => alternate.SequenceEqual(other);
-
-        public int GetHashCode([DisallowNull] byte[] obj) => GetHashCode(obj.AsSpan());
-
-        // Seeded at random for each process: nobody chooses names that collide.
-        public int GetHashCode(ReadOnlySpan<byte> alternate)
-        {
-            var hash = default(HashCode);
-            hash.AddBytes(alternate);
-            return hash.ToHashCode();
-        }
-
-        public byte[] Create(ReadOnlySpan<byte> alternate) => alternate.ToArray();
-
-        public int Compare(byte[]? x, byte[]? y) => x.AsSpan().SequenceCompareTo(y);
-    }
 }

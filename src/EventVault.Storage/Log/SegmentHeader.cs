@@ -15,6 +15,7 @@
 // |     80 |    4 | checksum of the group before, as in GroupHeader; 0 in segment 0                  |
 // |     84 |      | zero to the block's end; of a scavenged segment what ScavengedHeader says        |
 using System.Buffers.Binary;
+using System.Globalization;
 using EventVault.Storage.Scavenging;
 
 namespace EventVault.Storage.Log;
@@ -32,6 +33,10 @@ internal readonly record struct SegmentHeader(
 
     /// <summary>Name of a segment's file: 20 digits, so that names sort in log order.</summary>
     public static string FileName(uint segment) => $"{segment:D20}.seg";
+
+    /// <summary>Whether a segment's file has such a name.</summary>
+    public static bool IsFileName(string name) =>
+        uint.TryParse(Path.GetFileNameWithoutExtension(name), NumberStyles.None, CultureInfo.InvariantCulture, out var segment) && name == FileName(segment);
 
     public void Encode(Span<byte> block, uint seed)
     {

@@ -1,6 +1,7 @@
 // The fields of `data` that a reducer looks at, found in one pass over the text: nothing is made of the rest. Fields are
 // numbered; each number leads to where its value stands.
 using System.Text.Json;
+using EventVault.Storage.Log;
 using EventVault.Temporal.Json;
 
 namespace EventVault.Temporal.Expressions;

@@ -2,6 +2,7 @@
 // small nodes made of this folds four times as many events a second as one that has a node for every value.
 using System.Buffers;
 using System.Text.Json;
+using EventVault.Storage.Log;
 
 namespace EventVault.Temporal.Json;
 

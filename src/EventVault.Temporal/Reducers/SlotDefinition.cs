@@ -5,8 +5,8 @@
 //
 // `lines = SUM(data.delta), files = COUNT(*) FILTER (WHERE $version = 0) BY data.author`
 using System.Text;
+using EventVault.Storage.Log;
 using EventVault.Temporal.Expressions;
-using EventVault.Temporal.Json;
 
 namespace EventVault.Temporal.Reducers;
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using EventVault.Storage.Log;
 using EventVault.Temporal.Expressions;
 using EventVault.Temporal.Json;
 

@@ -9,7 +9,7 @@ internal static class ExitCode
     /// <summary>A bug, or a failure that has no code of its own. The log tells.</summary>
     public const int Failed = 1;
 
-    /// <summary>A flag, a setting or the configuration file is wrong, or does not fit the data directory; the message names it.</summary>
+    /// <summary>A flag, a setting or the configuration file is wrong, or does not fit the data directory, or the node has no right to that; the message names it.</summary>
     public const int Usage = 2;
 
     /// <summary>The log or its metadata is damaged; the node has changed nothing.</summary>

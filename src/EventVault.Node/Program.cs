@@ -56,8 +56,7 @@ catch (Exception e)
 {
     // The boundary of the start: each cause has its exit code, and none needs a stack trace but a bug.
     var code = ExitCodeOf(e);
-    var next = code == ExitCode.PortUnavailable ? " Give the node another address or port: --listen, --port for gRPC, --http-port, --peer-listen, --peer-port." : "";
-    Console.Error.WriteLine($"The node can't start: {(code == ExitCode.Failed ? e.ToString() : e.Message.TrimEnd('.') + ".")}{next}");
+    Console.Error.WriteLine($"The node can't start: {(code == ExitCode.Failed ? e.ToString() : e.Message.TrimEnd('.') + ".")}{NextStep(code, e)}");
     return code;
 }
 
@@ -79,9 +78,17 @@ static int ExitCodeOf(Exception error) => error switch
 {
     DamageException => ExitCode.Damage,
     DirectoryInUseException => ExitCode.DirectoryInUse,
-    ForeignDirectoryException or SettingException => ExitCode.Usage,
+    ForeignDirectoryException or SettingException or DiskException { IsForbidden: true } or DiskException { IsOtherKind: true } => ExitCode.Usage,
     UnsupportedFormatException => ExitCode.UnsupportedFormat,
     DiskException => ExitCode.DiskFailed,
     IOException { InnerException: AddressInUseException or SocketException } or SocketException => ExitCode.PortUnavailable,
     _ => ExitCode.Failed,
+};
+
+static string NextStep(int code, Exception error) => (code, error) switch
+{
+    (ExitCode.PortUnavailable, _) => " Give the node another address or port: --listen, --port for gRPC, --http-port, --peer-listen, --peer-port.",
+    (_, DiskException { IsForbidden: true }) => $" The node runs as user '{Environment.UserName}': give it the data directory with all that is in it (chown -R), or start it as its owner.",
+    (_, DiskException { IsOtherKind: true }) => " Something else has that name there: move it away.",
+    _ => string.Empty,
 };

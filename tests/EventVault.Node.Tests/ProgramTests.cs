@@ -119,6 +119,48 @@ public sealed class ProgramTests : IDisposable
         Assert.Equal(bytes, await File.ReadAllBytesAsync(segment));
     }
 
+    [Theory]
+    [InlineData("index", false)]
+    [InlineData("log", false)]
+    [InlineData("lock", true)]
+    [InlineData("meta", true)]
+    public async Task Something_else_under_a_name_of_ours_ends_it_with_2_which_service_managers_do_not_repeat(string name, bool isFolder)
+    {
+        Directory.CreateDirectory(_directory);
+        var path = Path.Combine(_directory, name);
+        if (isFolder)
+        {
+            Directory.CreateDirectory(path);
+        }
+        else
+        {
+            await File.WriteAllTextAsync(path, "notes");
+        }
+
+        using var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev");
+        var (code, _, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Usage, code);
+        Assert.Contains($"'{path}'", errors, StringComparison.Ordinal);
+        Assert.Contains("move it away", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_file_that_only_calls_itself_a_segment_is_named_and_nothing_is_taken_for_missing()
+    {
+        var node = await TestNode.StartAsync(o => o with { Directory = _directory, Files = new NativeFileSystem() });
+        await node.AppendAsync("s", Make.Any);
+        await node.StopAsync();
+        var log = Path.Combine(_directory, "log");
+        File.Copy(Path.Combine(log, "00000000000000000000.seg"), Path.Combine(log, "00000000000000000000 (copy).seg"));
+        var damage = Assert.Single(LogVerifier.Verify(new NativeFileSystem(), _directory).Damage);
+        Assert.Equal("00000000000000000000 (copy).seg", damage.Segment);
+        using var process = Start("--data", _directory, "--port", "0", "--http-port", "0", "--dev");
+        var (code, _, errors) = await EndAsync(process);
+        Assert.Equal(ExitCode.Damage, code);
+        Assert.Contains("00000000000000000000 (copy).seg, offset 0: no segment has such a name", errors, StringComparison.Ordinal);
+        Assert.Contains("move it out of the folder", errors, StringComparison.Ordinal);
+    }
+
     // As behind a copy that left something out, or with a volume that is not mounted: another log under the vault's name would give its positions out again.
     [Theory]
     [InlineData("log")]

@@ -52,6 +52,12 @@ public sealed class EventData
     /// <summary>Media type of <see cref="Data"/>; empty means <c>application/json</c>.</summary>
     public string ContentType { get; init; } = "";
 
+    /// <summary>
+    /// Whether <see cref="ContentType"/> says that the data is JSON: empty, <c>application/json</c> or something that ends with <c>+json</c>, whatever its parameters.
+    /// Reducers of the vault go by that.
+    /// </summary>
+    public bool IsJson => MediaType.IsJson(ContentType);
+
     /// <summary>Version of the schema that <see cref="Data"/> follows; 0 if unversioned.</summary>
     public uint SchemaVersion { get; init; }
 

@@ -35,6 +35,19 @@ public sealed class AppendTests
         Assert.Equal(sent.Id.ToByteArray(bigEndian: true), node.Vault.Events[0].Event.Id.ToByteArray());
     }
 
+    // As reducers of the node have it.
+    [Theory]
+    [InlineData("", true)]
+    [InlineData("application/json", true)]
+    [InlineData("Application/JSON; charset=utf-8", true)]
+    [InlineData("application/problem+json", true)]
+    [InlineData("text/plain", false)]
+    [InlineData("application/jsonl", false)]
+    [InlineData("+json", false)]
+    [InlineData("text/plain; note=application/json", false)]
+    public void Content_types_of_json_are_known(string contentType, bool isJson) =>
+        Assert.Equal(isJson, new EventData("T", ReadOnlyMemory<byte>.Empty) { ContentType = contentType }.IsJson);
+
     [Fact]
     public async Task Several_streams_are_one_append_and_list_their_versions_in_order()
     {

@@ -89,9 +89,11 @@ public sealed class SecurityTests : IDisposable
             variables, "users", "password", "--old-password-file", In("alice.password"), "--new-password-file", In("admin.password"), "--json")).MustBe(0);
         variables["EVENTVAULT_PASSWORD"] = (await File.ReadAllTextAsync(In("admin.password"))).TrimEnd();
         Assert.Empty((await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(0).Json.GetProperty("roles").EnumerateArray());
-        (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0);
+        Assert.Contains("There was no user 'alcie', so nothing was changed. Those that there are: alice.", (await node.RunAsync(["users", "remove", "alcie", .. admin])).MustBe(0).Stderr, StringComparison.Ordinal);
+        Assert.Contains("There was no role 'clark'", (await node.RunAsync(["roles", "remove", "clark", .. admin])).MustBe(0).Stderr, StringComparison.Ordinal);
+        Assert.DoesNotContain("There was no", (await node.RunAsync(["users", "remove", "alice", .. admin])).MustBe(0).Stderr, StringComparison.Ordinal);
         Assert.Equal("NOT_AUTHENTICATED", (await AdminProcess.RunWithAsync(variables, "whoami", "--json")).MustBe(1).ErrorCode);
-        Assert.Equal(7, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
+        Assert.Equal(9, (await node.RunAsync(["read", "$audit", .. admin])).MustBe(0).Lines.Count);
     }
 
     [Fact]

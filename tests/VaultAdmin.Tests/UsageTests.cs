@@ -102,6 +102,8 @@ public sealed class UsageTests
     [InlineData("append a --data {}", "--type")]
     [InlineData("append a --type T", "--data")]
     [InlineData("append a --type T --data {", "JSON")]
+    [InlineData("append a --type T --data { --content-type Application/JSON;charset=utf-8", "JSON")]
+    [InlineData("append a --type T --data { --content-type application/problem+json", "JSON")]
     [InlineData("append a --type T --data {} --expected -1", "--expected")]
     [InlineData("append a --type T --data {} --metadata novalue", "KEY=VALUE")]
     [InlineData("append a --type T --data {} --id 17", "--id")]
@@ -112,11 +114,15 @@ public sealed class UsageTests
     [InlineData("export /dev/null", "no regular file")]
     [InlineData("backup --to /dev/null", "is a file")]
     [InlineData("restore --from a/ --data a/b", "in the backup directory")]
+    [InlineData("restore --from /nonexistent --data b", "/nonexistent")]
     [InlineData("export /dev/stdout", "no regular file")]
     [InlineData("backup --to /dev/null/", "is a file")]
     [InlineData("restore --from a --data /dev/null", "is a file")]
     [InlineData("certificates c --node aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "no host name")]
+    [InlineData("certificates c --node a!b", "no host name")]
     [InlineData("verify", "directory")]
+    [InlineData("verify /nonexistent", "does not exist")]
+    [InlineData("backup verify /nonexistent", "/nonexistent")]
     [InlineData("streams", "command")]
     [InlineData("bench --in-flight 0", "--in-flight")]
     public async Task Wrong_usage_ends_with_2_and_says_what_is_wrong(string line, string names)
@@ -146,6 +152,22 @@ public sealed class UsageTests
     {
         var result = (await AdminProcess.RunAsync([.. line.Split(' '), "", "--json"])).MustBe(2);
         Assert.Contains($"{names} is empty", result.ErrorMessage, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Variables_of_credentials_hinder_no_command_that_calls_no_node()
+    {
+        var variables = new Dictionary<string, string> { ["EVENTVAULT_USER"] = "alice", ["EVENTVAULT_AUTHORITY"] = "/nonexistent.pem" };
+        var folder = Directory.CreateTempSubdirectory("eventvault-variables-").FullName;
+        try
+        {
+            (await AdminProcess.RunWithAsync(variables, "certificates", folder, "--json")).MustBe(0);
+            Assert.Contains("needs a password", (await AdminProcess.RunWithAsync(variables, "status", "--json")).MustBe(2).ErrorMessage, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     // The runtime makes U+FFFD of it, and of every other text that is none: different names would be one stream.

@@ -40,8 +40,8 @@ public sealed class VerifyTests
     [Fact]
     public async Task A_directory_that_is_no_vault_is_told()
     {
-        Assert.Equal("IO", (await AdminProcess.RunAsync("verify", "/nonexistent", "--json")).MustBe(1).ErrorCode);
-        Assert.Contains("not a vault", (await AdminProcess.RunAsync("verify", AppContext.BaseDirectory, "--json")).MustBe(1).ErrorMessage, StringComparison.Ordinal);
+        Assert.Equal("USAGE", (await AdminProcess.RunAsync("verify", "/nonexistent", "--json")).MustBe(2).ErrorCode);
+        Assert.Contains("not a vault", (await AdminProcess.RunAsync("verify", AppContext.BaseDirectory, "--json")).MustBe(2).ErrorMessage, StringComparison.Ordinal);
     }
 
     private static void Flip(string path, ReadOnlySpan<byte> needle)

@@ -5,9 +5,9 @@ namespace EventVault.Admin;
 /// <summary>What a command works with.</summary>
 /// <param name="Output">Where its results go.</param>
 /// <param name="Endpoint">Address of the node, or of several of one vault.</param>
-/// <param name="Credentials">How the command shows who it is.</param>
+/// <param name="Credentials">How the command shows who it is; looked at by those that call a node only, so that variables which don't fit hinder no other.</param>
 /// <param name="Stop">Cancelled by Ctrl-C and SIGTERM.</param>
-internal sealed record CommandContext(Output Output, string Endpoint, ConnectionCredentials Credentials, CancellationToken Stop)
+internal sealed record CommandContext(Output Output, string Endpoint, Lazy<ConnectionCredentials> Credentials, CancellationToken Stop)
 {
     // Without a node every command gives up within 15 seconds, the worst case being a read: it connects, retries until
     // RetryFor has passed since that first failure, may have begun one more attempt, and takes up to a second to close.
@@ -51,8 +51,8 @@ internal sealed record CommandContext(Output Output, string Endpoint, Connection
             ConnectTimeout = ConnectTimeout,
             CloseTimeout = CloseTimeout,
             Retry = new RetryPolicy { GiveUpAfter = ChangeTimeout, MaxDelay = TimeSpan.FromSeconds(1) },
-            Credentials = Credentials.User,
-            Tls = Credentials.Tls,
+            Credentials = Credentials.Value.User,
+            Tls = Credentials.Value.Tls,
         });
     }
 
@@ -76,8 +76,8 @@ internal sealed record CommandContext(Output Output, string Endpoint, Connection
                 ConnectTimeout = ConnectTimeout,
                 CloseTimeout = CloseTimeout,
                 Retry = retry ?? new RetryPolicy { GiveUpAfter = RetryFor, MaxDelay = TimeSpan.FromSeconds(1) },
-                Credentials = Credentials.User,
-                Tls = Credentials.Tls,
+                Credentials = Credentials.Value.User,
+                Tls = Credentials.Value.Tls,
             });
         }
         catch (ArgumentException e)

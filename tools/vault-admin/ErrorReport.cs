@@ -12,6 +12,8 @@ namespace EventVault.Admin;
 /// <summary>The one place that turns failures into messages and exit codes.</summary>
 internal static class ErrorReport
 {
+    private const string Interrupted = "INTERRUPTED";
+
     /// <summary>Tells that the command line is wrong.</summary>
     /// <param name="output">Where to.</param>
     /// <param name="message">What is wrong, and what to write instead.</param>
@@ -45,7 +47,11 @@ internal static class ErrorReport
             w.WriteNumber("offset", e.Offset);
             w.WriteString("expected", e.Expected);
         }),
-        OperationCanceledException => WriteAsync(output, "INTERRUPTED", "Interrupted before it was done.", ExitCode.Failed, null),
+        InterruptedException => WriteAsync(output, Interrupted, failure.Message, ExitCode.Failed, null),
+        OperationCanceledException => WriteAsync(output, Interrupted, "Interrupted before it was done.", ExitCode.Failed, null),
+
+        // Somebody named it.
+        FileNotFoundException or DirectoryNotFoundException => UsageAsync(output, failure.Message),
         IOException or UnauthorizedAccessException => WriteAsync(output, "IO", failure.Message, ExitCode.Failed, null),
         _ => WriteAsync(output, "INTERNAL", $"This is a bug in vault-admin; please report it: {failure}", ExitCode.Failed, null),
     };
@@ -98,7 +104,7 @@ internal static class ErrorReport
     {
         VaultException e => CodeOf(e.Code),
         HistoryException => "INVALID_HISTORY",
-        _ => "INTERRUPTED",
+        _ => Interrupted,
     };
 
     // What the vault can't take of a file is no wrong usage.

@@ -26,13 +26,13 @@ internal static class EventJson
         writer.WriteEndObject();
     }
 
-    /// <summary>Writes the data: nested if it is JSON, <c>dataBase64</c> otherwise.</summary>
+    /// <summary>Writes the data: nested if it is of the type <c>application/json</c>, <c>dataBase64</c> otherwise.</summary>
     /// <param name="writer">Where to.</param>
     /// <param name="e">The event.</param>
     public static void WriteData(Utf8JsonWriter writer, RecordedEvent e)
     {
-        // What a client declares as JSON and isn't would spoil the whole line.
-        if (e.IsJson && JsonText.IsJson(e.Data.Span))
+        // What a client declares as JSON and isn't would spoil the whole line. Other kinds of JSON, such as signed ones, may count on each byte.
+        if (e.ContentType == RecordedEvent.JsonContentType && JsonText.IsJson(e.Data.Span))
         {
             writer.WritePropertyName("data");
             writer.WriteRawValue(JsonText.Compact(e.Data).Span, skipInputValidation: true);
@@ -76,7 +76,7 @@ internal static class EventJson
     /// <param name="e">The event.</param>
     public static void WriteRest(Utf8JsonWriter writer, RecordedEvent e)
     {
-        if (!e.IsJson)
+        if (e.ContentType != RecordedEvent.JsonContentType)
         {
             writer.WriteString("contentType", e.ContentType);
         }

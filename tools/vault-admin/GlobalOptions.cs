@@ -36,7 +36,7 @@ internal sealed class GlobalOptions
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         try
         {
-            var context = new CommandContext(output, parse.GetValue(Endpoint)!, Credentials.Of(parse), stop.Token);
+            var context = new CommandContext(output, parse.GetValue(Endpoint)!, new Lazy<ConnectionCredentials>(() => Credentials.Of(parse)), stop.Token);
             var code = await run(parse, context);
             await output.FlushAsync();
             return code;

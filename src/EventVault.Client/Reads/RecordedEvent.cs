@@ -52,6 +52,6 @@ public sealed class RecordedEvent
     /// <summary>When it happened in the business; null if its client did not say.</summary>
     public DateTimeOffset? OccurredAt => OccurredAtTicks is { } ticks ? VaultTime.FromTicks(ticks) : null;
 
-    /// <summary>Whether the client declared the data as JSON.</summary>
-    public bool IsJson => ContentType == JsonContentType;
+    /// <summary>Whether the client declared the data as JSON, as <see cref="EventData.IsJson"/> says.</summary>
+    public bool IsJson => MediaType.IsJson(ContentType);
 }

@@ -101,28 +101,25 @@ internal sealed class AppendCommand
     private EventData EventOf(ParseResult parse, Guid operation)
     {
         var data = Encoding.UTF8.GetBytes(parse.GetValue(_data)!);
-        var contentType = parse.GetValue(_contentType) ?? "";
-        if (contentType is "" or RecordedEvent.JsonContentType && !JsonText.IsJson(data))
-        {
-            throw new UsageException($"--data is not valid JSON, or nested deeper than {JsonText.MaxDepth}. Quote it for the shell, as in --data '{{\"amount\":1}}', or name its --content-type.");
-        }
-
         DateTimeOffset? occurredAt = null;
         if (parse.GetValue(_occurredAt) is { } text)
         {
             occurredAt = JsonText.TryParseTime(text, out var time) ? time : throw BadTime(_occurredAt.Name, text);
         }
 
-        return new EventData(parse.GetValue(_type)!, data)
+        var e = new EventData(parse.GetValue(_type)!, data)
         {
             // A repeat must be the same to the byte, or its operation id counts as reused.
             Id = parse.GetValue(_id) ?? operation,
-            ContentType = contentType,
+            ContentType = parse.GetValue(_contentType) ?? "",
             SchemaVersion = parse.GetValue(_schemaVersion),
             OccurredAt = occurredAt,
             Tags = parse.GetValue(_tags) ?? [],
             Metadata = MetadataOf(parse.GetValue(_metadata) ?? []),
         };
+        return !e.IsJson || JsonText.IsJson(data)
+            ? e
+            : throw new UsageException($"--data is not valid JSON, or nested deeper than {JsonText.MaxDepth}. Quote it for the shell, as in --data '{{\"amount\":1}}', or name its --content-type.");
     }
 
     public static UsageException BadTime(string option, string text) =>

@@ -46,6 +46,7 @@ internal sealed class BackupCommand
         global.Run(command, async (parse, context) =>
         {
             var path = Path.GetFullPath(parse.GetValue(directory) is { Length: > 0 } given ? given : throw new UsageException("Name the backup directory."));
+            RequireDirectory(path);
             var report = await ProgressBar.RunAsync($"Verifying {path}", progress => Task.Run(
                 () => BackupVerifier.Verify(new NativeFileSystem(), path, (done, all) => Step(context, progress, done, all))));
             if (context.Output.Json)
@@ -68,7 +69,30 @@ internal sealed class BackupCommand
         return command;
     }
 
+    /// <summary>A backup's directory that is to be read.</summary>
+    /// <param name="path">Its full path.</param>
+    /// <exception cref="UsageException">There is none.</exception>
+    public static void RequireDirectory(string path)
+    {
+        if (!Directory.Exists(path))
+        {
+            throw new UsageException($"There is no directory '{path}'.");
+        }
+    }
+
     private async Task<int> RunAsync(ParseResult parse, CommandContext context)
+    {
+        try
+        {
+            return await BackUpAsync(parse, context);
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new InterruptedException("Interrupted before it was done. The directory still holds the backup before, if there was one; the next run goes on with what is there.", e);
+        }
+    }
+
+    private async Task<int> BackUpAsync(ParseResult parse, CommandContext context)
     {
         var path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(parse.GetValue(_to) is { Length: > 0 } given ? given : throw new UsageException($"Say where to: {_to.Name} DIRECTORY.")));
         if (File.Exists(path))

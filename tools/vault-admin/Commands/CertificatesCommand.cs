@@ -65,7 +65,12 @@ internal static class CertificatesCommand
         {
             try
             {
-                forms.GetAscii(host); // As the certificate will have it.
+                // As the certificate will have it; a whole label may be a star (RFC 6125, section 6.4.3).
+                var name = forms.GetAscii(host);
+                if (Uri.CheckHostName(name.StartsWith("*.", StringComparison.Ordinal) ? name[2..] : name) != UriHostNameType.Dns)
+                {
+                    throw new UsageException($"\"{host}\" is no host name and no IP address.");
+                }
             }
             catch (ArgumentException e)
             {

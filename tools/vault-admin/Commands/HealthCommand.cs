@@ -46,12 +46,12 @@ internal static class HealthCommand
 
     private static async Task<int> AskAsync(CommandContext context, Uri address)
     {
-        using var handler = new SocketsHttpHandler { SslOptions = context.Credentials.Tls ?? new() };
+        using var handler = new SocketsHttpHandler { SslOptions = context.Credentials.Value.Tls ?? new() };
         using var client = new HttpClient(handler) { Timeout = Limit };
         try
         {
             using var question = new HttpRequestMessage(HttpMethod.Get, address);
-            if (context.Credentials.User is { } user && (address.Scheme == Uri.UriSchemeHttps || address.IsLoopback))
+            if (context.Credentials.Value.User is { } user && (address.Scheme == Uri.UriSchemeHttps || address.IsLoopback))
             {
                 // Reasons are told to who is known. Not in clear text over a network.
                 question.Headers.TryAddWithoutValidation("Authorization", await user.AuthorizationAsync(context.Stop));

@@ -17,4 +17,15 @@ internal static class NameLists
 
         w.WriteEndArray();
     }
+
+    /// <summary>
+    /// Says so if what was removed was never there. No error, as a removal may be repeated; but perhaps its name is mistyped, and whoever was to go still gets in.
+    /// </summary>
+    public static void NoteUnknown(string kind, string name, IReadOnlyList<string> known)
+    {
+        if (!known.Contains(name))
+        {
+            Output.Note($"vault-admin: There was no {kind} '{name}', so nothing was changed. Those that there are: {Text(known)}.");
+        }
+    }
 }

@@ -74,11 +74,8 @@ internal sealed class RestoreCommand
             NodeId = node,
             OnlyVoter = static (node, disk) => Membership.OfVoters(new ReplicaId(node, disk)).Encode(),
         };
-        var report = await ProgressBar.RunAsync($"Restoring to {data}", progress => Task.Run(() => BackupRestore.Run(new NativeFileSystem(), from, data, options, (done, all) =>
-        {
-            context.Stop.ThrowIfCancellationRequested();
-            progress((double)done / all);
-        })));
+        BackupCommand.RequireDirectory(from);
+        var report = await RestoreAsync(from, data, options, context);
         if (context.Output.Json)
         {
             context.Output.WriteJson(w =>
@@ -99,6 +96,22 @@ internal sealed class RestoreCommand
             : $"{data}: positions 0 to {Rows.Place((ulong)report.Last.Value)} of vault {report.From.VaultId}, up to {BackupCommand.Time(report.LastTime)}, all checked. It is vault {report.VaultId} from now on.");
         context.Output.WriteLine($"Start a node on it with --data {data}{(node == 1 ? "" : $" --node-id {node}")}. Its first start makes the indexes.");
         return ExitCode.Done;
+    }
+
+    private static async Task<RestoreReport> RestoreAsync(string from, string data, RestoreOptions options, CommandContext context)
+    {
+        try
+        {
+            return await ProgressBar.RunAsync($"Restoring to {data}", progress => Task.Run(() => BackupRestore.Run(new NativeFileSystem(), from, data, options, (done, all) =>
+            {
+                context.Stop.ThrowIfCancellationRequested();
+                progress((double)done / all);
+            })));
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new InterruptedException($"Interrupted before it was done. What is in '{data}' is no vault: empty that directory, and restore again.", e);
+        }
     }
 
     private static string FullPath(string name) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(name));

@@ -69,8 +69,10 @@ internal static class RolesCommand
         global.Run(command, async (parse, context) =>
         {
             await using var client = context.Connect();
+            var known = (await client.Access.ListRolesAsync(cancellationToken: context.Stop)).Select(role => role.Name).ToArray();
             await client.Access.RemoveRoleAsync(parse.GetValue(name)!, context.Stop);
             Tell(context, parse.GetValue(name)!, "is not there any more");
+            NameLists.NoteUnknown("role", parse.GetValue(name)!, known);
             return ExitCode.Done;
         });
         return command;

@@ -106,8 +106,10 @@ internal static class UsersCommand
         global.Run(command, async (parse, context) =>
         {
             await using var client = context.Connect();
+            var known = (await client.Access.ListUsersAsync(cancellationToken: context.Stop)).Select(user => user.Name).ToArray(); // Before: who calls may be who is removed.
             await client.Access.RemoveUserAsync(parse.GetValue(name)!, context.Stop);
             Tell(context, "user", parse.GetValue(name)!, $"There is no user {parse.GetValue(name)} any more.");
+            NameLists.NoteUnknown("user", parse.GetValue(name)!, known);
             return ExitCode.Done;
         });
         return command;

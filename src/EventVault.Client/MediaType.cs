@@ -1,0 +1,17 @@
+namespace EventVault.Client;
+
+/// <summary>What a content type says about data.</summary>
+internal static class MediaType
+{
+    /// <summary>Content types of JSON end so (RFC 6839), as in <c>application/problem+json</c>.</summary>
+    private const string JsonSuffix = "+json";
+
+    /// <summary>Whether it stands for JSON, by the rule of a node's reducers. Parameters behind a semicolon don't matter, nor do capitals (RFC 2045).</summary>
+    public static bool IsJson(string contentType)
+    {
+        var name = contentType.AsSpan();
+        name = (name.IndexOf(';') is >= 0 and var end ? name[..end] : name).Trim();
+        return contentType.Length == 0 || name.Equals(RecordedEvent.JsonContentType, StringComparison.OrdinalIgnoreCase)
+            || (name.Length > JsonSuffix.Length && name.EndsWith(JsonSuffix, StringComparison.OrdinalIgnoreCase));
+    }
+}

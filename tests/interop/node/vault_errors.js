@@ -1,5 +1,4 @@
-// Every error of EventVault's services that one node can raise, as grpc-js sees it: status, reason and details.
-// NOT_LEADER and NO_QUORUM need a cluster. The cases of the second object need a node in a state of its own.
+// The errors of requests, queues and disks, as grpc-js sees them: status, reason and details. The cases of the second object need a node in a state of its own.
 'use strict';
 
 const { assert, connect, deadline, grpc, run } = require('./basics');

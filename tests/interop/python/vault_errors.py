@@ -1,6 +1,5 @@
 """
-Every error of EventVault's services that one node can raise, as grpcio sees it: status, reason and details.
-NOT_LEADER and NO_QUORUM need a cluster. The cases of the second list need a node in a state of its own.
+The errors of requests, queues and disks, as grpcio sees them: status, reason and details. The cases of the second list need a node in a state of its own.
 """
 import os
 import signal

@@ -41,7 +41,7 @@ public sealed class BackupTests
         Assert.Contains("holds a backup of vault", (await restored.RunAsync("backup", "--to", backup)).MustBe(1).ErrorMessage, StringComparison.Ordinal);
         Assert.Contains("not empty", (await AdminProcess.RunAsync("restore", "--from", backup, "--data", node.FileIn("then"), "--json")).MustBe(1).ErrorMessage, StringComparison.Ordinal);
         Assert.Equal("USAGE", (await AdminProcess.RunAsync("restore", "--from", backup, "--data", node.FileIn("x"), "--position", "1", "--time", "2026-11-21T09:00:00Z", "--json")).MustBe(2).ErrorCode);
-        (await AdminProcess.RunAsync("backup", "verify", node.FileIn("nothing"), "--json")).MustBe(1);
+        (await AdminProcess.RunAsync("backup", "verify", node.FileIn("nothing"), "--json")).MustBe(2);
 
         var segment = Directory.GetFiles(Path.Combine(backup, "segments")).Order(StringComparer.Ordinal).First();
         await using (var file = new FileStream(segment, FileMode.Open, FileAccess.ReadWrite))

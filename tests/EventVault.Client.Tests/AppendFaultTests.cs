@@ -143,6 +143,22 @@ public sealed class AppendFaultTests
     }
 
     [Fact]
+    public async Task An_append_behind_one_that_alone_timed_out_in_the_queue_is_sent()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.OnAppend = n => n % 2 == 1 ? Fault.RefuseTimedOut : Fault.None;
+        await using VaultClient client = node.Connect(Some.Quick);
+
+        // Several times, because each of them comes to the session's loop at another moment.
+        for (int i = 0; i < 20; i++)
+        {
+            VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+            Assert.Equal(VaultErrorCode.TimedOutInQueue, e.Code);
+            Assert.Equal((ulong)i, (await client.AppendAsync("s", ExpectedVersion.Any, Some.Event())).LastVersion);
+        }
+    }
+
+    [Fact]
     public async Task A_time_out_with_the_append_under_way_is_an_unknown_outcome_that_a_repeat_resolves()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -74,6 +74,23 @@ public sealed class AppendQueueTests
     }
 
     [Fact]
+    public async Task An_append_behind_one_that_was_decided_and_never_answered_wakes_whoever_sends()
+    {
+        var queue = new AppendQueue(100, 1 << 20);
+        PendingAppend refused = Fill(queue, 1)[0];
+        queue.TakeUnsent(new PendingAppend[1], int.MaxValue);
+        queue.MarkWritten();
+        queue.Rewind(refusedFrom: 1, giveUpAt: long.MaxValue);
+        Assert.True(queue.TryDecide(refused));
+        await queue.Work.WaitAsync();
+        Task waiting = queue.Work.WaitAsync().AsTask();
+        Assert.False(waiting.IsCompleted);
+
+        Fill(queue, 1);
+        await waiting.WaitAsync(Wait.Limit);
+    }
+
+    [Fact]
     public void Expired_appends_leave_without_disturbing_the_answers_of_the_others()
     {
         var queue = new AppendQueue(maxInFlightAppends: 3, 1 << 20);

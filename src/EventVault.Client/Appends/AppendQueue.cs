@@ -87,8 +87,9 @@ internal sealed class AppendQueue(int maxInFlightAppends, int maxInFlightBytes)
                 _encodedBytes += append.Size;
             }
 
-            // Further back in the queue it is found by the writer that was woken for those before it.
-            wake = _end - _next == 1;
+            // Further back in the queue it is found by the writer that was woken for those before it. Not so behind what is decided
+            // and still here: for that nobody is awake.
+            wake = _end - _next == 1 || _undecided == 1;
         }
 
         if (wake)

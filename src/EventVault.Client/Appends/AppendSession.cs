@@ -458,6 +458,7 @@ internal sealed class AppendSession : IAsyncDisposable
         {
             // Its own time is over; those behind it were refused only for the sake of the order.
             Fail(concerned.FindAll(a => a.RequestId == late), end.Failure);
+            Tick();
             return;
         }
 

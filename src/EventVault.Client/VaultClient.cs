@@ -131,8 +131,8 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="StreamTombstonedException">A stream was ended for ever.</exception>
     /// <exception cref="LimitExceededException">A limit was exceeded; nothing was sent.</exception>
     /// <exception cref="VaultException">
-    /// It failed. With <see cref="VaultErrorCode.OutcomeUnknown"/> or <see cref="VaultErrorCode.RetryTooOld"/> it may have been
-    /// written; with every other code it was not.
+    /// It failed. With <see cref="VaultErrorCode.OutcomeUnknown"/> or <see cref="VaultErrorCode.RetryTooOld"/> it may have been written; with
+    /// every other code this call has not. Of an earlier call with the same operation id only a failed check tells that, too.
     /// </exception>
     /// <exception cref="OperationCanceledException"><paramref name="cancellationToken"/> was cancelled.</exception>
     /// <exception cref="ObjectDisposedException">The client was disposed before.</exception>

@@ -191,6 +191,34 @@ public sealed class AppendFaultTests
         Assert.Single(node.Vault.Events);
     }
 
+    [Theory]
+    [InlineData(Fault.LimitExceeded, VaultErrorCode.LimitExceeded)]
+    [InlineData(Fault.UnknownField, VaultErrorCode.UnknownField)]
+    [InlineData(Fault.Damaged, VaultErrorCode.Damaged)]
+    public async Task A_repeat_that_is_refused_before_its_operation_id_is_looked_for_leaves_the_first_attempt_open(Fault fault, VaultErrorCode code)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.OnAppend = n => n switch { 1 => Fault.CutAfter, 2 or 3 => fault, _ => Fault.None };
+        await using VaultClient client = node.Connect(Some.Quick);
+        VaultException e = await Assert.ThrowsAnyAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()));
+        Assert.Equal(VaultErrorCode.OutcomeUnknown, e.Code);
+        Assert.Equal(code, Assert.IsAssignableFrom<VaultException>(e.InnerException).Code);
+        Assert.Single(node.Vault.Events);
+
+        // Without an attempt before it, it is told as it is.
+        Assert.Equal(code, (await Assert.ThrowsAnyAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()))).Code);
+    }
+
+    [Fact]
+    public async Task A_check_that_fails_when_an_append_is_repeated_holds_for_the_first_attempt_too()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.OnAppend = n => n == 1 ? Fault.CutBefore : Fault.None;
+        await using VaultClient client = node.Connect(Some.Quick);
+        await Assert.ThrowsAsync<WrongExpectedVersionException>(() => client.AppendAsync("s", ExpectedVersion.Exact(5), Some.Event()));
+        Assert.Equal(2, node.Appends);
+    }
+
     [Fact]
     public async Task Without_a_node_the_failure_is_definite()
     {

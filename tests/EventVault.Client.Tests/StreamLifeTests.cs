@@ -87,6 +87,36 @@ public sealed class StreamLifeTests
         Assert.Equal(2ul, (await client.GetAppendAsync(options.OperationId.Value)).FirstPosition);
     }
 
+    [Theory]
+    [InlineData(Fault.LimitExceeded, VaultErrorCode.LimitExceeded)]
+    [InlineData(Fault.UnknownField, VaultErrorCode.UnknownField)]
+    [InlineData(Fault.Damaged, VaultErrorCode.Damaged)]
+    public async Task A_repeat_that_is_refused_before_its_operation_id_is_looked_for_leaves_the_first_attempt_open(Fault fault, VaultErrorCode code)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await ReadTests.Fill(client, "s", 2);
+        node.OnChange = n => n == 1 ? Fault.CutAfter : fault;
+        VaultException e = await Assert.ThrowsAnyAsync<VaultException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Any));
+        Assert.Equal(VaultErrorCode.OutcomeUnknown, e.Code);
+        Assert.Equal(code, Assert.IsAssignableFrom<VaultException>(e.InnerException).Code);
+        Assert.Equal(3, node.Vault.Events.Count);
+
+        // Without an attempt before it, it is told as it is.
+        Assert.Equal(code, (await Assert.ThrowsAnyAsync<VaultException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Any))).Code);
+    }
+
+    [Fact]
+    public async Task A_check_that_fails_when_a_change_is_repeated_holds_for_the_first_attempt_too()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await ReadTests.Fill(client, "s", 2);
+        node.OnChange = n => n == 1 ? Fault.CutBefore : Fault.None;
+        await Assert.ThrowsAsync<WrongExpectedVersionException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Exact(5)));
+        Assert.Equal(2, node.Changes);
+    }
+
     [Fact]
     public async Task A_refusal_alone_is_told_as_it_is()
     {

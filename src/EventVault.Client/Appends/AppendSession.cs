@@ -389,9 +389,8 @@ internal sealed class AppendSession : IAsyncDisposable
             return;
         }
 
-        // A node looks for an earlier attempt only in what is committed when it refuses for want of rights: that one may be committed later.
-        append.Failure = failure?.Code == VaultErrorCode.NotAllowed && append.MayBeWritten
-            ? AppendFailures.OutcomeUnknown(append, "an earlier attempt had no answer, and this one is not allowed", failure)
+        append.Failure = failure is not null && append.MayBeWritten && !VaultErrors.HoldsForEarlierAttempts(failure)
+            ? AppendFailures.OutcomeUnknown(append, "an earlier attempt had no answer, and the refusal of this one tells nothing of it", failure)
             : failure;
         done.Add(append);
         try

@@ -131,7 +131,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
                 VaultException failure = VaultErrors.From(e);
 
                 mayBeDone |= !e.NotProcessed && LeavesOpen(failure.Code);
-                if (!e.NotProcessed && Settles(failure))
+                if (!e.NotProcessed && Settles(failure, mayBeDone))
                 {
                     throw failure;
                 }
@@ -152,10 +152,11 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
 
     private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(clientClosed.IsCancellationRequested, typeof(VaultClient));
 
-    // A failed check holds for the earlier attempts too: the node looks for the operation id first, and would have answered
-    // with what they did. What comes from Overloaded on, also a full disk, says nothing of an attempt whose answer was lost.
-    private static bool Settles(VaultException failure) =>
-        failure is { Failures.Count: > 0, Code: > VaultErrorCode.Unknown and < VaultErrorCode.Overloaded };
+    // A refusal that no other attempt changes. Behind one that may have been done, it must tell of that, too. (Of the nodes' changes, which have
+    // no operation id, only NodeNotFound comes here, which tells as much as they do.)
+    private static bool Settles(VaultException failure, bool mayBeDone) => mayBeDone
+        ? VaultErrors.HoldsForEarlierAttempts(failure) || failure is { Failures.Count: > 0, Code: VaultErrorCode.NodeNotFound }
+        : failure is { Failures.Count: > 0, Code: > VaultErrorCode.Unknown and < VaultErrorCode.Overloaded };
 
     // The others are refusals by a node that has looked at the request.
     private static bool LeavesOpen(VaultErrorCode code) => code is VaultErrorCode.OutcomeUnknown or VaultErrorCode.Unreachable

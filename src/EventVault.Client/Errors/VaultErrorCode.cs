@@ -5,8 +5,8 @@ namespace EventVault.Client;
 /// from 100 on are the client's own.
 /// </summary>
 /// <remarks>
-/// For an append, every code but <see cref="OutcomeUnknown"/> and <see cref="RetryTooOld"/> means that it was definitely
-/// not written.
+/// For an append, every code but <see cref="OutcomeUnknown"/> and <see cref="RetryTooOld"/> means that the call has definitely not
+/// written it, with none of its attempts.
 /// </remarks>
 public enum VaultErrorCode
 {

@@ -171,10 +171,22 @@ internal static class VaultErrors
         Limit = new ExceededLimit(limit.Name, value, limit.Allowed, limit.Setting),
     });
 
+    /// <summary>
+    /// Whether a refusal of a repeat tells of the earlier attempts, too. It does if the node decides it only behind the operation id: had an earlier attempt been
+    /// written, that would have been the answer. The request, its limits and rights are looked at before; damage is met on the way.
+    /// </summary>
+    /// <param name="failure">What the repeat was refused with.</param>
+    public static bool HoldsForEarlierAttempts(VaultException failure) => failure is
+    {
+        Failures.Count: > 0,
+        Code: VaultErrorCode.WrongExpectedVersion or VaultErrorCode.ConditionFailed or VaultErrorCode.DefinitionConflict
+            or VaultErrorCode.OperationIdReused or VaultErrorCode.RetryTooOld or VaultErrorCode.StreamTombstoned or VaultErrorCode.StreamHeld,
+    };
+
     /// <summary>A change of the vault other than an append got no answer that says whether it was done.</summary>
     public static VaultException ChangeUnknown(Guid operationId, SeenHead? attemptedAfter, VaultException last)
     {
-        string message = $"Whether it was done is unknown: no answer came in time. Send it again with operation id {operationId}: "
+        string message = $"Whether it was done is unknown: an attempt had no answer. Send it again with operation id {operationId}: "
             + $"a repeat does nothing twice. The last failure was: {last.Message}";
         var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, AttemptedAfter = attemptedAfter };
         return From([failure], last);
@@ -192,7 +204,7 @@ internal static class VaultErrors
     /// <summary>A change of the vault's nodes got no answer that says whether it was done.</summary>
     public static VaultException ClusterChangeUnknown(VaultException last) => new(
         VaultErrorCode.OutcomeUnknown,
-        $"Whether the vault's nodes were changed is unknown: no answer came in time. Look at their status, and send it again: what is done already changes nothing. The last failure was: {last.Message}",
+        $"Whether the vault's nodes were changed is unknown: an attempt had no answer. Look at their status, and send it again: what is done already changes nothing. The last failure was: {last.Message}",
         inner: last);
 
     /// <summary>A read got no head in time. Ends it: it has waited as long as any call may.</summary>

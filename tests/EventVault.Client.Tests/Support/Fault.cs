@@ -27,6 +27,15 @@ public enum Fault
     /// <summary>Answers that its caller may not do that, and goes on with the next one.</summary>
     NotAllowed,
 
+    /// <summary>As <see cref="NotAllowed"/>: it is over a limit of the node.</summary>
+    LimitExceeded,
+
+    /// <summary>As <see cref="NotAllowed"/>: it has a field that the node does not know.</summary>
+    UnknownField,
+
+    /// <summary>As <see cref="NotAllowed"/>: what has to be looked at can't be read.</summary>
+    Damaged,
+
     /// <summary>Ends the call with OK without an answer to this one; it is not done.</summary>
     EndCall,
 

@@ -22,6 +22,7 @@ public sealed class ScriptedVault : IAsyncDisposable
     private int _sessions;
     private int _readCalls;
     private int _changes;
+    private int _infos;
 
     private ScriptedVault(WebApplication app, RpcServer server, MemoryVault vault)
     {
@@ -111,6 +112,9 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>Completes before a change, or a question after a stream, is looked at.</summary>
     public Func<Task> BeforeUnary { get; set; } = () => Task.CompletedTask;
 
+    /// <summary>Completes before the n-th question who it is is looked at, counted from 1.</summary>
+    public Func<int, Task> BeforeInfo { get; set; } = _ => Task.CompletedTask;
+
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
 
@@ -137,6 +141,8 @@ public sealed class ScriptedVault : IAsyncDisposable
     public int ReadCalls => Volatile.Read(ref _readCalls);
 
     public int Changes => Volatile.Read(ref _changes);
+
+    public int Infos => Volatile.Read(ref _infos);
 
     public static async Task<ScriptedVault> StartAsync(MemoryVault? vault = null, int port = 0, X509Certificate2? certificate = null)
     {
@@ -264,8 +270,9 @@ public sealed class ScriptedVault : IAsyncDisposable
             case Fault.AnswerOutOfTurn:
                 answer.Results.Add(Vault.Append(id + 1, request.Append));
                 return true;
-            case Fault.NotAllowed:
-                answer.Results.Add(MemoryVault.Refused(id, RpcCode.PermissionDenied, Protocol.Reason.NotAllowed));
+            case Fault.NotAllowed or Fault.LimitExceeded or Fault.UnknownField or Fault.Damaged:
+                (RpcCode status, Protocol.Reason why) = Refusal(fault);
+                answer.Results.Add(MemoryVault.Refused(id, status, why));
                 return true;
             case Fault.CutBefore:
                 CutConnection();
@@ -320,6 +327,15 @@ public sealed class ScriptedVault : IAsyncDisposable
         await writer.WriteAsync(refusal);
         throw Error(code, reason);
     }
+
+    private static (RpcCode Code, Protocol.Reason Reason) Refusal(Fault fault) => fault switch
+    {
+        Fault.NotAllowed => (RpcCode.PermissionDenied, Protocol.Reason.NotAllowed),
+        Fault.LimitExceeded => (RpcCode.InvalidArgument, Protocol.Reason.LimitExceeded),
+        Fault.UnknownField => (RpcCode.InvalidArgument, Protocol.Reason.UnknownField),
+        Fault.Damaged => (RpcCode.DataLoss, Protocol.Reason.Damaged),
+        _ => throw new InvalidOperationException($"No refusal for {fault}."),
+    };
 
     private async ValueTask ReadStreamAsync(Protocol.ReadStreamRequest request, RpcWriter<Protocol.ReadResponse> writer, RpcContext context)
     {
@@ -472,6 +488,9 @@ public sealed class ScriptedVault : IAsyncDisposable
                 throw Error(RpcCode.Unavailable, Protocol.Reason.Draining);
             case Fault.RefuseStoreFull:
                 throw Error(RpcCode.ResourceExhausted, Protocol.Reason.StoreFull);
+            case Fault.LimitExceeded or Fault.UnknownField or Fault.Damaged:
+                (RpcCode status, Protocol.Reason why) = Refusal(fault);
+                throw Error(status, why);
             default:
                 break;
         }
@@ -547,8 +566,9 @@ public sealed class ScriptedVault : IAsyncDisposable
         return page;
     }
 
-    private ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
+    private async ValueTask<Protocol.GetInfoResponse> GetInfoAsync(Protocol.GetInfoRequest request, RpcContext context)
     {
+        await BeforeInfo(Interlocked.Increment(ref _infos)).WaitAsync(context.Cancellation);
         RefuseIf(NoInfo);
         var info = new Protocol.GetInfoResponse { Version = "0.1.0", VaultId = ByteString.CopyFrom(VaultId.ToByteArray(bigEndian: true)) };
         info.Limits.AddRange(Limits);
@@ -564,7 +584,7 @@ public sealed class ScriptedVault : IAsyncDisposable
             info.OperationFloor = floor;
         }
 
-        return ValueTask.FromResult(info);
+        return info;
     }
 
     private void Refuse()

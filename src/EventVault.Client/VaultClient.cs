@@ -10,7 +10,8 @@ namespace EventVault.Client;
 /// </summary>
 /// <remarks>
 /// Concurrent appends are pipelined over one session: start many and await them together. Appends that were started one after
-/// the other to the same stream are written in that order, without being awaited in between.
+/// the other are written in that order, without being awaited in between; with <see cref="VaultClientOptions.Sessions"/> over 1
+/// only those whose first stream is the same.
 /// </remarks>
 public sealed class VaultClient : IAsyncDisposable
 {
@@ -24,7 +25,8 @@ public sealed class VaultClient : IAsyncDisposable
     private readonly CancellationToken _closedToken;
     private VaultLimits _limits = VaultLimits.Defaults;
     private bool _limitsKnown;
-    private int _disposed;
+    private readonly Lock _disposing = new();
+    private Task? _disposal;
 
     private VaultClient(IReadOnlyList<Uri> addresses, VaultClientOptions options, VaultCredentials? credentials)
     {
@@ -559,15 +561,21 @@ public sealed class VaultClient : IAsyncDisposable
 
     /// <summary>
     /// Closes the client. Takes no new appends, waits for those in flight for at most
-    /// <see cref="VaultClientOptions.CloseTimeout"/> and fails the rest; ends reads and subscriptions.
+    /// <see cref="VaultClientOptions.CloseTimeout"/> and fails the rest; ends reads and subscriptions. Whoever calls it again
+    /// waits for the same end.
     /// </summary>
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+        lock (_disposing)
         {
-            return;
+            // Elsewhere: callers' code may run when appends end, which must not happen under a lock.
+            _disposal ??= Task.Run(CloseAsync);
+            return new ValueTask(_disposal);
         }
+    }
 
+    private async Task CloseAsync()
+    {
         await Task.WhenAll(_sessions.Select(static session => session.DisposeAsync().AsTask())).ConfigureAwait(false);
         await _closed.CancelAsync().ConfigureAwait(false);
         await _nodes.DisposeAsync().ConfigureAwait(false);
@@ -787,5 +795,5 @@ public sealed class VaultClient : IAsyncDisposable
         VaultNames.CheckStream(stream, index: -1, Volatile.Read(ref _limits));
     }
 
-    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+    private void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposal) is not null, this);
 }

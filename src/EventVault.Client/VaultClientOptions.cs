@@ -6,9 +6,9 @@ namespace EventVault.Client;
 public sealed class VaultClientOptions
 {
     /// <summary>
-    /// Append sessions, each with a connection of its own, 1 to 64. Appends are spread by their first stream's
-    /// name, so the order within a stream is kept at any number; across streams only with one. From about 64
-    /// appends in flight on, two carry an eighth to a quarter more; four carried no more than two, on 2 cores.
+    /// Append sessions, each with a connection of its own, 1 to 64. Appends are spread by the name of the first stream
+    /// that they list: among those with the same first stream the order is kept at any number, among others only with
+    /// one. From about 64 appends in flight on, two carry an eighth to a quarter more; four carried no more than two, on 2 cores.
     /// </summary>
     public int Sessions { get; init; } = 1;
 
@@ -28,7 +28,7 @@ public sealed class VaultClientOptions
     /// <summary>How long one attempt to connect may take.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long disposing the client waits for appends in flight.</summary>
+    /// <summary>How long disposing the client waits for appends in flight; zero: not at all. At most 24 days.</summary>
     public TimeSpan CloseTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Which node of a vault of several answers reads and subscriptions.</summary>
@@ -69,6 +69,11 @@ public sealed class VaultClientOptions
         CheckPositive(CallTimeout, nameof(CallTimeout));
         CheckPositive(ConnectTimeout, nameof(ConnectTimeout));
         ArgumentOutOfRangeException.ThrowIfLessThan(CloseTimeout, TimeSpan.Zero);
+        if (CloseTimeout > TimeSpan.Zero)
+        {
+            CheckPositive(CloseTimeout, nameof(CloseTimeout));
+        }
+
         if (!Enum.IsDefined(ReadFrom))
         {
             throw new ArgumentOutOfRangeException(nameof(ReadFrom), ReadFrom, "ReadFrom must be Leader, Any or Local.");

@@ -327,6 +327,24 @@ public sealed class AppendFaultTests
     }
 
     [Fact]
+    public async Task Whoever_disposes_meanwhile_waits_for_the_same_end()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        node.BeforeAppend = _ => gate.Task;
+        VaultClient client = node.Connect(new VaultClientOptions { CloseTimeout = TimeSpan.FromMinutes(10) });
+        Task<AppendResult> append = client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        Task first = client.DisposeAsync().AsTask();
+        Task second = client.DisposeAsync().AsTask();
+        Assert.False(first.IsCompleted);
+        Assert.False(second.IsCompleted);
+        gate.SetResult();
+        await Task.WhenAll(first, second).WaitAsync(Wait.Limit);
+        await append;
+        await client.DisposeAsync();
+    }
+
+    [Fact]
     public async Task Disposing_gives_up_after_its_time_out_and_says_which_outcomes_are_unknown()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -77,6 +77,22 @@ public sealed class VaultClientTests
     public void Refuses_settings_out_of_range() =>
         Assert.Throws<ArgumentOutOfRangeException>(() => VaultClient.Connect("eventvault://h", new VaultClientOptions { Sessions = 0 }));
 
+    [Fact]
+    public async Task A_client_closes_with_any_close_time_out_that_it_takes()
+    {
+        foreach (TimeSpan wrong in new[] { TimeSpan.MaxValue, TimeSpan.FromDays(25), TimeSpan.FromTicks(-1) })
+        {
+            var refused = new VaultClientOptions { CloseTimeout = wrong };
+            ArgumentOutOfRangeException e = Assert.Throws<ArgumentOutOfRangeException>(() => VaultClient.Connect("eventvault://h", refused));
+            Assert.Equal(nameof(VaultClientOptions.CloseTimeout), e.ParamName);
+        }
+
+        foreach (TimeSpan right in new[] { TimeSpan.Zero, TimeSpan.FromMilliseconds(int.MaxValue) })
+        {
+            await VaultClient.Connect("eventvault://127.0.0.1:1", new VaultClientOptions { CloseTimeout = right }).DisposeAsync().AsTask().WaitAsync(Wait.Limit);
+        }
+    }
+
     [Theory]
     [InlineData("any", "any")]
     [InlineData("no-stream", "no-stream")]

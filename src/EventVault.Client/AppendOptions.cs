@@ -5,8 +5,8 @@ public sealed record AppendOptions
 {
     /// <summary>
     /// Names the append: a repeat with the same id and the same content, also from another process and after a
-    /// restart, is answered with the first answer and writes nothing. Null: the client makes one, which then
-    /// protects only the client's own retries.
+    /// restart, is answered with the first answer and writes nothing. Null: the client makes one, which protects
+    /// the client's own retries; if the outcome stays unknown, <see cref="VaultException.OperationId"/> tells it.
     /// </summary>
     public Guid? OperationId { get; init; }
 
@@ -23,7 +23,8 @@ public sealed record AppendOptions
     /// Only for a repeat of an append whose outcome an earlier call left open: what that call's exception says in
     /// <see cref="VaultException.AttemptedAfter"/>. If the vault no longer keeps the ids of appends that old, the
     /// repeat fails with <see cref="RetryTooOldException"/> instead of being written a second time. The client's own
-    /// retries carry it by themselves. Null: this is the first attempt.
+    /// retries carry it by themselves. Goes with <see cref="OperationId"/>, or is refused with an <see cref="ArgumentException"/>. Null: this is
+    /// the first attempt.
     /// </summary>
     public SeenHead? AttemptedAfter { get; init; }
 

@@ -6,6 +6,6 @@ public sealed record ChangeOptions
     /// <summary>Names the change, as <see cref="AppendOptions.OperationId"/> names an append. Null: the client makes one.</summary>
     public Guid? OperationId { get; init; }
 
-    /// <summary>As <see cref="AppendOptions.AttemptedAfter"/>. Null: this is the first attempt.</summary>
+    /// <summary>As <see cref="AppendOptions.AttemptedAfter"/>, with <see cref="OperationId"/>. Null: this is the first attempt.</summary>
     public SeenHead? AttemptedAfter { get; init; }
 }

@@ -132,6 +132,7 @@ public sealed class VaultClient : IAsyncDisposable
     /// <exception cref="RetryTooOldException">A repeat came too late for the vault to tell whether an earlier attempt was written.</exception>
     /// <exception cref="StreamTombstonedException">A stream was ended for ever.</exception>
     /// <exception cref="LimitExceededException">A limit was exceeded; nothing was sent.</exception>
+    /// <exception cref="ArgumentException">The time-out is not longer than zero, or the options say how old the first attempt is, but not which.</exception>
     /// <exception cref="VaultException">
     /// It failed. With <see cref="VaultErrorCode.OutcomeUnknown"/> or <see cref="VaultErrorCode.RetryTooOld"/> it may have been written; with
     /// every other code this call has not. Of an earlier call with the same operation id only a failed check tells that, too.
@@ -149,6 +150,7 @@ public sealed class VaultClient : IAsyncDisposable
             throw new ArgumentOutOfRangeException(nameof(options), timeout, "The time-out must be longer than zero.");
         }
 
+        VaultErrors.CheckRepeat(options?.OperationId, options?.AttemptedAfter);
         if (cancellationToken.IsCancellationRequested)
         {
             return Task.FromCanceled<AppendResult>(cancellationToken);

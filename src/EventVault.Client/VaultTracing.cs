@@ -9,6 +9,9 @@ namespace EventVault.Client;
 /// <remarks>
 /// An append makes a span <c>append CATEGORY</c>, and its context goes into the metadata of the events (<c>traceparent</c>, <c>tracestate</c>) if the trace is recorded,
 /// the events have none, and the application has not named the operation id: a repeat must have the same content, so there the application adds it, with <see cref="Stamp"/>.
+/// So whoever may repeat an append by hand names its operation id and stamps the events before the first attempt, and repeats with the very same events. What the
+/// client has stamped nobody else has: a repeat of that by hand, with <see cref="VaultException.OperationId"/>, is written if the first attempt was not, and is refused with
+/// <see cref="VaultErrorCode.OperationIdReused"/> if it was, at <see cref="VaultFailure.FirstPosition"/>.
 /// A subscription makes a span <c>receive CATEGORY</c> for each event that has a context, linked to the append.
 /// </remarks>
 public static class VaultTracing

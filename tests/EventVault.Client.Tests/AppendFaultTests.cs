@@ -178,6 +178,25 @@ public sealed class AppendFaultTests
         Assert.Single(node.Vault.Events);
     }
 
+    [Fact]
+    public async Task An_unknown_outcome_names_the_operation_id_that_the_client_made()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.OnAppend = n => n == 1 ? Fault.CutAfter : Fault.None;
+        await using VaultClient client = node.Connect(new VaultClientOptions { Retry = RetryPolicy.None });
+        EventData e = Some.Event();
+        VaultException unknown = await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, e));
+        Assert.Equal(VaultErrorCode.OutcomeUnknown, unknown.Code);
+        Assert.Equal(Assert.Single(node.Vault.Operations), unknown.OperationId);
+        AppendResult again = await client.AppendAsync(
+            "s", ExpectedVersion.Any, e, new AppendOptions { OperationId = unknown.OperationId, AttemptedAfter = unknown.AttemptedAfter });
+        Assert.True(again.Deduplicated);
+        Assert.Single(node.Vault.Events);
+
+        node.OnAppend = _ => Fault.RefuseStoreFull;
+        Assert.Null((await Assert.ThrowsAsync<VaultException>(() => client.AppendAsync("s", ExpectedVersion.Any, e))).OperationId);
+    }
+
     [Theory]
     [InlineData(Fault.CutAfter)]
     [InlineData(Fault.EndCallCredentialsEnded)]

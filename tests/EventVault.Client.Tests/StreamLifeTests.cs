@@ -77,7 +77,7 @@ public sealed class StreamLifeTests
         node.OnChange = n => n == 1 ? Fault.CutAfter : Fault.RefuseStoreFull;
         var options = new ChangeOptions { OperationId = Guid.NewGuid() };
         VaultException unknown = await Assert.ThrowsAsync<VaultException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Any, options: options));
-        Assert.Equal((VaultErrorCode.OutcomeUnknown, new SeenHead(1)), (unknown.Code, unknown.AttemptedAfter));
+        Assert.Equal((VaultErrorCode.OutcomeUnknown, new SeenHead(1), options.OperationId), (unknown.Code, unknown.AttemptedAfter, unknown.OperationId));
         Assert.Contains(options.OperationId.Value.ToString(), unknown.Message, StringComparison.Ordinal);
 
         node.OnChange = _ => Fault.None;
@@ -127,6 +127,19 @@ public sealed class StreamLifeTests
         Assert.Equal(
             VaultErrorCode.StoreFull,
             (await Assert.ThrowsAsync<VaultException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Any))).Code);
+    }
+
+    [Fact]
+    public async Task Who_says_how_old_the_first_attempt_is_names_it()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        var change = new ChangeOptions { AttemptedAfter = new SeenHead(0) };
+        await Assert.ThrowsAsync<ArgumentException>(() => client.DeleteStreamAsync("s", ExpectedVersion.Any, options: change));
+        await Assert.ThrowsAsync<ArgumentException>(() => client.RemoveRetentionAsync(RetentionScope.Stream("s"), change));
+        var append = new AppendOptions { AttemptedAfter = new SeenHead(0) };
+        await Assert.ThrowsAsync<ArgumentException>(() => client.AppendAsync("s", ExpectedVersion.Any, Some.Event(), append));
+        Assert.Empty(node.Vault.AttemptedAfters);
     }
 
     [Fact]

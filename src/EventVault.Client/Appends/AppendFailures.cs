@@ -11,7 +11,14 @@ internal static class AppendFailures
     {
         string message = $"Whether the append was written is unknown: {why}. Send it again with operation id {append.OperationId}: "
             + "a repeat writes nothing twice." + (last is null ? "" : $" The last failure was: {last.Message}");
-        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, Stream = append.Streams[0].Stream, AttemptedAfter = append.AttemptedAfter };
+        var failure = new VaultFailure
+        {
+            Code = VaultErrorCode.OutcomeUnknown,
+            Message = message,
+            Stream = append.Streams[0].Stream,
+            OperationId = append.OperationId,
+            AttemptedAfter = append.AttemptedAfter,
+        };
         return new VaultException(VaultErrorCode.OutcomeUnknown, message, [failure], last);
     }
 

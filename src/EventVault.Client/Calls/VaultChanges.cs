@@ -16,6 +16,7 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
     /// <param name="setOperationId">Puts the operation id into the request.</param>
     /// <param name="setAttemptedAfter">Puts in what a repeat has to say; null: the call has nothing of that, and whoever makes it may not be allowed to see the head.</param>
     /// <param name="cancellation">Cancels the waiting, not the change.</param>
+    /// <exception cref="ArgumentException">The options say how old the first attempt is, but not which.</exception>
     /// <exception cref="VaultException">It failed; with <see cref="VaultErrorCode.OutcomeUnknown"/> it may have been done.</exception>
     public async Task<TResponse> RunAsync<TRequest, TResponse>(
         RpcMethod<TRequest, TResponse> method,
@@ -27,6 +28,7 @@ internal sealed class VaultChanges(VaultCalls calls, SeenPosition seen, Func<Can
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
+        VaultErrors.CheckRepeat(options?.OperationId, options?.AttemptedAfter);
         Guid operationId = options?.OperationId ?? EventId.New();
         setOperationId(request, WireId(operationId));
         if (options?.AttemptedAfter is { } given)

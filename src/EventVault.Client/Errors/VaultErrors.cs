@@ -183,12 +183,24 @@ internal static class VaultErrors
             or VaultErrorCode.OperationIdReused or VaultErrorCode.RetryTooOld or VaultErrorCode.StreamTombstoned or VaultErrorCode.StreamHeld,
     };
 
+    /// <summary>Refuses what says how old the first attempt is, and not which: it would be taken for another append.</summary>
+    /// <param name="operationId">Of the options.</param>
+    /// <param name="attemptedAfter">Of the options.</param>
+    /// <exception cref="ArgumentException">The second comes without the first.</exception>
+    public static void CheckRepeat(Guid? operationId, SeenHead? attemptedAfter)
+    {
+        if (attemptedAfter is not null && operationId is null)
+        {
+            throw new ArgumentException("AttemptedAfter goes with the OperationId of the first attempt: without it nothing is repeated. The exception of an unknown outcome has both.");
+        }
+    }
+
     /// <summary>A change of the vault other than an append got no answer that says whether it was done.</summary>
     public static VaultException ChangeUnknown(Guid operationId, SeenHead? attemptedAfter, VaultException last)
     {
         string message = $"Whether it was done is unknown: an attempt had no answer. Send it again with operation id {operationId}: "
             + $"a repeat does nothing twice. The last failure was: {last.Message}";
-        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, AttemptedAfter = attemptedAfter };
+        var failure = new VaultFailure { Code = VaultErrorCode.OutcomeUnknown, Message = message, OperationId = operationId, AttemptedAfter = attemptedAfter };
         return From([failure], last);
     }
 

@@ -22,8 +22,8 @@ public class VaultException : Exception
     public VaultErrorCode Code { get; }
 
     /// <summary>
-    /// Whether the same call may succeed later. An append must then be sent again with the same
-    /// <see cref="AppendOptions.OperationId"/> and with <see cref="AttemptedAfter"/>, so that it can't be written twice.
+    /// Whether the same call may succeed later. If the outcome is unknown it must be made again with <see cref="OperationId"/> and
+    /// <see cref="AttemptedAfter"/> in its options, so that nothing can be written twice: without them it is another append.
     /// </summary>
     public bool IsTransient => Code is VaultErrorCode.Overloaded or VaultErrorCode.Draining or VaultErrorCode.OutcomeUnknown
         or VaultErrorCode.NotLeader or VaultErrorCode.NoQuorum or VaultErrorCode.NotJoined or VaultErrorCode.Opening or VaultErrorCode.ChangePending or VaultErrorCode.CredentialsEnded
@@ -47,6 +47,14 @@ public class VaultException : Exception
     /// <see cref="AppendOptions.AttemptedAfter"/>. Null otherwise, or if the client had not seen the vault before.
     /// </summary>
     public SeenHead? AttemptedAfter => Failures.Count > 0 ? Failures[0].AttemptedAfter : null;
+
+    /// <summary>
+    /// With <see cref="VaultErrorCode.OutcomeUnknown"/>: what a repeat has to say in <see cref="AppendOptions.OperationId"/> or
+    /// <see cref="ChangeOptions.OperationId"/>, also if the client made it. The content must be the same, so append the same
+    /// <see cref="EventData"/> objects: a new one has a new id. Of events that the client has stamped see <see cref="VaultTracing"/>. Null
+    /// otherwise, and for changes of the vault's nodes, which have none.
+    /// </summary>
+    public Guid? OperationId => Failures.Count > 0 ? Failures[0].OperationId : null;
 
     /// <summary>When the node thinks it makes sense to try again.</summary>
     public TimeSpan? RetryAfter

@@ -73,6 +73,12 @@ public sealed record VaultFailure
     /// What a repeat has to say in <see cref="AppendOptions.AttemptedAfter"/>, with <see cref="VaultErrorCode.OutcomeUnknown"/>.
     /// </summary>
     public SeenHead? AttemptedAfter { get; init; }
+
+    /// <summary>
+    /// The operation id under which it was tried, given or made by the client, with <see cref="VaultErrorCode.OutcomeUnknown"/>: a repeat has to name
+    /// it. Null: it has none, as changes of the vault's nodes.
+    /// </summary>
+    public Guid? OperationId { get; init; }
 }
 
 /// <summary>A limit and the value that exceeded it.</summary>

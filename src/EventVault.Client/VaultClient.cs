@@ -17,14 +17,13 @@ public sealed class VaultClient : IAsyncDisposable
 {
     private readonly VaultClientOptions _options;
     private readonly NodeRoster _nodes;
-    private readonly AppendSession[] _sessions;
+    private readonly AppendSessions _appends;
     private readonly VaultCalls _calls;
     private readonly VaultChanges _changes;
     private readonly SeenPosition _seen;
     private readonly CancellationTokenSource _closed = new();
     private readonly CancellationToken _closedToken;
     private VaultLimits _limits = VaultLimits.Defaults;
-    private bool _limitsKnown;
     private readonly Lock _disposing = new();
     private Task? _disposal;
 
@@ -43,7 +42,8 @@ public sealed class VaultClient : IAsyncDisposable
         Backups = new VaultBackups(_calls, streamed);
         Cluster = new VaultCluster(_calls);
         Access = new VaultAccess(_calls, _changes, _seen);
-        _sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
+        AppendSession[] sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
+        _appends = new AppendSessions(sessions, () => Volatile.Read(ref _limits), LookUpLimitsAsync);
     }
 
     /// <summary>States of streams as of any moment.</summary>
@@ -158,33 +158,12 @@ public sealed class VaultClient : IAsyncDisposable
 
         return VaultTracing.IsOn
             ? AppendTraced(streams, options, timeout, cancellationToken)
-            : MeasureAndAppend(streams, options, timeout, cancellationToken);
+            : _appends.Append(streams, options, timeout, cancellationToken);
     }
 
     private Task<AppendResult> AppendTraced(
         IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation) =>
-        VaultTracing.AppendAsync(streams, options, Volatile.Read(ref _limits), stamped => MeasureAndAppend(stamped, options, timeout, cancellation));
-
-    private Task<AppendResult> MeasureAndAppend(
-        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellationToken)
-    {
-        int size;
-        try
-        {
-            size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits), options);
-        }
-        catch (LimitExceededException) when (!Volatile.Read(ref _limitsKnown))
-        {
-            // The node may allow more than the defaults.
-            return AppendAfterLimitsAsync(streams, options, timeout, cancellationToken);
-        }
-        catch (VaultException e)
-        {
-            return Task.FromException<AppendResult>(e);
-        }
-
-        return Append(streams, options, size, timeout, cancellationToken);
-    }
+        VaultTracing.AppendAsync(streams, options, Volatile.Read(ref _limits), stamped => _appends.Append(stamped, options, timeout, cancellation));
 
     /// <summary>Reads the events of one stream. Nothing is sent before the result is used.</summary>
     /// <param name="stream">Name of the stream.</param>
@@ -578,30 +557,14 @@ public sealed class VaultClient : IAsyncDisposable
 
     private async Task CloseAsync()
     {
-        await Task.WhenAll(_sessions.Select(static session => session.DisposeAsync().AsTask())).ConfigureAwait(false);
+        await _appends.DisposeAsync().ConfigureAwait(false);
         await _closed.CancelAsync().ConfigureAwait(false);
         await _nodes.DisposeAsync().ConfigureAwait(false);
         _closed.Dispose();
     }
 
-    private Task<AppendResult> Append(
-        IReadOnlyList<StreamAppend> streams, AppendOptions? options, int size, TimeSpan timeout, CancellationToken cancellation)
-    {
-        Guid operationId = options?.OperationId ?? streams[0].Events[0].TakeOperationId();
-        int session = _sessions.Length == 1
-            ? 0
-            : (int)((uint)string.GetHashCode(streams[0].Stream, StringComparison.Ordinal) % (uint)_sessions.Length);
-        Task<AppendResult> answer = _sessions[session].Append(new PendingAppend(operationId, streams, size, timeout, options));
-        return cancellation.CanBeCanceled ? answer.WaitAsync(cancellation) : answer;
-    }
-
-    private async Task<AppendResult> AppendAfterLimitsAsync(
-        IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation)
-    {
-        await GetInfoAsync(cancellation).ConfigureAwait(false);
-        int size = AppendEncoder.Measure(streams, Volatile.Read(ref _limits), options);
-        return await Append(streams, options, size, timeout, cancellation).ConfigureAwait(false);
-    }
+    private Task LookUpLimitsAsync() =>
+        ReferenceEquals(Volatile.Read(ref _limits), VaultLimits.Defaults) ? GetInfoAsync(_closedToken) : Task.CompletedTask;
 
     /// <summary>
     /// The first call over a session's connection: it proves the connection, so that appends are not sent into the
@@ -620,7 +583,6 @@ public sealed class VaultClient : IAsyncDisposable
         _seen.Observe(info.HasHead ? info.Head : null);
         VaultLimit[] limits = [.. info.Limits.Select(static l => new VaultLimit(l.Name, l.Allowed, l.Setting))];
         Volatile.Write(ref _limits, VaultLimits.From(limits));
-        Volatile.Write(ref _limitsKnown, true);
         return limits;
     }
 

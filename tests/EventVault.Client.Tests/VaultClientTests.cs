@@ -244,6 +244,63 @@ public sealed class VaultClientTests
     }
 
     [Fact]
+    public async Task Appends_wait_behind_a_large_one_for_which_the_limits_are_looked_up()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.Limits.Add(new Protocol.Limit { Name = "type_bytes", Allowed = 1000, Setting = "Limits:Type" });
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        node.BeforeInfo = n => n == 1 ? gate.Task : Task.CompletedTask;
+        await using VaultClient client = node.Connect();
+        Task<AppendResult> large = client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default));
+        await Wait.UntilAsync(() => node.Infos == 1, "the look-up");
+        Task<AppendResult>[] others = [.. Enumerable.Range(0, 5).Select(i => client.AppendAsync("s", ExpectedVersion.Any, Some.Event(i)))];
+        for (int i = 0; i < 20; i++)
+        {
+            // Time for those behind it to overtake, if they could.
+            await client.GetStatusAsync();
+        }
+
+        gate.SetResult();
+        Assert.Equal(0ul, (await large).LastVersion);
+        Assert.Equal([1ul, 2, 3, 4, 5], (await Task.WhenAll(others)).Select(r => r.LastVersion));
+    }
+
+    [Fact]
+    public async Task The_look_up_of_limits_counts_against_the_time_out_of_an_append()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.BeforeInfo = _ => new TaskCompletionSource().Task;
+        await using VaultClient client = node.Connect(new VaultClientOptions { CallTimeout = TimeSpan.FromMinutes(10), CloseTimeout = TimeSpan.Zero });
+        var options = new AppendOptions { Timeout = TimeSpan.FromMilliseconds(100) };
+        Task<AppendResult> large = client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default), options);
+        Task<AppendResult> behind = client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => large.WaitAsync(Wait.Limit));
+        Assert.Equal(VaultErrorCode.TimedOut, e.Code);
+        Assert.Contains("definitely not written", e.Message, StringComparison.Ordinal);
+
+        await client.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => behind.WaitAsync(Wait.Limit))).Code);
+    }
+
+    [Fact]
+    public async Task A_look_up_of_limits_that_fails_fails_only_what_needs_it()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        node.BeforeInfo = n => n == 1 ? gate.Task : Task.CompletedTask;
+        await using VaultClient client = node.Connect();
+        Task<AppendResult> large = client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default));
+        Task<AppendResult> behind = client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        gate.SetException(new Rpc.RpcException(Rpc.RpcCode.InvalidArgument, "Refused on cue."));
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => large);
+        Assert.Contains("Refused on cue", e.Message, StringComparison.Ordinal);
+        Assert.Equal(0ul, (await behind).LastVersion);
+        LimitExceededException over = await Assert.ThrowsAsync<LimitExceededException>(
+            () => client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default)));
+        Assert.Equal("type_bytes", over.Limit);
+    }
+
+    [Fact]
     public async Task Times_outside_the_calendar_do_not_make_events_unreadable()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -47,5 +47,9 @@ internal static class AppendFailures
 
     public static VaultException Closed(PendingAppend append) => append.MayBeWritten
         ? OutcomeUnknown(append, "the client was disposed", null)
-        : new VaultException(VaultErrorCode.Closed, "The client was disposed before the append was sent; it was definitely not written.");
+        : NeverSent();
+
+    /// <summary>The client was disposed before it was sent anywhere.</summary>
+    public static VaultException NeverSent() =>
+        new(VaultErrorCode.Closed, "The client was disposed before the append was sent; it was definitely not written.");
 }

@@ -293,6 +293,11 @@ internal static class ErrorReport
         }
 
         WriteStateFailure(w, failure);
+        if (failure.OperationId is { } id)
+        {
+            w.WriteString("operationId", id);
+        }
+
         if (failure.AttemptedAfter is { } seen)
         {
             // As --attempted-after takes it.

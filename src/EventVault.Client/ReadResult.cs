@@ -35,7 +35,7 @@ public sealed class ReadResult : IAsyncEnumerable<RecordedEvent>, IAsyncDisposab
     public IAsyncEnumerator<RecordedEvent> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
         EventsAsync(CancellationToken.None).GetAsyncEnumerator(cancellationToken);
 
-    /// <summary>Ends the read.</summary>
+    /// <summary>Ends the read, also while it is enumerated, there or on another thread: that throws at its next event or page.</summary>
     public ValueTask DisposeAsync() => _reader.DisposeAsync();
 
     private async IAsyncEnumerable<RecordedEvent> EventsAsync([EnumeratorCancellation] CancellationToken cancellation)
@@ -44,6 +44,7 @@ public sealed class ReadResult : IAsyncEnumerable<RecordedEvent>, IAsyncDisposab
         {
             for (int i = 0; i < page.Count; i++)
             {
+                _reader.ThrowIfStopped();
                 yield return page[i].ToEvent();
             }
         }

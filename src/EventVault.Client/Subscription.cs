@@ -39,6 +39,7 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
         {
             for (int i = 0; i < page.Count; i++)
             {
+                _reader.ThrowIfStopped();
                 RecordedEvent recorded = page[i].ToEvent();
                 VaultTracing.Received(recorded);
                 yield return recorded;
@@ -51,7 +52,7 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
     public IAsyncEnumerator<SubscriptionMessage> GetAsyncEnumerator(CancellationToken cancellationToken = default) =>
         MessagesAsync(CancellationToken.None).GetAsyncEnumerator(cancellationToken);
 
-    /// <summary>Ends the subscription.</summary>
+    /// <summary>Ends the subscription, also while it is enumerated, there or on another thread: that throws at its next event or page.</summary>
     public ValueTask DisposeAsync() => _reader.DisposeAsync();
 
     private async IAsyncEnumerable<SubscriptionMessage> MessagesAsync([EnumeratorCancellation] CancellationToken cancellation)
@@ -66,6 +67,7 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
 
             for (int i = 0; i < page.Count; i++)
             {
+                _reader.ThrowIfStopped();
                 RecordedEvent e = page[i].ToEvent();
                 VaultTracing.Received(e);
                 yield return new SubscriptionMessage(SubscriptionMessageKind.Event, e, e.Position, e.RecordedAt);

@@ -1,3 +1,4 @@
+using System.Text;
 using EventVault.Client.Tests.Support;
 
 namespace EventVault.Client.Tests;
@@ -257,6 +258,59 @@ public sealed class SubscriptionTests
         await unopened.DisposeAsync();
         Task<ReadHead> head = Task.Run(unopened.GetHeadAsync);
         Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => head.WaitAsync(Wait.Limit))).Code);
+    }
+
+    [Fact]
+    public async Task Disposed_in_the_middle_of_a_page_it_delivers_no_further_event()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await ReadTests.Fill(client, "a", 9);
+        node.EventsPerPage = 9;
+        Subscription events = client.SubscribeToAllAsync();
+        await OnlyFirst(events.EventsAsync(Wait.Token), events);
+        Subscription messages = client.SubscribeToAllAsync();
+        await OnlyFirst(messages, messages);
+        ReadResult read = client.ReadAllAsync();
+        await OnlyFirst(read, read);
+
+        static async Task OnlyFirst<T>(IAsyncEnumerable<T> source, IAsyncDisposable disposed)
+        {
+            int count = 0;
+            VaultException e = await Assert.ThrowsAsync<VaultException>(async () =>
+            {
+                await foreach (T item in source.WithCancellation(Wait.Token))
+                {
+                    count++;
+                    await disposed.DisposeAsync();
+                }
+            });
+            Assert.Equal((VaultErrorCode.Closed, 1), (e.Code, count));
+        }
+    }
+
+    /// <summary>The page's memory is the call's buffer, which other reads got as soon as the subscription was disposed.</summary>
+    [Fact]
+    public async Task A_page_stays_as_it_is_though_the_subscription_is_disposed_and_others_read()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await ReadTests.Fill(client, "a", 50);
+        await client.AppendAsync("b", ExpectedVersion.Any, Enumerable.Repeat(new EventData("other", new byte[1000]), 100));
+        node.EventsPerPage = 50;
+        for (int run = 0; run < 10; run++)
+        {
+            Subscription subscription = client.SubscribeToStreamAsync("a");
+            await using IAsyncEnumerator<EventPage> pages = subscription.PagesAsync(Wait.Token).GetAsyncEnumerator();
+            Assert.True(await pages.MoveNextAsync());
+            await subscription.DisposeAsync();
+            await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => client.ReadStreamAsync("b").ToListAsync()));
+            for (int i = 0; i < 50; i++)
+            {
+                RecordedEvent e = pages.Current[i].ToEvent();
+                Assert.Equal(("a", "happened", $"{{\"n\":{i}}}"), (e.Stream, e.Type, Encoding.UTF8.GetString(e.Data.Span)));
+            }
+        }
     }
 
     [Fact]

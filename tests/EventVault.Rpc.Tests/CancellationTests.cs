@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
 using EventVault.Rpc.Tests.Support;
 using EventVault.Rpc.Tests.Wire;
 
@@ -107,6 +109,29 @@ public class CancellationTests
         Assert.Equal("t", (await channel.UnaryAsync(EchoService.Unary, new EchoRequest { Text = "t" })).Text);
         Assert.Equal(0, channel.Buffers.Rented);
         Assert.Empty(host.Log.Problems);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Disposing_beside_the_reader_leaves_it_its_message(bool gzip)
+    {
+        await using var host = await TestHost.StartAsync(configure: server => server.Use((context, next) =>
+        {
+            context.CompressResponses = gzip;
+            return next(context);
+        }));
+        await using var channel = host.Connect();
+        var call = channel.Start(EchoService.ServerStream, Endless);
+        Assert.True(await call.MoveNextRawAsync());
+        var message = call.RawMessage;
+        var before = message.ToArray();
+        await call.DisposeBesideReaderAsync();
+        Assert.Equal(before, call.RawMessage.ToArray());
+        Assert.True(MemoryMarshal.TryGetArray(message, out var segment));
+        Assert.DoesNotContain(segment.Array, Enumerable.Range(0, 100).Select(_ => ArrayPool<byte>.Shared.Rent(segment.Array!.Length)));
+        Assert.Equal(0, channel.Buffers.Rented);
+        Assert.Equal(nameof(OperationCanceledException), await EndOfHandlerAsync(host));
     }
 
     // Fault 2 of the prototype: after a reset the body read throws an I/O error before the abort token fires.

@@ -53,16 +53,30 @@ internal abstract class PageReader : IAsyncDisposable
         finally
         {
             await registration.DisposeAsync().ConfigureAwait(false);
-            await DisposeAsync().ConfigureAwait(false);
+            await EndAsync(isPageInUse: false).ConfigureAwait(false);
         }
     }
 
-    public virtual ValueTask DisposeAsync()
+    /// <summary>
+    /// Ends the read, from any thread and also in the middle of a page: that stays valid for who goes through it, and no further
+    /// one comes.
+    /// </summary>
+    public ValueTask DisposeAsync() => EndAsync(isPageInUse: true);
+
+    /// <summary>For who takes a page apart: whether to go on with it.</summary>
+    /// <exception cref="OperationCanceledException">The read was cancelled.</exception>
+    /// <exception cref="VaultException">It, or its client, was disposed.</exception>
+    public void ThrowIfStopped()
     {
-        Cancel();
-        Stop.Dispose();
-        return ValueTask.CompletedTask;
+        if (StopToken.IsCancellationRequested)
+        {
+            throw Cancelled();
+        }
     }
+
+    /// <summary>Closes what is open.</summary>
+    /// <param name="isPageInUse">Somebody may be using the memory of the last page.</param>
+    protected abstract ValueTask CloseAsync(bool isPageInUse);
 
     /// <summary>What to throw when the work was cancelled, by whomever.</summary>
     protected Exception Cancelled()
@@ -75,6 +89,13 @@ internal abstract class PageReader : IAsyncDisposable
         return _enumeratorToken.IsCancellationRequested
             ? new OperationCanceledException(_enumeratorToken)
             : new VaultException(VaultErrorCode.Closed, "The read was cut short: it, or its client, was disposed.");
+    }
+
+    private ValueTask EndAsync(bool isPageInUse)
+    {
+        Cancel();
+        Stop.Dispose();
+        return CloseAsync(isPageInUse);
     }
 
     private void Cancel()

@@ -73,11 +73,10 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     public override ValueTask<bool> NextAsync() => AdvanceAsync(Content.Page);
 
-    public override async ValueTask DisposeAsync()
+    protected override ValueTask CloseAsync(bool isPageInUse)
     {
-        await base.DisposeAsync().ConfigureAwait(false);
         _ended = true;
-        await CloseCallAsync().ConfigureAwait(false);
+        return CloseCallAsync(isPageInUse);
     }
 
     private async ValueTask<bool> AdvanceAsync(Content wanted)
@@ -87,12 +86,12 @@ internal sealed class ResumingRead<TRequest> : PageReader
             VaultException failure;
             try
             {
-                if (_call is null && !await OpenCallAsync().ConfigureAwait(false))
+                // Taken once: who disposes the read takes it away, from another thread too.
+                if ((_call ?? await OpenCallAsync().ConfigureAwait(false)) is not { } call)
                 {
                     return false;
                 }
 
-                RpcCall<TRequest, Protocol.ReadResponse> call = _call!;
                 while (await MoveNextAsync(call).ConfigureAwait(false))
                 {
                     if (Take(call.RawMessage) == wanted)
@@ -115,7 +114,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
             {
                 failure = e;
             }
-            catch (OperationCanceledException) when (StopToken.IsCancellationRequested)
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException && StopToken.IsCancellationRequested)
             {
                 throw Cancelled();
             }
@@ -124,27 +123,20 @@ internal sealed class ResumingRead<TRequest> : PageReader
                 failure = VaultErrors.From(WatchedCalls.Lost(node, e));
             }
 
-            if (StopToken.IsCancellationRequested)
-            {
-                throw Cancelled();
-            }
-
+            ThrowIfStopped();
             await RecoverAsync(failure).ConfigureAwait(false);
         }
     }
 
-    private async ValueTask<bool> OpenCallAsync()
+    // Null: nothing is left to ask for.
+    private async ValueTask<RpcCall<TRequest, Protocol.ReadResponse>?> OpenCallAsync()
     {
         // First of all: what was disposed between two pages was cut short, and must not look like the end.
-        if (StopToken.IsCancellationRequested)
-        {
-            throw Cancelled();
-        }
-
+        ThrowIfStopped();
         if (_ended || _plan.IsComplete)
         {
             _ended = true;
-            return false;
+            return null;
         }
 
         _callHasHead = false;
@@ -155,7 +147,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         RpcCall<TRequest, Protocol.ReadResponse> call = _node.Reads.Start(_method, request, default, StopToken);
         _lost = _node.Lost.UnsafeRegister(static c => ((RpcCall<TRequest, Protocol.ReadResponse>)c!).Cancel(), call);
         _call = call;
-        return true;
+        return call;
     }
 
     // The time-out of the call itself would cut a long read; so only the wait for its head is bounded, by hand. A subscription's is
@@ -227,11 +219,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
 
     private void Tell(VaultException failure)
     {
-        if (StopToken.IsCancellationRequested)
-        {
-            throw Cancelled();
-        }
-
+        ThrowIfStopped();
         try
         {
             _plan.Interrupted?.Invoke(failure);
@@ -243,12 +231,19 @@ internal sealed class ResumingRead<TRequest> : PageReader
         }
     }
 
-    private async ValueTask CloseCallAsync()
+    private async ValueTask CloseCallAsync(bool isPageInUse = false)
     {
         if (Interlocked.Exchange(ref _call, null) is { } call)
         {
             await _lost.DisposeAsync().ConfigureAwait(false);
-            await call.DisposeAsync().ConfigureAwait(false);
+            if (isPageInUse)
+            {
+                await call.DisposeBesideReaderAsync().ConfigureAwait(false);
+            }
+            else
+            {
+                await call.DisposeAsync().ConfigureAwait(false);
+            }
         }
     }
 

@@ -41,6 +41,7 @@ internal sealed class ClientCall : IAsyncDisposable
     private bool _completed;
     private bool _cancelled;
     private bool _disposed;
+    private bool _keepsMessage;
 
     public ClientCall(RpcChannel channel, string path, bool serverStreams, RpcCallOptions options, CancellationToken callerToken)
     {
@@ -233,13 +234,18 @@ internal sealed class ClientCall : IAsyncDisposable
         return mapped;
     }
 
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync() => DisposeAsync(keepsMessage: false);
+
+    /// <summary>Ends the call.</summary>
+    /// <param name="keepsMessage">The last message taken is still in use: its buffer must not go to another call.</param>
+    public async ValueTask DisposeAsync(bool keepsMessage)
     {
         if (_disposed)
         {
             return;
         }
 
+        _keepsMessage = keepsMessage;
         _disposed = true;
         var endedWell = _end is EndedWell;
         if (_end is null)
@@ -253,7 +259,7 @@ internal sealed class ClientCall : IAsyncDisposable
         await ObserveSendAsync().ConfigureAwait(false);
         if (Interlocked.Exchange(ref _reader, Closed) == Idle)
         {
-            _frames?.Return();
+            LeaveFrames();
         }
 
         // Only after a good end is it certain that the connection does not read the request any more.
@@ -497,6 +503,18 @@ internal sealed class ClientCall : IAsyncDisposable
     {
         // Disposed while this read was under way: its buffer is ours to return.
         if (Interlocked.CompareExchange(ref _reader, Idle, Busy) == Closed)
+        {
+            LeaveFrames();
+        }
+    }
+
+    private void LeaveFrames()
+    {
+        if (_keepsMessage)
+        {
+            _frames?.Abandon();
+        }
+        else
         {
             _frames?.Return();
         }

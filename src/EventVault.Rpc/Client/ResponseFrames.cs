@@ -59,6 +59,12 @@ internal sealed class ResponseFrames(Stream body, BufferPool pool, int firstBuff
         ReturnDecompressed();
     }
 
+    /// <summary>
+    /// Leaves the buffers to the garbage collector, and <see cref="Message"/> as it is, for whoever still uses it. In place of
+    /// <see cref="Return"/>, and like that only when no read is under way.
+    /// </summary>
+    public void Abandon() => pool.Abandon(_buffer);
+
     private void MakeRoom()
     {
         if (_start == _end)

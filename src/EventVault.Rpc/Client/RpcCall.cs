@@ -141,8 +141,14 @@ public sealed class RpcCall<TRequest, TResponse> : IAsyncDisposable
     /// </summary>
     public void Cancel() => _call.Cancel();
 
-    /// <summary>Cancels the call if it has not ended, and frees its buffers.</summary>
+    /// <summary>Cancels the call if it has not ended, and frees its buffers: nobody may use <see cref="RawMessage"/> any more.</summary>
     public ValueTask DisposeAsync() => _call.DisposeAsync();
+
+    /// <summary>
+    /// As <see cref="DisposeAsync"/>, while somebody else may still use a <see cref="RawMessage"/>: it stays as it is, and its
+    /// buffer goes to the garbage collector instead of to the next call.
+    /// </summary>
+    public ValueTask DisposeBesideReaderAsync() => _call.DisposeAsync(keepsMessage: true);
 
     private async ValueTask<bool> MoveNextSlowAsync()
     {

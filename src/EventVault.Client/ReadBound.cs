@@ -47,6 +47,13 @@ public readonly record struct ReadBound
         return _kind == Protocol.ReadBound.BoundOneofCase.Position;
     }
 
+    internal bool IsTime(out DateTimeOffset time)
+    {
+        bool isTime = _kind == Protocol.ReadBound.BoundOneofCase.Time;
+        time = isTime ? VaultTime.FromTicks(_value) : default;
+        return isTime;
+    }
+
     /// <exception cref="ArgumentException">The bound is the default value, which names no place.</exception>
     internal Protocol.ReadBound ToMessage() => _kind switch
     {

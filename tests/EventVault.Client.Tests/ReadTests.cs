@@ -136,6 +136,63 @@ public sealed class ReadTests
         }
     }
 
+    /// <summary>Backwards, what came after the head comes first at the node, and counts there against the limit.</summary>
+    [Theory]
+    [InlineData("nothing")]
+    [InlineData("version")]
+    [InlineData("position")]
+    [InlineData("time")]
+    public async Task A_resumed_read_backwards_has_its_whole_limit(string from)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await Fill(client, "a", 4);
+        ReadBound? bound = from switch
+        {
+            "version" => ReadBound.Version(100),
+            "position" => ReadBound.Position(100),
+            "time" => ReadBound.Time(DateTimeOffset.MaxValue),
+            _ => null,
+        };
+        var options = new ReadOptions { Direction = Direction.Backwards, Limit = 2, From = bound };
+        ReadResult[] reads = from == "version" ? [client.ReadStreamAsync("a", options)] : [client.ReadAllAsync(options), client.ReadStreamAsync("a", options)];
+        foreach (ReadResult read in reads)
+        {
+            int call = node.ReadCalls + 1;
+            node.CutReadAfter = n => n == call ? 0 : null;
+            ReadHead head = await read.GetHeadAsync();
+            await Fill(client, "a", 5);
+            Assert.Equal([head.LastPosition!.Value, head.LastPosition.Value - 1], (await read.ToListAsync()).Select(e => e.Position));
+            Assert.Equal(call + 1, node.ReadCalls);
+        }
+    }
+
+    [Theory]
+    [InlineData("version")]
+    [InlineData("position")]
+    [InlineData("time")]
+    public async Task A_resumed_read_backwards_from_before_the_head_begins_there_again(string from)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Some.Quick);
+        await Fill(client, "b", 1);
+        await Fill(client, "a", 2);
+        AppendResult third = await Fill(client, "a", 1);
+        await Fill(client, "a", 2);
+        ReadBound bound = from switch
+        {
+            "version" => ReadBound.Version(2),
+            "position" => ReadBound.Position(3),
+            _ => ReadBound.Time(third.RecordedAt),
+        };
+        node.CutReadAfter = n => n == 1 ? 0 : null;
+        ReadResult read = client.ReadStreamAsync("a", new ReadOptions { Direction = Direction.Backwards, Limit = 2, From = bound });
+        await read.GetHeadAsync();
+        await Fill(client, "a", 5);
+        Assert.Equal([3ul, 2], (await read.ToListAsync()).Select(e => e.Position));
+        Assert.Equal(2, node.ReadCalls);
+    }
+
     [Fact]
     public async Task Repeated_pages_are_delivered_once()
     {

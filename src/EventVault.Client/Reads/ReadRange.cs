@@ -9,7 +9,7 @@ namespace EventVault.Client;
 internal sealed class ReadRange(ReadOptions options, bool byVersion)
 {
     private readonly bool _backwards = options.Direction == Direction.Backwards;
-    private bool _begun;
+    private ReadHead? _begunAt;
     private ulong? _head;
     private ulong? _last;
     private ulong _delivered;
@@ -23,7 +23,7 @@ internal sealed class ReadRange(ReadOptions options, bool byVersion)
                 return true;
             }
 
-            if (!_begun)
+            if (_begunAt is null)
             {
                 return false;
             }
@@ -44,13 +44,11 @@ internal sealed class ReadRange(ReadOptions options, bool byVersion)
 
     public Protocol.ReadBound? Until => options.Until?.ToMessage();
 
-    public Protocol.ReadBound? From => _last is { } last
-        ? (byVersion ? ReadBound.Version(Behind(last)) : ReadBound.Position(Behind(last))).ToMessage()
-        : options.From?.ToMessage();
+    public Protocol.ReadBound? From => (_last is { } last ? At(Behind(last)) : BeginsAtHead(out ulong head) ? At(head) : options.From)?.ToMessage();
 
     public void Begin(ReadHead head)
     {
-        _begun = true;
+        _begunAt = head;
         _head = byVersion ? head.LastVersion : head.LastPosition;
     }
 
@@ -92,6 +90,18 @@ internal sealed class ReadRange(ReadOptions options, bool byVersion)
         page.SkipFirst(skip);
         page.KeepFirst(keep);
     }
+
+    // Backwards, what came after the head would come first and use up the limit. It is behind the head by each kind of bound: all of them rise in the log.
+    private bool BeginsAtHead(out ulong head)
+    {
+        head = _head ?? 0;
+        return _backwards && _begunAt is not null && _head is not null && (options.From is not { } from
+            || (IsOwnKind(from, out ulong place) && place > head)
+            || (byVersion && from.IsPosition(out ulong position) && position > _begunAt.LastPosition)
+            || (from.IsTime(out DateTimeOffset time) && time >= _begunAt.RecordedAt));
+    }
+
+    private ReadBound? At(ulong place) => byVersion ? ReadBound.Version(place) : ReadBound.Position(place);
 
     private ulong Behind(ulong place) => _backwards ? place - 1 : place + 1;
 

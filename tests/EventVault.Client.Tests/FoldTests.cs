@@ -107,6 +107,19 @@ public sealed class FoldTests
     }
 
     [Fact]
+    public async Task Steps_can_be_enumerated_again()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        node.States.Stream = (_, _) => [Head(1), Events(0, 2)];
+        IAsyncEnumerable<FoldStep<string>> steps = client.States.StepAsync(Joined, "s");
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal([" 0", " 0 1"], (await steps.ToListAsync()).Select(s => s.State));
+        }
+    }
+
+    [Fact]
     public async Task Events_truncated_between_two_attempts_are_not_passed_over()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -140,6 +140,29 @@ public sealed class StateTests
     }
 
     [Fact]
+    public async Task Enumerated_again_states_and_histories_are_asked_for_again()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        node.States.Stream = (_, _) => [Cut(40), State("a-1"), State("a-2")];
+        await Twice(client.States.OfStreamsAsync(["a-1", "a-2"]));
+        await Twice(client.States.OfCategoryAsync("a", options: new CategoryStateOptions { Limit = 2 }));
+        await Twice(client.States.OfCategoryAsync("a"));
+        var state = new Protocol.StateStep { Time = NoonTicks, State = new Protocol.State { Stream = "s", Exists = true, Version = 0 } };
+        node.States.Stream = (_, _) => [new Protocol.GetStateHistoryResponse { Cut = new Protocol.Cut { Position = 9 } }, new Protocol.GetStateHistoryResponse { Step = state }];
+        await Twice(client.States.HistoryAsync("s"));
+        Assert.Equal(8, node.States.Asked.Count);
+
+        async Task Twice<T>(IAsyncEnumerable<T> states)
+        {
+            int asked = node.States.Asked.Count;
+            int count = (await states.ToListAsync()).Count;
+            Assert.Equal((true, count), (count > 0, (await states.ToListAsync()).Count));
+            Assert.Equal(node.States.Asked.ElementAt(asked), node.States.Asked.ElementAt(asked + 1));
+        }
+    }
+
+    [Fact]
     public async Task States_of_a_list_are_asked_for_once_each_and_never_of_two_reducers()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

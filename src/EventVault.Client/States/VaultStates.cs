@@ -185,13 +185,25 @@ public sealed class VaultStates
         Fold<TState> fold, string stream, ulong from = 0, AsOf until = default, StateOptions? options = null, CancellationToken cancellationToken = default)
     {
         CheckFold(fold, stream, until);
-        return new FoldRun<TState>(_calls, _streamed, _seen, fold, stream, until, options ?? new StateOptions()).StepAsync(from, cancellationToken);
+        return FoldStepsAsync(fold, stream, from, until, options ?? new StateOptions(), cancellationToken);
+    }
+
+    // A run for each enumeration.
+    private async IAsyncEnumerable<FoldStep<TState>> FoldStepsAsync<TState>(
+        Fold<TState> fold, string stream, ulong from, AsOf until, StateOptions options, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var run = new FoldRun<TState>(_calls, _streamed, _seen, fold, stream, until, options);
+        await foreach (FoldStep<TState> step in run.StepAsync(from, cancellation).ConfigureAwait(false))
+        {
+            yield return step;
+        }
     }
 
     // What is left is asked for as of the same moment, so that all states stand for it whatever was appended meanwhile.
     private async IAsyncEnumerable<StateResult> ManyAsync(
         Protocol.GetStatesRequest request, AsOf asOf, Reducer? reducer, StateOptions options, [EnumeratorCancellation] CancellationToken cancellation)
     {
+        request = request.Clone(); // It says what is left: another enumeration has all before it.
         var pinned = new PinnedCut(asOf.ToMessage(), options.Consistency, _seen);
         request.Reducer = reducer?.ToMessage();
         request.AllowPartial = options.AllowPartial;

@@ -18,7 +18,8 @@ public sealed class Subscription : IAsyncEnumerable<SubscriptionMessage>, IAsync
 
     /// <summary>
     /// The state at the moment the subscription was established. Establishes it if that was not done yet: what is
-    /// appended after this returns is delivered, also with <see cref="SubscribeOptions.FromEnd"/>.
+    /// appended after this returns is delivered, also with <see cref="SubscribeOptions.FromEnd"/>: then delivery begins right behind
+    /// its <see cref="ReadHead.LastPosition"/>, which is never before what this client had seen when it asked.
     /// </summary>
     /// <exception cref="VaultException">It could not be established.</exception>
     public Task<ReadHead> GetHeadAsync() => _reader.OpenAsync().AsTask();

@@ -104,6 +104,40 @@ public sealed class SubscriptionTests
     }
 
     [Fact]
+    public async Task From_the_end_delivers_own_appends_that_were_answered_before_the_head_came()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect();
+        await ReadTests.Fill(client, "a", 5);
+        var taken = new TaskCompletionSource();
+        var gate = new TaskCompletionSource();
+        node.BeforeHead = () =>
+        {
+            taken.TrySetResult();
+            return gate.Task;
+        };
+        await using Subscription subscription = client.SubscribeToAllAsync(new SubscribeOptions { FromEnd = true });
+        Task<ReadHead> head = subscription.GetHeadAsync();
+        await taken.Task.WaitAsync(Wait.Limit);
+        await ReadTests.Fill(client, "a", 2);
+        gate.SetResult();
+        Assert.Equal(4ul, (await head.WaitAsync(Wait.Limit)).LastPosition);
+        Assert.Equal(5ul, (await subscription.EventsAsync(Wait.Token).FirstAsync()).Position);
+    }
+
+    [Fact]
+    public void From_the_end_of_a_node_that_is_behind_begins_behind_what_the_client_had_seen_and_its_head_says_so()
+    {
+        var seen = new SeenPosition(ReadFrom.Any);
+        seen.Observe(15);
+        var plan = new SubscriptionPlan(stream: null, new SubscribeOptions { FromEnd = true }, seen);
+        Assert.NotNull(plan.NextRequest().End);
+        seen.Observe(20);
+        Assert.Equal(15ul, plan.Begin(new ReadHead(10, DateTimeOffset.UnixEpoch, LastVersion: null)).LastPosition);
+        Assert.Equal(16ul, plan.NextRequest().From.Position);
+    }
+
+    [Fact]
     public async Task From_the_end_of_an_empty_vault_begins_with_the_first_event_even_if_the_connection_breaks_before()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -19,10 +19,11 @@ internal sealed class AllReadPlan(ReadOptions options, SeenPosition seen) : Read
         Consistency = ConsistencyOf(options.Consistency, _head, seen),
     };
 
-    public override void Begin(ReadHead head)
+    public override ReadHead Begin(ReadHead head)
     {
         _head = head;
         _range.Begin(head);
+        return head;
     }
 
     public override void Accept(EventPage page) => _range.Accept(page);

@@ -26,7 +26,9 @@ internal abstract class ReadPlan<TRequest>
     public abstract TRequest NextRequest();
 
     /// <summary>The first head has come.</summary>
-    public abstract void Begin(ReadHead head);
+    /// <param name="head">As the node told it.</param>
+    /// <returns>As the reader is told it.</returns>
+    public abstract ReadHead Begin(ReadHead head);
 
     /// <summary>
     /// What the next request must have seen. One that resumes a read goes to a node that may be behind the first one: without

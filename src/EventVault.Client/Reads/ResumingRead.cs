@@ -339,8 +339,7 @@ internal sealed class ResumingRead<TRequest> : PageReader
         // A later call's head is newer; the read still rests on the first one.
         if (Head is null)
         {
-            Head = head;
-            _plan.Begin(Head);
+            Head = _plan.Begin(head);
         }
     }
 }

@@ -18,10 +18,11 @@ internal sealed class StreamReadPlan(string stream, ReadOptions options, SeenPos
         Consistency = ConsistencyOf(options.Consistency, _head, seen),
     };
 
-    public override void Begin(ReadHead head)
+    public override ReadHead Begin(ReadHead head)
     {
         _head = head;
         _range.Begin(head);
+        return head;
     }
 
     public override void Accept(EventPage page) => _range.Accept(page);

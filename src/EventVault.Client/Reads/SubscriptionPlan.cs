@@ -9,6 +9,9 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options,
     // The first position that is not delivered yet; null: the start is still what the options say.
     private ulong? _next;
 
+    // What the client had seen when it asked.
+    private ulong? _seenBefore;
+
     public override bool IsComplete => false;
 
     public override bool IsEndless => true;
@@ -19,6 +22,7 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options,
 
     public override Protocol.SubscribeRequest NextRequest()
     {
+        _seenBefore = seen.Position;
         var request = new Protocol.SubscribeRequest { IncludeSystem = options.IncludeSystem, Filter = options.Filter?.ToMessage() };
         if (stream is null)
         {
@@ -45,13 +49,18 @@ internal sealed class SubscriptionPlan(string? stream, SubscribeOptions options,
         return request;
     }
 
-    public override void Begin(ReadHead head)
+    public override ReadHead Begin(ReadHead head)
     {
-        if (options.FromEnd)
+        if (!options.FromEnd)
         {
-            // The node may be behind what this client has seen, which is no news to it.
-            _next = Math.Max(head.LastPosition is { } last ? last + 1 : 0, seen.Position is { } shown ? shown + 1 : 0);
+            return head;
         }
+
+        // The node may be behind what this client had seen, which is no news to it. The head says so, too: whoever reads up to it and
+        // then listens misses nothing in between. What the client has seen since it asked came behind the head.
+        ReadHead told = _seenBefore is { } before && !(head.LastPosition >= before) ? head with { LastPosition = before } : head;
+        _next = told.LastPosition is { } last ? last + 1 : 0;
+        return told;
     }
 
     public override void Accept(EventPage page)

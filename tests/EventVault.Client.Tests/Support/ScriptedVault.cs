@@ -61,6 +61,11 @@ public sealed class ScriptedVault : IAsyncDisposable
             .Unary(VaultMethods.RemoveNode, (request, _) => Answer(() => OnClusterChange(request)))
             .Unary(VaultMethods.ReplaceNode, (request, _) => Answer(() => OnClusterChange(request)))
             .Unary(VaultMethods.TransferLeadership, (request, _) => Answer(() => OnClusterChange(request)))
+            .ServerStreaming(VaultMethods.ReadBackup, async (_, writer, _) =>
+            {
+                writer.WriteFrame(BackupPiece);
+                await writer.FlushAsync();
+            })
             .Unary(VaultMethods.GetInfo, GetInfoAsync)
             .Unary(VaultMethods.GetStatus, (_, _) => ValueTask.FromResult(new Protocol.GetStatusResponse { State = "serving", StartNumber = 7 }));
     }
@@ -118,6 +123,9 @@ public sealed class ScriptedVault : IAsyncDisposable
     /// <summary>After how many events the n-th read or subscription call breaks off; null: never.</summary>
     public Func<int, int?> CutReadAfter { get; set; } = _ => null;
 
+    /// <summary>Completes before a read or subscription sends its head, which was taken before.</summary>
+    public Func<Task> BeforeHead { get; set; } = () => Task.CompletedTask;
+
     /// <summary>Completes before a read or subscription sends anything behind its head.</summary>
     public Func<Task> AfterHead { get; set; } = () => Task.CompletedTask;
 
@@ -126,6 +134,9 @@ public sealed class ScriptedVault : IAsyncDisposable
 
     /// <summary>Sends every page of events twice.</summary>
     public bool RepeatPages { get; set; }
+
+    /// <summary>The only message of an answer to ReadBackup, encoded.</summary>
+    public byte[] BackupPiece { get; set; } = [];
 
     public int EventsPerPage { get; set; } = 3;
 
@@ -417,6 +428,7 @@ public sealed class ScriptedVault : IAsyncDisposable
     {
         if (head is not null)
         {
+            await BeforeHead();
             await writer.WriteAsync(new Protocol.ReadResponse { Head = head });
             await AfterHead();
         }

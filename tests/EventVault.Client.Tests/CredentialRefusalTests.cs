@@ -10,7 +10,7 @@ public sealed class CredentialRefusalTests
     [Fact]
     public async Task A_token_that_no_header_can_hold_is_told_without_showing_it_and_nothing_is_sent()
     {
-        RpcException e = await Assert.ThrowsAsync<RpcException>(() => VaultCredentials.Token("secret\nword").AddToAsync(new RpcMetadata()).AsTask());
+        RpcException e = await Assert.ThrowsAsync<RpcException>(() => VaultCredentials.Token("secret\nword").AddToAsync(new RpcMetadata(), CancellationToken.None).AsTask());
         Assert.Equal((RpcCode.Unauthenticated, true), (e.Code, e.NotProcessed));
         Assert.Contains("U+000A", e.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("secret", e.Message, StringComparison.Ordinal);

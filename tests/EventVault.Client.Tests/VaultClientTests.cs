@@ -61,7 +61,7 @@ public sealed class VaultClientTests
     {
         Assert.Equal("https://a:1/ https://b:7400/", string.Join(' ', VaultAddress.Parse("eventvaults://al%40ice:s3%3Acret@a:1,b", out VaultCredentials? credentials)));
         var headers = new Rpc.RpcMetadata();
-        await credentials!.AddToAsync(headers);
+        await credentials!.AddToAsync(headers, CancellationToken.None);
         Assert.True(headers.TryGet("authorization", out string? header));
         Assert.Equal("al@ice:s3:cret", Encoding.UTF8.GetString(Convert.FromBase64String(header["Basic ".Length..])));
         foreach (string wrong in new[] { "eventvault://alice:s3/cret@host:x", "eventvault://:s3/cret@host", "alice:s3/cret@host" })

@@ -85,7 +85,7 @@ public class RegistrationTests
             context.RequestMetadata.TryGet("authorization", out var value) && value == context.Method ? next(context) : throw new RpcException(RpcCode.PermissionDenied, "no")));
         await using var channel = host.Connect(new RpcChannelOptions
         {
-            Credentials = async (info, headers) =>
+            Credentials = async (info, headers, _) =>
             {
                 await Task.Yield();
                 headers.Add("authorization", info.Method);
@@ -93,5 +93,34 @@ public class RegistrationTests
         });
         await channel.UnaryAsync(EchoService.Unary, new EchoRequest());
         await channel.UnaryAsync(EchoService.Unary, new EchoRequest());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Credentials_that_never_come_hold_up_neither_time_out_nor_cancellation_nor_disposal(bool heedsToken)
+    {
+        await using var host = await TestHost.StartAsync();
+        var never = new TaskCompletionSource();
+        await using var channel = host.Connect(new RpcChannelOptions
+        {
+            Credentials = (_, _, cancellation) => new ValueTask(heedsToken ? Task.Delay(Timeout.InfiniteTimeSpan, cancellation) : never.Task),
+        });
+        var late = channel.UnaryAsync(EchoService.Unary, new EchoRequest(), new RpcCallOptions(Timeout: TimeSpan.FromMilliseconds(50))).AsTask();
+        var error = await Assert.ThrowsAsync<RpcException>(() => late.WaitAsync(Wait.Limit));
+        Assert.Equal((RpcCode.DeadlineExceeded, true), (error.Code, error.NotProcessed));
+        Assert.Contains("credentials", error.Message, StringComparison.Ordinal);
+
+        using var source = new CancellationTokenSource();
+        var cancelled = channel.UnaryAsync(EchoService.Unary, new EchoRequest(), default, source.Token).AsTask();
+        await source.CancelAsync();
+        Assert.Equal(source.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => cancelled.WaitAsync(Wait.Limit))).CancellationToken);
+
+        var duplex = channel.Start(EchoService.Duplex);
+        var read = duplex.MoveNextAsync().AsTask();
+        await duplex.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
+        Assert.Equal(RpcCode.Cancelled, (await Assert.ThrowsAsync<RpcException>(() => read.WaitAsync(Wait.Limit))).Code);
+        Assert.Empty(host.Echo.Starts);
+        Assert.Equal(0, channel.Buffers.Rented);
     }
 }

@@ -46,7 +46,8 @@ public sealed class VaultCredentials
 
     /// <summary>Bearer tokens that are renewed.</summary>
     /// <param name="provider">
-    /// Gives a token that counts for a while yet. Called before each call, by several threads at once, so it keeps what it has got; may not return empty.
+    /// Gives a token that counts for a while yet. Called before each call, by several threads at once, so it keeps what it has got; may not return empty. Its
+    /// argument is cancelled when the call ends before, by its time-out too; a call does not wait for one that goes on then.
     /// </param>
     public static VaultCredentials Token(Func<CancellationToken, ValueTask<string>> provider)
     {
@@ -65,14 +66,17 @@ public sealed class VaultCredentials
     public ValueTask<string> AuthorizationAsync(CancellationToken cancellation = default) => _header(cancellation);
 
     /// <summary>Adds them to a call.</summary>
+    /// <param name="headers">The call's headers.</param>
+    /// <param name="cancellation">Cancelled when the call ends before.</param>
+    /// <exception cref="OperationCanceledException">It has ended.</exception>
     /// <exception cref="RpcException">UNAUTHENTICATED: the provider failed, the file can't be read, or no header can hold a token, as it has a line break. Nothing was sent.</exception>
-    internal async ValueTask AddToAsync(RpcMetadata headers)
+    internal async ValueTask AddToAsync(RpcMetadata headers, CancellationToken cancellation)
     {
         try
         {
-            headers.Add("authorization", await _header(CancellationToken.None).ConfigureAwait(false));
+            headers.Add("authorization", await _header(cancellation).ConfigureAwait(false));
         }
-        catch (Exception e) when (e is not OutOfMemoryException)
+        catch (Exception e) when (e is not OutOfMemoryException && !(e is OperationCanceledException && cancellation.IsCancellationRequested))
         {
             // Code of the user's.
             throw new RpcException(RpcCode.Unauthenticated, $"The client's credentials can't be used: {e.Message}", inner: e) { NotProcessed = true };

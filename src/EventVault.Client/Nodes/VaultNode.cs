@@ -104,7 +104,7 @@ internal sealed class VaultNode : IAsyncDisposable
         ConnectTimeout = _options.ConnectTimeout,
         Tls = _options.Tls,
         InitialStreamWindow = streamWindow,
-        Credentials = _credentials is { } credentials ? (_, headers) => credentials.AddToAsync(headers) : null,
+        Credentials = _credentials is { } credentials ? (_, headers, cancellation) => credentials.AddToAsync(headers, cancellation) : null,
     });
 }
 

@@ -42,6 +42,7 @@ internal sealed class ClientCall : IAsyncDisposable
     private bool _cancelled;
     private bool _disposed;
     private bool _keepsMessage;
+    private volatile bool _isSent;
 
     public ClientCall(RpcChannel channel, string path, bool serverStreams, RpcCallOptions options, CancellationToken callerToken)
     {
@@ -305,7 +306,9 @@ internal sealed class ClientCall : IAsyncDisposable
         try
         {
             _callerToken.ThrowIfCancellationRequested();
-            response = await _channel.SendAsync(_path, content, _options, _stopToken).ConfigureAwait(false);
+            var request = await _channel.RequestAsync(_path, content, _options, _stopToken).ConfigureAwait(false);
+            _isSent = true;
+            response = await _channel.SendAsync(request, _stopToken).ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -456,7 +459,9 @@ internal sealed class ClientCall : IAsyncDisposable
         // server's CANCELLED is then its echo of our own reset.
         if (stopped && !_cancelled && (error is not RpcException || mapped is RpcException { Code: RpcCode.Cancelled }))
         {
-            return new RpcException(RpcCode.DeadlineExceeded, $"{_path}: no answer within {_options.Timeout}. Whether the call had its effect is unknown.", inner: error);
+            return _isSent
+                ? new RpcException(RpcCode.DeadlineExceeded, $"{_path}: no answer within {_options.Timeout}. Whether the call had its effect is unknown.", inner: error)
+                : new RpcException(RpcCode.DeadlineExceeded, $"{_path}: the client's credentials were not there within {_options.Timeout}. Nothing was sent.", inner: error) { NotProcessed = true };
         }
 
         return mapped;

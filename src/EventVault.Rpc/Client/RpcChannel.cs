@@ -136,8 +136,8 @@ public sealed class RpcChannel : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>Sends one request on the next connection in turn; returns at the answer's headers.</summary>
-    internal async Task<HttpResponseMessage> SendAsync(string path, HttpContent content, RpcCallOptions options, CancellationToken cancellation)
+    /// <summary>A request with its headers, also those that the credentials add.</summary>
+    internal async ValueTask<HttpRequestMessage> RequestAsync(string path, HttpContent content, RpcCallOptions options, CancellationToken cancellation)
     {
         var request = new HttpRequestMessage(HttpMethod.Post, _addresses.GetOrAdd(path, static (p, address) => new Uri(address, p), Address))
         {
@@ -173,12 +173,28 @@ public sealed class RpcChannel : IAsyncDisposable
         if (_options.Credentials is { } credentials)
         {
             var added = new RpcMetadata();
-            await credentials(new RpcCallInfo(Address, path), added).ConfigureAwait(false);
+            var adding = credentials(new RpcCallInfo(Address, path), added, cancellation);
+            if (adding.IsCompleted)
+            {
+                await adding.ConfigureAwait(false);
+            }
+            else
+            {
+                // Code of the user's, which may not look at its token.
+                await adding.AsTask().WaitAsync(cancellation).ConfigureAwait(false);
+            }
+
             AddTo(headers, added);
         }
 
+        return request;
+    }
+
+    /// <summary>Sends a request on the next connection in turn; returns at the answer's headers.</summary>
+    internal Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellation)
+    {
         var connection = _connections[(int)(Interlocked.Increment(ref _next) % (uint)_connections.Length)];
-        return await connection.SendAsync(request, cancellation).ConfigureAwait(false);
+        return connection.SendAsync(request, cancellation);
     }
 
     private static void AddTo(HttpRequestHeaders headers, RpcMetadata metadata)

@@ -32,6 +32,9 @@ public sealed class RpcChannelOptions
     /// </summary>
     public int InitialStreamWindow { get; init; }
 
-    /// <summary>Called before each call to add credentials to its headers; may be asynchronous (a token's renewal).</summary>
-    public Func<RpcCallInfo, RpcMetadata, ValueTask>? Credentials { get; init; }
+    /// <summary>
+    /// Called before each call to add credentials to its headers; may be asynchronous (a token's renewal). Its token is cancelled
+    /// when the call ends before, by its time-out too; the call does not wait for it then.
+    /// </summary>
+    public Func<RpcCallInfo, RpcMetadata, CancellationToken, ValueTask>? Credentials { get; init; }
 }

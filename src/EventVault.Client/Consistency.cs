@@ -39,7 +39,8 @@ public readonly record struct Consistency
 
     /// <summary>
     /// Everything up to a position. The node waits for it for as long as <see cref="VaultClientOptions.CallTimeout"/>
-    /// lets a call take, or a read wait for its head; then it fails with <see cref="VaultErrorCode.TimedOutBehind"/>.
+    /// lets a call take, or a read wait for its head; then it fails with <see cref="VaultErrorCode.TimedOutBehind"/>. Of several
+    /// nodes a read asks another one sooner, for as long as the <see cref="RetryPolicy"/> goes on.
     /// </summary>
     /// <param name="position">The position, such as one that another process's append was answered with.</param>
     public static Consistency AtLeast(ulong position) => new(Level.AtLeast, position);

@@ -20,8 +20,8 @@ public sealed record RetryPolicy
     public TimeSpan MaxDelay { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>
-    /// How long after the first failure attempts go on. An append's, or another call's, own time-out ends them
-    /// too. Zero: no retries; <see cref="Timeout.InfiniteTimeSpan"/>: no end.
+    /// How long after the first failure attempts go on. The time-out of an append, or of a call that answers once, ends them
+    /// too; a read has none for all its attempts. Zero: no retries; <see cref="Timeout.InfiniteTimeSpan"/>: no end.
     /// </summary>
     public TimeSpan GiveUpAfter { get; init; } = TimeSpan.FromSeconds(30);
 }

@@ -19,9 +19,10 @@ public sealed class VaultClientOptions
     public TimeSpan AppendTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// How long the calls that answer once (stream and vault information) may take with all their retries, and how long a
-    /// read waits for its head, with which a node answers at once unless it has to reach a position first. A read that has
-    /// its head, and a subscription, take as long as they take.
+    /// How long the calls that answer once (stream and vault information) may take with all their retries, and how long each
+    /// attempt of a read waits for its head, with which a node answers at once unless it has to reach a position first. How long
+    /// a read goes on when attempts fail, as while no node can be reached, is <see cref="Retry"/>'s to say. A read that has its
+    /// head, and a subscription, take as long as they take.
     /// </summary>
     public TimeSpan CallTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

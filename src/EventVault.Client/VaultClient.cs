@@ -542,8 +542,9 @@ public sealed class VaultClient : IAsyncDisposable
 
     /// <summary>
     /// Closes the client. Takes no new appends, waits for those in flight for at most
-    /// <see cref="VaultClientOptions.CloseTimeout"/> and fails the rest; ends reads and subscriptions. Whoever calls it again
-    /// waits for the same end.
+    /// <see cref="VaultClientOptions.CloseTimeout"/> and fails the rest; ends reads, subscriptions and all other calls
+    /// (<see cref="VaultErrorCode.Closed"/>; <see cref="VaultErrorCode.OutcomeUnknown"/> for a change that may have been done). Whoever
+    /// calls it again waits for the same end.
     /// </summary>
     public ValueTask DisposeAsync()
     {

@@ -3,11 +3,142 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using EventVault.Client.Tests.Support;
+using EventVault.Rpc;
 
 namespace EventVault.Client.Tests;
 
 public sealed class VaultClientTests
 {
+    // Repeats a call only after a day: what ends earlier was ended.
+    private static readonly VaultClientOptions Patient = new()
+    {
+        CallTimeout = TimeSpan.FromDays(20),
+        Retry = new RetryPolicy { InitialDelay = TimeSpan.FromDays(1), MaxDelay = TimeSpan.FromDays(1), GiveUpAfter = Timeout.InfiniteTimeSpan },
+    };
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Disposing_the_client_ends_a_call_that_is_answered_once(bool underWay)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        VaultClient client = node.Connect(Patient);
+        var gate = new TaskCompletionSource();
+        node.BeforeUnary = () => underWay ? gate.Task : Task.CompletedTask;
+        (Task refused, node.NoReads) = OnCue();
+        Task<StreamInfo> call = client.GetStreamAsync("s");
+        if (!underWay)
+        {
+            await refused.WaitAsync(Wait.Limit);
+        }
+
+        await client.DisposeAsync();
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => call.WaitAsync(Wait.Limit))).Code);
+        gate.SetResult();
+    }
+
+    [Theory]
+    [InlineData(Fault.None, VaultErrorCode.OutcomeUnknown)] // It is under way.
+    [InlineData(Fault.CutAfter, VaultErrorCode.OutcomeUnknown)]
+    [InlineData(Fault.RefuseDraining, VaultErrorCode.Closed)]
+    public async Task Disposing_the_client_ends_a_change_and_says_whether_it_may_be_done(Fault fault, VaultErrorCode expected)
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        int looks = 0;
+        node.OnGetCluster = () =>
+        {
+            Interlocked.Increment(ref looks);
+            return null;
+        };
+        VaultClient client = node.Connect(Patient);
+        await ReadTests.Fill(client, "s", 1);
+        var gate = new TaskCompletionSource();
+        var begun = new TaskCompletionSource();
+        node.BeforeUnary = () =>
+        {
+            begun.TrySetResult();
+            return fault == Fault.None ? gate.Task : Task.CompletedTask;
+        };
+        node.OnChange = _ => fault;
+        Task<AppendResult> change = client.DeleteStreamAsync("s", ExpectedVersion.Any);
+        await begun.Task.WaitAsync(Wait.Limit);
+        if (fault != Fault.None)
+        {
+            // Before it waits, a call that failed has the others looked for; they are looked for only once before.
+            await Wait.UntilAsync(() => Volatile.Read(ref looks) > 1, "the failure to reach the client");
+        }
+
+        await client.DisposeAsync();
+        Assert.Equal(expected, (await Assert.ThrowsAsync<VaultException>(() => change.WaitAsync(Wait.Limit))).Code);
+        gate.SetResult();
+    }
+
+    [Fact]
+    public async Task A_token_that_never_comes_holds_up_no_time_out_and_no_disposal()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        var never = new TaskCompletionSource<string>();
+        var options = new VaultClientOptions
+        {
+            CallTimeout = TimeSpan.FromMilliseconds(200),
+            AppendTimeout = TimeSpan.FromMilliseconds(200),
+            CloseTimeout = TimeSpan.Zero,
+            Retry = Some.Quick.Retry,
+            Credentials = VaultCredentials.Token(_ => new ValueTask<string>(never.Task)),
+        };
+        VaultClient client = node.Connect(options);
+        Task<ReadHead> subscribed = client.SubscribeToAllAsync().GetHeadAsync();
+        foreach (Func<Task> call in new Func<Task>[]
+        {
+            () => client.GetInfoAsync(),
+            () => client.ReadAllAsync().GetHeadAsync(),
+            () => client.AppendAsync("s", ExpectedVersion.Any, Some.Event()),
+            () => client.StartScavengeAsync(),
+        })
+        {
+            VaultException e = await Assert.ThrowsAsync<VaultException>(() => call().WaitAsync(Wait.Limit));
+            Assert.Equal(VaultErrorCode.TimedOut, e.Code); // Nothing was sent, so the outcome is known.
+        }
+
+        Assert.False(subscribed.IsCompleted);
+        await client.DisposeAsync().AsTask().WaitAsync(Wait.Limit);
+        Assert.Equal(VaultErrorCode.Closed, (await Assert.ThrowsAsync<VaultException>(() => subscribed.WaitAsync(Wait.Limit))).Code);
+    }
+
+    [Fact]
+    public async Task A_call_that_waits_to_be_repeated_is_cancelled_with_the_callers_token()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        await using VaultClient client = node.Connect(Patient);
+        (Task refused, node.NoReads) = OnCue();
+        using var cancel = new CancellationTokenSource();
+        Task<StreamInfo> call = client.GetStreamAsync("s", cancel.Token);
+        await refused.WaitAsync(Wait.Limit);
+        await cancel.CancelAsync();
+        OperationCanceledException e = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call.WaitAsync(Wait.Limit));
+        Assert.Equal(cancel.Token, e.CancellationToken);
+    }
+
+    [Fact]
+    public async Task A_node_opens_no_connection_once_its_client_is_disposed()
+    {
+        var node = new VaultNode(new Uri("http://127.0.0.1:1"), isGiven: true, new VaultClientOptions(), credentials: null);
+        RpcChannel reads = node.Reads;
+        await node.DisposeAsync();
+        Assert.Same(reads, node.Reads);
+        Assert.Equal(VaultErrorCode.Closed, Assert.Throws<VaultException>(() => node.AppendsOf(0)).Code);
+    }
+
+    [Fact]
+    public async Task A_piece_of_a_backup_that_is_none_breaks_the_protocol()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.BackupPiece = [0x0A, 0x7F, 0x01];
+        await using VaultClient client = node.Connect();
+        VaultException e = await Assert.ThrowsAsync<VaultException>(() => client.Backups.ReadAsync(new byte[] { 1 }).ToListAsync());
+        Assert.Equal(VaultErrorCode.ProtocolViolation, e.Code);
+    }
+
     [Theory]
     [InlineData("eventvault://127.0.0.1:7400", "http://127.0.0.1:7400/")]
     [InlineData("eventvault://vault.example", "http://vault.example:7400/")]
@@ -60,7 +191,7 @@ public sealed class VaultClientTests
     public async Task A_user_may_stand_in_the_address_and_no_error_shows_the_password()
     {
         Assert.Equal("https://a:1/ https://b:7400/", string.Join(' ', VaultAddress.Parse("eventvaults://al%40ice:s3%3Acret@a:1,b", out VaultCredentials? credentials)));
-        var headers = new Rpc.RpcMetadata();
+        var headers = new RpcMetadata();
         await credentials!.AddToAsync(headers, CancellationToken.None);
         Assert.True(headers.TryGet("authorization", out string? header));
         Assert.Equal("al@ice:s3:cret", Encoding.UTF8.GetString(Convert.FromBase64String(header["Basic ".Length..])));
@@ -353,5 +484,18 @@ public sealed class VaultClientTests
     {
         Assert.Equal("{\"A\":1}", Encoding.UTF8.GetString(EventData.Json("t", new { A = 1 }).Data.Span));
         Assert.Equal("{\"ü\":1}", Encoding.UTF8.GetString(EventData.JsonText("t", "{\"ü\":1}").Data.Span));
+    }
+
+    // Refuses in passing, and says when it did so first.
+    private static (Task Refused, Func<Protocol.Failure?> Refuses) OnCue()
+    {
+        var refused = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        return (refused.Task, Refuse);
+
+        Protocol.Failure? Refuse()
+        {
+            refused.TrySetResult();
+            return ScriptedCluster.Refusal(Protocol.Reason.Draining);
+        }
     }
 }

@@ -51,7 +51,7 @@ public sealed class VaultBackups
         IAsyncEnumerable<ReadOnlyMemory<byte>> messages = _streamed.RunAsync(VaultMethods.ReadBackup, _ => new Protocol.ReadBackupRequest { Segment = description, Offset = (ulong)offset }, default, cancellationToken);
         await foreach (ReadOnlyMemory<byte> message in messages.ConfigureAwait(false))
         {
-            Protocol.ReadBackupResponse piece = Protocol.ReadBackupResponse.Parser.ParseFrom(message.Span);
+            Protocol.ReadBackupResponse piece = StreamedCalls.Parse(Protocol.ReadBackupResponse.Parser, message);
             if (piece.Changed)
             {
                 yield return default;

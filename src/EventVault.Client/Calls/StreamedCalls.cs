@@ -97,6 +97,23 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
         }
     }
 
+    /// <summary>Decodes what <see cref="RunAsync"/> gave.</summary>
+    /// <param name="parser">The parser of the messages.</param>
+    /// <param name="message">One of them.</param>
+    /// <exception cref="VaultException">It is no such message.</exception>
+    public static T Parse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> message)
+        where T : IMessage<T>
+    {
+        try
+        {
+            return parser.ParseFrom(message.Span);
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            throw VaultErrors.ProtocolViolation($"an answer is no valid {typeof(T).Name}");
+        }
+    }
+
     // Why it can't be asked; null: it can.
     private async ValueTask<VaultException?> GreetAsync(VaultNode node, TimeSpan limit, CancellationToken stop, CancellationToken cancellation)
     {
@@ -188,5 +205,5 @@ internal sealed class StreamedCalls(NodeRoster nodes, VaultClientOptions options
 
     private static Exception Cancelled(CancellationToken cancellation) => cancellation.IsCancellationRequested
         ? new OperationCanceledException(cancellation)
-        : new VaultException(VaultErrorCode.Closed, "The call was cut short: its client was disposed.");
+        : VaultErrors.Closed();
 }

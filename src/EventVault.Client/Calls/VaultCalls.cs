@@ -48,15 +48,21 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, clientClosed);
         var attempts = new Attempts(nodes, options.Retry, timeout);
         while (true)
         {
             VaultNode node = attempts.Refusals.For(request);
             try
             {
-                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
+                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), stop.Token).ConfigureAwait(false);
                 nodes.Answered(node);
                 return answer;
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                throw VaultErrors.Closed();
             }
             catch (RpcException e)
             {
@@ -66,7 +72,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
                     throw attempts.Telling;
                 }
 
-                await Task.Delay(wait, cancellation).ConfigureAwait(false);
+                await WaitAsync(wait, stop.Token, cancellation).ConfigureAwait(false);
             }
         }
     }
@@ -77,11 +83,12 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         where TRequest : class, IMessage<TRequest>, new()
         where TResponse : class, IMessage<TResponse>, new()
     {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, clientClosed);
         try
         {
-            return await nodes.UnaryAsync(nodes.Leader, method, request, options.CallTimeout, cancellation).ConfigureAwait(false);
+            return await nodes.UnaryAsync(nodes.Leader, method, request, options.CallTimeout, stop.Token).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is RpcException or VaultException)
+        catch (Exception e) when (e is RpcException or VaultException or OperationCanceledException)
         {
             cancellation.ThrowIfCancellationRequested();
             return null;
@@ -110,6 +117,7 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
         where TResponse : class, IMessage<TResponse>, new()
     {
         ThrowIfDisposed();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, clientClosed);
         var attempts = new Attempts(nodes, options.Retry, options.CallTimeout);
         bool mayBeDone = false;
         while (true)
@@ -117,9 +125,14 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
             VaultNode node = onlyFirst ? nodes.First : attempts.Refusals.InPlaceOf(nodes.Leader);
             try
             {
-                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), cancellation).ConfigureAwait(false);
+                TResponse answer = await nodes.UnaryAsync(node, method, request, attempts.TimeFor(node), stop.Token).ConfigureAwait(false);
                 nodes.Led(node);
                 return answer;
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                throw unknown(VaultErrors.Closed()); // It was under way.
             }
             catch (VaultException e) when (mayBeDone)
             {
@@ -141,12 +154,33 @@ internal sealed class VaultCalls(NodeRoster nodes, VaultClientOptions options, C
                     throw mayBeDone ? unknown(attempts.Last) : attempts.Telling;
                 }
 
-                await Task.Delay(wait, cancellation).ConfigureAwait(false);
+                try
+                {
+                    await WaitAsync(wait, stop.Token, cancellation).ConfigureAwait(false);
+                }
+                catch (VaultException closed) when (mayBeDone)
+                {
+                    throw unknown(closed);
+                }
+
                 if (mayBeDone)
                 {
                     onRetry(request);
                 }
             }
+        }
+    }
+
+    private static async Task WaitAsync(TimeSpan wait, CancellationToken stop, CancellationToken cancellation)
+    {
+        try
+        {
+            await Task.Delay(wait, stop).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            throw VaultErrors.Closed();
         }
     }
 

@@ -241,6 +241,9 @@ internal static class VaultErrors
     public static VaultException KeepsWaiting(Uri node, string method) => new(
         VaultErrorCode.TimedOutBehind, $"The node at {node.Host}:{node.Port} took {method} and kept it waiting: it is behind, or hangs. Look at vault-admin cluster status.");
 
+    /// <summary>The client was disposed before a call had its answer.</summary>
+    public static VaultException Closed() => new(VaultErrorCode.Closed, "The call was cut short: its client was disposed.");
+
     public static VaultException ProtocolViolation(string what) =>
         new(VaultErrorCode.ProtocolViolation, $"The peer broke the protocol: {what}. Check that the address is that of an EventVault node of this generation.");
 

@@ -345,7 +345,13 @@ internal sealed class NodeRoster : IAsyncDisposable
         }
 
         await loop.ConfigureAwait(false);
-        foreach (VaultNode node in _nodes.Concat(_dropped))
+        VaultNode[] nodes;
+        lock (_lock)
+        {
+            nodes = [.. _nodes, .. _dropped]; // A call that ends now may still add one.
+        }
+
+        foreach (VaultNode node in nodes)
         {
             await node.DisposeAsync().ConfigureAwait(false);
         }

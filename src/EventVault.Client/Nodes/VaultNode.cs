@@ -20,6 +20,8 @@ internal sealed class VaultNode : IAsyncDisposable
     private readonly VaultCredentials? _credentials;
     private readonly Lazy<RpcChannel> _reads;
     private readonly Lazy<RpcChannel>[] _appends;
+    private readonly Lock _opening = new();
+    private bool _isDisposed;
     private CancellationTokenSource _lost = new();
     private bool _isGreeted;
 
@@ -44,7 +46,8 @@ internal sealed class VaultNode : IAsyncDisposable
     public bool IsGiven { get; }
 
     /// <summary>The connections that all but appends share.</summary>
-    public RpcChannel Reads => _reads.Value;
+    /// <exception cref="VaultException">The client was disposed, and the node had not been used before.</exception>
+    public RpcChannel Reads => ChannelOf(_reads);
 
     /// <summary>Cancelled when the node has turned out to be gone from the vault, or cut off from its leader: what is open there ends. Then a new one.</summary>
     public CancellationToken Lost => Volatile.Read(ref _lost).Token;
@@ -78,7 +81,8 @@ internal sealed class VaultNode : IAsyncDisposable
 
     /// <summary>The connection of one append session.</summary>
     /// <param name="session">Which one.</param>
-    public RpcChannel AppendsOf(int session) => _appends[session].Value;
+    /// <exception cref="VaultException">As for <see cref="Reads"/>.</exception>
+    public RpcChannel AppendsOf(int session) => ChannelOf(_appends[session]);
 
     /// <summary>Ends what is open there.</summary>
     public void Lose()
@@ -89,9 +93,28 @@ internal sealed class VaultNode : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        lock (_opening)
+        {
+            _isDisposed = true;
+        }
+
         foreach (Lazy<RpcChannel> channel in _appends.Append(_reads).Where(static c => c.IsValueCreated))
         {
             await channel.Value.DisposeAsync().ConfigureAwait(false);
+        }
+    }
+
+    // Nobody would close a connection that is opened behind the client's end.
+    private RpcChannel ChannelOf(Lazy<RpcChannel> channel)
+    {
+        if (channel.IsValueCreated)
+        {
+            return channel.Value;
+        }
+
+        lock (_opening)
+        {
+            return _isDisposed ? throw VaultErrors.Closed() : channel.Value;
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Google.Protobuf;
 
 namespace EventVault.Client;
 
@@ -219,7 +218,7 @@ public sealed class VaultStates
         bool isLimited = request.Limit > 0;
         await foreach (ReadOnlyMemory<byte> message in _streamed.RunAsync(VaultMethods.GetStates, NextRequest, asOf.Wait, cancellation).ConfigureAwait(false))
         {
-            Protocol.GetStatesResponse answer = Parse(Protocol.GetStatesResponse.Parser, message);
+            Protocol.GetStatesResponse answer = StreamedCalls.Parse(Protocol.GetStatesResponse.Parser, message);
             string name;
             switch (answer.ContentCase)
             {
@@ -275,7 +274,7 @@ public sealed class VaultStates
 
         await foreach (ReadOnlyMemory<byte> message in _streamed.RunAsync(VaultMethods.GetStateHistory, NextRequest, wait, cancellation).ConfigureAwait(false))
         {
-            Protocol.GetStateHistoryResponse answer = Parse(Protocol.GetStateHistoryResponse.Parser, message);
+            Protocol.GetStateHistoryResponse answer = StreamedCalls.Parse(Protocol.GetStateHistoryResponse.Parser, message);
             if (answer.ContentCase == Protocol.GetStateHistoryResponse.ContentOneofCase.Cut)
             {
                 pinned.Set(Seen(answer.Cut));
@@ -297,19 +296,6 @@ public sealed class VaultStates
         }
 
         progress.CheckEnd();
-    }
-
-    private static T Parse<T>(MessageParser<T> parser, ReadOnlyMemory<byte> message)
-        where T : IMessage<T>
-    {
-        try
-        {
-            return parser.ParseFrom(message.Span);
-        }
-        catch (InvalidProtocolBufferException)
-        {
-            throw VaultErrors.ProtocolViolation($"an answer is no valid {typeof(T).Name}");
-        }
     }
 
     private Cut Seen(Protocol.Cut? cut)

@@ -31,28 +31,34 @@ internal readonly ref struct EventRow(FoldEvent e, ReadOnlySpan<Field> fields, E
             JsonTokenType.True => Value.Of(true),
             JsonTokenType.False => Value.Of(false),
             JsonTokenType.Number => Value.OfNumber(bytes),
-            JsonTokenType.String => Value.OfText(field.IsEscaped ? Unescaped(bytes) : bytes[1..^1]),
+            JsonTokenType.String => Value.OfText(field.IsEscaped ? Work.Unescaped(number, bytes) : bytes[1..^1]),
             _ => Value.OfJson(bytes),
         };
     }
-
-    private Span<byte> Unescaped(ReadOnlySpan<byte> quoted)
-    {
-        var reader = new Utf8JsonReader(quoted);
-        reader.Read();
-        var room = Work.Rent(quoted.Length);
-        return room[..reader.CopyString(room)];
-    }
 }
 
-/// <summary>Room for the texts that an expression makes, and what went wrong on the way. One thread at a time.</summary>
-internal sealed class ExpressionWork
+/// <summary>
+/// Room for the texts that an expression makes, and what went wrong on the way. One thread at a time.
+/// Texts lie in it as on a stack, each of 64 KiB at most: what is needed no more is given back, so an expression takes as much as it is nested
+/// deep, not as much as it has calls. Fields with escapes lie beside it, each once for an event: all of them together are shorter than the event.
+/// </summary>
+/// <param name="fields">How many fields there are.</param>
+internal sealed class ExpressionWork(int fields)
 {
-    /// <summary>Texts longer than this are not made: a page of text is a document, not a field.</summary>
+    /// <summary>Texts longer than this are not made: a page of text is a document, not a field. A field's own text may be longer.</summary>
     public const int MostTextBytes = 64 * 1024;
 
+    private readonly (long Event, int Start, int Length)[] _unescaped = new (long, int, int)[fields];
     private byte[] _room = new byte[1024];
-    private int _used;
+    private byte[] _fieldRoom = [];
+    private int _fieldsUsed;
+    private long _event; // The first one is 1.
+
+    /// <summary>Bytes that are held, used or not; for tests.</summary>
+    public int RoomBytes => _room.Length + _fieldRoom.Length;
+
+    /// <summary>Bytes that texts take now: what <see cref="Release"/> goes back to.</summary>
+    public int Used { get; private set; }
 
     /// <summary>Values that were not of the kind that was needed.</summary>
     public int Mismatches { get; set; }
@@ -61,20 +67,50 @@ internal sealed class ExpressionWork
     public bool Failed { get; set; }
 
     /// <summary>Begins with the next event.</summary>
-    public void Reset() => (_used, Mismatches, Failed) = (0, 0, false);
+    public void Reset()
+    {
+        (Used, _fieldsUsed, Mismatches, Failed) = (0, 0, 0, false);
+        _event++;
+    }
 
-    /// <summary>Room until the next event.</summary>
+    /// <summary>Room until it is given back.</summary>
+    /// <param name="length">At most <see cref="MostTextBytes"/>.</param>
     public Span<byte> Rent(int length)
     {
-        if (_room.Length - _used < length)
+        Invariant.Check(length is >= 0 and <= MostTextBytes, "No longer text is made.");
+        Grow(ref _room, Used, length);
+        Used += length;
+        return _room.AsSpan(Used - length, length);
+    }
+
+    /// <summary>Gives back what was rented since.</summary>
+    /// <param name="mark"><see cref="Used"/> at that time.</param>
+    public void Release(int mark)
+    {
+        Invariant.Check(mark >= 0 && mark <= Used, "Room is given back in the order of a stack.");
+        Used = mark;
+    }
+
+    /// <summary>What was rented since, in one piece.</summary>
+    /// <param name="mark"><see cref="Used"/> at that time.</param>
+    public ReadOnlySpan<byte> Since(int mark) => _room.AsSpan(mark, Used - mark);
+
+    /// <summary>The text of a field with escapes, until the next event.</summary>
+    /// <param name="number">Which field.</param>
+    /// <param name="quoted">As it stands in the event, which is text.</param>
+    public ReadOnlySpan<byte> Unescaped(int number, ReadOnlySpan<byte> quoted)
+    {
+        ref var known = ref _unescaped[number];
+        if (known.Event != _event)
         {
-            // Texts that were made before keep the old room alive.
-            (_room, _used) = (new byte[Math.Max(2 * _room.Length, length)], 0);
+            var reader = new Utf8JsonReader(quoted);
+            reader.Read();
+            Grow(ref _fieldRoom, _fieldsUsed, quoted.Length);
+            known = (_event, _fieldsUsed, reader.CopyString(_fieldRoom.AsSpan(_fieldsUsed)));
+            _fieldsUsed += known.Length;
         }
 
-        var room = _room.AsSpan(_used, length);
-        _used += length;
-        return room;
+        return _fieldRoom.AsSpan(known.Start, known.Length);
     }
 
     /// <summary>A value of the wrong kind stands for nothing.</summary>
@@ -99,5 +135,14 @@ internal sealed class ExpressionWork
         var shown = ticks >= -DateTime.UnixEpoch.Ticks && ticks <= DateTime.MaxValue.Ticks - DateTime.UnixEpoch.Ticks
             && DateTime.UnixEpoch.AddTicks(ticks).TryFormat(room, out var written, "O", CultureInfo.InvariantCulture) && written == Length;
         return shown ? Value.OfText(room) : Mismatch();
+    }
+
+    // Texts that were made before keep the old room alive. They are copied as well, so that offsets mean the same.
+    private static void Grow(ref byte[] room, int used, int length)
+    {
+        if (room.Length - used < length)
+        {
+            Array.Resize(ref room, (int)Math.Min(Array.MaxLength, Math.Max(2L * room.Length, (long)used + length)));
+        }
     }
 }

@@ -8,8 +8,18 @@ namespace EventVault.Temporal.Expressions;
 /// <summary>An expression over one event. Immutable; shared by threads.</summary>
 internal abstract class Expression
 {
-    /// <summary>Its value for an event.</summary>
-    public abstract Value Evaluate(in EventRow row);
+    /// <summary>Its value for an event. Only a text takes room: what else was made on the way is given back here, for all kinds of expressions.</summary>
+    public Value Evaluate(in EventRow row)
+    {
+        var mark = row.Work.Used;
+        var value = Calculate(row);
+        if (value.Kind != ValueKind.Text)
+        {
+            row.Work.Release(mark);
+        }
+
+        return value;
+    }
 
     /// <summary>Writes it so that equal expressions give equal texts, whatever their white space and letters were.</summary>
     public abstract void Write(StringBuilder to);
@@ -20,6 +30,9 @@ internal abstract class Expression
         Write(text);
         return text.ToString();
     }
+
+    /// <summary>Works the value out. Lists are to give back what each of their members made: there may be a thousand.</summary>
+    protected abstract Value Calculate(in EventRow row);
 
     protected static void Write(StringBuilder to, string name, params ReadOnlySpan<Expression> arguments)
     {
@@ -51,7 +64,7 @@ internal sealed class Literal : Expression
 
     public Literal(byte[] text) => (_kind, _text) = (ValueKind.Text, text);
 
-    public override Value Evaluate(in EventRow row) => _kind switch
+    protected override Value Calculate(in EventRow row) => _kind switch
     {
         ValueKind.Boolean => Value.Of(_number != 0),
         ValueKind.Number => Value.Of(_number),
@@ -73,7 +86,7 @@ internal sealed class Literal : Expression
 /// <param name="number">As <see cref="FieldPaths"/> numbers it.</param>
 internal sealed class DataField(IReadOnlyList<byte[]> path, int number) : Expression
 {
-    public override Value Evaluate(in EventRow row) => row.Field(number);
+    protected override Value Calculate(in EventRow row) => row.Field(number);
 
     public override void Write(StringBuilder to)
     {
@@ -110,7 +123,7 @@ internal enum EventFact : byte
 /// <summary>What the vault knows about the event.</summary>
 internal sealed class FactField(EventFact fact) : Expression
 {
-    public override Value Evaluate(in EventRow row) => fact switch
+    protected override Value Calculate(in EventRow row) => fact switch
     {
         EventFact.Stream => Value.OfText(row.Event.Stream),
         EventFact.Type => Value.OfText(row.Event.Type),
@@ -126,7 +139,7 @@ internal sealed class FactField(EventFact fact) : Expression
 /// <summary>AND, OR and NOT.</summary>
 internal sealed class Logic(string name, Expression left, Expression? right) : Expression
 {
-    public override Value Evaluate(in EventRow row)
+    protected override Value Calculate(in EventRow row)
     {
         var first = Truth(left.Evaluate(row), row);
         if (right is null)
@@ -163,7 +176,7 @@ internal sealed class Logic(string name, Expression left, Expression? right) : E
 /// <summary>Whether there is a value.</summary>
 internal sealed class NullTest(Expression operand, bool isNull) : Expression
 {
-    public override Value Evaluate(in EventRow row) => Value.Of(operand.Evaluate(row).IsNull == isNull);
+    protected override Value Calculate(in EventRow row) => Value.Of(operand.Evaluate(row).IsNull == isNull);
 
     public override void Write(StringBuilder to) => Write(to, isNull ? "ISNULL" : "NOTNULL", operand);
 }
@@ -171,7 +184,7 @@ internal sealed class NullTest(Expression operand, bool isNull) : Expression
 /// <summary>Compares two values of one kind: numbers by size, texts by their bytes, false before true.</summary>
 internal sealed class Comparison(string name, Expression left, Expression right) : Expression
 {
-    public override Value Evaluate(in EventRow row)
+    protected override Value Calculate(in EventRow row)
     {
         var a = left.Evaluate(row);
         var b = right.Evaluate(row);
@@ -201,7 +214,7 @@ internal sealed class Comparison(string name, Expression left, Expression right)
 /// <summary>Whether a value is one of some.</summary>
 internal sealed class Membership(Expression operand, Expression[] values) : Expression
 {
-    public override Value Evaluate(in EventRow row)
+    protected override Value Calculate(in EventRow row)
     {
         var value = operand.Evaluate(row);
         if (value.IsNull)
@@ -210,8 +223,10 @@ internal sealed class Membership(Expression operand, Expression[] values) : Expr
         }
 
         var isKnown = true;
+        var mark = row.Work.Used;
         foreach (var candidate in values)
         {
+            row.Work.Release(mark); // The one before is done with.
             var other = candidate.Evaluate(row);
             if (other.IsNull)
             {
@@ -232,7 +247,7 @@ internal sealed class Membership(Expression operand, Expression[] values) : Expr
 /// <summary>Adds, subtracts, multiplies, divides, takes the rest or the negative.</summary>
 internal sealed class Arithmetic(char name, Expression left, Expression? right) : Expression
 {
-    public override Value Evaluate(in EventRow row)
+    protected override Value Calculate(in EventRow row)
     {
         var a = left.Evaluate(row);
         var b = right is null ? Value.Of(0m) : right.Evaluate(row);
@@ -285,14 +300,17 @@ internal sealed class Arithmetic(char name, Expression left, Expression? right) 
 /// <summary>The value of the first condition that is true.</summary>
 internal sealed class Choice((Expression Condition, Expression Value)[] cases, Expression otherwise) : Expression
 {
-    public override Value Evaluate(in EventRow row)
+    protected override Value Calculate(in EventRow row)
     {
+        var mark = row.Work.Used;
         foreach (var (condition, value) in cases)
         {
             if (condition.Evaluate(row).IsTrue)
             {
                 return value.Evaluate(row);
             }
+
+            row.Work.Release(mark); // A condition may be a text: it is not true then.
         }
 
         return otherwise.Evaluate(row);

@@ -7,7 +7,7 @@ namespace EventVault.Temporal.Expressions;
 /// <summary>A call of a function.</summary>
 internal sealed class Call(Function function, Expression[] arguments) : Expression
 {
-    public override Value Evaluate(in EventRow row) => function.Evaluate(arguments, row);
+    protected override Value Calculate(in EventRow row) => function.Evaluate(arguments, row);
 
     public override void Write(StringBuilder to) => Write(to, function.Name, arguments);
 }
@@ -105,6 +105,11 @@ internal sealed record Function(string Name, int Least, int Most, Function.Evalu
             return value.IsNull ? value : row.Work.Mismatch();
         }
 
+        if (value.Bytes.Length > ExpressionWork.MostTextBytes)
+        {
+            return row.Work.Fail();
+        }
+
         var room = row.Work.Rent(value.Bytes.Length);
         for (var i = 0; i < room.Length; i++)
         {
@@ -115,28 +120,25 @@ internal sealed record Function(string Name, int Least, int Most, Function.Evalu
         return Value.OfText(room);
     }
 
-    // What is null adds nothing.
+    // What is null adds nothing. The text grows at the end of the room, in one piece: what its parts took there is given back.
     private static Value Concat(Expression[] arguments, in EventRow row)
     {
-        ReadOnlySpan<byte> all = default;
+        var work = row.Work;
+        var begin = work.Used;
         foreach (var argument in arguments)
         {
-            var part = Text(argument.Evaluate(row), row);
-            if (all.Length + part.Bytes.Length > ExpressionWork.MostTextBytes)
+            var end = work.Used;
+            var part = Text(argument.Evaluate(row), row).Bytes;
+            if (end - begin + part.Length > ExpressionWork.MostTextBytes)
             {
-                return row.Work.Fail();
+                return work.Fail();
             }
 
-            if (!part.Bytes.IsEmpty)
-            {
-                var room = row.Work.Rent(all.Length + part.Bytes.Length);
-                all.CopyTo(room);
-                part.Bytes.CopyTo(room[all.Length..]);
-                all = room;
-            }
+            work.Release(end);
+            part.CopyTo(work.Rent(part.Length)); // The part may stand where it goes to: copying takes care of that.
         }
 
-        return Value.OfText(all);
+        return Value.OfText(work.Since(begin));
     }
 
     private static Value Number(Expression[] arguments, in EventRow row)

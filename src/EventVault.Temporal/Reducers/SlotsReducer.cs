@@ -41,7 +41,7 @@ public sealed class SlotsReducer : Reducer
 
         private readonly SlotDefinition _definition;
         private readonly FoldLimits _limits;
-        private readonly ExpressionWork _work = new();
+        private readonly ExpressionWork _work;
         private readonly Field[] _fields;
         private readonly SlotState[] _whole;
         private readonly Dictionary<byte[], SlotState[]> _keyed = new(Utf8Comparer.Ordinal);
@@ -52,6 +52,7 @@ public sealed class SlotsReducer : Reducer
         {
             (_definition, _limits) = (definition, limits);
             _fields = new Field[definition.Fields.Count];
+            _work = new ExpressionWork(_fields.Length);
             _whole = new SlotState[definition.Slots.Count];
             _byKey = _keyed.GetAlternateLookup<ReadOnlySpan<byte>>();
             _bytes = definition.Key is null ? SlotBytes * _whole.Length : 0;
@@ -152,6 +153,7 @@ public sealed class SlotsReducer : Reducer
             var errors = 0;
             for (var i = 0; i < slots.Length; i++)
             {
+                _work.Release(0); // The texts of the key and of the slots before are copied where they are kept.
                 var slot = _definition.Slots[i];
                 if (slot.Filter is null || slot.Filter.Evaluate(row).IsTrue)
                 {

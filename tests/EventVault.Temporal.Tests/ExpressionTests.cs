@@ -147,6 +147,20 @@ public sealed class ExpressionTests
     }
 
     [Fact]
+    public void BETWEEN_within_BETWEEN_is_bounded_as_each_doubles_what_stands_before_it()
+    {
+        static string Nested(string inner, int levels) => $"{new string('(', levels)}{inner}{string.Concat(Enumerable.Repeat(" BETWEEN FALSE AND TRUE)", levels))}";
+        var e = Assert.Throws<ExpressionException>(() => SlotsReducer.Parse($"x = LAST({Nested("open", 18)})"));
+        Assert.StartsWith("Too many BETWEEN within each other", e.Message, StringComparison.Ordinal);
+        Assert.Throws<ExpressionException>(() => SlotsReducer.Parse($"x = LAST({Nested($"'{new string('a', 15_000)}' = name", 4)})"));
+        Assert.Throws<ExpressionException>(() => SlotsReducer.Parse(string.Join(", ", Enumerable.Range(0, 16).Select(i => $"x{i} = LAST({Nested("open", 9)})"))));
+
+        Assert.Equal("true", Some.Evaluate(Nested("open", 9), new SomeEvent(Data)));
+        SlotsReducer.Parse($"x = LAST({string.Join(" AND ", Enumerable.Repeat("qty BETWEEN 1 AND 5", 650))})");
+        SlotsReducer.Parse($"x = LAST('{new string('a', 15_000)}' BETWEEN 'a' AND 'b')");
+    }
+
+    [Fact]
     public void No_text_does_more_than_be_refused()
     {
         string[] pieces = ["x", "=", "SUM", "COUNT", "(", ")", "*", ",", "qty", ".", "'a'", "\"b\"", "1.5", "-", "AND", "NOT", "IN", "BETWEEN", "CASE", "WHEN", "THEN", "END", "BY", "FILTER", "WHERE", "$type", "IS", "NULL", "é", "'", "\0"];

@@ -32,6 +32,12 @@ internal sealed class ExpressionParser(string text, FieldPaths fields)
     /// <summary>Values that IN compares with, one by one.</summary>
     private const int MostValues = 1000;
 
+    /// <summary>
+    /// Characters of the text that are worked out, and written into the normal form, once more: BETWEEN compares what stands before it twice, and
+    /// within each other each doubles those before. Only texts where several are within each other have more.
+    /// </summary>
+    private const int MostRepeated = 64 * 1024;
+
     private static readonly string[] Comparisons = ["=", "==", "<>", "!=", "<", "<=", ">", ">="];
 
     /// <summary>Not names of fields, unless in double quotes.</summary>
@@ -44,6 +50,7 @@ internal sealed class ExpressionParser(string text, FieldPaths fields)
     private int _at;
     private int _depth;
     private int _operators;
+    private int _repeated;
 
     /// <summary>The piece that comes next.</summary>
     public Token Next => _tokens[_at];
@@ -136,6 +143,7 @@ internal sealed class ExpressionParser(string text, FieldPaths fields)
 
     private Expression Test()
     {
+        var (begin, repeated) = (Next, _repeated);
         var left = Sum();
         if (Next.Kind == TokenKind.Symbol && Comparisons.Contains(Next.Text))
         {
@@ -159,12 +167,23 @@ internal sealed class ExpressionParser(string text, FieldPaths fields)
         }
         else if (TakeWord("BETWEEN"))
         {
+            Repeat(begin, _repeated - repeated);
             var low = Sum();
             NeedWord("AND", "between the two ends of BETWEEN");
             test = new Logic("AND", new Comparison(">=", left, low), new Comparison("<=", left, Sum()));
         }
 
         return test is null ? left : isNegated ? new Logic("NOT", test, null) : test;
+    }
+
+    // What was read since then is there twice, and so is what was there twice in it.
+    private void Repeat(in Token begin, int repeatedWithin)
+    {
+        _repeated += Next.Offset - begin.Offset + repeatedWithin;
+        if (_repeated > MostRepeated)
+        {
+            throw Error("Too many BETWEEN within each other: each works out what stands before it twice.", begin);
+        }
     }
 
     private Expression Sum()

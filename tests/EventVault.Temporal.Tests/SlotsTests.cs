@@ -116,6 +116,32 @@ public sealed class SlotsTests
     }
 
     [Fact]
+    public void A_long_value_is_not_kept_once_for_each_slot_before_the_state_is_refused()
+    {
+        const int Bytes = 1024 * 1024;
+        var state = SlotsReducer.Parse(string.Join(", ", Enumerable.Range(0, 200).Select(i => $"x{i} = LAST(v)"))).Start(FoldLimits.Default);
+        new SomeEvent("""{"v":1}""").ApplyTo(state);
+        var e = new SomeEvent($$"""{"v":"{{new string('a', Bytes)}}"}""");
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var refused = Assert.Throws<StateTooLargeException>(() => e.ApplyTo(state));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 16 * Bytes);
+        Assert.Equal(FoldLimits.Default.StateBytes, refused.Allowed);
+        Assert.InRange(refused.Bytes, refused.Allowed + 1, 4 * refused.Allowed);
+    }
+
+    [Fact]
+    public void A_state_may_be_larger_within_an_event_that_makes_it_small_again()
+    {
+        var state = SlotsReducer.Parse("a = LAST(a), b = LAST(b)").Start(new FoldLimits(2000));
+        var (@long, @short) = (new string('l', 1800), "s");
+        for (var i = 0; i < 4; i++)
+        {
+            new SomeEvent($$"""{"a":"{{(i % 2 == 0 ? @long : @short)}}","b":"{{(i % 2 == 0 ? @short : @long)}}"}""").ApplyTo(state);
+            Assert.InRange(state.Bytes, 1801, 2000);
+        }
+    }
+
+    [Fact]
     public void Damaged_saved_states_are_told()
     {
         var reducer = SlotsReducer.Parse("a = LAST(sku), b = SET_ADD(qty) BY sku");

@@ -150,7 +150,7 @@ public sealed class SlotsReducer : Reducer
 
         private int Apply(in EventRow row, SlotState[] slots)
         {
-            var errors = 0;
+            var (errors, held) = (0, _bytes);
             for (var i = 0; i < slots.Length; i++)
             {
                 _work.Release(0); // The texts of the key and of the slots before are copied where they are kept.
@@ -164,6 +164,13 @@ public sealed class SlotsReducer : Reducer
                     else if (slot.Argument.Evaluate(row) is { IsNull: false } value)
                     {
                         _bytes += slots[i].Add(slot.Aggregate, value, _work);
+
+                        // The slots behind this one can get shorter by what they hold, which is no more than was held before: the state
+                        // is too large in any case. So a long value is not kept once for each slot before that is found.
+                        if (_bytes - held > _limits.StateBytes)
+                        {
+                            throw new StateTooLargeException(_bytes, _limits.StateBytes);
+                        }
                     }
                 }
 

@@ -137,6 +137,7 @@ internal sealed class FoldWalk : IDisposable
     {
         _sink.StopsAtChange = onlyOneChange;
         _sink.IsChanged = false;
+        _sink.Cancellation = cancellation;
         if (EventsFolded + last.Value - Next + 1 is var events && events > _mostEvents && last.Value >= Next)
         {
             throw new FoldTooLongException(events, _mostEvents);
@@ -200,6 +201,8 @@ internal sealed class FoldWalk : IDisposable
 
         public byte[] Hash { get; set; } = [];
 
+        public CancellationToken Cancellation { get; set; }
+
         public bool Take(in EventView e)
         {
             var content = EventContent.Read(e);
@@ -220,7 +223,8 @@ internal sealed class FoldWalk : IDisposable
                 (Hash, IsChanged) = (hash, true);
             }
 
-            return !IsChanged;
+            // Large events take long, and a page has many.
+            return !IsChanged && !Cancellation.IsCancellationRequested;
         }
     }
 }

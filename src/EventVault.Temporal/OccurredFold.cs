@@ -23,7 +23,7 @@ internal static class OccurredFold
             return null;
         }
 
-        var fold = new FoldSink(reducer.Start(limits), first, until);
+        var fold = new FoldSink(reducer.Start(limits), first, until, cancellation);
         if (times.IsInOrder)
         {
             Read(reader, stream, last, ref fold, cancellation);
@@ -76,7 +76,7 @@ internal static class OccurredFold
         }
     }
 
-    private struct FoldSink(FoldState state, long next, long until) : IVersionSink
+    private struct FoldSink(FoldState state, long next, long until, CancellationToken cancellation) : IVersionSink
     {
         public FoldState State { get; } = state;
 
@@ -94,7 +94,7 @@ internal static class OccurredFold
                 Last = new FoldedEvent(e.Version, e.Position, e.RecordedAt, content.OccurredAt);
             }
 
-            return true;
+            return !cancellation.IsCancellationRequested;
         }
     }
 }

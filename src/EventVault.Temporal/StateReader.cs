@@ -20,7 +20,7 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
     /// <param name="stream">The stream.</param>
     /// <param name="cut">The last position that counts; at most the head.</param>
     /// <param name="options">What else is asked for.</param>
-    /// <param name="cancellation">Ends it between pages of events.</param>
+    /// <param name="cancellation">Ends it between events.</param>
     /// <exception cref="StreamNotFoundException">The vault never had such a stream.</exception>
     /// <exception cref="StreamTombstonedException">It is tombstoned.</exception>
     /// <exception cref="HistoryTruncatedException">The events up to there are gone.</exception>
@@ -172,7 +172,7 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
     /// <param name="reducer">Whose states are to stay.</param>
     /// <param name="stream">The stream.</param>
     /// <param name="before">The first version that will be kept. Those before are committed: else there is nothing to fold yet.</param>
-    /// <param name="cancellation">Ends it between pages of events.</param>
+    /// <param name="cancellation">Ends it between events.</param>
     /// <returns>Null: none is needed, as the truncation takes nothing away, or none can be made, as something is missing already.</returns>
     /// <exception cref="VersionNotReachedException">There is no version before it yet.</exception>
     /// <exception cref="StateTooLargeException">The state grew beyond its limit.</exception>

@@ -37,7 +37,7 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
     /// <summary>The state as of a cut.</summary>
     /// <param name="cut">At or behind the one before, unless all of it is to be folded anew.</param>
     /// <param name="time">As <see cref="StateOptions.CutTime"/>.</param>
-    /// <param name="cancellation">Ends it between pages of events.</param>
+    /// <param name="cancellation">Ends it between events.</param>
     public StateAnswer At(Position cut, long? time, CancellationToken cancellation) =>
         Retry((Cut: cut, Time: time), static (walk, at, c) => walk.AtOnce(at.Cut, at.Time, c), cancellation);
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using EventVault.Storage;
 using EventVault.Storage.Log;
@@ -392,6 +393,56 @@ public sealed class StateReaderTests : IDisposable
         var cut = _vault.Reader.LastAtOrBefore(times[14]);
         Assert.Equal(300, reader.Read(Slots, stream, cut, All with { CutTime = times[14] }, default).State!.Counts.Events);
         Assert.Throws<HistoryTruncatedException>(() => reader.Read(Slots, stream, cut, All with { CutTime = times[14] - 1 }, default));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_fold_ends_behind_the_event_at_which_it_is_cancelled(bool byOccurrence)
+    {
+        Fill(100);
+        using var kept = Kept(new StateSnapshotRule());
+        using var cancelled = new CancellationTokenSource();
+        var reducer = new CancellingReducer(cancelled, at: 7);
+        var options = All with { Occurred = byOccurrence ? long.MaxValue : null };
+        Assert.Throws<OperationCanceledException>(() => Reader(kept).Read(reducer, _vault.Stream("s"), _vault.Reader.Head, options, cancelled.Token));
+        Assert.Equal(7, reducer.Applied);
+    }
+
+    /// <summary>Cancels the fold in the middle of it.</summary>
+    private sealed class CancellingReducer(CancellationTokenSource source, int at) : Reducer
+    {
+        public int Applied { get; private set; }
+
+        public override string Definition => "cancelling";
+
+        public override FoldState Start(FoldLimits limits) => new State(this);
+
+        public override FoldState Restore(ReadOnlySpan<byte> saved, FoldLimits limits) => throw new InvalidDataException();
+
+        private void Take()
+        {
+            if (++Applied == at)
+            {
+                source.Cancel();
+            }
+        }
+
+        private sealed class State(CancellingReducer reducer) : FoldState
+        {
+            public override long Bytes => 2;
+
+            public override void Apply(in FoldEvent e)
+            {
+                reducer.Take();
+            }
+
+            public override void WriteJson(IBufferWriter<byte> to) => to.Write("{}"u8);
+
+            public override void Save(IBufferWriter<byte> to)
+            {
+            }
+        }
     }
 
     private struct Ignored : IEventSink

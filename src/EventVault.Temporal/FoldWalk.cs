@@ -33,15 +33,18 @@ internal sealed class FoldWalk : IDisposable
     private readonly StreamReference _stream;
     private readonly FoldOrigin _origin;
     private readonly long _mostEvents;
+    private readonly long _mostBytes;
     private readonly UInt128 _key;
     private readonly StateSnapshotLog? _log;
     private Sink _sink;
 
     /// <param name="origin">Where it begins.</param>
     /// <param name="mostEvents">Events that may be folded.</param>
-    public FoldWalk(EventReader reader, StateSnapshots kept, FoldLimits limits, Reducer reducer, in StreamReference stream, FoldOrigin origin, long mostEvents)
+    /// <param name="mostBytes">Bytes of events that may be folded.</param>
+    public FoldWalk(
+        EventReader reader, StateSnapshots kept, FoldLimits limits, Reducer reducer, in StreamReference stream, FoldOrigin origin, long mostEvents, long mostBytes)
     {
-        (_reader, _kept, _limits, _reducer, _stream, _origin, _mostEvents) = (reader, kept, limits, reducer, stream, origin, mostEvents);
+        (_reader, _kept, _limits, _reducer, _stream, _origin, _mostEvents, _mostBytes) = (reader, kept, limits, reducer, stream, origin, mostEvents, mostBytes);
         _key = StateSnapshotLog.KeyOf(stream.Name);
         Begin();
         _log = kept.Rent(reducer.Hash); // Last: what throws in a constructor is never disposed of.
@@ -59,12 +62,16 @@ internal sealed class FoldWalk : IDisposable
     /// <summary>Events folded.</summary>
     public long EventsFolded => _sink.EventsFolded;
 
+    /// <summary>Bytes of the events folded.</summary>
+    public long BytesFolded => _sink.BytesFolded;
+
     /// <summary>The last event of the state.</summary>
     public FoldedEvent Last => _sink.Last;
 
     /// <summary>Folds up to a version, which is <see cref="Next"/> − 1 at least.</summary>
     /// <exception cref="StreamChangedException">Events are gone.</exception>
     /// <exception cref="FoldTooLongException">There are more events to fold.</exception>
+    /// <exception cref="FoldTooLargeException">They have more bytes.</exception>
     /// <exception cref="StateTooLargeException">The state grew beyond its limit.</exception>
     public void AdvanceTo(StreamVersion last, CancellationToken cancellation)
     {
@@ -115,7 +122,7 @@ internal sealed class FoldWalk : IDisposable
     {
         if (_log?.Find(_key, _origin.First.Value, Next, last, Restore, out var at) is { } state)
         {
-            _sink = new Sink(state, at + 1, this) { EventsFolded = EventsFolded };
+            _sink = new Sink(state, at + 1, this) { EventsFolded = EventsFolded, BytesFolded = BytesFolded };
             KeptVersion = new StreamVersion(at);
         }
     }
@@ -193,6 +200,8 @@ internal sealed class FoldWalk : IDisposable
 
         public long EventsFolded { get; set; }
 
+        public long BytesFolded { get; set; }
+
         public FoldedEvent Last { get; set; } = FoldedEvent.None;
 
         public bool StopsAtChange { get; set; }
@@ -205,6 +214,12 @@ internal sealed class FoldWalk : IDisposable
 
         public bool Take(in EventView e)
         {
+            BytesFolded += e.EventData.Length;
+            if (BytesFolded > walk._mostBytes)
+            {
+                throw new FoldTooLargeException();
+            }
+
             var content = EventContent.Read(e);
             State.Apply(content);
             Last = new FoldedEvent(e.Version, e.Position, e.RecordedAt, content.OccurredAt);

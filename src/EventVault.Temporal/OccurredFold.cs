@@ -11,13 +11,18 @@ internal static class OccurredFold
 {
     /// <summary>The state of the versions from <paramref name="first"/> to <paramref name="last"/> that occurred in time.</summary>
     /// <param name="until">Up to and including, 100 ns ticks since 1970.</param>
+    /// <param name="mostBytes">Bytes that these events may have.</param>
+    /// <param name="bytes">Bytes that they had.</param>
     /// <returns>The last event folded, and the state; null if none occurred in time.</returns>
     /// <exception cref="StreamChangedException">Events are gone.</exception>
+    /// <exception cref="FoldTooLargeException">They have more bytes.</exception>
     public static (FoldedEvent Last, FoldState State)? Fold(
-        EventReader reader, Reducer reducer, FoldLimits limits, in StreamReference stream, long first, long last, long until, CancellationToken cancellation)
+        EventReader reader, Reducer reducer, FoldLimits limits, in StreamReference stream, long first, long last, long until,
+        long mostBytes, out long bytes, CancellationToken cancellation)
     {
-        var times = new TimeSink(first, until);
+        var times = new TimeSink(first, until, mostBytes);
         Read(reader, stream, last, ref times, cancellation);
+        bytes = mostBytes - times.BytesLeft;
         if (times.Found.Count == 0)
         {
             return null;
@@ -51,7 +56,7 @@ internal static class OccurredFold
         }
     }
 
-    private struct TimeSink(long next, long until) : IVersionSink
+    private struct TimeSink(long next, long until, long mostBytes) : IVersionSink
     {
         private long _last = long.MinValue;
 
@@ -61,9 +66,17 @@ internal static class OccurredFold
 
         public List<(long Occurred, long Version)> Found { get; } = [];
 
+        public long BytesLeft { get; private set; } = mostBytes;
+
         public bool Take(in EventView e)
         {
             Next++;
+            BytesLeft -= e.EventData.Length;
+            if (BytesLeft < 0)
+            {
+                throw new FoldTooLargeException();
+            }
+
             var occurred = EventContent.Read(e).OccurredAt;
             if (occurred <= until)
             {

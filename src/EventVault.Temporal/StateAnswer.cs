@@ -17,6 +17,9 @@ public readonly record struct StateOptions(long? Occurred, bool AllowPartial, lo
     /// so the cut's position lies before them. The anchor that stands in for the last of them has its own.
     /// </summary>
     public long? CutTime { get; init; }
+
+    /// <summary>Bytes of the events that may be folded, for who wants to go on elsewhere if it takes more; null: any number.</summary>
+    public long? MostBytes { get; init; }
 }
 
 /// <summary>The state of a stream as of a cut.</summary>
@@ -34,6 +37,9 @@ public sealed record StateAnswer(
     bool Exists, bool Deleted, StreamVersion Version, Position Position, long RecordedAt, long OccurredAt,
     FoldState? State, StreamVersion? PartialFrom, StreamVersion? KeptVersion, long EventsFolded)
 {
+    /// <summary>Bytes of the events folded for it; along a range for all so far.</summary>
+    public long BytesFolded { get; init; }
+
     /// <summary>Nothing is there.</summary>
     /// <param name="isDeleted">Any more.</param>
     internal static StateAnswer Nothing(bool isDeleted) => new(false, isDeleted, StreamVersion.None, Position.None, 0, 0, null, null, null, 0);

@@ -56,3 +56,6 @@ public sealed class FoldTooLongException(long events, long allowed)
     /// <summary>How many it may take.</summary>
     public long Allowed { get; } = allowed;
 }
+
+/// <summary>The events of a fold have more bytes than <see cref="StateOptions.MostBytes"/>. Only who set that meets it.</summary>
+public sealed class FoldTooLargeException() : Exception("The events to fold have more bytes than were given for it.");

@@ -27,6 +27,7 @@ public sealed class StateReader(EventReader reader, StateSnapshots kept, FoldLim
     /// <exception cref="IncompleteHistoryException">Some of them are, and a partial state is not allowed.</exception>
     /// <exception cref="StateTooLargeException">The state grew beyond its limit.</exception>
     /// <exception cref="FoldTooLongException">There are more events to fold.</exception>
+    /// <exception cref="FoldTooLargeException">They have more bytes than the options give.</exception>
     /// <exception cref="StreamChangedException">Events were scavenged meanwhile, again and again.</exception>
     /// <exception cref="DamageException">Events are damaged.</exception>
     /// <exception cref="InvalidDataException">An anchor is.</exception>

@@ -17,7 +17,9 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
     private readonly Reducer? _anchored = options.Occurred is null ? reducer : null;
     private FoldWalk? _fold;
     private FoldOrigin? _origin;
+    private readonly long _mostBytes = options.MostBytes ?? long.MaxValue;
     private long _spent;
+    private long _spentBytes;
     private byte[]? _hash;
 
     /// <summary>The stream as of cuts.</summary>
@@ -130,7 +132,7 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         {
             Forget();
             _origin = at.Origin;
-            _fold = new FoldWalk(reader, kept, limits, reducer, stream, _origin, options.MostEvents - _spent);
+            _fold = new FoldWalk(reader, kept, limits, reducer, stream, _origin, options.MostEvents - _spent, _mostBytes - _spentBytes);
         }
 
         _fold.AdvanceTo(at.Last, cancellation);
@@ -142,7 +144,10 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         var last = fold.Last;
         var partialFrom = origin.IsPartial ? origin.First : (StreamVersion?)null;
         return new StateAnswer(
-            true, false, last.Version, last.Position, last.RecordedAt, last.OccurredAt, fold.State, partialFrom, fold.KeptVersion, _spent + fold.EventsFolded);
+            true, false, last.Version, last.Position, last.RecordedAt, last.OccurredAt, fold.State, partialFrom, fold.KeptVersion, _spent + fold.EventsFolded)
+        {
+            BytesFolded = _spentBytes + fold.BytesFolded,
+        };
     }
 
     private StateAnswer Occurred(in StreamCut at, long until, CancellationToken cancellation)
@@ -155,14 +160,18 @@ internal sealed class StateWalk(EventReader reader, StateSnapshots kept, FoldLim
         }
 
         var partialFrom = at.IsPartial ? at.Origin.First : (StreamVersion?)null;
-        return OccurredFold.Fold(reader, reducer, limits, stream, first, at.Last.Value, until, cancellation) is var (last, state)
+        var folded = OccurredFold.Fold(reader, reducer, limits, stream, first, at.Last.Value, until, _mostBytes - _spentBytes, out var bytes, cancellation);
+        _spentBytes += bytes;
+        var answer = folded is var (last, state)
             ? new StateAnswer(true, false, last.Version, last.Position, last.RecordedAt, last.OccurredAt, state, partialFrom, null, _spent)
             : StateAnswer.Nothing(isDeleted: false) with { EventsFolded = _spent };
+        return answer with { BytesFolded = _spentBytes };
     }
 
     private void Forget()
     {
         _spent += _fold?.EventsFolded ?? 0;
+        _spentBytes += _fold?.BytesFolded ?? 0;
         _fold?.Dispose();
         _fold = null;
     }

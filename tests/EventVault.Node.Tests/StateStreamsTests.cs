@@ -2,6 +2,7 @@ using EventVault.Node.States;
 using EventVault.Node.Tests.Support;
 using EventVault.Protocol;
 using EventVault.Rpc;
+using EventVault.Temporal;
 using Google.Protobuf;
 using Content = EventVault.Protocol.GetStatesResponse.ContentOneofCase;
 
@@ -57,6 +58,20 @@ public sealed class StateStreamsTests
         Assert.False(later.IsCompleted);
         held.ForEach(place => place.Dispose());
         Assert.Equal(3, await later);
+    }
+
+    [Fact]
+    public async Task A_call_of_many_short_folds_of_large_events_waits_for_its_turn()
+    {
+        using var places = new FoldPlaces();
+        var budget = new FoldBudget(1_000_000);
+        Assert.Equal(new FoldShare(FoldPlaces.LongEvents, FoldPlaces.LongBytes), await places.RunAsync(share => share, budget, default));
+        budget.Spend(1, FoldPlaces.LongBytes - 1);
+        Assert.Equal(new FoldShare(FoldPlaces.LongEvents - 1, 1), await places.RunAsync(share => share, budget, default));
+        budget.Spend(1, 1);
+        Assert.Equal(new FoldShare(1_000_000, null), await places.RunAsync(share => share, budget, default)); // In its turn.
+        Assert.Equal(new FoldShare(FoldPlaces.LongEvents, FoldPlaces.LongBytes), await places.RunAsync(share => share, budget, default));
+        Assert.Equal(7, await places.RunAsync(share => share.MostBytes is null ? 7 : throw new FoldTooLargeException(), budget, default));
     }
 
     [Fact]

@@ -250,6 +250,41 @@ public sealed class StateTests
         Assert.Equal(0, places.Waiting);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_fold_of_few_large_events_takes_a_place_as_well(bool byOccurrence)
+    {
+        const int Events = 9;
+        await using var node = await TestNode.StartAsync();
+        var data = $$"""{"n":1,"a":"{{new string('a', States.FoldPlaces.LongBytes / Events)}}"}"""; // A little more than that together.
+        var asOf = new AsOf();
+        for (var i = 0; i < Events; i++)
+        {
+            await node.AppendAsync("large", Make.Any, Make.Event(data: data));
+        }
+
+        if (byOccurrence)
+        {
+            asOf.Occurred = long.MaxValue;
+        }
+
+        var places = node.Node.Places;
+        var taken = new List<IDisposable>();
+        for (var i = 0; i < States.FoldPlaces.Places; i++)
+        {
+            taken.Add(await places.TakeAsync(CancellationToken.None));
+        }
+
+        var waiting = node.StateAsync("large", asOf, Sum);
+        await Wait.UntilAsync(() => places.Waiting == 1, "the large fold to wait");
+        asOf = new AsOf { Version = Events - 2 };
+        Assert.Equal(Events - 1ul, (await node.StateAsync("large", asOf, Sum)).Counts.Events); // Does not.
+        Assert.False(waiting.IsCompleted);
+        taken.ForEach(t => t.Dispose());
+        Assert.Equal((ulong)Events, (await waiting).Counts.Events);
+    }
+
     [Fact]
     public async Task A_node_that_stops_ends_a_call_that_waits()
     {

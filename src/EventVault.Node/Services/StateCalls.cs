@@ -47,8 +47,10 @@ internal sealed record StateContext(
         var ended = ends.Token;
         try
         {
-            var answer = await Places.RunAsync(most => States.Read(reducer, stream, cut.Position, new StateOptions(cut.Occurred, allowPartial, most) { CutTime = cut.Time }, ended), budget, ended);
-            budget.Spend(answer.EventsFolded);
+            var answer = await Places.RunAsync(
+                share => States.Read(reducer, stream, cut.Position, new StateOptions(cut.Occurred, allowPartial, share.MostEvents) { CutTime = cut.Time, MostBytes = share.MostBytes }, ended),
+                budget, ended);
+            budget.Spend(answer.EventsFolded, answer.BytesFolded);
             return answer;
         }
         catch (OperationCanceledException e) when (context.Draining.IsCancellationRequested)

@@ -1,4 +1,4 @@
-// A fold of millions of events takes a core for seconds. Short ones run where they are called; long ones on threads of their own,
+// A fold of millions of events, or of few large ones, takes a core for seconds. Short ones run where they are called; long ones on threads of their own,
 // as many at once as leave the vault half of the cores, and the others wait for a place.
 using EventVault.Node.Services;
 using EventVault.Temporal;
@@ -10,6 +10,9 @@ internal sealed class FoldPlaces : IDisposable
 {
     /// <summary>Folds of more events are long: some 10 ms.</summary>
     public const int LongEvents = 10_000;
+
+    /// <summary>Folds of events that have more bytes are long, too: some 20 ms.</summary>
+    public const int LongBytes = 8 * 1024 * 1024;
 
     /// <summary>Long folds that may wait for a place; more are refused.</summary>
     public const int MostWaiting = 256;
@@ -24,28 +27,32 @@ internal sealed class FoldPlaces : IDisposable
     public int Waiting => Volatile.Read(ref _waiting);
 
     /// <summary>Runs a fold: at once if it is short, in turn if it is long.</summary>
-    /// <param name="fold">Gets how many events it may fold, and when to end; called again if that was too few.</param>
-    /// <param name="budget">How many events the call may still fold without a place, and how many in one fold.</param>
+    /// <param name="fold">Gets what it may fold; called again if that was too little.</param>
+    /// <param name="budget">What the call may still fold without a place, and how many events in one fold.</param>
     /// <param name="cancellation">Ends it, waiting or folding.</param>
     /// <exception cref="FoldTooLongException">It takes more events than one fold may.</exception>
     /// <exception cref="Rpc.RpcException">OVERLOADED: too many wait already.</exception>
-    public async ValueTask<T> RunAsync<T>(Func<long, T> fold, FoldBudget budget, CancellationToken cancellation)
+    public async ValueTask<T> RunAsync<T>(Func<FoldShare, T> fold, FoldBudget budget, CancellationToken cancellation)
     {
-        if (budget.WithoutPlace > 0)
+        if (budget.IsLeft)
         {
             try
             {
-                return fold(Math.Min(budget.WithoutPlace, budget.MostEvents));
+                return fold(new FoldShare(Math.Min(budget.WithoutPlace, budget.MostEvents), budget.BytesWithoutPlace));
             }
             catch (FoldTooLongException e) when (e.Events <= budget.MostEvents)
             {
                 // It is long.
             }
+            catch (FoldTooLargeException)
+            {
+                // It is, too. States that were kept on the way make it shorter when it is begun anew.
+            }
         }
 
         using var place = await TakeAsync(cancellation);
         budget.Refill();
-        return await Task.Factory.StartNew(() => fold(budget.MostEvents), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        return await Task.Factory.StartNew(() => fold(new FoldShare(budget.MostEvents, null)), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
 
     /// <summary>Waits for a place; dispose what is returned to give it back.</summary>
@@ -83,6 +90,11 @@ internal sealed class FoldPlaces : IDisposable
     }
 }
 
+/// <summary>What one fold may take.</summary>
+/// <param name="MostEvents">Events.</param>
+/// <param name="MostBytes">Bytes of these events; null: any number.</param>
+internal readonly record struct FoldShare(long MostEvents, long? MostBytes);
+
 /// <summary>What the folds of one call may take.</summary>
 /// <param name="mostEvents">Events of one fold.</param>
 internal sealed class FoldBudget(long mostEvents)
@@ -93,9 +105,18 @@ internal sealed class FoldBudget(long mostEvents)
     /// <summary>Events that the call may still fold before it is a long one.</summary>
     public long WithoutPlace { get; private set; } = FoldPlaces.LongEvents;
 
+    /// <summary>Bytes of events that the call may still fold before it is a long one.</summary>
+    public long BytesWithoutPlace { get; private set; } = FoldPlaces.LongBytes;
+
+    /// <summary>Whether it may still fold without a place.</summary>
+    public bool IsLeft => WithoutPlace > 0 && BytesWithoutPlace > 0;
+
     /// <summary>It had its turn: a call of many short folds waits for the next one behind as many events again, not at each of them.</summary>
-    public void Refill() => WithoutPlace = FoldPlaces.LongEvents;
+    public void Refill() => (WithoutPlace, BytesWithoutPlace) = (FoldPlaces.LongEvents, FoldPlaces.LongBytes);
 
     /// <summary>Counts what was folded.</summary>
-    public void Spend(long events) => WithoutPlace = Math.Max(0, WithoutPlace - events);
+    /// <param name="events">How many events.</param>
+    /// <param name="bytes">Their bytes.</param>
+    public void Spend(long events, long bytes = 0) =>
+        (WithoutPlace, BytesWithoutPlace) = (Math.Max(0, WithoutPlace - events), Math.Max(0, BytesWithoutPlace - bytes));
 }

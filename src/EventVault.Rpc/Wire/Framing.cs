@@ -65,7 +65,10 @@ internal static class Framing
 
     public static RpcException TooLarge(long size, int limitBytes, string direction) => new(
         RpcCode.ResourceExhausted,
-        $"A message of {size} bytes is over the {direction} limit of {limitBytes} bytes. Send smaller messages or raise the limit.") { OverLimit = (size, limitBytes) };
+        $"A message of {size} bytes is over the {direction} limit of {limitBytes} bytes. Send smaller messages or raise the limit.")
+    {
+        OverLimit = (size, limitBytes),
+    };
 
     public static RpcException Truncated() => new(RpcCode.Internal, "The body ended inside a message.");
 }

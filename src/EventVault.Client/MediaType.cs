@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace EventVault.Client;
 
 /// <summary>What a content type says about data.</summary>
@@ -10,8 +12,9 @@ internal static class MediaType
     public static bool IsJson(string contentType)
     {
         var name = contentType.AsSpan();
-        name = (name.IndexOf(';') is >= 0 and var end ? name[..end] : name).Trim();
-        return contentType.Length == 0 || name.Equals(RecordedEvent.JsonContentType, StringComparison.OrdinalIgnoreCase)
-            || (name.Length > JsonSuffix.Length && name.EndsWith(JsonSuffix, StringComparison.OrdinalIgnoreCase));
+        name = name.IndexOf(';') is >= 0 and var end ? name[..end] : name;
+        name = name[Ascii.Trim(name)];
+        return contentType.Length == 0 || Ascii.EqualsIgnoreCase(name, RecordedEvent.JsonContentType)
+            || (name.Length > JsonSuffix.Length && Ascii.EqualsIgnoreCase(name[^JsonSuffix.Length..], JsonSuffix));
     }
 }

@@ -43,7 +43,7 @@ public sealed class VaultClient : IAsyncDisposable
         Cluster = new VaultCluster(_calls);
         Access = new VaultAccess(_calls, _changes, _seen);
         AppendSession[] sessions = [.. Enumerable.Range(0, options.Sessions).Select(i => new AppendSession(_nodes, i, options, _seen, GreetAsync))];
-        _appends = new AppendSessions(sessions, () => Volatile.Read(ref _limits), LookUpLimitsAsync);
+        _appends = new AppendSessions(sessions, () => Volatile.Read(ref _limits), LookUpLimitsAsync, options.CloseTimeout);
     }
 
     /// <summary>States of streams as of any moment.</summary>

@@ -127,7 +127,7 @@ internal sealed class Node : IHosted, IAsyncDisposable
         var access = new AccessRegistry(_storage.Reader);
         _guard = new AccessGuard(options.Access, access, web.Tls, _log) { Audit = new AuditTrail(appends, limits, options) };
         _guard.IsCutOff = IsCutOff;
-        _server = NewServer(options, limits, _figures, _guard, (bytes, call) => _streams!.Pages.Large.HoldAsync(bytes, call), _log);
+        _server = NewServer(options, limits, _figures, _guard, (bytes, call) => _streams!.Pages.Large.HoldAsync(bytes, call.Connection, call.CutShort, call.Cancellation), _log);
         var reads = new ReadCalls(_storage, _loop, _committed, _figures, limits, options);
         var truncations = new TruncateCall(_storage, appends, anchors, limits);
         var streams = _streams = new StreamsService(_storage, _loop, appends, truncations, reads, _committed, _figures, limits, options, _guard);

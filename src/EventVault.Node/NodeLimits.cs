@@ -46,8 +46,9 @@ internal sealed class NodeLimits
     public const string Roles = "roles";
     public const string RoleGrants = "role_grants";
 
-    /// <summary>Of all calls but appends and folds' states: 1,000 names of streams with room to spare. What such a call asks is decoded before it is known who may ask it.</summary>
-    public const int MostRequestBytes = 2 << 20;
+    /// <summary>Of all calls but appends and folds' states: 1,000 names of streams with room to spare. What such a call asks is decoded before it is known who may ask it. A decimal number: it tells
+    /// the limit that a message was over from <see cref="MessageBytes"/>.</summary>
+    public const int MostRequestBytes = 2_000_000;
 
     private readonly Dictionary<string, NodeLimit> _byName;
 

@@ -66,13 +66,16 @@ ServiceNotice.Send(ServiceNotice.Ready);
 await Task.WhenAny(stopRequested.Task, node.Failed);
 ServiceNotice.Send(ServiceNotice.Stopping);
 await node.StopAsync();
-return node.Failed.IsCompleted ? ExitCodeOf(await node.Failed) : ExitCode.Ok;
+return node.Failed.IsCompleted ? ExitCodeOfRunning(await node.Failed) : ExitCode.Ok;
 
 void RequestStop(PosixSignalContext context)
 {
     context.Cancel = true;
     stopRequested.TrySetResult();
 }
+
+// Rights that were there when it started may come back: the next start finds out.
+static int ExitCodeOfRunning(Exception error) => error is DiskException ? ExitCode.DiskFailed : ExitCodeOf(error);
 
 static int ExitCodeOf(Exception error) => error switch
 {

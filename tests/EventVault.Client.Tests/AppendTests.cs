@@ -44,6 +44,8 @@ public sealed class AppendTests
     [InlineData("text/plain", false)]
     [InlineData("application/jsonl", false)]
     [InlineData("+json", false)]
+    [InlineData("application/json\u00a0", false)]
+    [InlineData("\tapplication/json ", true)]
     [InlineData("text/plain; note=application/json", false)]
     public void Content_types_of_json_are_known(string contentType, bool isJson) =>
         Assert.Equal(isJson, new EventData("T", ReadOnlyMemory<byte>.Empty) { ContentType = contentType }.IsJson);

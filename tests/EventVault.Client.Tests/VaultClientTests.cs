@@ -397,6 +397,24 @@ public sealed class VaultClientTests
     }
 
     [Fact]
+    public async Task Disposing_the_client_waits_for_appends_whose_limits_are_looked_up()
+    {
+        await using ScriptedVault node = await ScriptedVault.StartAsync();
+        node.Limits.Add(new Protocol.Limit { Name = "type_bytes", Allowed = 1000, Setting = "Limits:Type" });
+        var gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        node.BeforeInfo = n => n == 1 ? gate.Task : Task.CompletedTask;
+        VaultClient client = node.Connect(new VaultClientOptions { CloseTimeout = Wait.Limit });
+        Task<AppendResult> large = client.AppendAsync("s", ExpectedVersion.Any, new EventData(new string('t', 1000), default));
+        Task<AppendResult> small = client.AppendAsync("s", ExpectedVersion.Any, Some.Event());
+        await Wait.UntilAsync(() => node.Infos == 1, "the look-up");
+        Task disposed = client.DisposeAsync().AsTask();
+        Assert.Throws<ObjectDisposedException>(() => { _ = client.AppendAsync("s", ExpectedVersion.Any, Some.Event()); });
+        gate.SetResult();
+        await disposed.WaitAsync(Wait.Limit);
+        Assert.Equal((0ul, 1ul), ((await large).LastVersion, (await small).LastVersion));
+    }
+
+    [Fact]
     public async Task The_look_up_of_limits_counts_against_the_time_out_of_an_append()
     {
         await using ScriptedVault node = await ScriptedVault.StartAsync();

@@ -113,7 +113,7 @@ public sealed class BadInputTests
     {
         await using var node = await TestNode.StartAsync();
         var limit = (await Fails.WithAsync(Invalid, Reason.LimitExceeded, () => node.Channel.UnaryAsync(Methods.ListStreams, new ListStreamsRequest { PageToken = new string('a', 2 << 20) }).AsTask())).Limit;
-        Assert.Equal(("request_bytes", 2ul << 20), (limit.Limit, limit.Allowed));
+        Assert.Equal(("request_bytes", 2_000_000ul), (limit.Limit, limit.Allowed));
 
         var filter = new EventFilter { Query = new Query() };
         for (var i = 0; i < 32; i++)

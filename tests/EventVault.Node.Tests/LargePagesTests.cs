@@ -1,4 +1,5 @@
 using EventVault.Node.Services;
+using EventVault.Rpc;
 
 namespace EventVault.Node.Tests;
 
@@ -9,6 +10,40 @@ public sealed class LargePagesTests
     private readonly SteppedClock _clock = new();
     private readonly object _a = new();
     private readonly object _b = new();
+
+    // They are made before they wait, so these count as well.
+    [Fact]
+    public async Task Answers_that_wait_are_bounded_too()
+    {
+        var pages = new LargePages(_clock);
+        var held = new List<LargePages.Part>();
+        while (pages.TryTake(Page, _a, Never) is { } part)
+        {
+            held.Add(part);
+        }
+
+        var waiting = Enumerable.Range(0, Half / Page).Select(_ => pages.HoldAsync(Page, _a, Never, default).AsTask()).ToList();
+        Assert.DoesNotContain(waiting, task => task.IsCompleted);
+        var refused = await Assert.ThrowsAsync<RpcException>(() => pages.HoldAsync(Page, _a, Never, default).AsTask());
+        Assert.Equal(RpcCode.ResourceExhausted, refused.Code);
+        (await pages.HoldAsync(Page, _b, Never, default)).Dispose(); // Another connection has its own part.
+
+        // Who gets on makes room, and so does who goes away.
+        pages.GiveBack(held[0]);
+        pages.GiveBack(held[1]);
+        (await waiting[0].WaitAsync(Support.Wait.Limit)).Dispose();
+        using var gone = new CancellationTokenSource();
+        waiting.Add(pages.HoldAsync(Page, _a, Never, gone.Token).AsTask());
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting[^1]);
+        held[2..].ForEach(pages.GiveBack);
+        foreach (var task in waiting[1..^1])
+        {
+            (await task.WaitAsync(Support.Wait.Limit)).Dispose();
+        }
+
+        Assert.Equal(0, pages.HeldBytes);
+    }
 
     [Fact]
     public async Task A_connection_holds_no_more_than_it_leaves_and_who_holds_least_is_given_first()

@@ -92,12 +92,16 @@ internal sealed class AppendSession : IAsyncDisposable
     }
 
     /// <summary>Waits for what is in flight, for at most the close time-out, and fails the rest.</summary>
-    public async ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync() => await CloseAsync(_options.CloseTimeout).ConfigureAwait(false);
+
+    /// <summary>As <see cref="DisposeAsync"/>.</summary>
+    /// <param name="closeTimeout">How long to wait for appends in flight.</param>
+    public async Task CloseAsync(TimeSpan closeTimeout)
     {
         Task emptied = _queue.CloseAsync();
         try
         {
-            await emptied.WaitAsync(_options.CloseTimeout).ConfigureAwait(false);
+            await emptied.WaitAsync(closeTimeout).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {

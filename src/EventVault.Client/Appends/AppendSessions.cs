@@ -7,12 +7,14 @@ namespace EventVault.Client;
 /// <param name="sessions">The sessions, at least one; disposed with this.</param>
 /// <param name="limits">The limits as far as they are known.</param>
 /// <param name="lookUpLimits">Learns the node's, unless they are known.</param>
-internal sealed class AppendSessions(AppendSession[] sessions, Func<VaultLimits> limits, Func<Task> lookUpLimits) : IAsyncDisposable
+/// <param name="closeTimeout">How long disposing waits for what is under way.</param>
+internal sealed class AppendSessions(AppendSession[] sessions, Func<VaultLimits> limits, Func<Task> lookUpLimits, TimeSpan closeTimeout) : IAsyncDisposable
 {
     private readonly Lock _lock = new();
 
     // Null: no look-up is under way, and appends go to their session at once.
     private List<WaitingAppend>? _waiting;
+    private Task _lookUp = Task.CompletedTask; // The newest one; never fails.
 
     /// <summary>Appends as <see cref="VaultClient.AppendAsync(IReadOnlyList{StreamAppend}, AppendOptions?, CancellationToken)"/> says.</summary>
     public Task<AppendResult> Append(IReadOnlyList<StreamAppend> streams, AppendOptions? options, TimeSpan timeout, CancellationToken cancellation)
@@ -42,8 +44,14 @@ internal sealed class AppendSessions(AppendSession[] sessions, Func<VaultLimits>
         return cancellation.CanBeCanceled ? answer.WaitAsync(cancellation) : answer;
     }
 
-    /// <summary>As <see cref="AppendSession.DisposeAsync"/>, of all at once.</summary>
-    public async ValueTask DisposeAsync() => await Task.WhenAll(sessions.Select(static session => session.DisposeAsync().AsTask())).ConfigureAwait(false);
+    /// <summary>As <see cref="AppendSession.CloseAsync"/>, of all at once. What waits for limits is sent before, within the same time.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        long began = Environment.TickCount64;
+        await Volatile.Read(ref _lookUp).WaitAsync(closeTimeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        TimeSpan left = closeTimeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - began);
+        await Task.WhenAll(sessions.Select(session => session.CloseAsync(left > TimeSpan.Zero ? left : TimeSpan.Zero))).ConfigureAwait(false);
+    }
 
     private Task<AppendResult> Send(IReadOnlyList<StreamAppend> streams, AppendOptions? options, int size, TimeSpan timeout)
     {
@@ -66,7 +74,7 @@ internal sealed class AppendSessions(AppendSession[] sessions, Func<VaultLimits>
 
         if (isFirst)
         {
-            _ = LookUpAsync();
+            Volatile.Write(ref _lookUp, LookUpAsync());
         }
 
         return waiting.ResultAsync(cancellation);

@@ -483,6 +483,14 @@ internal static class Errors
         RetryAfterMs = RetryAfterLongFoldMs,
     });
 
+    /// <summary>Too many large answers wait for clients to take those before.</summary>
+    public static Refusal AnswersWait() => new(RpcCode.ResourceExhausted, new Failure
+    {
+        Reason = Reason.Overloaded,
+        Message = "As many bytes of answers as may wait for their clients do so already. Take the answers to the calls before; then try again, after a wait that grows.",
+        RetryAfterMs = RetryAfterOverloadMs,
+    });
+
     /// <summary>As many backups are read from the node as may be.</summary>
     public static Refusal BackupsRun() => new(RpcCode.ResourceExhausted, new Failure
     {
@@ -690,8 +698,9 @@ internal static class Errors
                 return Damaged(e).ToException(e);
             case RpcException { Code: RpcCode.ResourceExhausted } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
                 // The transport refuses a message by its announced length, before there is anything to look at.
-                var limit = limits[e.OverLimit?.Allowed == NodeLimits.MostRequestBytes ? NodeLimits.RequestBytes : NodeLimits.MessageBytes];
-                return LimitExceeded(limit, Math.Max(e.OverLimit?.Bytes ?? 0, limit.Allowed + 1), string.Empty).ToException(e);
+                var (bytes, allowed) = e.OverLimit ?? (0, limits[NodeLimits.MessageBytes].Allowed);
+                var limit = limits[allowed == NodeLimits.MostRequestBytes ? NodeLimits.RequestBytes : NodeLimits.MessageBytes];
+                return limit.Allowed == allowed ? LimitExceeded(limit, Math.Max(bytes, allowed + 1), string.Empty).ToException(e) : null; // Health checks have a limit of their own.
             case RpcException { Code: RpcCode.Unavailable } e when !e.Trailers.TryGetBinary(Refusal.TrailerKey, out _):
                 return Draining("the call was cut short").ToException(e);
             default:

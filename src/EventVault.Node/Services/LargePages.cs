@@ -3,7 +3,7 @@
 // holds least is given first, and of those who hold as much, who was given longest ago. A call that takes nothing would keep its
 // part for ever, and others from theirs: while somebody waits, whoever has held a part for long loses its call, and its client
 // goes on from where it is.
-using EventVault.Rpc.Server;
+using EventVault.Rpc;
 
 namespace EventVault.Node.Services;
 
@@ -20,6 +20,8 @@ internal sealed class LargePages(TimeProvider clock)
     private readonly LinkedList<Part> _held = new(); // In the order in which they were given.
     private readonly Dictionary<object, Client> _clients = new(ReferenceEqualityComparer.Instance); // Who holds or waits.
     private readonly SortedSet<Client> _waiting = new(Comparer<Client>.Create(static (a, b) => (a.HeldBytes, a.Turn).CompareTo((b.HeldBytes, b.Turn))));
+    private readonly Dictionary<object, long> _answers = new(ReferenceEqualityComparer.Instance); // Bytes of answers that wait, of each connection.
+    private long _answersBytes;
     private long _heldBytes;
     private long _turns;
 
@@ -90,10 +92,27 @@ internal sealed class LargePages(TimeProvider clock)
         }
     }
 
-    /// <summary>Waits for memory for the answer of a call, until it is disposed.</summary>
+    /// <summary>
+    /// Waits for memory for the answer of a call, until it is disposed. Unlike a page the answer is there while it waits: so all that wait have as much memory, too.
+    /// </summary>
+    /// <exception cref="RpcException">OVERLOADED: as many wait as may.</exception>
     /// <exception cref="OperationCanceledException">The call has ended meanwhile.</exception>
-    public async ValueTask<IDisposable> HoldAsync(int bytes, RpcContext context) =>
-        new Holding(this, await TakeAsync(bytes, context.Connection, context.CutShort, context.Cancellation));
+    public async ValueTask<IDisposable> HoldAsync(int bytes, object connection, Action cut, CancellationToken cancellation)
+    {
+        if (!TryWait(bytes, connection))
+        {
+            throw Errors.AnswersWait().ToException();
+        }
+
+        try
+        {
+            return new Holding(this, await TakeAsync(bytes, connection, cut, cancellation));
+        }
+        finally
+        {
+            StopWaiting(bytes, connection);
+        }
+    }
 
     /// <summary>Gives a part back, or takes back that it was asked for.</summary>
     public void GiveBack(Part part)
@@ -149,6 +168,34 @@ internal sealed class LargePages(TimeProvider clock)
         }
 
         return slow.Count;
+    }
+
+    private bool TryWait(int bytes, object connection)
+    {
+        lock (_lock)
+        {
+            var ofConnection = _answers.GetValueOrDefault(connection);
+            if (ofConnection > 0 && (ofConnection + bytes > MostBytes / 2 || _answersBytes + bytes > MostBytes))
+            {
+                return false;
+            }
+
+            _answers[connection] = ofConnection + bytes;
+            _answersBytes += bytes;
+            return true;
+        }
+    }
+
+    private void StopWaiting(int bytes, object connection)
+    {
+        lock (_lock)
+        {
+            _answersBytes -= bytes;
+            if ((_answers[connection] -= bytes) == 0)
+            {
+                _answers.Remove(connection);
+            }
+        }
     }
 
     private Client ClientOf(object connection) => _clients.TryGetValue(connection, out var known) ? known : new Client(connection) { Turn = _turns++ };

@@ -180,8 +180,11 @@ public sealed class RpcChannel : IAsyncDisposable
             }
             else
             {
-                // Code of the user's, which may not look at its token.
-                await adding.AsTask().WaitAsync(cancellation).ConfigureAwait(false);
+                // Code of the user's, which may not look at its token. What it fails with behind the call's end nobody waits for.
+                var pending = adding.AsTask();
+                _ = pending.ContinueWith(
+                    static t => _ = t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+                await pending.WaitAsync(cancellation).ConfigureAwait(false);
             }
 
             AddTo(headers, added);
